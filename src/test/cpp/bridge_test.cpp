@@ -10,5 +10,6 @@ TEST(add_sums_elementwise) {
 }
 
 TEST(add_refuses_other_shapes) {
-  CHECK_THROWS(bridge::add(at::ones({2}), at::ones({3})), "expected [2], got [3]");
+  CHECK_THROWS(
+      bridge::add(at::ones({2}), at::ones({3})), "expected [2], got [3]");
 }

@@ -11,6 +11,7 @@ namespace autocircuit::bridge {
 
 AUTOCIRCUIT_API at::Tensor add(const at::Tensor& a, const at::Tensor& b);
 
-AUTOCIRCUIT_API std::vector<at::Tensor> halves(const std::vector<at::Tensor>& tensors);
+AUTOCIRCUIT_API std::vector<at::Tensor> halves(
+    const std::vector<at::Tensor>& tensors);
 
 } // namespace autocircuit::bridge
