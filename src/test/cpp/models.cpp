@@ -13,7 +13,8 @@ class WeightList {
     tensors_.push_back(
         options_.device().is_meta()
             ? at::empty(shape, options_)
-            : (at::randn(shape, generator_, options_.dtype(at::kDouble)) * scale)
+            : (at::randn(shape, generator_, options_.dtype(at::kDouble)) *
+               scale)
                   .to(options_.dtype()));
   }
   Weights finish() {
@@ -116,8 +117,7 @@ std::vector<PatchWrapper> edge_wrappers(const Shape& s, int64_t seq_len) {
   for (int64_t layer = 0; layer < s.layers; layer++) {
     const std::string b = "blocks." + std::to_string(layer) + ".";
     for (const char* part : {"q", "k", "v"}) {
-      wrappers.push_back(
-          dests.next(b + "hook_" + part + "_input", n, s.heads));
+      wrappers.push_back(dests.next(b + "hook_" + part + "_input", n, s.heads));
     }
     wrappers.push_back(source(b + "attn.hook_result", n, n + s.heads));
     n += s.heads;

@@ -31,7 +31,9 @@ std::shared_ptr<const Model> random_transformer(
 std::shared_ptr<const Model> micro_model(int64_t layers);
 
 /// Wrappers of the edge graph with separate q, k and v.
-std::vector<PatchWrapper> edge_wrappers(const Shape& shape, int64_t seq_len = 0);
+std::vector<PatchWrapper> edge_wrappers(
+    const Shape& shape,
+    int64_t seq_len = 0);
 std::vector<PatchWrapper> micro_edge_wrappers(int64_t layers);
 
 /// A patched or plain forward with default options.

@@ -22,8 +22,7 @@ at::Tensor token_values(const at::Tensor& logits, GradFunction function) {
       return numerator / numerator.sum(-1, /*keepdim=*/true).detach();
     }
   }
-  TORCH_CHECK(
-      false, "unknown grad function ", static_cast<int64_t>(function));
+  TORCH_CHECK(false, "unknown grad function ", static_cast<int64_t>(function));
 }
 
 // Mean value of each prompt's answers: [batch].

@@ -13,8 +13,8 @@ struct AnswerLoss {
 };
 
 struct MaskGradient {
-  at::Tensor grad; // shape of the masks
-  at::Tensor loss; // no dimensions
+  at::Tensor grad;   // shape of the masks
+  at::Tensor loss;   // no dimensions
   at::Tensor logits; // [batch, d_vocab]
 };
 

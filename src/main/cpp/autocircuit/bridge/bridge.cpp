@@ -152,8 +152,8 @@ void release_model(int64_t model) {
 int64_t model_to(int64_t model, const std::string& device) {
   return translating_errors([&] {
     const auto from = from_handle<Model>(model);
-    return to_handle(
-        make_model(from->description(), from->weights().to(at::Device(device))));
+    return to_handle(make_model(
+        from->description(), from->weights().to(at::Device(device))));
   });
 }
 
@@ -163,9 +163,8 @@ Tensors model_weights(int64_t model) {
 }
 
 std::string model_weight_names(int64_t model) {
-  return translating_errors([&] {
-    return join_lines(from_handle<Model>(model)->weights().names());
-  });
+  return translating_errors(
+      [&] { return join_lines(from_handle<Model>(model)->weights().names()); });
 }
 
 std::string model_hook_names(int64_t model) {
@@ -183,9 +182,7 @@ int64_t make_model_patchable(
     return to_handle<PatchableModel>(std::make_shared<const PatchableModel>(
         from_handle<Model>(model),
         unpack_wrappers(
-            modules,
-            {wrappers, static_cast<size_t>(wrappers_size)},
-            seq_len)));
+            modules, {wrappers, static_cast<size_t>(wrappers_size)}, seq_len)));
   });
 }
 

@@ -91,8 +91,7 @@ at::Tensor Attention::operator()(const at::Tensor& x, Hooks& hooks) const {
       flat_z.transpose(0, 1),
       w_o_.view({n_heads_, d_head_, d_model}),
       {n_heads_, batch, seq, d_model});
-  return at::addmm(b_o_, flat_z.flatten(1), w_o_)
-      .view({batch, seq, d_model});
+  return at::addmm(b_o_, flat_z.flatten(1), w_o_).view({batch, seq, d_model});
 }
 
 } // namespace autocircuit

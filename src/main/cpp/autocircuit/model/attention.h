@@ -39,8 +39,8 @@ class Attention {
   int64_t d_head_;
   at::Tensor w_qkv_; // [d_model, 3 * heads * d_head]
   at::Tensor b_qkv_; // [3 * heads * d_head]
-  at::Tensor w_o_; // [heads * d_head, d_model]
-  at::Tensor b_o_; // [d_model]
+  at::Tensor w_o_;   // [heads * d_head, d_model]
+  at::Tensor b_o_;   // [d_model]
   AttentionHooks hook_ids_;
 };
 

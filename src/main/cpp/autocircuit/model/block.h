@@ -53,14 +53,14 @@ class Block {
     kHookCount
   };
   static constexpr std::array<std::string_view, kHookCount> kHookNames{
-      "hook_resid_pre",   "hook_attn_in",      "hook_q_input",
-      "hook_k_input",     "hook_v_input",      "ln1.hook_scale",
-      "ln1.hook_normalized", "attn.hook_q",    "attn.hook_k",
-      "attn.hook_v",      "attn.hook_attn_scores", "attn.hook_pattern",
-      "attn.hook_z",      "attn.hook_result",  "hook_attn_out",
-      "hook_resid_mid",   "hook_mlp_in",       "ln2.hook_scale",
-      "ln2.hook_normalized", "mlp.hook_pre",   "mlp.hook_post",
-      "hook_mlp_out",     "hook_resid_post"};
+      "hook_resid_pre",      "hook_attn_in",          "hook_q_input",
+      "hook_k_input",        "hook_v_input",          "ln1.hook_scale",
+      "ln1.hook_normalized", "attn.hook_q",           "attn.hook_k",
+      "attn.hook_v",         "attn.hook_attn_scores", "attn.hook_pattern",
+      "attn.hook_z",         "attn.hook_result",      "hook_attn_out",
+      "hook_resid_mid",      "hook_mlp_in",           "ln2.hook_scale",
+      "ln2.hook_normalized", "mlp.hook_pre",          "mlp.hook_post",
+      "hook_mlp_out",        "hook_resid_post"};
 
   /// prefix: "blocks.N."; first_hook: id of its hook_resid_pre.
   Block(

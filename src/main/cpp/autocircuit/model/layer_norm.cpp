@@ -15,8 +15,7 @@ LayerNorm::LayerNorm(
       eps_(eps) {}
 
 at::Tensor LayerNorm::scale(const at::Tensor& centred) const {
-  return at::sqrt(
-      centred.square().mean(/*dim=*/-1, /*keepdim=*/true) + eps_);
+  return at::sqrt(centred.square().mean(/*dim=*/-1, /*keepdim=*/true) + eps_);
 }
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {

@@ -53,8 +53,7 @@ Mlp::Mlp(
       post_(post) {}
 
 at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
-  const at::Tensor pre =
-      at::addmm(b_in_, x.reshape({-1, x.size(-1)}), w_in_);
+  const at::Tensor pre = at::addmm(b_in_, x.reshape({-1, x.size(-1)}), w_in_);
   const auto positions = [&](const at::Tensor& value) {
     return value.view({x.size(0), x.size(1), value.size(-1)});
   };

@@ -30,8 +30,8 @@ class Mlp {
   at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
 
  private:
-  at::Tensor w_in_; // [d_model, d_mlp]
-  at::Tensor b_in_; // [d_mlp]
+  at::Tensor w_in_;  // [d_model, d_mlp]
+  at::Tensor b_in_;  // [d_mlp]
   at::Tensor w_out_; // [d_mlp, d_model]
   at::Tensor b_out_; // [d_model]
   Activation activation_;

@@ -73,8 +73,7 @@ std::shared_ptr<const Model> make_model(
   if (kind == "micro") {
     return std::make_shared<MicroModel>(description, std::move(weights));
   }
-  TORCH_CHECK(
-      false, "expected kind transformer or micro, got '", kind, "'");
+  TORCH_CHECK(false, "expected kind transformer or micro, got '", kind, "'");
 }
 
 } // namespace autocircuit

@@ -111,8 +111,8 @@ std::vector<at::Tensor> read_tensors(
       const auto size = static_cast<int64_t>(c10::elementSize(entry.type));
       const at::Tensor source =
           reinterpret_cast<uintptr_t>(bytes.const_data_ptr()) %
-                      static_cast<uintptr_t>(size) ==
-                  0
+                  static_cast<uintptr_t>(size) ==
+              0
           ? bytes
           : bytes.clone();
       tensor.copy_(source.view(entry.type).view(entry.shape));

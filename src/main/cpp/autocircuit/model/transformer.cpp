@@ -110,8 +110,8 @@ at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
 }
 
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
-  at::Tensor resid = input.start_block == 0 ? embed(input.value, hooks)
-                                            : input.value;
+  at::Tensor resid =
+      input.start_block == 0 ? embed(input.value, hooks) : input.value;
   for (int64_t n = input.start_block; n < n_layers(); n++) {
     resid = blocks_[static_cast<size_t>(n)](std::move(resid), hooks);
   }

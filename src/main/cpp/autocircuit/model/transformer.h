@@ -24,7 +24,7 @@ class Transformer final : public Model {
   at::Tensor unembed(const at::Tensor& resid, Hooks& hooks) const;
   HookId final_hook(int64_t hook) const;
 
-  at::Tensor w_e_; // [d_vocab, d_model]
+  at::Tensor w_e_;   // [d_vocab, d_model]
   at::Tensor w_pos_; // [n_ctx, d_model]
   std::vector<Block> blocks_;
   std::optional<LayerNorm> ln_final_;

@@ -189,7 +189,7 @@ class ForwardRun final : public Hooks {
   std::vector<int64_t> readers_; // by hook, index of its read; -1: none
   int64_t batch_;
   int64_t seq_;
-  at::Tensor values_; // f(mask): ([batch]) [n_masks]
+  at::Tensor values_;                  // f(mask): ([batch]) [n_masks]
   std::optional<SourceBuffer> deltas_; // of patched runs
   ForwardResult result_;
 };
@@ -235,9 +235,7 @@ void check_src_outs(
       src_outs.sizes());
 }
 
-void check_request(
-    const PatchableModel& model,
-    const ForwardRequest& request) {
+void check_request(const PatchableModel& model, const ForwardRequest& request) {
   const ModelInput& input = request.input;
   model.model().check_input(input);
   if (request.start_src_outs.defined()) {

@@ -40,12 +40,14 @@ at::Tensor draw(
   if (options.device().is_meta()) {
     return at::empty(shape, options);
   }
-  const uint64_t seed = mix(
-      mix(mix(static_cast<uint64_t>(noise.seed)) +
-          static_cast<uint64_t>(noise.step)) +
-      static_cast<uint64_t>(stream));
+  const uint64_t seed =
+      mix(mix(mix(static_cast<uint64_t>(noise.seed)) +
+              static_cast<uint64_t>(noise.step)) +
+          static_cast<uint64_t>(stream));
   return at::rand(
-             shape, at::detail::createCPUGenerator(seed), options.device(at::kCPU))
+             shape,
+             at::detail::createCPUGenerator(seed),
+             options.device(at::kCPU))
       .to(options.device());
 }
 
@@ -75,8 +77,8 @@ at::Tensor hard_concrete(const at::Tensor& masks, const Noise& noise) {
         masks.options().requires_grad(false));
   }
   u = at::clamp(u, kUniformMargin, 1 - kUniformMargin);
-  const at::Tensor concrete = at::sigmoid(
-      (at::log(u) - at::log(1 - u) + masks) / kTemperature);
+  const at::Tensor concrete =
+      at::sigmoid((at::log(u) - at::log(1 - u) + masks) / kTemperature);
   // Cut to [0, 1]. Not at::clamp, whose gradient has no kernel for the meta
   // device.
   const at::Tensor stretched = concrete * (kRight - kLeft) + kLeft;

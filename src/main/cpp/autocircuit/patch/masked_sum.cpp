@@ -30,10 +30,7 @@ void product_in_tiles(
     const int64_t stop = std::min(start + kTileColumns, out.size(1));
     at::Tensor tile = out.slice(1, start, stop);
     at::addmm_out(
-        tile,
-        base.slice(1, start, stop),
-        values,
-        delta.slice(1, start, stop));
+        tile, base.slice(1, start, stop), values, delta.slice(1, start, stop));
   }
 }
 
@@ -97,10 +94,7 @@ void add_masked_sum_grad_delta(
   if (groups == 1) {
     const at::Tensor flat = grad_delta.view({grad_delta.size(0), -1});
     product_in_tiles(
-        flat,
-        flat,
-        values.select(0, 0).t(),
-        grad.reshape({grad.size(0), -1}));
+        flat, flat, values.select(0, 0).t(), grad.reshape({grad.size(0), -1}));
     return;
   }
   at::Tensor grouped = by_group(grad_delta, groups);

@@ -97,13 +97,12 @@ void record_source(
     const at::Tensor& output,
     at::Tensor& curr_src_outs,
     int64_t src_start) {
-  const at::Tensor rows = output.dim() == 4 ? output.permute({2, 0, 1, 3})
-                                            : output.unsqueeze(0);
+  const at::Tensor rows =
+      output.dim() == 4 ? output.permute({2, 0, 1, 3}) : output.unsqueeze(0);
   TORCH_CHECK(
       curr_src_outs.dim() == 4 && rows.dim() == 4 &&
           rows.sizes().slice(1) == curr_src_outs.sizes().slice(1) &&
-          src_start >= 0 &&
-          src_start + rows.size(0) <= curr_src_outs.size(0),
+          src_start >= 0 && src_start + rows.size(0) <= curr_src_outs.size(0),
       "expected an output [batch, seq, (rows,) d_model] that fits source "
       "outputs ",
       curr_src_outs.sizes(),

@@ -19,9 +19,9 @@ class PatchWrapper {
   int64_t src_stop = -1;
   int64_t in_start = -1; // sources that feed it
   int64_t in_stop = -1;
-  int64_t rows = 0; // heads of the destination; 0: no such dimension
+  int64_t rows = 0;         // heads of the destination; 0: no such dimension
   int64_t mask_offset = -1; // first value in the flat mask vector
-  int64_t seq_len = 0; // positions with masks of their own; 0: one for all
+  int64_t seq_len = 0;      // positions with masks of their own; 0: one for all
 
   bool is_src() const {
     return src_start >= 0;

@@ -44,7 +44,8 @@ PatchableModel::PatchableModel(
   for (size_t i = 0; i < wrappers_.size(); i++) {
     const PatchWrapper& w = wrappers_[i];
     check_wrapper(w);
-    int64_t& index = wrapper_at_[static_cast<size_t>(model_->hook_id(w.module))];
+    int64_t& index =
+        wrapper_at_[static_cast<size_t>(model_->hook_id(w.module))];
     TORCH_CHECK(index < 0, w.module, ": wrapped twice");
     index = static_cast<int64_t>(i);
     n_srcs_ = std::max(n_srcs_, w.src_stop);

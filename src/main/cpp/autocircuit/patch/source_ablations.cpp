@@ -30,8 +30,7 @@ at::Tensor source_ablations(
     case BatchAblation::kBatchAllTokMean:
       return src_outs.mean({1, 2}, /*keepdim=*/true).expand(src_outs.sizes());
     default:
-      TORCH_CHECK(
-          false, "unknown ablation ", static_cast<int64_t>(ablation));
+      TORCH_CHECK(false, "unknown ablation ", static_cast<int64_t>(ablation));
   }
 }
 

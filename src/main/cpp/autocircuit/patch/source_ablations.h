@@ -9,7 +9,7 @@ enum class BatchAblation : int64_t {
   kResample = 0, // the outputs as they are
   kZero = 1,
   kBatchTokenwiseMean = 2, // mean over the batch, for each position
-  kBatchAllTokMean = 3 // mean over batch and positions
+  kBatchAllTokMean = 3     // mean over batch and positions
 };
 
 /// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,

@@ -61,7 +61,9 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
     refuse_double_backward();
     const auto deltas = saved_deltas(ctx);
     at::Tensor rows = grad_rows(
-        *deltas, ctx->saved_data["start"].toInt(), ctx->saved_data["rows"].toInt());
+        *deltas,
+        ctx->saved_data["start"].toInt(),
+        ctx->saved_data["rows"].toInt());
     at::Tensor grad_outputs;
     at::Tensor grad_patch;
     if (ctx->needs_input_grad(1)) {

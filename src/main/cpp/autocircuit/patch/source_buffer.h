@@ -13,7 +13,7 @@ struct SourceDeltas : torch::CustomClassHolder {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
   at::Tensor delta; // [n_srcs, batch, seq, d_model]
-  at::Tensor grad; // the same, from the first backward on
+  at::Tensor grad;  // the same, from the first backward on
 };
 
 /// The differences patched minus current output of every source during one
