@@ -67,6 +67,10 @@ class PruneScoresGoldenTest {
   void circuitsHaveTheSizesOfTheReference(GoldenCase golden) {
     ModelGraph graph = supported(golden);
     for (GoldenOp op : golden.ops("run_circuits")) {
+      if (op.raises() != null) {
+        System.out.println("skipped " + op + ": the reference raises " + op.raises());
+        continue;
+      }
       PruneScores scores = scores(graph, op);
       Set<Integer> sizes = new LinkedHashSet<>();
       for (JsonNode count : op.param("test_edge_counts")) {
