@@ -44,7 +44,7 @@ class EdgeLookupTest {
     assertRefused(() -> GRAPH.edge("A1.0->A1.0.V")).hasMessageContaining("does not come before");
     assertRefused(() -> RESIDUAL.edge("Resid Start->Resid End"))
         .hasMessageContaining(
-            "source 'Resid Start' reaches only through a residual node destination 'Resid End'");
+            "source 'Resid Start' reaches destination 'Resid End' only through a residual node");
   }
 
   @Test
