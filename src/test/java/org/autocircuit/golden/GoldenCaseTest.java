@@ -38,7 +38,9 @@ class GoldenCaseTest {
     assertThat(golden.tensor("weights/" + weights).dtype())
         .isEqualTo(golden.isDouble() ? "F64" : "F32");
     assertThat(golden.byModule("weights")).containsKey(weights);
-    assertThat(golden.ops()).isNotEmpty().allSatisfy(op -> assertThat(op.name()).isNotEmpty());
+    if (!golden.json().has("patchable_model_raises")) {
+      assertThat(golden.ops()).isNotEmpty().allSatisfy(op -> assertThat(op.name()).isNotEmpty());
+    }
   }
 
   @Test
