@@ -1,16 +1,187 @@
-// All that Java sees of the native engine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
-#define AUTOCIRCUIT_API __attribute__((visibility("default")))
-
+// All that Java sees. One call does at least one batch's work; no call keeps a
+// mode. A handle is an owning reference: every function named new_*, make_* or
+// *_to returns one, and exactly one release_* call gives it back. Whatever a
+// running call or an autograd node still needs stays alive beyond the release.
+//
+// Every function may be called from any thread. On failure it throws
+// std::runtime_error whose text carries no C++ backtrace.
 namespace autocircuit::bridge {
 
-AUTOCIRCUIT_API at::Tensor add(const at::Tensor& a, const at::Tensor& b);
+using Tensors = std::vector<at::Tensor>;
 
-AUTOCIRCUIT_API std::vector<at::Tensor> halves(const std::vector<at::Tensor>& tensors);
+// ---- Checkpoints -----------------------------------------------------------
+
+/// Copies tensors out of a memory-mapped file. `layout` describes them one
+/// after another: scalar type of the file (c10::ScalarType), first byte, byte
+/// past the last one, number of dimensions, dimensions. Each becomes a
+/// contiguous tensor of type `dtype` on `device`; pages are given back to the
+/// system as soon as their tensor is copied, so the peak is about the size of
+/// the result.
+Tensors read_tensors(
+    const std::string& path,
+    const int64_t* layout,
+    int64_t layout_size,
+    int64_t dtype,
+    const std::string& device);
+
+// ---- Models ----------------------------------------------------------------
+
+/// `description` holds key=value lines (see ModelConfig.nativeDescription),
+/// `names` the canonical weight names, one a line, in the order of `weights`.
+/// The tensors are shared, not copied.
+int64_t new_model(
+    const std::string& description,
+    const std::string& names,
+    const Tensors& weights);
+void release_model(int64_t model);
+
+/// A model of the same structure with its weights on another device.
+int64_t model_to(int64_t model, const std::string& device);
+
+/// The weights themselves (no copies), in the order of `model_weight_names`.
+Tensors model_weights(int64_t model);
+std::string model_weight_names(int64_t model);
+/// Every hook point that can be read or wrapped, in execution order.
+std::string model_hook_names(int64_t model);
+
+// ---- Patchable models ------------------------------------------------------
+
+/// Injects wrappers. `modules` has one hook name a line; `wrappers` has six
+/// numbers for each: srcStart, srcStop (-1, -1: no source), inStart, inStop
+/// (-1, -1: no destination), rows (heads of the destination, 0: none), offset
+/// of the module's masks in the flat mask vector (-1: none). `seq_len` is 0
+/// where one mask serves all positions.
+int64_t make_model_patchable(
+    int64_t model,
+    const std::string& modules,
+    const int64_t* wrappers,
+    int64_t wrappers_size,
+    int64_t seq_len);
+void release_patchable_model(int64_t model);
+
+/// One forward pass. Returns logits of the output slice, then the current
+/// source outputs [n_srcs, batch, seq, d_model] (detached) if
+/// `want_src_outs`, then one tensor for each line of `reads`.
+///
+/// input: tokens [batch, seq] int64 (micro model: floats [batch, seq,
+///   d_model]), or, if `start_block` > 0, the residual stream [batch, seq,
+///   d_model] entering that block; then `start_src_outs` [n_srcs, batch, seq,
+///   d_model] holds the outputs of the sources before it.
+/// output_slice: 0 all positions, 1 last position ([batch, d_vocab]), 2 all
+///   but the first.
+/// grad: whether autograd records the pass.
+/// patched: false runs the plain model, and every argument after it up to
+///   `uniforms` is ignored.
+/// patch_src_outs: [n_srcs, batch, seq, d_model]; dimensions may be expanded.
+/// masks: flat [n_masks] or, one set per example, [batch, n_masks].
+/// mask_fn: 0 none, 1 sigmoid, 2 hard concrete.
+/// dropout: probability of dropping a mask value; 0 switches it off.
+/// seed, step: choose the noise of hard concrete samples and of dropout.
+/// uniforms: undefined, or the hard-concrete uniforms [batch, n_masks].
+/// reads: hook names, one a line.
+Tensors forward(
+    int64_t model,
+    const at::Tensor& input,
+    int64_t start_block,
+    const at::Tensor& start_src_outs,
+    int64_t output_slice,
+    bool grad,
+    bool want_src_outs,
+    bool patched,
+    const at::Tensor& patch_src_outs,
+    const at::Tensor& masks,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms,
+    const std::string& reads);
+
+/// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
+/// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
+/// d_model]; dimensions along which the ablation repeats are expanded, not
+/// stored.
+at::Tensor source_ablations(
+    int64_t model,
+    const at::Tensor& input,
+    int64_t ablation_type);
+
+/// Gradient of a loss on the logits of the last position with respect to the
+/// masks, in one call. Returns the gradient (shape of `masks`), the loss (no
+/// dimensions) and the logits [batch, d_vocab].
+///
+/// grad_function, applied to the logits: 0 logit, 1 prob, 2 logprob,
+///   3 logit_exp.
+/// answer_function: 0 avg_diff, 1 avg_val (both negated), 2 mse.
+/// answers, wrong_answers: [batch, k] token ids, padded with -1; for mse,
+///   `answers` holds the targets [batch, d_vocab].
+/// The other arguments are those of `forward`.
+Tensors mask_gradient(
+    int64_t model,
+    const at::Tensor& input,
+    const at::Tensor& patch_src_outs,
+    const at::Tensor& masks,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers);
+
+// ---- PatchWrapper by itself ------------------------------------------------
+
+/// arg0 + sum over sources of f(mask) * (src_acts - curr_src_outs).
+/// arg0: [batch, seq, d_model] or [batch, seq, rows, d_model]. src_acts,
+/// curr_src_outs: [n, batch, seq, d_model]. mask: ([batch]) ([seq]) ([rows])
+/// [n]; `has_rows`, `has_seq` tell which dimensions it has, a further leading
+/// one is the batch. Differentiable in every tensor. Returns arg0's shape,
+/// with a rows dimension if the mask has one.
+at::Tensor interpolate(
+    const at::Tensor& arg0,
+    const at::Tensor& src_acts,
+    const at::Tensor& curr_src_outs,
+    const at::Tensor& mask,
+    bool has_rows,
+    bool has_seq,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms);
+
+/// Writes a module's output, [batch, seq, d_model] or [batch, seq, rows,
+/// d_model], into rows src_start... of `curr_src_outs` [n_srcs, batch, seq,
+/// d_model].
+void record_source(
+    const at::Tensor& output,
+    at::Tensor& curr_src_outs,
+    int64_t src_start);
+
+/// The mask function alone, as `interpolate` applies it.
+at::Tensor apply_mask_fn(
+    const at::Tensor& masks,
+    int64_t batch,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms);
+
+// ---- Threads ---------------------------------------------------------------
+
+/// Threads that one call may use, for LibTorch's and OpenBLAS's pools alike.
+void set_num_threads(int64_t n);
+int64_t num_threads();
 
 } // namespace autocircuit::bridge
