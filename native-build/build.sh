@@ -15,12 +15,18 @@ output_dir="${AUTOCIRCUIT_OUTPUT_DIR:-$PROJECT_DIR/target/classes/org/autocircui
 include="$("$NATIVE_BUILD_DIR/fetch-headers.sh")"
 libraries="$("$NATIVE_BUILD_DIR/unpack-libtorch.sh")"
 
-# JavaCPP writes its sources anew each time; only a changed text may reach CMake.
+# JavaCPP writes its sources anew each time, and in an order that varies from run
+# to run: CMake gets them only when what they are made from has changed.
 mkdir -p "$build_dir/jni"
-for source in "$jni_sources"/*.cpp; do
-  [ -f "$source" ] || continue
-  cmp -s "$source" "$build_dir/jni/$(basename "$source")" || cp "$source" "$build_dir/jni/"
-done
+if [ -f "$jni_sources/jniautocircuit.cpp" ]; then
+  stamp="$(basename "${AUTOCIRCUIT_PYTORCH_JAR:-}")
+$(head -n 1 "$jni_sources/jniautocircuit.cpp")
+$(cat "$(dirname "$output_dir")"/*.class | sha256sum)"
+  if [ "$stamp" != "$(cat "$build_dir/jni/inputs" 2>/dev/null)" ]; then
+    cp "$jni_sources"/*.cpp "$build_dir/jni/"
+    echo "$stamp" >"$build_dir/jni/inputs"
+  fi
+fi
 
 java_home="${AUTOCIRCUIT_JAVA_HOME:-${JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}}"
 generator=()

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts beside it: the pinned versions, the cache folder and one
 # way to fail.
+# shellcheck disable=SC2034  # used by those that source it
 
 NATIVE_BUILD_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 PROJECT_DIR="$(dirname "$NATIVE_BUILD_DIR")"

@@ -9,9 +9,8 @@ set -euo pipefail
 
 # The newest jar of an artifact in the local Maven repository.
 local_jar() { # artifact, version pattern
-  local jars
-  jars="$(ls -d "${HOME:-}/.m2/repository/org/bytedeco/$1/"$2/"$1"-*-linux-x86_64.jar 2>/dev/null || true)"
-  echo "$jars" | tail -n 1
+  find "${HOME:-}/.m2/repository/org/bytedeco/$1" \
+    -path "*/$1/$2/$1-*-linux-x86_64.jar" 2>/dev/null | sort -V | tail -n 1
 }
 
 pytorch="${AUTOCIRCUIT_PYTORCH_JAR:-$(local_jar pytorch "$TORCH_VERSION-*")}"

@@ -108,67 +108,67 @@ inline void check_close(
 #define AUTOCIRCUIT_TEST_CONCAT_(a, b) a##b
 #define AUTOCIRCUIT_TEST_CONCAT(a, b) AUTOCIRCUIT_TEST_CONCAT_(a, b)
 
-#define TEST(name)                                                           \
-  static void AUTOCIRCUIT_TEST_CONCAT(test_, name)();                        \
-  static const ::autocircuit::test::Registration AUTOCIRCUIT_TEST_CONCAT(    \
-      registration_, name){                                                  \
-      __FILE__, #name, AUTOCIRCUIT_TEST_CONCAT(test_, name)};                \
+#define TEST(name)                                                        \
+  static void AUTOCIRCUIT_TEST_CONCAT(test_, name)();                     \
+  static const ::autocircuit::test::Registration AUTOCIRCUIT_TEST_CONCAT( \
+      registration_, name){                                               \
+      __FILE__, #name, AUTOCIRCUIT_TEST_CONCAT(test_, name)};             \
   static void AUTOCIRCUIT_TEST_CONCAT(test_, name)()
 
 // c10's own logging has a CHECK that aborts.
 #undef CHECK
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) {                                                      \
-      ::autocircuit::test::fail(__FILE__, __LINE__, "failed: " #condition);  \
-    }                                                                        \
+#define CHECK(condition)                                                    \
+  do {                                                                      \
+    if (!(condition)) {                                                     \
+      ::autocircuit::test::fail(__FILE__, __LINE__, "failed: " #condition); \
+    }                                                                       \
   } while (false)
 
 // Values that compare with == and print with <<.
-#define CHECK_EQUAL(actual, expected)                                        \
-  do {                                                                       \
-    const auto& check_actual = (actual);                                     \
-    const auto& check_expected = (expected);                                 \
-    if (!(check_actual == check_expected)) {                                 \
-      ::autocircuit::test::fail(                                             \
-          __FILE__,                                                          \
-          __LINE__,                                                          \
-          #actual ": expected ",                                             \
-          check_expected,                                                    \
-          ", got ",                                                          \
-          check_actual);                                                     \
-    }                                                                        \
+#define CHECK_EQUAL(actual, expected)        \
+  do {                                       \
+    const auto& check_actual = (actual);     \
+    const auto& check_expected = (expected); \
+    if (!(check_actual == check_expected)) { \
+      ::autocircuit::test::fail(             \
+          __FILE__,                          \
+          __LINE__,                          \
+          #actual ": expected ",             \
+          check_expected,                    \
+          ", got ",                          \
+          check_actual);                     \
+    }                                        \
   } while (false)
 
 // Two tensors or two numbers.
-#define CHECK_CLOSE(actual, expected, rtol, atol)                            \
-  ::autocircuit::test::check_close(                                          \
+#define CHECK_CLOSE(actual, expected, rtol, atol) \
+  ::autocircuit::test::check_close(               \
       __FILE__, __LINE__, #actual, (actual), (expected), (rtol), (atol))
 
 // The expression throws an exception whose text contains `part`.
-#define CHECK_THROWS(expression, part)                                       \
-  do {                                                                       \
-    std::string check_message;                                               \
-    bool check_thrown = false;                                               \
-    try {                                                                    \
-      static_cast<void>(expression);                                         \
-    } catch (const std::exception& error) {                                  \
-      check_thrown = true;                                                   \
-      check_message = error.what();                                          \
-    }                                                                        \
-    if (!check_thrown) {                                                     \
-      ::autocircuit::test::fail(                                             \
-          __FILE__, __LINE__, #expression " did not throw");                 \
-    }                                                                        \
-    if (check_message.find(part) == std::string::npos) {                     \
-      ::autocircuit::test::fail(                                             \
-          __FILE__,                                                          \
-          __LINE__,                                                          \
-          #expression " threw without \"",                                   \
-          part,                                                              \
-          "\": ",                                                            \
-          check_message);                                                    \
-    }                                                                        \
+#define CHECK_THROWS(expression, part)                       \
+  do {                                                       \
+    std::string check_message;                               \
+    bool check_thrown = false;                               \
+    try {                                                    \
+      static_cast<void>(expression);                         \
+    } catch (const std::exception& error) {                  \
+      check_thrown = true;                                   \
+      check_message = error.what();                          \
+    }                                                        \
+    if (!check_thrown) {                                     \
+      ::autocircuit::test::fail(                             \
+          __FILE__, __LINE__, #expression " did not throw"); \
+    }                                                        \
+    if (check_message.find(part) == std::string::npos) {     \
+      ::autocircuit::test::fail(                             \
+          __FILE__,                                          \
+          __LINE__,                                          \
+          #expression " threw without \"",                   \
+          part,                                              \
+          "\": ",                                            \
+          check_message);                                    \
+    }                                                        \
   } while (false)
 
 #define SKIP(reason) throw ::autocircuit::test::TestSkipped(reason)

@@ -34,9 +34,9 @@ Outcome run(const TestCase& test) {
     outcome = Outcome::kFailed;
     message = "an exception that is no std::exception";
   }
-  const double seconds = std::chrono::duration<double>(
-                             std::chrono::steady_clock::now() - start)
-                             .count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+          .count();
   const char* label = outcome == Outcome::kPassed ? "ok  "
       : outcome == Outcome::kSkipped              ? "skip"
                                                   : "FAIL";

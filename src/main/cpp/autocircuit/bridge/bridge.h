@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#define AUTOCIRCUIT_API __attribute__((visibility("default")))
+
 // All that Java sees. One call does at least one batch's work; no call keeps a
 // mode. A handle is an owning reference: every function named new_*, make_* or
 // *_to returns one, and exactly one release_* call gives it back. Whatever a
@@ -25,7 +27,7 @@ using Tensors = std::vector<at::Tensor>;
 /// contiguous tensor of type `dtype` on `device`; pages are given back to the
 /// system as soon as their tensor is copied, so the peak is about the size of
 /// the result.
-Tensors read_tensors(
+AUTOCIRCUIT_API Tensors read_tensors(
     const std::string& path,
     const int64_t* layout,
     int64_t layout_size,
@@ -37,20 +39,20 @@ Tensors read_tensors(
 /// `description` holds key=value lines (see ModelConfig.nativeDescription),
 /// `names` the canonical weight names, one a line, in the order of `weights`.
 /// The tensors are shared, not copied.
-int64_t new_model(
+AUTOCIRCUIT_API int64_t new_model(
     const std::string& description,
     const std::string& names,
     const Tensors& weights);
-void release_model(int64_t model);
+AUTOCIRCUIT_API void release_model(int64_t model);
 
 /// A model of the same structure with its weights on another device.
-int64_t model_to(int64_t model, const std::string& device);
+AUTOCIRCUIT_API int64_t model_to(int64_t model, const std::string& device);
 
 /// The weights themselves (no copies), in the order of `model_weight_names`.
-Tensors model_weights(int64_t model);
-std::string model_weight_names(int64_t model);
+AUTOCIRCUIT_API Tensors model_weights(int64_t model);
+AUTOCIRCUIT_API std::string model_weight_names(int64_t model);
 /// Every hook point that can be read or wrapped, in execution order.
-std::string model_hook_names(int64_t model);
+AUTOCIRCUIT_API std::string model_hook_names(int64_t model);
 
 // ---- Patchable models ------------------------------------------------------
 
@@ -59,13 +61,13 @@ std::string model_hook_names(int64_t model);
 /// (-1, -1: no destination), rows (heads of the destination, 0: none), offset
 /// of the module's masks in the flat mask vector (-1: none). `seq_len` is 0
 /// where one mask serves all positions.
-int64_t make_model_patchable(
+AUTOCIRCUIT_API int64_t make_model_patchable(
     int64_t model,
     const std::string& modules,
     const int64_t* wrappers,
     int64_t wrappers_size,
     int64_t seq_len);
-void release_patchable_model(int64_t model);
+AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 
 /// One forward pass. Returns logits of the output slice, then the current
 /// source outputs [n_srcs, batch, seq, d_model] (detached) if
@@ -87,7 +89,7 @@ void release_patchable_model(int64_t model);
 /// seed, step: choose the noise of hard concrete samples and of dropout.
 /// uniforms: undefined, or the hard-concrete uniforms [batch, n_masks].
 /// reads: hook names, one a line.
-Tensors forward(
+AUTOCIRCUIT_API Tensors forward(
     int64_t model,
     const at::Tensor& input,
     int64_t start_block,
@@ -109,7 +111,7 @@ Tensors forward(
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
 /// d_model]; dimensions along which the ablation repeats are expanded, not
 /// stored.
-at::Tensor source_ablations(
+AUTOCIRCUIT_API at::Tensor source_ablations(
     int64_t model,
     const at::Tensor& input,
     int64_t ablation_type);
@@ -124,7 +126,7 @@ at::Tensor source_ablations(
 /// answers, wrong_answers: [batch, k] token ids, padded with -1; for mse,
 ///   `answers` holds the targets [batch, d_vocab].
 /// The other arguments are those of `forward`.
-Tensors mask_gradient(
+AUTOCIRCUIT_API Tensors mask_gradient(
     int64_t model,
     const at::Tensor& input,
     const at::Tensor& patch_src_outs,
@@ -147,7 +149,7 @@ Tensors mask_gradient(
 /// [n]; `has_rows`, `has_seq` tell which dimensions it has, a further leading
 /// one is the batch. Differentiable in every tensor. Returns arg0's shape,
 /// with a rows dimension if the mask has one.
-at::Tensor interpolate(
+AUTOCIRCUIT_API at::Tensor interpolate(
     const at::Tensor& arg0,
     const at::Tensor& src_acts,
     const at::Tensor& curr_src_outs,
@@ -163,13 +165,13 @@ at::Tensor interpolate(
 /// Writes a module's output, [batch, seq, d_model] or [batch, seq, rows,
 /// d_model], into rows src_start... of `curr_src_outs` [n_srcs, batch, seq,
 /// d_model].
-void record_source(
+AUTOCIRCUIT_API void record_source(
     const at::Tensor& output,
     at::Tensor& curr_src_outs,
     int64_t src_start);
 
 /// The mask function alone, as `interpolate` applies it.
-at::Tensor apply_mask_fn(
+AUTOCIRCUIT_API at::Tensor apply_mask_fn(
     const at::Tensor& masks,
     int64_t batch,
     int64_t mask_fn,
@@ -181,7 +183,7 @@ at::Tensor apply_mask_fn(
 // ---- Threads ---------------------------------------------------------------
 
 /// Threads that one call may use, for LibTorch's and OpenBLAS's pools alike.
-void set_num_threads(int64_t n);
-int64_t num_threads();
+AUTOCIRCUIT_API void set_num_threads(int64_t n);
+AUTOCIRCUIT_API int64_t num_threads();
 
 } // namespace autocircuit::bridge

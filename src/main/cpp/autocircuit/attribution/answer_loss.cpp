@@ -1,0 +1,83 @@
+#include "autocircuit/attribution/answer_loss.h"
+
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/mse_loss.h>
+#include <ATen/ops/softmax.h>
+
+namespace autocircuit {
+
+namespace {
+
+at::Tensor token_values(const at::Tensor& logits, GradFunction function) {
+  switch (function) {
+    case GradFunction::kLogit:
+      return logits;
+    case GradFunction::kProb:
+      return at::softmax(logits, -1);
+    case GradFunction::kLogprob:
+      return at::log_softmax(logits, -1);
+    case GradFunction::kLogitExp: {
+      const at::Tensor numerator = at::exp(logits);
+      return numerator / numerator.sum(-1, /*keepdim=*/true).detach();
+    }
+  }
+  TORCH_CHECK(false, "unknown grad function ", static_cast<int64_t>(function));
+}
+
+// Mean value of each prompt's answers: [batch].
+at::Tensor answer_mean(
+    const at::Tensor& values,
+    const char* name,
+    const at::Tensor& answers) {
+  TORCH_CHECK(
+      answers.defined() && answers.dim() == 2 &&
+          answers.size(0) == values.size(0) && answers.size(1) > 0 &&
+          answers.scalar_type() == at::kLong &&
+          answers.device() == values.device(),
+      "expected ",
+      name,
+      " [",
+      values.size(0),
+      ", k] of int64 on ",
+      values.device());
+  const at::Tensor present = answers >= 0;
+  const at::Tensor gathered = values.gather(1, answers.clamp_min(0));
+  return gathered.masked_fill(answers < 0, 0).sum(1) / present.sum(1);
+}
+
+} // namespace
+
+at::Tensor answer_loss(
+    const at::Tensor& logits,
+    GradFunction grad_function,
+    AnswerFunction answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers) {
+  TORCH_CHECK(
+      logits.dim() == 2,
+      "expected logits [batch, d_vocab] of one position, got ",
+      logits.sizes());
+  const at::Tensor values = token_values(logits, grad_function);
+  switch (answer_function) {
+    case AnswerFunction::kAvgDiff:
+      return -(answer_mean(values, "answers", answers) -
+               answer_mean(values, "wrong answers", wrong_answers))
+                  .mean();
+    case AnswerFunction::kAvgVal:
+      return -answer_mean(values, "answers", answers).mean();
+    case AnswerFunction::kMse:
+      TORCH_CHECK(
+          answers.defined() && answers.sizes() == values.sizes() &&
+              answers.dtype() == values.dtype(),
+          "expected targets ",
+          values.sizes(),
+          " of ",
+          values.dtype());
+      return at::mse_loss(values, answers);
+  }
+  TORCH_CHECK(
+      false, "unknown answer function ", static_cast<int64_t>(answer_function));
+}
+
+} // namespace autocircuit

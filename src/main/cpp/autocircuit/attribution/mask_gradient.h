@@ -1,0 +1,31 @@
+#pragma once
+
+#include "autocircuit/attribution/answer_loss.h"
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+struct AnswerLoss {
+  GradFunction grad_function = GradFunction::kLogit;
+  AnswerFunction answer_function = AnswerFunction::kAvgDiff;
+  at::Tensor answers;
+  at::Tensor wrong_answers;
+};
+
+struct MaskGradient {
+  at::Tensor grad;   // shape of the masks
+  at::Tensor loss;   // no dimensions
+  at::Tensor logits; // [batch, d_vocab]
+};
+
+/// Gradient of a loss on the last position's logits with respect to the
+/// masks: one patched forward and one backward. At masks 0 this is edge
+/// attribution patching (Syed et al. 2023, "Attribution patching outperforms
+/// automated circuit discovery").
+MaskGradient mask_gradient(
+    const PatchableModel& model,
+    const at::Tensor& input,
+    const PatchContext& context,
+    const AnswerLoss& loss);
+
+} // namespace autocircuit

@@ -1,0 +1,344 @@
+#include "autocircuit/bridge/bridge.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include <memory>
+#include <sstream>
+#include <utility>
+
+#include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/bridge/errors.h"
+#include "autocircuit/bridge/threads.h"
+#include "autocircuit/model/model.h"
+#include "autocircuit/model/tensor_file.h"
+#include "autocircuit/patch/patch_wrapper.h"
+#include "autocircuit/patch/patchable_model.h"
+#include "autocircuit/patch/source_ablations.h"
+
+namespace autocircuit::bridge {
+
+namespace {
+
+// A handle is the address of a shared pointer on the heap. Callers copy the
+// pointer for the time of a call.
+template <typename T>
+int64_t to_handle(std::shared_ptr<const T> value) {
+  return reinterpret_cast<int64_t>(
+      new std::shared_ptr<const T>(std::move(value)));
+}
+
+template <typename T>
+std::shared_ptr<const T> from_handle(int64_t handle) {
+  TORCH_CHECK(handle != 0, "the native object is released");
+  return *reinterpret_cast<std::shared_ptr<const T>*>(handle);
+}
+
+template <typename T>
+void release_handle(int64_t handle) {
+  delete reinterpret_cast<std::shared_ptr<const T>*>(handle);
+}
+
+std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+std::string join_lines(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) {
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::vector<StoredTensor> stored_tensors(
+    const std::string& path,
+    at::ArrayRef<int64_t> layout) {
+  std::vector<StoredTensor> stored;
+  for (size_t i = 0; i < layout.size();) {
+    TORCH_CHECK(
+        i + 4 <= layout.size() && layout[i + 3] >= 0 &&
+            i + 4 + static_cast<size_t>(layout[i + 3]) <= layout.size(),
+        path,
+        ": tensor layout ends early");
+    const auto dims = static_cast<size_t>(layout[i + 3]);
+    stored.push_back(
+        {.type = static_cast<at::ScalarType>(layout[i]),
+         .begin = layout[i + 1],
+         .end = layout[i + 2],
+         .shape = layout.slice(i + 4, dims).vec()});
+    i += 4 + dims;
+  }
+  return stored;
+}
+
+std::vector<PatchWrapper> unpack_wrappers(
+    const std::string& modules,
+    at::ArrayRef<int64_t> numbers,
+    int64_t seq_len) {
+  const std::vector<std::string> names = split_lines(modules);
+  TORCH_CHECK(
+      numbers.size() == names.size() * 6,
+      "expected six numbers for each of ",
+      names.size(),
+      " wrappers, got ",
+      numbers.size());
+  std::vector<PatchWrapper> wrappers;
+  for (size_t i = 0; i < names.size(); i++) {
+    const auto n = numbers.slice(i * 6, 6);
+    PatchWrapper w;
+    w.module = names[i];
+    w.src_start = n[0];
+    w.src_stop = n[1];
+    w.in_start = n[2];
+    w.in_stop = n[3];
+    w.rows = n[4];
+    w.mask_offset = n[5];
+    w.seq_len = seq_len;
+    wrappers.push_back(std::move(w));
+  }
+  return wrappers;
+}
+
+MaskTransform mask_transform(
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms) {
+  return {
+      .fn = static_cast<MaskFn>(mask_fn),
+      .dropout = dropout,
+      .noise = {.seed = seed, .step = step, .uniforms = uniforms}};
+}
+
+} // namespace
+
+Tensors read_tensors(
+    const std::string& path,
+    const int64_t* layout,
+    int64_t layout_size,
+    int64_t dtype,
+    const std::string& device) {
+  return translating_errors([&] {
+    return autocircuit::read_tensors(
+        path,
+        stored_tensors(path, {layout, static_cast<size_t>(layout_size)}),
+        static_cast<at::ScalarType>(dtype),
+        at::Device(device));
+  });
+}
+
+int64_t new_model(
+    const std::string& description,
+    const std::string& names,
+    const Tensors& weights) {
+  return translating_errors([&] {
+    return to_handle(
+        make_model(description, Weights(split_lines(names), weights)));
+  });
+}
+
+void release_model(int64_t model) {
+  release_handle<Model>(model);
+}
+
+int64_t model_to(int64_t model, const std::string& device) {
+  return translating_errors([&] {
+    const auto from = from_handle<Model>(model);
+    return to_handle(make_model(
+        from->description(), from->weights().to(at::Device(device))));
+  });
+}
+
+Tensors model_weights(int64_t model) {
+  return translating_errors(
+      [&] { return from_handle<Model>(model)->weights().tensors(); });
+}
+
+std::string model_weight_names(int64_t model) {
+  return translating_errors(
+      [&] { return join_lines(from_handle<Model>(model)->weights().names()); });
+}
+
+std::string model_hook_names(int64_t model) {
+  return translating_errors(
+      [&] { return join_lines(from_handle<Model>(model)->hook_names()); });
+}
+
+int64_t make_model_patchable(
+    int64_t model,
+    const std::string& modules,
+    const int64_t* wrappers,
+    int64_t wrappers_size,
+    int64_t seq_len) {
+  return translating_errors([&] {
+    return to_handle<PatchableModel>(std::make_shared<const PatchableModel>(
+        from_handle<Model>(model),
+        unpack_wrappers(
+            modules, {wrappers, static_cast<size_t>(wrappers_size)}, seq_len)));
+  });
+}
+
+void release_patchable_model(int64_t model) {
+  release_handle<PatchableModel>(model);
+}
+
+Tensors forward(
+    int64_t model,
+    const at::Tensor& input,
+    int64_t start_block,
+    const at::Tensor& start_src_outs,
+    int64_t output_slice,
+    bool grad,
+    bool want_src_outs,
+    bool patched,
+    const at::Tensor& patch_src_outs,
+    const at::Tensor& masks,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms,
+    const std::string& reads) {
+  return translating_errors([&] {
+    const at::AutoGradMode grad_mode(grad);
+    const auto patchable = from_handle<PatchableModel>(model);
+    const PatchContext context{
+        .patch_src_outs = patch_src_outs,
+        .masks = masks,
+        .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)};
+    ForwardRequest request;
+    request.input = {
+        .value = input,
+        .start_block = start_block,
+        .slice = static_cast<OutputSlice>(output_slice)};
+    request.context = patched ? &context : nullptr;
+    request.start_src_outs = start_src_outs;
+    request.want_src_outs = want_src_outs;
+    request.reads = split_lines(reads);
+    ForwardResult result = autocircuit::forward(*patchable, request);
+    Tensors tensors{std::move(result.logits)};
+    if (want_src_outs) {
+      tensors.push_back(std::move(result.src_outs));
+    }
+    for (at::Tensor& read : result.reads) {
+      tensors.push_back(std::move(read));
+    }
+    return tensors;
+  });
+}
+
+at::Tensor source_ablations(
+    int64_t model,
+    const at::Tensor& input,
+    int64_t ablation_type) {
+  return translating_errors([&] {
+    const at::NoGradGuard no_grad;
+    return autocircuit::source_ablations(
+        *from_handle<PatchableModel>(model),
+        input,
+        static_cast<BatchAblation>(ablation_type));
+  });
+}
+
+Tensors mask_gradient(
+    int64_t model,
+    const at::Tensor& input,
+    const at::Tensor& patch_src_outs,
+    const at::Tensor& masks,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers) {
+  return translating_errors([&] {
+    MaskGradient result = autocircuit::mask_gradient(
+        *from_handle<PatchableModel>(model),
+        input,
+        {.patch_src_outs = patch_src_outs,
+         .masks = masks,
+         .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)},
+        {.grad_function = static_cast<GradFunction>(grad_function),
+         .answer_function = static_cast<AnswerFunction>(answer_function),
+         .answers = answers,
+         .wrong_answers = wrong_answers});
+    return Tensors{
+        std::move(result.grad),
+        std::move(result.loss),
+        std::move(result.logits)};
+  });
+}
+
+at::Tensor interpolate(
+    const at::Tensor& arg0,
+    const at::Tensor& src_acts,
+    const at::Tensor& curr_src_outs,
+    const at::Tensor& mask,
+    bool has_rows,
+    bool has_seq,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms) {
+  return translating_errors([&] {
+    const at::AutoGradMode grad_mode(true);
+    return autocircuit::interpolate(
+        arg0,
+        src_acts,
+        curr_src_outs,
+        mask,
+        has_rows,
+        has_seq,
+        mask_transform(mask_fn, dropout, seed, step, uniforms));
+  });
+}
+
+void record_source(
+    const at::Tensor& output,
+    at::Tensor& curr_src_outs,
+    int64_t src_start) {
+  translating_errors([&] {
+    const at::AutoGradMode grad_mode(true);
+    autocircuit::record_source(output, curr_src_outs, src_start);
+  });
+}
+
+at::Tensor apply_mask_fn(
+    const at::Tensor& masks,
+    int64_t batch,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    const at::Tensor& uniforms) {
+  return translating_errors([&] {
+    const at::AutoGradMode grad_mode(true);
+    return mask_values(
+        masks,
+        /*batched=*/false,
+        batch,
+        mask_transform(mask_fn, dropout, seed, step, uniforms));
+  });
+}
+
+void set_num_threads(int64_t n) {
+  translating_errors([&] { set_pool_sizes(n); });
+}
+
+int64_t num_threads() {
+  return at::get_num_threads();
+}
+
+} // namespace autocircuit::bridge

@@ -1,0 +1,64 @@
+#include "autocircuit/model/description.h"
+
+#include <c10/util/Exception.h>
+
+#include <charconv>
+#include <sstream>
+
+namespace autocircuit {
+
+namespace {
+
+template <typename Number>
+Number parse(const std::string& key, const std::string& value) {
+  Number number{};
+  const char* end = value.data() + value.size();
+  const auto result = std::from_chars(value.data(), end, number);
+  TORCH_CHECK(
+      result.ec == std::errc() && result.ptr == end,
+      "model description: expected a number for ",
+      key,
+      ", got '",
+      value,
+      "'");
+  return number;
+}
+
+} // namespace
+
+Description::Description(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t separator = line.find('=');
+    TORCH_CHECK(
+        separator != std::string::npos,
+        "model description: expected key=value, got '",
+        line,
+        "'");
+    values_[line.substr(0, separator)] = line.substr(separator + 1);
+  }
+}
+
+const std::string& Description::text(const std::string& key) const {
+  const auto found = values_.find(key);
+  TORCH_CHECK(
+      found != values_.end(), "model description: ", key, " is missing");
+  return found->second;
+}
+
+int64_t Description::size(const std::string& key) const {
+  const auto value = parse<int64_t>(key, text(key));
+  TORCH_CHECK(
+      value > 0,
+      "model description: expected a positive ",
+      key,
+      ", got ",
+      value);
+  return value;
+}
+
+double Description::number(const std::string& key) const {
+  return parse<double>(key, text(key));
+}
+
+} // namespace autocircuit

@@ -1,0 +1,77 @@
+#include "autocircuit/model/micro_model.h"
+
+#include "autocircuit/model/description.h"
+
+namespace autocircuit {
+
+namespace {
+
+// Hook points: the input, three for each block, the output.
+constexpr HookId kInput = 0;
+constexpr int64_t kHooksPerBlock = 3;
+
+HookId block_hook(int64_t block, int64_t hook) {
+  return kInput + 1 + block * kHooksPerBlock + hook;
+}
+
+} // namespace
+
+MicroModel::MicroModel(const std::string& description, Weights weights)
+    : Model(
+          description,
+          std::move(weights),
+          Description(description).size("n_layers"),
+          Description(description).size("d_model")) {
+  const int64_t heads = Description(description).size("n_heads");
+  std::vector<std::string> hooks{"input"};
+  for (int64_t n = 0; n < n_layers(); n++) {
+    const std::string block = "blocks." + std::to_string(n) + ".";
+    block_weights_.push_back(
+        this->weights().get(block + "weights", {heads, d_model()}));
+    hooks.insert(
+        hooks.end(),
+        {block + "head_inputs",
+         block + "head_outputs",
+         "resids." + std::to_string(n)});
+  }
+  hooks.emplace_back("output");
+  set_hook_names(std::move(hooks));
+}
+
+void MicroModel::check_first_input(const at::Tensor& value) const {
+  TORCH_CHECK(
+      value.dim() == 3 && value.size(2) == d_model() &&
+          value.dtype() == options().dtype(),
+      "expected input [batch, seq, ",
+      d_model(),
+      "] of ",
+      options().dtype(),
+      ", got ",
+      value.sizes(),
+      " of ",
+      value.dtype());
+}
+
+at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
+  at::Tensor resid = input.start_block == 0
+      ? hooks.visit(kInput, input.value)
+      : input.value; // [batch, seq, d_model]
+  for (int64_t n = input.start_block; n < n_layers(); n++) {
+    const at::Tensor& w = block_weights_[static_cast<size_t>(n)];
+    at::Tensor in = hooks.head_inputs({block_hook(n, 0)}, w.size(0), resid);
+    if (!in.defined()) {
+      in = resid.unsqueeze(0);
+    }
+    const at::Tensor out =
+        in * w.unsqueeze(1).unsqueeze(1); // [heads, batch, seq, d_model]
+    hooks.head_outputs(block_hook(n, 1), out);
+    resid = resid + out.sum(0);
+    if (n + 1 < n_layers()) {
+      resid = hooks.visit(block_hook(n, 2), resid);
+    }
+  }
+  resid = hooks.visit(block_hook(n_layers(), 0), resid);
+  return slice_positions(resid, input.slice);
+}
+
+} // namespace autocircuit

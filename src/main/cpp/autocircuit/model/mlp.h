@@ -1,0 +1,42 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "autocircuit/model/hooks.h"
+#include "autocircuit/model/weights.h"
+
+namespace autocircuit {
+
+/// The functions an MLP may apply between its two projections.
+enum class Activation { kGeluNew, kGelu, kRelu };
+
+Activation activation_named(const std::string& name);
+
+/// Two projections with an activation between them, from normed input to what
+/// is added to the residual stream.
+class Mlp {
+ public:
+  Mlp(const Weights& weights,
+      const std::string& prefix,
+      int64_t d_model,
+      int64_t d_mlp,
+      Activation activation,
+      HookId pre,
+      HookId post);
+
+  /// x: [batch, seq, d_model].
+  at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
+
+ private:
+  at::Tensor w_in_;  // [d_model, d_mlp]
+  at::Tensor b_in_;  // [d_mlp]
+  at::Tensor w_out_; // [d_mlp, d_model]
+  at::Tensor b_out_; // [d_model]
+  Activation activation_;
+  HookId pre_;
+  HookId post_;
+};
+
+} // namespace autocircuit

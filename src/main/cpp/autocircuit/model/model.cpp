@@ -1,0 +1,79 @@
+#include "autocircuit/model/model.h"
+
+#include <algorithm>
+
+#include "autocircuit/model/description.h"
+#include "autocircuit/model/micro_model.h"
+#include "autocircuit/model/transformer.h"
+
+namespace autocircuit {
+
+at::Tensor slice_positions(const at::Tensor& value, OutputSlice slice) {
+  switch (slice) {
+    case OutputSlice::kAll:
+      return value;
+    case OutputSlice::kLastSeq:
+      return value.select(1, -1);
+    case OutputSlice::kNotFirstSeq:
+      return value.slice(1, 1);
+  }
+  TORCH_CHECK(false, "unknown output slice ", static_cast<int64_t>(slice));
+}
+
+HookId Model::hook_id(const std::string& name) const {
+  const auto found = std::find(hook_names_.begin(), hook_names_.end(), name);
+  TORCH_CHECK(
+      found != hook_names_.end(), "the model has no hook point '", name, "'");
+  return found - hook_names_.begin();
+}
+
+void Model::check_input(const ModelInput& input) const {
+  TORCH_CHECK(input.value.defined(), "the model's input is undefined");
+  TORCH_CHECK(
+      input.start_block >= 0 && input.start_block < n_layers_,
+      "expected a block to start at from 0 to ",
+      n_layers_ - 1,
+      ", got ",
+      input.start_block);
+  TORCH_CHECK(
+      input.value.device() == options().device(),
+      "expected input on ",
+      options().device(),
+      " like the weights, got ",
+      input.value.device());
+  TORCH_CHECK(
+      input.value.dim() >= 2 && input.value.size(0) > 0 &&
+          input.value.size(1) > 0,
+      "expected input with at least one example and one position, got shape ",
+      input.value.sizes());
+  if (input.start_block == 0) {
+    check_first_input(input.value);
+    return;
+  }
+  TORCH_CHECK(
+      input.value.dim() == 3 && input.value.size(2) == d_model_ &&
+          input.value.dtype() == options().dtype(),
+      "expected a residual stream [batch, seq, ",
+      d_model_,
+      "] of ",
+      options().dtype(),
+      ", got ",
+      input.value.sizes(),
+      " of ",
+      input.value.dtype());
+}
+
+std::shared_ptr<const Model> make_model(
+    const std::string& description,
+    Weights weights) {
+  const std::string kind = Description(description).text("kind");
+  if (kind == "transformer") {
+    return std::make_shared<Transformer>(description, std::move(weights));
+  }
+  if (kind == "micro") {
+    return std::make_shared<MicroModel>(description, std::move(weights));
+  }
+  TORCH_CHECK(false, "expected kind transformer or micro, got '", kind, "'");
+}
+
+} // namespace autocircuit

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autocircuit/model/hooks.h"
+#include "autocircuit/model/weights.h"
+
+namespace autocircuit {
+
+/// Positions whose output a caller wants.
+enum class OutputSlice : int64_t { kAll = 0, kLastSeq = 1, kNotFirstSeq = 2 };
+
+/// The wanted positions of a value [batch, seq, ...]; the last position alone
+/// loses its dimension.
+at::Tensor slice_positions(const at::Tensor& value, OutputSlice slice);
+
+struct ModelInput {
+  /// Tokens [batch, seq] (micro model: floats [batch, seq, d_model]); or, if
+  /// start_block > 0, the residual stream [batch, seq, d_model] entering it.
+  at::Tensor value;
+  int64_t start_block = 0;
+  OutputSlice slice = OutputSlice::kAll;
+};
+
+/// A transformer, or what stands for one. Immutable after construction, so
+/// any number of threads may run it; all that a pass needs beyond the weights
+/// comes in as arguments.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  /// Runs the blocks from `input.start_block` on and returns the output at the
+  /// wanted positions.
+  virtual at::Tensor forward(const ModelInput& input, Hooks& hooks) const = 0;
+
+  /// Hook points in execution order.
+  const std::vector<std::string>& hook_names() const {
+    return hook_names_;
+  }
+  /// Throws if the name is unknown.
+  HookId hook_id(const std::string& name) const;
+
+  int64_t n_layers() const {
+    return n_layers_;
+  }
+  int64_t d_model() const {
+    return d_model_;
+  }
+  const Weights& weights() const {
+    return weights_;
+  }
+  const std::string& description() const {
+    return description_;
+  }
+  at::TensorOptions options() const {
+    return weights_.tensors()[0].options().requires_grad(false);
+  }
+
+  /// Throws unless `input` has the type and shape that the model takes.
+  void check_input(const ModelInput& input) const;
+
+ protected:
+  Model(
+      std::string description,
+      Weights weights,
+      int64_t n_layers,
+      int64_t d_model)
+      : description_(std::move(description)),
+        weights_(std::move(weights)),
+        n_layers_(n_layers),
+        d_model_(d_model) {}
+
+  virtual void check_first_input(const at::Tensor& value) const = 0;
+
+  /// Called by constructors only.
+  void set_hook_names(std::vector<std::string> names) {
+    hook_names_ = std::move(names);
+  }
+
+ private:
+  std::string description_;
+  Weights weights_;
+  int64_t n_layers_;
+  int64_t d_model_;
+  std::vector<std::string> hook_names_;
+};
+
+/// Builds the model that `description` (see Description) names.
+std::shared_ptr<const Model> make_model(
+    const std::string& description,
+    Weights weights);
+
+} // namespace autocircuit

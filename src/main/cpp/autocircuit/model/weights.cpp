@@ -1,0 +1,82 @@
+#include "autocircuit/model/weights.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+namespace autocircuit {
+
+Weights::Weights(
+    std::vector<std::string> names,
+    std::vector<at::Tensor> tensors)
+    : names_(std::move(names)), tensors_(std::move(tensors)) {
+  TORCH_CHECK(
+      names_.size() == tensors_.size(),
+      "expected one tensor for each weight name, got ",
+      names_.size(),
+      " names and ",
+      tensors_.size(),
+      " tensors");
+  TORCH_CHECK(!tensors_.empty(), "expected the weights of a model, got none");
+  for (size_t i = 0; i < tensors_.size(); i++) {
+    TORCH_CHECK(tensors_[i].defined(), "weight ", names_[i], " is undefined");
+    TORCH_CHECK(
+        tensors_[i].scalar_type() == tensors_[0].scalar_type() &&
+            tensors_[i].device() == tensors_[0].device(),
+        "weight ",
+        names_[i],
+        " is ",
+        tensors_[i].scalar_type(),
+        " on ",
+        tensors_[i].device(),
+        ", but ",
+        names_[0],
+        " is ",
+        tensors_[0].scalar_type(),
+        " on ",
+        tensors_[0].device());
+  }
+}
+
+at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape) const {
+  at::Tensor tensor = get_optional(name, shape);
+  TORCH_CHECK(tensor.defined(), "weight ", name, " is missing");
+  return tensor;
+}
+
+at::Tensor Weights::get_optional(const std::string& name, at::IntArrayRef shape)
+    const {
+  const auto found = std::find(names_.begin(), names_.end(), name);
+  if (found == names_.end()) {
+    return {};
+  }
+  const at::Tensor& tensor =
+      tensors_[static_cast<size_t>(found - names_.begin())];
+  TORCH_CHECK(
+      tensor.sizes() == shape,
+      "weight ",
+      name,
+      ": expected shape ",
+      shape,
+      ", got ",
+      tensor.sizes());
+  return tensor;
+}
+
+Weights Weights::to(at::Device device) const {
+  std::unordered_map<c10::TensorImpl*, at::Tensor> moved;
+  std::vector<at::Tensor> tensors;
+  tensors.reserve(tensors_.size());
+  for (const at::Tensor& tensor : tensors_) {
+    at::Tensor& copy = moved[tensor.unsafeGetTensorImpl()];
+    if (!copy.defined()) {
+      copy = tensor.detach().to(device);
+    }
+    tensors.push_back(copy);
+  }
+  return {names_, std::move(tensors)};
+}
+
+} // namespace autocircuit

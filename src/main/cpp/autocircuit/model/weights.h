@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace autocircuit {
+
+/// The tensors of a model under their canonical names. Copies share the
+/// tensors.
+class Weights {
+ public:
+  Weights(std::vector<std::string> names, std::vector<at::Tensor> tensors);
+
+  /// The tensor of that name; throws if it is missing or shaped otherwise.
+  at::Tensor get(const std::string& name, at::IntArrayRef shape) const;
+
+  /// The same, undefined where the name is missing.
+  at::Tensor get_optional(const std::string& name, at::IntArrayRef shape) const;
+
+  /// The tensors on another device; a tensor held under two names stays one.
+  Weights to(at::Device device) const;
+
+  const std::vector<std::string>& names() const {
+    return names_;
+  }
+  const std::vector<at::Tensor>& tensors() const {
+    return tensors_;
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> tensors_;
+};
+
+} // namespace autocircuit

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autocircuit/model/model.h"
+#include "autocircuit/patch/patch_wrapper.h"
+
+namespace autocircuit {
+
+/// A model with wrappers at some of its hook points. Immutable; shares the
+/// model with others that wrap it differently.
+class PatchableModel {
+ public:
+  PatchableModel(
+      std::shared_ptr<const Model> model,
+      std::vector<PatchWrapper> wrappers);
+
+  const Model& model() const {
+    return *model_;
+  }
+  /// The wrapper at a hook point, or nullptr.
+  const PatchWrapper* wrapper(HookId hook) const {
+    const int64_t index = wrapper_at_[static_cast<size_t>(hook)];
+    return index < 0 ? nullptr : &wrappers_[static_cast<size_t>(index)];
+  }
+  int64_t n_srcs() const {
+    return n_srcs_;
+  }
+  int64_t n_masks() const {
+    return n_masks_;
+  }
+
+ private:
+  std::shared_ptr<const Model> model_;
+  std::vector<PatchWrapper> wrappers_;
+  std::vector<int64_t> wrapper_at_; // by hook; -1: none
+  int64_t n_srcs_ = 0;
+  int64_t n_masks_ = 0;
+};
+
+/// All that selects a patched forward, as a value.
+struct PatchContext {
+  at::Tensor patch_src_outs; // [n_srcs, batch, seq, d_model]
+  at::Tensor masks;          // ([batch]) [n_masks]
+  MaskTransform transform;
+};
+
+struct ForwardRequest {
+  ModelInput input;
+  const PatchContext* context = nullptr; // none: the plain model
+  /// Outputs of the sources before `input.start_block` [n_srcs, batch, seq,
+  /// d_model]; undefined when starting from tokens.
+  at::Tensor start_src_outs;
+  bool want_src_outs = false;
+  std::vector<std::string> reads;
+};
+
+struct ForwardResult {
+  at::Tensor logits;
+  at::Tensor src_outs; // [n_srcs, batch, seq, d_model], if wanted; no graph
+  std::vector<at::Tensor> reads;
+};
+
+/// Runs a model, patched or not, with the reference executor: wrappers at the
+/// hook points, plain differentiable operations. Autograd records it if grad
+/// mode is on. Checks its arguments.
+ForwardResult forward(
+    const PatchableModel& model,
+    const ForwardRequest& request);
+
+} // namespace autocircuit

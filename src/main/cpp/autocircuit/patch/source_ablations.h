@@ -1,0 +1,22 @@
+#pragma once
+
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+/// Ablations of source outputs that one batch determines.
+enum class BatchAblation : int64_t {
+  kResample = 0, // the outputs as they are
+  kZero = 1,
+  kBatchTokenwiseMean = 2, // mean over the batch, for each position
+  kBatchAllTokMean = 3     // mean over batch and positions
+};
+
+/// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,
+/// d_model]. Dimensions along which they repeat are expanded, not stored.
+at::Tensor source_ablations(
+    const PatchableModel& model,
+    const at::Tensor& input,
+    BatchAblation ablation);
+
+} // namespace autocircuit
