@@ -54,10 +54,10 @@ final class JsonFiles {
       throw new CheckpointException(
           "%s: expected a JSON object, got %s".formatted(file, describe(node)));
     } catch (JsonProcessingException e) {
+      // Too deep nesting has no location.
+      String place = e.getLocation() == null ? "" : " at line " + e.getLocation().getLineNr();
       throw new CheckpointException(
-          "%s: not valid JSON at line %d: %s"
-              .formatted(file, e.getLocation().getLineNr(), firstLine(e.getOriginalMessage())),
-          e);
+          "%s: not valid JSON%s: %s".formatted(file, place, firstLine(e.getOriginalMessage())), e);
     } catch (IOException e) {
       throw new CheckpointException("%s: not valid JSON: %s".formatted(file, e.getMessage()), e);
     }

@@ -111,7 +111,7 @@ class HuggingFaceConfigTest {
         "n_layer | null | positive integer",
         "n_layer | 99999999999999999999 | positive integer",
         "n_head | 7 | divisor of n_embd",
-        "n_embd | 1073741824 | fourfold",
+        "n_embd | 1073741832 | fourfold",
         "n_inner | '[]' | positive integer",
         "n_positions | '{}' | positive integer",
         "vocab_size | true | positive integer",

@@ -43,7 +43,8 @@ class SafetensorsFileTest {
     assertThatThrownBy(() -> SafetensorsFile.open(file))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining(file.toString())
-        .satisfies(e -> assertThat(parts).allSatisfy(part -> assertThat(e).hasMessageContaining(part)));
+        .satisfies(
+            e -> assertThat(parts).allSatisfy(part -> assertThat(e).hasMessageContaining(part)));
   }
 
   @Test
