@@ -3,12 +3,12 @@ package org.autocircuit.graph;
 import java.util.Collection;
 
 /** Finds the existing name that a mistyped one was probably meant to be. */
-final class NearestName {
+public final class NearestName {
 
   private NearestName() {}
 
   /** The name with the smallest edit distance; the alphabetically first of several. */
-  static String of(String name, Collection<String> candidates) {
+  public static String of(String name, Collection<String> candidates) {
     String best = "";
     int bestDistance = Integer.MAX_VALUE;
     for (String candidate : candidates) {
