@@ -1,0 +1,45 @@
+package org.autocircuit.graph;
+
+import java.util.Objects;
+import java.util.OptionalInt;
+
+/**
+ * The contribution of one source to the input of one destination, at one token position or at all.
+ *
+ * <p>Edges are values made on demand from a {@link ModelGraph}, which holds none. Where many edges
+ * are handled at once, use their indices ({@link ModelGraph#index(Edge)}) or an {@link EdgeSet}.
+ *
+ * @param src the node that writes
+ * @param dest the node that reads
+ * @param position token position, or empty in a graph whose masks hold for all positions
+ */
+public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
+
+  /** Checks that nothing is {@code null}. */
+  public Edge {
+    Objects.requireNonNull(src, "src");
+    Objects.requireNonNull(dest, "dest");
+    Objects.requireNonNull(position, "position");
+  }
+
+  /** An edge for all token positions. */
+  public Edge(SrcNode src, DestNode dest) {
+    this(src, dest, OptionalInt.empty());
+  }
+
+  /** An edge at one token position. */
+  public Edge(SrcNode src, DestNode dest, int position) {
+    this(src, dest, OptionalInt.of(position));
+  }
+
+  /** The name, {@code "{src}->{dest}"}: shared by the same edge at different positions. */
+  public String name() {
+    return src.name() + "->" + dest.name();
+  }
+
+  /** The name, followed by the position in brackets if there is one. */
+  @Override
+  public String toString() {
+    return position.isPresent() ? name() + " [" + position.getAsInt() + "]" : name();
+  }
+}

@@ -1,0 +1,142 @@
+package org.autocircuit.graph;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+
+/** From names and edges to flat indices; explains what is wrong with a name that has none. */
+final class EdgeLookup {
+
+  private final List<SrcNode> srcs;
+  private final List<DestNode> dests;
+  private final List<DestModule> destModules;
+  private final OptionalInt seqLen;
+  private final Map<String, SrcNode> srcByName = new HashMap<>();
+  private final Map<String, Integer> destByName = new HashMap<>();
+  private final DestModule[] moduleOfDest;
+
+  EdgeLookup(GraphLayout layout, OptionalInt seqLen) {
+    this.srcs = layout.srcs;
+    this.dests = layout.dests;
+    this.destModules = layout.destModules;
+    this.seqLen = seqLen;
+    srcs.forEach(src -> srcByName.put(src.name(), src));
+    moduleOfDest = new DestModule[dests.size()];
+    for (DestModule module : destModules) {
+      for (int row = 0; row < module.nDests(); row++) {
+        int dest = module.firstDest() + row;
+        moduleOfDest[dest] = module;
+        destByName.put(dests.get(dest).name(), dest);
+      }
+    }
+  }
+
+  /** The index of the edge with the given name, or an exception that suggests the nearest name. */
+  int index(String name, OptionalInt position) {
+    int arrow = name.indexOf("->");
+    if (arrow < 0) {
+      throw new IllegalArgumentException(
+          "unknown edge '%s': expected a name of the form 'source->destination'; did you mean '%s'?"
+              .formatted(name, nearest(name, "")));
+    }
+    String srcName = name.substring(0, arrow);
+    String destName = name.substring(arrow + 2);
+    SrcNode src = srcByName.get(srcName);
+    Integer dest = destByName.get(destName);
+    if (src == null || dest == null || !moduleOfDest[dest].isFedBy(src)) {
+      throw new IllegalArgumentException(
+          "unknown edge '%s': %s; did you mean '%s'?"
+              .formatted(name, reason(srcName, destName), nearest(srcName, destName)));
+    }
+    if (position.isPresent()) {
+      checkPosition(position.getAsInt(), "edge '" + name + "'");
+    } else if (seqLen.isPresent()) {
+      throw new IllegalArgumentException(
+          "edge '%s' needs a token position from 0 to %d: the graph has one edge for each position"
+              .formatted(name, seqLen.getAsInt() - 1));
+    }
+    return index(src, dest, position);
+  }
+
+  /** The index of an edge, or -1 if it is not part of the graph. */
+  int find(Edge edge) {
+    SrcNode src = srcByName.get(edge.src().name());
+    Integer dest = destByName.get(edge.dest().name());
+    if (!edge.src().equals(src)
+        || dest == null
+        || !edge.dest().equals(dests.get(dest))
+        || !moduleOfDest[dest].isFedBy(src)
+        || edge.position().isPresent() != seqLen.isPresent()
+        || edge.position().orElse(0) < 0
+        || edge.position().orElse(0) >= seqLen.orElse(1)) {
+      return -1;
+    }
+    return index(src, dest, edge.position());
+  }
+
+  void checkPosition(int position, String what) {
+    if (seqLen.isEmpty()) {
+      throw new IllegalArgumentException(
+          "%s at token position %d: the graph was made without a sequence length, so it has no"
+                  .formatted(what, position)
+              + " positions");
+    }
+    if (position < 0 || position >= seqLen.getAsInt()) {
+      throw new IllegalArgumentException(
+          "%s at token position %d: the graph has positions 0 to %d"
+              .formatted(what, position, seqLen.getAsInt() - 1));
+    }
+  }
+
+  private int index(SrcNode src, int dest, OptionalInt position) {
+    DestModule module = moduleOfDest[dest];
+    return module.index(position.orElse(0), dest - module.firstDest(), src.srcIdx());
+  }
+
+  private String reason(String srcName, String destName) {
+    SrcNode src = srcByName.get(srcName);
+    Integer dest = destByName.get(destName);
+    if (src == null && dest == null) {
+      return "neither source '%s' nor destination '%s' exists".formatted(srcName, destName);
+    }
+    if (src == null) {
+      return "there is no source '%s'".formatted(srcName);
+    }
+    if (dest == null) {
+      return "there is no destination '%s'".formatted(destName);
+    }
+    DestModule module = moduleOfDest[dest];
+    String reason =
+        src.srcIdx() >= module.inStop()
+            ? "source '%s' does not come before destination '%s'"
+            : "source '%s' reaches destination '%s' only through a residual node";
+    return (reason + "; that destination is fed by '%s' to '%s'")
+        .formatted(srcName, destName, srcs.get(module.inStart()), srcs.get(module.inStop() - 1));
+  }
+
+  /** The existing edge whose two node names are nearest to the given ones. */
+  private String nearest(String srcName, String destName) {
+    int[] srcDistance = new int[srcs.size()];
+    for (SrcNode src : srcs) {
+      srcDistance[src.srcIdx()] = NearestName.distance(srcName, src.name());
+    }
+    int best = Integer.MAX_VALUE;
+    Edge nearest = null;
+    for (DestModule module : destModules) {
+      int nearestSrc = module.inStart();
+      for (int src = module.inStart(); src < module.inStop(); src++) {
+        nearestSrc = srcDistance[src] < srcDistance[nearestSrc] ? src : nearestSrc;
+      }
+      for (int row = 0; row < module.nDests(); row++) {
+        DestNode dest = dests.get(module.firstDest() + row);
+        int distance = srcDistance[nearestSrc] + NearestName.distance(destName, dest.name());
+        if (distance < best) {
+          best = distance;
+          nearest = new Edge(srcs.get(nearestSrc), dest);
+        }
+      }
+    }
+    return nearest.name();
+  }
+}

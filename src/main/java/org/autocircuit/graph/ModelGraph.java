@@ -1,0 +1,393 @@
+package org.autocircuit.graph;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalInt;
+import org.autocircuit.model.ModelConfig;
+import org.autocircuit.model.TransformerConfig;
+
+/**
+ * The graph of a model: its sources, its destinations, and an edge from every source to every
+ * destination that it can reach.
+ *
+ * <p>A <em>factorised</em> graph joins every earlier source to every later destination, because the
+ * residual stream is the sum of all earlier outputs. A <em>residual</em> graph has the stream
+ * itself as a node after each sub-layer, so it patches nodes rather than edges and is much smaller.
+ *
+ * <p>Edges are numbered. Destination modules follow one another in the order of a forward pass (q,
+ * k and v or the joint attention input of a block, then its MLP; at last the end of the residual
+ * stream), and inside a module the order is row-major {@code [seq_len][heads][incoming sources]},
+ * where the first two exist only if the graph has positions and the module has heads. Masks and
+ * scores are flat vectors in this same order, so <b>the index of an edge is the index of its
+ * value</b>. The graph itself stores nodes and modules, never edges: {@link Edge} objects and
+ * {@link #edges() lists of them} are views made from indices.
+ *
+ * <p>Names that do not exist are errors: every look-up by name throws an {@link
+ * IllegalArgumentException} that says what is wrong and suggests the nearest existing name. (The
+ * Python original ignores unknown edge names.)
+ *
+ * <p>Immutable; safe to share between threads. Two graphs are equal if they were made from equal
+ * arguments.
+ *
+ * <pre>{@code
+ * ModelGraph graph = ModelGraph.of(config, true, true);
+ * int index = graph.index("A0.1->MLP 1");
+ * Edge edge = graph.edge(index);
+ * }</pre>
+ */
+public final class ModelGraph {
+
+  private final ModelConfig config;
+  private final boolean factorized;
+  private final boolean separateQkv;
+  private final OptionalInt seqLen;
+  private final List<SrcNode> srcs;
+  private final List<DestNode> dests;
+  private final List<SrcModule> srcModules;
+  private final List<DestModule> destModules;
+  private final Map<String, DestModule> destModuleByName = new HashMap<>();
+  private final EdgeLookup lookup;
+  private final int[] offsets;
+  private final int maskSize;
+
+  private ModelGraph(
+      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
+    this.config = Objects.requireNonNull(config, "config");
+    this.factorized = factorized;
+    this.separateQkv = separateQkv && factorized && config instanceof TransformerConfig;
+    this.seqLen = Objects.requireNonNull(seqLen, "seqLen");
+    if (config.nLayers() < 1 || config.nHeads() < 1) {
+      throw new IllegalArgumentException(
+          "a graph needs at least one block and one head, got " + config);
+    }
+    if (seqLen.isPresent() && seqLen.getAsInt() < 1) {
+      throw new IllegalArgumentException(
+          "expected a positive sequence length, got " + seqLen.getAsInt());
+    }
+    GraphLayout layout = GraphLayout.of(config, factorized, this.separateQkv, seqLen.orElse(0));
+    if (layout.maskSize > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException(
+          "the graph has %,d edges, more than the %,d that can be numbered; leave out the sequence"
+                  .formatted(layout.maskSize, Integer.MAX_VALUE)
+              + " length or use a residual graph");
+    }
+    maskSize = (int) layout.maskSize;
+    srcs = List.copyOf(layout.srcs);
+    dests = List.copyOf(layout.dests);
+    srcModules = List.copyOf(layout.srcModules);
+    destModules = List.copyOf(layout.destModules);
+    lookup = new EdgeLookup(layout, seqLen);
+    destModules.forEach(module -> destModuleByName.put(module.moduleName(), module));
+    offsets = destModules.stream().mapToInt(DestModule::offset).toArray();
+  }
+
+  /**
+   * The graph whose edges hold for all token positions. See {@link #of(ModelConfig, boolean,
+   * boolean, OptionalInt)}.
+   */
+  public static ModelGraph of(ModelConfig config, boolean factorized, boolean separateQkv) {
+    return new ModelGraph(config, factorized, separateQkv, OptionalInt.empty());
+  }
+
+  /**
+   * The graph with one edge for each token position. See {@link #of(ModelConfig, boolean, boolean,
+   * OptionalInt)}.
+   */
+  public static ModelGraph of(
+      ModelConfig config, boolean factorized, boolean separateQkv, int seqLen) {
+    return new ModelGraph(config, factorized, separateQkv, OptionalInt.of(seqLen));
+  }
+
+  /**
+   * The graph of a model.
+   *
+   * @param config the model's structure
+   * @param factorized {@code true} for edges between all nodes, {@code false} for a residual graph
+   * @param separateQkv whether a head's query, key and value inputs are destinations of their own;
+   *     no effect, and reported as {@code false}, where a model or a residual graph has none
+   * @param seqLen number of token positions that have masks of their own; empty for masks that hold
+   *     for all positions, and then prompts of any length can be run
+   * @throws IllegalArgumentException if the sequence length is not positive or the graph has more
+   *     than {@code 2^31 - 1} edges
+   */
+  public static ModelGraph of(
+      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
+    return new ModelGraph(config, factorized, separateQkv, seqLen);
+  }
+
+  /**
+   * All that the Python original's {@code graph_edges} returns.
+   *
+   * @see #of(ModelConfig, boolean, boolean, OptionalInt)
+   */
+  public static GraphEdges graphEdges(
+      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
+    return of(config, factorized, separateQkv, seqLen).graphEdges();
+  }
+
+  /** This graph as the seven results of the Python original's {@code graph_edges}. */
+  public GraphEdges graphEdges() {
+    return GraphEdges.of(this);
+  }
+
+  /** The model structure that the graph was made from. */
+  public ModelConfig config() {
+    return config;
+  }
+
+  /** Whether every earlier source feeds every later destination. */
+  public boolean factorized() {
+    return factorized;
+  }
+
+  /** Whether query, key and value inputs are destinations of their own. */
+  public boolean separateQkv() {
+    return separateQkv;
+  }
+
+  /** Number of token positions that have edges of their own, or empty. */
+  public OptionalInt seqLen() {
+    return seqLen;
+  }
+
+  /** The sources, by {@link SrcNode#srcIdx}. */
+  public List<SrcNode> srcs() {
+    return srcs;
+  }
+
+  /** The destinations in flat order. */
+  public List<DestNode> dests() {
+    return dests;
+  }
+
+  /** All nodes: the sources, then the destinations. */
+  public List<Node> nodes() {
+    List<Node> nodes = new ArrayList<>(srcs);
+    nodes.addAll(dests);
+    return Collections.unmodifiableList(nodes);
+  }
+
+  /** The hook points that write sources, in the order of a forward pass. */
+  public List<SrcModule> srcModules() {
+    return srcModules;
+  }
+
+  /** The hook points that read sources, in flat order. */
+  public List<DestModule> destModules() {
+    return destModules;
+  }
+
+  /**
+   * The destination module at a hook point.
+   *
+   * @throws IllegalArgumentException if no destination is there; suggests the nearest name
+   */
+  public DestModule destModule(String moduleName) {
+    DestModule module = destModuleByName.get(moduleName);
+    if (module == null) {
+      throw new IllegalArgumentException(
+          "unknown destination module '%s'; did you mean '%s'?"
+              .formatted(moduleName, NearestName.of(moduleName, destModuleByName.keySet())));
+    }
+    return module;
+  }
+
+  /** The destination module that holds the value with the given flat index. */
+  public DestModule destModule(int index) {
+    Objects.checkIndex(index, maskSize);
+    int found = Arrays.binarySearch(offsets, index);
+    return destModules.get(found >= 0 ? found : -found - 2);
+  }
+
+  /** Number of values in a flat vector of masks or scores; the same as {@link #nEdges}. */
+  public int maskSize() {
+    return maskSize;
+  }
+
+  /** Number of edges, each position counted. */
+  public int nEdges() {
+    return maskSize;
+  }
+
+  /** The edge with the given index. */
+  public Edge edge(int index) {
+    DestModule module = destModule(index);
+    int local = index - module.offset();
+    int position = local / module.positionSize();
+    return edge(module, position, local - position * module.positionSize());
+  }
+
+  /** All edges by index, as an unmodifiable view; {@code contains} and {@code indexOf} are fast. */
+  public List<Edge> edges() {
+    return new EdgeList(this, OptionalInt.empty());
+  }
+
+  /**
+   * The edges of one token position, as an unmodifiable view in flat order.
+   *
+   * @throws IllegalArgumentException if the graph has no such position
+   */
+  public List<Edge> edgesAt(int position) {
+    lookup.checkPosition(position, "edges");
+    return new EdgeList(this, OptionalInt.of(position));
+  }
+
+  /**
+   * The edges with the given name: one, or one for each token position.
+   *
+   * @throws IllegalArgumentException if there is no such edge
+   */
+  public List<Edge> edges(String name) {
+    List<Edge> edges = new ArrayList<>();
+    for (int index : indices(name)) {
+      edges.add(edge(index));
+    }
+    return Collections.unmodifiableList(edges);
+  }
+
+  /**
+   * The edge with the given name, in a graph without positions.
+   *
+   * @throws IllegalArgumentException if there is no such edge or the graph has positions
+   */
+  public Edge edge(String name) {
+    return edge(index(name));
+  }
+
+  /**
+   * The edge with the given name at the given token position.
+   *
+   * @throws IllegalArgumentException if there is no such edge
+   */
+  public Edge edge(String name, int position) {
+    return edge(index(name, position));
+  }
+
+  /**
+   * The index of an edge of this graph or of an equal one.
+   *
+   * @throws IllegalArgumentException if the edge is not part of this graph
+   */
+  public int index(Edge edge) {
+    int index = index(edge.name(), edge.position());
+    if (!edge(index).equals(edge)) {
+      throw new IllegalArgumentException(
+          "edge '%s' belongs to a graph in which its nodes are other ones".formatted(edge));
+    }
+    return index;
+  }
+
+  /**
+   * The index of the edge with the given name, in a graph without positions.
+   *
+   * @throws IllegalArgumentException if there is no such edge or the graph has positions
+   */
+  public int index(String name) {
+    return index(name, OptionalInt.empty());
+  }
+
+  /**
+   * The index of the edge with the given name at the given token position.
+   *
+   * @throws IllegalArgumentException if there is no such edge
+   */
+  public int index(String name, int position) {
+    return index(name, OptionalInt.of(position));
+  }
+
+  /**
+   * The indices of all edges with the given name, in ascending order: one, or one for each token
+   * position.
+   *
+   * @throws IllegalArgumentException if there is no such edge
+   */
+  public int[] indices(String name) {
+    int positions = seqLen.orElse(1);
+    int first = index(name, seqLen.isPresent() ? OptionalInt.of(0) : OptionalInt.empty());
+    int stride = destModule(first).positionSize();
+    int[] indices = new int[positions];
+    for (int position = 0; position < positions; position++) {
+      indices[position] = first + position * stride;
+    }
+    return indices;
+  }
+
+  /**
+   * One specification for each hook point that the graph patches: destinations in flat order, then
+   * the hook points that are sources only, in the order of a forward pass.
+   */
+  public List<WrapperSpec> wrapperSpecs() {
+    return WrapperSpec.of(this);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof ModelGraph that
+        && config.equals(that.config)
+        && factorized == that.factorized
+        && separateQkv == that.separateQkv
+        && seqLen.equals(that.seqLen);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(config, factorized, separateQkv, seqLen);
+  }
+
+  /** The kind and the size of the graph. */
+  @Override
+  public String toString() {
+    return "%s graph with %,d sources, %,d destinations and %,d edges%s"
+        .formatted(
+            factorized ? "factorised" : "residual",
+            srcs.size(),
+            dests.size(),
+            maskSize,
+            seqLen.isPresent() ? " at " + seqLen.getAsInt() + " positions" : "");
+  }
+
+  /** The edge with a flat index among the edges of one position (or of all, if there are none). */
+  Edge edgeAt(int position, int indexInPosition) {
+    int positions = seqLen.orElse(1);
+    int low = 0;
+    int high = offsets.length - 1;
+    while (low < high) {
+      int middle = (low + high + 1) >>> 1;
+      if (offsets[middle] / positions <= indexInPosition) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    DestModule module = destModules.get(low);
+    return edge(module, position, indexInPosition - module.offset() / positions);
+  }
+
+  /** The index of an edge, or -1 if it is not part of this graph. */
+  int find(Edge edge) {
+    return lookup.find(edge);
+  }
+
+  private Edge edge(DestModule module, int position, int local) {
+    int row = local / module.nSrcs();
+    return new Edge(
+        srcs.get(module.inStart() + local - row * module.nSrcs()),
+        dests.get(module.firstDest() + row),
+        seqLen.isPresent() ? OptionalInt.of(position) : OptionalInt.empty());
+  }
+
+  /**
+   * The index of the edge with the given name at the given position, which is present exactly if
+   * the graph has positions.
+   *
+   * @throws IllegalArgumentException if there is no such edge
+   */
+  public int index(String name, OptionalInt position) {
+    return lookup.index(name, position);
+  }
+}

@@ -1,0 +1,2 @@
+/** Reads the reference data that other tests compare with. */
+package org.autocircuit.golden;
