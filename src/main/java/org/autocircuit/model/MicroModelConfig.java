@@ -11,6 +11,19 @@ package org.autocircuit.model;
  */
 public record MicroModelConfig(int nLayers, int nHeads, int dModel) implements ModelConfig {
 
+  /**
+   * Checks that every size is positive.
+   *
+   * @throws IllegalArgumentException naming the sizes
+   */
+  public MicroModelConfig {
+    if (nLayers <= 0 || nHeads <= 0 || dModel <= 0) {
+      throw new IllegalArgumentException(
+          "nLayers, nHeads and dModel must be positive, got %d, %d and %d"
+              .formatted(nLayers, nHeads, dModel));
+    }
+  }
+
   /** The model of the original's tests: two heads of width two. */
   public MicroModelConfig(int nLayers) {
     this(nLayers, 2, 2);

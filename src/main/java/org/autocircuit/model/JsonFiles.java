@@ -1,0 +1,101 @@
+package org.autocircuit.model;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+
+/** Small JSON files of a model folder, read strictly and written in one step. */
+final class JsonFiles {
+  private static final long MAX_BYTES = 16 << 20;
+
+  /** Duplicate keys and text after the document are errors: both hide a value from the reader. */
+  static final JsonMapper STRICT =
+      JsonMapper.builder()
+          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .build();
+
+  private JsonFiles() {}
+
+  /** Reads a file that holds one JSON object. */
+  static ObjectNode readObject(Path file) {
+    byte[] bytes;
+    try {
+      if (!Files.isRegularFile(file)) {
+        throw new CheckpointException("%s: no such file".formatted(file));
+      }
+      if (Files.size(file) > MAX_BYTES) {
+        throw new CheckpointException(
+            "%s: %d bytes, expected a JSON object of at most %d"
+                .formatted(file, Files.size(file), MAX_BYTES));
+      }
+      bytes = Files.readAllBytes(file);
+    } catch (IOException e) {
+      throw new CheckpointException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
+    }
+    return parseObject(file, bytes);
+  }
+
+  private static ObjectNode parseObject(Path file, byte[] bytes) {
+    try {
+      JsonNode node = STRICT.readTree(bytes);
+      if (node instanceof ObjectNode object) {
+        return object;
+      }
+      throw new CheckpointException(
+          "%s: expected a JSON object, got %s".formatted(file, describe(node)));
+    } catch (JsonProcessingException e) {
+      // Too deep nesting has no location.
+      String place = e.getLocation() == null ? "" : " at line " + e.getLocation().getLineNr();
+      throw new CheckpointException(
+          "%s: not valid JSON%s: %s".formatted(file, place, firstLine(e.getOriginalMessage())), e);
+    } catch (IOException e) {
+      throw new CheckpointException("%s: not valid JSON: %s".formatted(file, e.getMessage()), e);
+    }
+  }
+
+  /** Writes an object, indented by two spaces, replacing the file in one step. */
+  static void write(Path file, JsonNode node) {
+    DefaultPrettyPrinter printer =
+        new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n"));
+    try {
+      byte[] json = STRICT.writer(printer).writeValueAsBytes(node);
+      AtomicFile.write(
+          file,
+          channel -> {
+            ByteBuffer bytes = ByteBuffer.wrap(json);
+            while (bytes.hasRemaining()) {
+              channel.write(bytes);
+            }
+          });
+    } catch (IOException e) {
+      throw new CheckpointException("%s: cannot be written: %s".formatted(file, e), e);
+    }
+  }
+
+  /** A value as it should look in a message: short, with its type when the type is the problem. */
+  static String describe(JsonNode node) {
+    if (node == null || node.isMissingNode()) {
+      return "nothing";
+    }
+    String text = node.toString();
+    return switch (node.getNodeType()) {
+      case OBJECT -> "an object";
+      case ARRAY -> "an array";
+      default -> text.length() > 80 ? text.substring(0, 80) + "…" : text;
+    };
+  }
+
+  static String firstLine(String message) {
+    return message.lines().findFirst().orElse("");
+  }
+}

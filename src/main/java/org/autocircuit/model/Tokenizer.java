@@ -1,0 +1,324 @@
+package org.autocircuit.model;
+
+import ai.djl.engine.EngineException;
+import ai.djl.huggingface.tokenizers.Encoding;
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.lang.ref.Reference;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Function;
+
+/**
+ * Text to tokens and back, by the {@code tokenizer.json} of a model folder.
+ *
+ * <pre>{@code
+ * try (Tokenizer tokenizer = Tokenizer.load(folder)) {
+ *   long[] prompt = tokenizer.encode("When Mary and John went to the store, John gave a drink to");
+ *   long answer = tokenizer.answerToken(" Mary");
+ * }
+ * }</pre>
+ *
+ * <p><b>Beginning of sequence.</b> Whether prompts begin with the beginning-of-sequence token is
+ * {@link #prependsBos()}: what {@code add_bos_token} of {@code tokenizer_config.json} says; where
+ * it says nothing, whether the post-processor of {@code tokenizer.json} puts one first; else not.
+ * {@link #encode(String, boolean)} overrides it for one prompt. The token itself is {@code
+ * bos_token} of {@code tokenizer_config.json} or {@code special_tokens_map.json}, else {@code
+ * bos_token_id} of {@code config.json}. Answers never get one ({@link #answerToken}). Apart from
+ * {@link #encodeWithSpecialTokens} no other special token is added, nothing is truncated and
+ * nothing is padded. A special token that is spelled out in a text is recognised as that token.
+ *
+ * <p><b>Ownership.</b> Holds native memory: close it. {@link #close()} waits for calls that are
+ * running; later calls throw {@link IllegalStateException}. <b>Threads.</b> Any number of threads
+ * may use one tokenizer at once.
+ *
+ * <p><b>Native library.</b> The work is done by the Hugging Face tokenizers library inside DJL,
+ * which on first use unpacks its native library (15 MB) into {@code ~/.djl.ai/tokenizers}; the
+ * environment variable or system property {@code DJL_CACHE_DIR} names another folder. No network is
+ * used: DJL's telemetry and its download of a CUDA build are switched off during {@link #load},
+ * unless the environment variables {@code OPT_OUT_TRACKING=false} or {@code RUST_FLAVOR} ask for
+ * them, which DJL ranks above what a program sets.
+ */
+public final class Tokenizer implements AutoCloseable {
+
+  /** Name of the file inside a model folder. */
+  public static final String FILE_NAME = "tokenizer.json";
+
+  private static final long MAX_BYTES = 256L << 20;
+
+  private final Path file;
+  private final HuggingFaceTokenizer tokenizer;
+  private final ReadWriteLock closing = new ReentrantReadWriteLock();
+  private boolean closed;
+  private final OptionalLong bosId;
+  private final Optional<String> unknownToken;
+  private final boolean prependsBos;
+
+  private Tokenizer(Path file, HuggingFaceTokenizer tokenizer, TokenizerSettings settings) {
+    this.file = file;
+    this.tokenizer = tokenizer;
+    this.bosId =
+        settings.bosToken().isPresent()
+            ? OptionalLong.of(singleId(settings.bosToken().get()))
+            : settings.bosId();
+    this.unknownToken = settings.unknownToken();
+    this.prependsBos = settings.addBos().orElseGet(this::postProcessorPutsBosFirst);
+    if (prependsBos && bosId.isEmpty()) {
+      throw new CheckpointException(
+          "%s: add_bos_token is true, but neither bos_token nor config.json's bos_token_id is set"
+              .formatted(file.resolveSibling("tokenizer_config.json")));
+    }
+  }
+
+  /**
+   * Loads a tokenizer.
+   *
+   * @param folder a model folder with {@code tokenizer.json}, or that file itself; its neighbours
+   *     {@code tokenizer_config.json}, {@code special_tokens_map.json} and {@code config.json} are
+   *     read where they exist
+   * @throws CheckpointException if the file is missing or malformed, or names a special token that
+   *     it does not have
+   * @throws IllegalStateException if DJL's native library cannot be unpacked or loaded
+   */
+  public static Tokenizer load(Path folder) {
+    Path file = Files.isDirectory(folder) ? folder.resolve(FILE_NAME) : folder;
+    if (!Files.isRegularFile(file)) {
+      throw new CheckpointException("%s: no such file".formatted(file));
+    }
+    byte[] json;
+    try {
+      if (Files.size(file) > MAX_BYTES) {
+        throw new CheckpointException(
+            "%s: %d bytes, at most %d are read".formatted(file, Files.size(file), MAX_BYTES));
+      }
+      json = Files.readAllBytes(file);
+    } catch (IOException e) {
+      throw new CheckpointException("%s: cannot be read: %s".formatted(file, e), e);
+    }
+    TokenizerSettings settings =
+        TokenizerSettings.read(file.toAbsolutePath().getParent(), file, json);
+    HuggingFaceTokenizer tokenizer = OfflineTokenizers.parse(file, json);
+    try {
+      return new Tokenizer(file, tokenizer, settings);
+    } catch (RuntimeException e) {
+      tokenizer.close();
+      throw e;
+    }
+  }
+
+  /** Whether {@link #encode(String)} puts the beginning-of-sequence token first. */
+  public boolean prependsBos() {
+    return prependsBos;
+  }
+
+  /** The beginning-of-sequence token, if the folder names one. */
+  public OptionalLong bosId() {
+    return bosId;
+  }
+
+  /** Tokens of a prompt, with the beginning-of-sequence token if {@link #prependsBos()}. */
+  public long[] encode(String prompt) {
+    return encode(prompt, prependsBos);
+  }
+
+  /**
+   * Tokens of a prompt.
+   *
+   * @param prompt the text
+   * @param prependBos whether the beginning-of-sequence token comes first
+   * @throws IllegalStateException if one is asked for and the folder names none, or after close
+   */
+  public long[] encode(String prompt, boolean prependBos) {
+    long[] ids = raw(prompt, false).getIds();
+    if (!prependBos) {
+      return ids;
+    }
+    long[] withBos = new long[ids.length + 1];
+    withBos[0] =
+        bosId.orElseThrow(
+            () ->
+                new IllegalStateException(
+                    "%s: the model folder names no beginning-of-sequence token".formatted(file)));
+    System.arraycopy(ids, 0, withBos, 1, ids.length);
+    return withBos;
+  }
+
+  /**
+   * Tokens as Hugging Face's {@code add_special_tokens=True} gives them: with whatever the
+   * post-processor of {@code tokenizer.json} adds, and nothing else.
+   */
+  public long[] encodeWithSpecialTokens(String text) {
+    return raw(text, true).getIds();
+  }
+
+  /**
+   * Tokens of several prompts that must come out equally long, as a batch needs them.
+   *
+   * @param prompts the texts
+   * @param prependBos whether the beginning-of-sequence token comes first in each
+   * @return {@code [prompts][seq]}
+   * @throws IllegalArgumentException naming the first prompt whose length differs
+   */
+  public long[][] encodeBatch(List<String> prompts, boolean prependBos) {
+    long[][] batch = new long[prompts.size()][];
+    for (int i = 0; i < batch.length; i++) {
+      batch[i] = encode(prompts.get(i), prependBos);
+      if (batch[i].length != batch[0].length) {
+        throw new IllegalArgumentException(
+            "prompts of one batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"
+                .formatted(prompts.get(0), batch[0].length, prompts.get(i), batch[i].length));
+      }
+    }
+    return batch;
+  }
+
+  /**
+   * The one token of an answer. Answers never get a beginning-of-sequence token. Byte-level
+   * vocabularies such as GPT-2's tell {@code " Mary"} from {@code "Mary"}: an answer that continues
+   * a sentence needs its space.
+   *
+   * @throws IllegalArgumentException if the answer is not exactly one token (the message lists
+   *     them) or is not in the vocabulary
+   */
+  public long answerToken(String answer) {
+    Encoding encoding = raw(answer, false);
+    long[] ids = encoding.getIds();
+    if (ids.length != 1) {
+      throw new IllegalArgumentException(
+          "answer \"%s\" must be a single token, but is %d: %s"
+              .formatted(answer, ids.length, Arrays.toString(encoding.getTokens())));
+    }
+    String token = encoding.getTokens()[0];
+    if (unknownToken.isPresent()
+        && token.equals(unknownToken.get())
+        && !answer.strip().equals(token)) {
+      throw new IllegalArgumentException(
+          "answer \"%s\" is not in the vocabulary of %s".formatted(answer, file));
+    }
+    return ids[0];
+  }
+
+  /**
+   * A text cut into tokens, each spelled as in the vocabulary (in byte-level vocabularies a leading
+   * space reads {@code Ġ}). No special token is added.
+   */
+  public List<String> tokens(String text) {
+    return List.of(raw(text, false).getTokens());
+  }
+
+  /** The text of tokens, special ones included. Ids that the vocabulary lacks give no text. */
+  public String decode(long... ids) {
+    return decode(ids, false);
+  }
+
+  /**
+   * The text of tokens. Ids that the vocabulary lacks give no text.
+   *
+   * @param ids the tokens
+   * @param skipSpecialTokens whether special tokens are left out
+   * @throws IllegalArgumentException if an id is negative or above 2^32 - 1
+   */
+  public String decode(long[] ids, boolean skipSpecialTokens) {
+    for (long id : ids) {
+      if (id < 0 || id > 0xFFFF_FFFFL) {
+        throw new IllegalArgumentException("token id " + id + " is out of range");
+      }
+    }
+    return call(open -> open.decode(ids, skipSpecialTokens));
+  }
+
+  /**
+   * Frees the native tokenizer once the calls that are running have ended. Closing twice is fine.
+   */
+  @Override
+  public void close() {
+    closing.writeLock().lock();
+    try {
+      closed = true;
+      tokenizer.close();
+    } finally {
+      closing.writeLock().unlock();
+    }
+  }
+
+  @Override
+  public String toString() {
+    return "Tokenizer[" + file + "]";
+  }
+
+  private Encoding raw(String text, boolean addSpecialTokens) {
+    return call(open -> open.encode(text, addSpecialTokens, false));
+  }
+
+  private <R> R call(Function<HuggingFaceTokenizer, R> action) {
+    closing.readLock().lock();
+    try {
+      if (closed) {
+        throw new IllegalStateException("the tokenizer of " + file + " is closed");
+      }
+      return action.apply(tokenizer);
+    } finally {
+      // DJL frees the native object when its Java object is collected, even under a running call.
+      Reference.reachabilityFence(tokenizer);
+      closing.readLock().unlock();
+    }
+  }
+
+  private long singleId(String specialToken) {
+    long[] ids = raw(specialToken, false).getIds();
+    if (ids.length != 1) {
+      throw new CheckpointException(
+          "%s: special token %s is not one token of the vocabulary, but %d"
+              .formatted(file, specialToken, ids.length));
+    }
+    return ids[0];
+  }
+
+  private boolean postProcessorPutsBosFirst() {
+    long[] ids = raw("", true).getIds();
+    return bosId.isPresent() && ids.length > 0 && ids[0] == bosId.getAsLong();
+  }
+
+  /** Makes DJL's tokenizers without letting DJL use the network. */
+  private static final class OfflineTokenizers {
+    private static final Map<String, String> OFFLINE =
+        Map.of("OPT_OUT_TRACKING", "true", "RUST_FLAVOR", "cpu");
+    private static final Map<String, String> PLAIN =
+        Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false");
+
+    // The properties are put back afterwards: the host program may use DJL in its own way.
+    static synchronized HuggingFaceTokenizer parse(Path file, byte[] json) {
+      Map<String, String> before = new HashMap<>();
+      OFFLINE.forEach((key, value) -> before.put(key, System.setProperty(key, value)));
+      try {
+        return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), PLAIN);
+      } catch (EngineException | LinkageError e) {
+        throw new IllegalStateException(
+            "the tokenizer's native library cannot be loaded; DJL unpacks it into ~/.djl.ai or into"
+                + " the folder that -DDJL_CACHE_DIR names: "
+                + e.getMessage(),
+            e);
+      } catch (IOException | RuntimeException e) {
+        throw new CheckpointException("%s: not a tokenizer: %s".formatted(file, e.getMessage()), e);
+      } finally {
+        before.forEach(
+            (key, value) -> {
+              if (value == null) {
+                System.clearProperty(key);
+              } else {
+                System.setProperty(key, value);
+              }
+            });
+      }
+    }
+  }
+}

@@ -1,0 +1,104 @@
+package org.autocircuit.model;
+
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.OptionalLong;
+
+/**
+ * What the small files beside {@code tokenizer.json} say about special tokens.
+ *
+ * @param bosToken text of the beginning-of-sequence token
+ * @param bosId its id, where only {@code config.json} names one
+ * @param addBos whether prompts get one; empty if the folder does not say
+ * @param unknownToken text of the token that stands for unknown words
+ */
+record TokenizerSettings(
+    Optional<String> bosToken,
+    OptionalLong bosId,
+    Optional<Boolean> addBos,
+    Optional<String> unknownToken) {
+
+  static TokenizerSettings read(Path folder, Path tokenizerJson, byte[] tokenizer) {
+    Optional<String> bosToken = Optional.empty();
+    Optional<Boolean> addBos = Optional.empty();
+    OptionalLong bosId = OptionalLong.empty();
+    Path config = folder.resolve("tokenizer_config.json");
+    if (Files.exists(config)) {
+      ObjectNode json = JsonFiles.readObject(config);
+      bosToken = tokenText(config, json, "bos_token");
+      addBos = flag(config, json, "add_bos_token");
+    }
+    Path map = folder.resolve("special_tokens_map.json");
+    if (bosToken.isEmpty() && Files.exists(map)) {
+      bosToken = tokenText(map, JsonFiles.readObject(map), "bos_token");
+    }
+    Path model = folder.resolve(HuggingFaceConfig.FILE_NAME);
+    if (bosToken.isEmpty() && Files.exists(model)) {
+      JsonNode id = JsonFiles.readObject(model).path("bos_token_id");
+      if (id.canConvertToLong() && id.isIntegralNumber() && id.longValue() >= 0) {
+        bosId = OptionalLong.of(id.longValue());
+      }
+    }
+    return new TokenizerSettings(bosToken, bosId, addBos, unknownToken(tokenizerJson, tokenizer));
+  }
+
+  private static Optional<Boolean> flag(Path file, ObjectNode json, String key) {
+    if (!json.hasNonNull(key)) {
+      return Optional.empty();
+    }
+    if (!json.get(key).isBoolean()) {
+      throw new CheckpointException(
+          "%s: %s is %s, expected true or false"
+              .formatted(file, key, JsonFiles.describe(json.get(key))));
+    }
+    return Optional.of(json.get(key).booleanValue());
+  }
+
+  /** A token is written as a string or as an object with its text under {@code content}. */
+  private static Optional<String> tokenText(Path file, ObjectNode json, String key) {
+    if (!json.hasNonNull(key)) {
+      return Optional.empty();
+    }
+    JsonNode node = json.get(key);
+    JsonNode text = node.isObject() ? node.path("content") : node;
+    if (!text.isTextual()) {
+      throw new CheckpointException(
+          "%s: %s is %s, expected a token's text".formatted(file, key, JsonFiles.describe(node)));
+    }
+    return Optional.of(text.textValue());
+  }
+
+  // Streams: the vocabulary in the same file may have hundreds of thousands of entries.
+  private static Optional<String> unknownToken(Path file, byte[] tokenizer) {
+    try (JsonParser parser = JsonFiles.STRICT.createParser(tokenizer)) {
+      if (parser.nextToken() != JsonToken.START_OBJECT || !skipTo(parser, "model")) {
+        return Optional.empty();
+      }
+      if (parser.currentToken() != JsonToken.START_OBJECT || !skipTo(parser, "unk_token")) {
+        return Optional.empty();
+      }
+      return Optional.ofNullable(parser.getValueAsString());
+    } catch (IOException e) {
+      throw new CheckpointException(
+          "%s: not valid JSON: %s".formatted(file, JsonFiles.firstLine(e.getMessage())), e);
+    }
+  }
+
+  private static boolean skipTo(JsonParser parser, String key) throws IOException {
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      boolean found = parser.currentName().equals(key);
+      parser.nextToken();
+      if (found) {
+        return true;
+      }
+      parser.skipChildren();
+    }
+    return false;
+  }
+}
