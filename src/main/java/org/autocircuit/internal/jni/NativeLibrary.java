@@ -1,15 +1,24 @@
 package org.autocircuit.internal.jni;
 
+import org.autocircuit.NativeException;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.annotation.ByRef;
 import org.bytedeco.javacpp.annotation.ByVal;
+import org.bytedeco.javacpp.annotation.Cast;
 import org.bytedeco.javacpp.annotation.Const;
+import org.bytedeco.javacpp.annotation.Name;
 import org.bytedeco.javacpp.annotation.Namespace;
 import org.bytedeco.javacpp.annotation.Platform;
+import org.bytedeco.javacpp.annotation.StdString;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 
-/** Every native method of the project; mirrors {@code autocircuit/bridge/bridge.h}. */
+/**
+ * Mirror of {@code autocircuit/bridge/bridge.h}, where each function is documented. Nothing is
+ * checked here: callers pass valid handles, and an undefined tensor ({@code new Tensor()}) where a
+ * tensor is optional, never {@code null}.
+ */
 @Platform(
     value = "linux-x86_64",
     include = {"torch/types.h", "autocircuit/bridge/bridge.h"},
@@ -17,15 +26,141 @@ import org.bytedeco.pytorch.TensorVector;
     library = "jniautocircuit")
 @Namespace("autocircuit::bridge")
 public final class NativeLibrary {
+
   static {
-    // LibTorch first: ours finds it by soname among the libraries already loaded.
-    Loader.load(org.bytedeco.pytorch.global.torch.class);
+    // LibTorch comes with the presets. Loading them first lets our library find it in the process.
+    Loader.load(torch.class);
     Loader.load(NativeLibrary.class);
   }
 
   private NativeLibrary() {}
 
-  public static native @ByVal Tensor add(@Const @ByRef Tensor a, @Const @ByRef Tensor b);
+  @Name("read_tensors")
+  public static native @ByVal TensorVector readTensors(
+      @StdString String path,
+      @Cast("const int64_t*") long[] layout,
+      @Cast("int64_t") long layoutSize,
+      @Cast("int64_t") long dtype,
+      @StdString String device)
+      throws NativeException;
 
-  public static native @ByVal TensorVector halves(@Const @ByRef TensorVector tensors);
+  @Name("new_model")
+  public static native @Cast("int64_t") long newModel(
+      @StdString String description,
+      @StdString String names,
+      @Const @ByRef TensorVector weights)
+      throws NativeException;
+
+  @Name("release_model")
+  public static native void releaseModel(@Cast("int64_t") long model) throws NativeException;
+
+  @Name("model_to")
+  public static native @Cast("int64_t") long modelTo(
+      @Cast("int64_t") long model, @StdString String device) throws NativeException;
+
+  @Name("model_weights")
+  public static native @ByVal TensorVector modelWeights(@Cast("int64_t") long model)
+      throws NativeException;
+
+  @Name("model_weight_names")
+  public static native @StdString String modelWeightNames(@Cast("int64_t") long model)
+      throws NativeException;
+
+  @Name("model_hook_names")
+  public static native @StdString String modelHookNames(@Cast("int64_t") long model)
+      throws NativeException;
+
+  @Name("make_model_patchable")
+  public static native @Cast("int64_t") long makeModelPatchable(
+      @Cast("int64_t") long model,
+      @StdString String modules,
+      @Cast("const int64_t*") long[] wrappers,
+      @Cast("int64_t") long wrappersSize,
+      @Cast("int64_t") long seqLen)
+      throws NativeException;
+
+  @Name("release_patchable_model")
+  public static native void releasePatchableModel(@Cast("int64_t") long model)
+      throws NativeException;
+
+  public static native @ByVal TensorVector forward(
+      @Cast("int64_t") long model,
+      @Const @ByRef Tensor input,
+      @Cast("int64_t") long startBlock,
+      @Const @ByRef Tensor startSrcOuts,
+      @Cast("int64_t") long outputSlice,
+      @Cast("bool") boolean grad,
+      @Cast("bool") boolean wantSrcOuts,
+      @Cast("bool") boolean patched,
+      @Const @ByRef Tensor patchSrcOuts,
+      @Const @ByRef Tensor masks,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed,
+      @Cast("int64_t") long step,
+      @Const @ByRef Tensor uniforms,
+      @StdString String reads)
+      throws NativeException;
+
+  @Name("source_ablations")
+  public static native @ByVal Tensor sourceAblations(
+      @Cast("int64_t") long model,
+      @Const @ByRef Tensor input,
+      @Cast("int64_t") long ablationType)
+      throws NativeException;
+
+  @Name("mask_gradient")
+  public static native @ByVal TensorVector maskGradient(
+      @Cast("int64_t") long model,
+      @Const @ByRef Tensor input,
+      @Const @ByRef Tensor patchSrcOuts,
+      @Const @ByRef Tensor masks,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed,
+      @Cast("int64_t") long step,
+      @Const @ByRef Tensor uniforms,
+      @Cast("int64_t") long gradFunction,
+      @Cast("int64_t") long answerFunction,
+      @Const @ByRef Tensor answers,
+      @Const @ByRef Tensor wrongAnswers)
+      throws NativeException;
+
+  public static native @ByVal Tensor interpolate(
+      @Const @ByRef Tensor arg0,
+      @Const @ByRef Tensor srcActs,
+      @Const @ByRef Tensor currSrcOuts,
+      @Const @ByRef Tensor mask,
+      @Cast("bool") boolean hasRows,
+      @Cast("bool") boolean hasSeq,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed,
+      @Cast("int64_t") long step,
+      @Const @ByRef Tensor uniforms)
+      throws NativeException;
+
+  @Name("record_source")
+  public static native void recordSource(
+      @Const @ByRef Tensor output,
+      @ByRef Tensor currSrcOuts,
+      @Cast("int64_t") long srcStart)
+      throws NativeException;
+
+  @Name("apply_mask_fn")
+  public static native @ByVal Tensor applyMaskFn(
+      @Const @ByRef Tensor masks,
+      @Cast("int64_t") long batch,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed,
+      @Cast("int64_t") long step,
+      @Const @ByRef Tensor uniforms)
+      throws NativeException;
+
+  @Name("set_num_threads")
+  public static native void setNumThreads(@Cast("int64_t") long n) throws NativeException;
+
+  @Name("num_threads")
+  public static native @Cast("int64_t") long numThreads() throws NativeException;
 }

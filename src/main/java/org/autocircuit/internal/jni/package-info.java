@@ -1,2 +1,2 @@
-/** The boundary: every {@code native} method of the project, and nothing else. */
+/** The crossing to native code: every {@code native} method of the project, in one class. */
 package org.autocircuit.internal.jni;

@@ -1,0 +1,53 @@
+package org.autocircuit.internal;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.Iterator;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerScope;
+
+/**
+ * The temporaries of one call: every JavaCPP pointer made while it is open is freed when it is
+ * closed, but for those that are handed out, which then belong to the caller's innermost scope.
+ */
+public final class CallScope implements AutoCloseable {
+
+  private final PointerScope temporaries = new PointerScope();
+  private final Deque<Pointer> handedOut = new ArrayDeque<>();
+
+  /** Lets a pointer made in this scope outlive it, in the care of the caller. */
+  public <P extends Pointer> P handOut(P pointer) {
+    pointer.retainReference();
+    handedOut.add(pointer);
+    return pointer;
+  }
+
+  /**
+   * Lets a pointer made in this scope outlive it; whoever keeps it frees it with {@link
+   * Pointer#releaseReference}.
+   */
+  public <P extends Pointer> P keep(P pointer) {
+    pointer.retainReference();
+    return pointer;
+  }
+
+  @Override
+  public void close() {
+    temporaries.close();
+    handedOut.forEach(CallScope::attach);
+  }
+
+  /** Without a scope around the call, the reference taken in {@link #handOut} is the caller's. */
+  private static void attach(Pointer pointer) {
+    Iterator<PointerScope> outer = PointerScope.getScopeIterator();
+    while (outer.hasNext()) {
+      try {
+        outer.next().attach(pointer);
+        pointer.releaseReference();
+        return;
+      } catch (IllegalArgumentException e) {
+        // A scope for other classes; the one around it may take tensors.
+      }
+    }
+  }
+}

@@ -1,0 +1,65 @@
+package org.autocircuit.internal;
+
+import org.autocircuit.internal.jni.NativeLibrary;
+import org.bytedeco.pytorch.Tensor;
+
+/** Native functions that need no model. Arguments are as in {@code bridge.h}. */
+public final class NativeMath {
+
+  private NativeMath() {}
+
+  /** See {@code interpolate}; the result is handed out. */
+  public static Tensor interpolate(
+      Tensor arg0,
+      Tensor srcActs,
+      Tensor currSrcOuts,
+      boolean hasRows,
+      boolean hasSeq,
+      PatchableHandle.Patch patch) {
+    try (CallScope scope = new CallScope()) {
+      return scope.handOut(
+          NativeLibrary.interpolate(
+              arg0,
+              srcActs,
+              currSrcOuts,
+              patch.masks(),
+              hasRows,
+              hasSeq,
+              patch.maskFn(),
+              patch.dropout(),
+              patch.seed(),
+              patch.step(),
+              PatchableHandle.orUndefined(patch.uniforms())));
+    }
+  }
+
+  /** See {@code record_source}. */
+  public static void recordSource(Tensor output, Tensor currSrcOuts, long srcStart) {
+    NativeLibrary.recordSource(output, currSrcOuts, srcStart);
+  }
+
+  /** See {@code apply_mask_fn}; the result is handed out. */
+  public static Tensor applyMaskFn(long batch, PatchableHandle.Patch patch) {
+    try (CallScope scope = new CallScope()) {
+      return scope.handOut(
+          NativeLibrary.applyMaskFn(
+              patch.masks(),
+              batch,
+              patch.maskFn(),
+              patch.dropout(),
+              patch.seed(),
+              patch.step(),
+              PatchableHandle.orUndefined(patch.uniforms())));
+    }
+  }
+
+  /** Threads that one call may use. */
+  public static void setThreads(int n) {
+    NativeLibrary.setNumThreads(n);
+  }
+
+  /** Threads that one call may use. */
+  public static int threads() {
+    return Math.toIntExact(NativeLibrary.numThreads());
+  }
+}

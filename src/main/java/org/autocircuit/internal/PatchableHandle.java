@@ -1,0 +1,122 @@
+package org.autocircuit.internal;
+
+import java.util.List;
+import org.autocircuit.internal.jni.NativeLibrary;
+import org.bytedeco.pytorch.Tensor;
+
+/** A native patchable model. Arguments are as in {@code bridge.h}; {@code null}: undefined. */
+public final class PatchableHandle {
+
+  /** What patches a pass: all that depends on the context. */
+  public record Patch(
+      Tensor patchSrcOuts,
+      Tensor masks,
+      int maskFn,
+      double dropout,
+      long seed,
+      long step,
+      Tensor uniforms) {
+
+    /** A pass that is not patched. */
+    public static final Patch NONE = new Patch(null, null, 0, 0, 0, 0, null);
+  }
+
+  private final long address;
+  private final NativeResource resource;
+
+  PatchableHandle(String name, long address) {
+    this.address = address;
+    resource = new NativeResource(name, () -> NativeLibrary.releasePatchableModel(address));
+  }
+
+  /** Keeps the model from being freed. */
+  public NativeResource.Use use() {
+    return resource.use();
+  }
+
+  /** Logits, source outputs if wanted, and the hook points read; all handed out. */
+  public List<Tensor> forward(
+      Tensor input,
+      int startBlock,
+      Tensor startSrcOuts,
+      int outputSlice,
+      boolean grad,
+      boolean wantSrcOuts,
+      boolean patched,
+      Patch patch,
+      List<String> reads) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return ModelHandle.handOut(
+          scope,
+          NativeLibrary.forward(
+              address,
+              input,
+              startBlock,
+              orUndefined(startSrcOuts),
+              outputSlice,
+              grad,
+              wantSrcOuts,
+              patched,
+              orUndefined(patch.patchSrcOuts()),
+              orUndefined(patch.masks()),
+              patch.maskFn(),
+              patch.dropout(),
+              patch.seed(),
+              patch.step(),
+              orUndefined(patch.uniforms()),
+              String.join("\n", reads)));
+    }
+  }
+
+  /** Source outputs of one batch, handed out. */
+  public Tensor sourceAblations(Tensor input, int ablationType) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(NativeLibrary.sourceAblations(address, input, ablationType));
+    }
+  }
+
+  /** Gradient, loss and logits; all handed out. */
+  public List<Tensor> maskGradient(
+      Tensor input,
+      Patch patch,
+      int gradFunction,
+      int answerFunction,
+      Tensor answers,
+      Tensor wrongAnswers) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return ModelHandle.handOut(
+          scope,
+          NativeLibrary.maskGradient(
+              address,
+              input,
+              orUndefined(patch.patchSrcOuts()),
+              orUndefined(patch.masks()),
+              patch.maskFn(),
+              patch.dropout(),
+              patch.seed(),
+              patch.step(),
+              orUndefined(patch.uniforms()),
+              gradFunction,
+              answerFunction,
+              orUndefined(answers),
+              orUndefined(wrongAnswers)));
+    }
+  }
+
+  /** Whether {@link #close} was called. */
+  public boolean isClosed() {
+    return resource.isClosed();
+  }
+
+  /** Closes, and tells whether it was open before. */
+  public boolean close() {
+    return resource.closeFirst();
+  }
+
+  static Tensor orUndefined(Tensor tensor) {
+    return tensor == null ? new Tensor() : tensor;
+  }
+}

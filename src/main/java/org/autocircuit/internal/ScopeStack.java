@@ -1,0 +1,230 @@
+package org.autocircuit.internal;
+
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
+import org.autocircuit.ScopeOrderException;
+
+/**
+ * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a value,
+ * the topmost scope's being in force.
+ *
+ * <p>What a user holds is a {@link Scope}, what the stack holds is its frame. So a scope that was
+ * dropped without closing becomes unreachable, which is how it is noticed: it is logged with the
+ * stack that opened it, and the thread's next use of this stack closes it and throws. Until the
+ * collector has seen it, it stays in force.
+ *
+ * @param <V> the values, immutable
+ */
+public final class ScopeStack<V> {
+
+  private static final Logger LOG = System.getLogger("org.autocircuit.scopes");
+  private static final Cleaner DROPPED = Cleaner.create();
+
+  private final String owner;
+  private final V outside;
+  private final ThreadLocal<Frame<V>> top = new ThreadLocal<>();
+  private final Set<Frame<V>> open = ConcurrentHashMap.newKeySet();
+
+  /**
+   * A stack without scopes.
+   *
+   * @param owner what messages call the owner
+   * @param outside the value where no scope is open
+   */
+  public ScopeStack(String owner, V outside) {
+    this.owner = owner;
+    this.outside = outside;
+  }
+
+  /**
+   * The value in force on this thread.
+   *
+   * @throws IllegalStateException if a scope of this thread was dropped without being closed
+   */
+  public V current() {
+    Frame<V> frame = top.get();
+    if (frame == null) {
+      return outside;
+    }
+    refuseDropped(frame);
+    return frame.value;
+  }
+
+  /**
+   * Opens a scope on this thread. What can fail should be done before, so that a failure leaves no
+   * scope behind.
+   *
+   * @param name what messages call the scope
+   * @param value the value in force until the scope or one inside it is closed or opened
+   * @param onClose what closing does besides; must not refer to what the user holds
+   */
+  public Scope open(String name, V value, Runnable onClose) {
+    Frame<V> below = top.get();
+    if (below != null) {
+      refuseDropped(below);
+    }
+    Frame<V> frame = new Frame<>(name + " of " + owner, value, below, onClose);
+    Scope scope = new Scope(() -> close(frame), () -> !frame.closed);
+    DROPPED.register(scope, () -> report(frame));
+    open.add(frame);
+    top.set(frame);
+    return scope;
+  }
+
+  /** Scopes that are open on any thread: name, thread, and as the cause the stack that opened it. */
+  public List<IllegalStateException> describeOpen() {
+    List<IllegalStateException> all = new ArrayList<>();
+    for (Frame<V> frame : open) {
+      all.add(
+          new IllegalStateException(
+              "%s is open on thread %s".formatted(frame.name, frame.thread.getName()),
+              frame.openedAt));
+    }
+    return all;
+  }
+
+  /**
+   * The end of the owner: closes this thread's scopes and logs those of other threads, which are
+   * theirs to close.
+   *
+   * @throws ScopeOrderException if this thread had open scopes
+   */
+  public void closeAll() {
+    Frame<V> innermost = top.get();
+    Frame<V> frame = innermost;
+    while (frame != null) {
+      pop(frame);
+      frame = frame.below;
+    }
+    for (Frame<V> other : open) {
+      LOG.log(
+          Level.WARNING,
+          "%s was closed while %s was open on thread %s"
+              .formatted(owner, other.name, other.thread.getName()),
+          other.openedAt);
+    }
+    if (innermost != null) {
+      throw new ScopeOrderException(
+          "%s was closed while %s was still open; both are closed now"
+              .formatted(owner, innermost.name),
+          innermost.openedAt);
+    }
+  }
+
+  private void close(Frame<V> frame) {
+    if (frame.closed) {
+      return;
+    }
+    if (Thread.currentThread() != frame.thread) {
+      throw new IllegalStateException(
+          "%s was opened on thread %s and can only be closed there, not on thread %s"
+              .formatted(frame.name, frame.thread.getName(), Thread.currentThread().getName()));
+    }
+    Frame<V> innermost = unwind(frame);
+    if (innermost != frame) {
+      throw new ScopeOrderException(
+          "%s was closed while %s, opened inside it, was still open; both are closed now"
+              .formatted(frame.name, innermost.name),
+          innermost.openedAt);
+    }
+  }
+
+  /** Closes the scopes inside a frame and then the frame; returns the one that was on top. */
+  private Frame<V> unwind(Frame<V> frame) {
+    Frame<V> innermost = top.get();
+    Frame<V> next = innermost;
+    while (next != frame) {
+      pop(next);
+      next = next.below;
+    }
+    pop(frame);
+    return innermost;
+  }
+
+  private void pop(Frame<V> frame) {
+    frame.closed = true;
+    open.remove(frame);
+    if (frame.below == null) {
+      top.remove();
+    } else {
+      top.set(frame.below);
+    }
+    frame.onClose.run();
+  }
+
+  private void refuseDropped(Frame<V> innermost) {
+    for (Frame<V> frame = innermost; frame != null; frame = frame.below) {
+      if (frame.dropped) {
+        unwind(frame);
+        throw new IllegalStateException(
+            "%s was opened on thread %s and never closed; it is closed now"
+                .formatted(frame.name, frame.thread.getName()),
+            frame.openedAt);
+      }
+    }
+  }
+
+  private static void report(Frame<?> frame) {
+    if (!frame.closed) {
+      frame.dropped = true;
+      LOG.log(
+          Level.WARNING,
+          "%s was opened on thread %s and never closed"
+              .formatted(frame.name, frame.thread.getName()),
+          frame.openedAt);
+    }
+  }
+
+  /** What the user holds. */
+  public static final class Scope implements AutoCloseable {
+
+    private final Runnable close;
+    private final Supplier<Boolean> isOpen;
+
+    private Scope(Runnable close, Supplier<Boolean> isOpen) {
+      this.close = close;
+      this.isOpen = isOpen;
+    }
+
+    /** Whether it has not been closed, neither by itself nor with a scope around it. */
+    public boolean isOpen() {
+      return isOpen.get();
+    }
+
+    @Override
+    public void close() {
+      try {
+        close.run();
+      } finally {
+        Reference.reachabilityFence(this);
+      }
+    }
+  }
+
+  private static final class Frame<V> {
+
+    final String name;
+    final V value;
+    final Frame<V> below;
+    final Runnable onClose;
+    final Thread thread = Thread.currentThread();
+    final Throwable openedAt;
+    volatile boolean closed;
+    volatile boolean dropped;
+
+    Frame(String name, V value, Frame<V> below, Runnable onClose) {
+      this.name = name;
+      this.value = value;
+      this.below = below;
+      this.onClose = onClose;
+      this.openedAt = new Throwable(name + " was opened here");
+    }
+  }
+}

@@ -1,0 +1,336 @@
+package org.autocircuit.patch;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Objects;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.TensorArrays;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, a leaf of the
+ * autograd graph, of the model's precision and on its device. The values of one destination module
+ * are a view on it.
+ *
+ * <p>Gradients are wanted only inside a {@link TrainMaskMode}; they stay when it is closed, until
+ * {@link #zeroGrad} or the next one.
+ *
+ * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} throws an
+ * {@link IllegalStateException} on others. Each thread makes its own with {@code
+ * PatchableModel.newMaskParameters()}, or uses {@link Masks}, which are immutable.
+ *
+ * <p><b>Ownership.</b> Close it, except for the default masks of a model, which the model closes.
+ */
+public final class MaskParameters implements MaskValues, AutoCloseable {
+
+  private static final String NAME = "MaskParameters";
+
+  private final ModelGraph graph;
+  private final ScalarType type;
+  private final String device;
+  private final Thread thread = Thread.currentThread();
+  private final Tensor leaf;
+  private final NativeResource resource;
+  private boolean training;
+
+  private MaskParameters(ModelGraph graph, ScalarType type, String device, Tensor leaf) {
+    this.graph = graph;
+    this.type = type;
+    this.device = device;
+    this.leaf = leaf;
+    this.resource = new NativeResource(NAME, leaf::releaseReference);
+  }
+
+  /** For the library: masks of value 0. */
+  public static MaskParameters zeros(ModelGraph graph, ScalarType type, String device) {
+    try (CallScope scope = new CallScope()) {
+      Tensor leaf = TensorArrays.zeros(type, device, graph.maskSize());
+      return new MaskParameters(graph, type, device, scope.keep(leaf));
+    }
+  }
+
+  @Override
+  public ModelGraph graph() {
+    return graph;
+  }
+
+  /**
+   * Sets one value.
+   *
+   * @param index the edge's index
+   */
+  public void set(int index, double value) {
+    Objects.checkIndex(index, graph.maskSize());
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.detach().narrow(0, index, 1).fill_(new Scalar(value));
+    }
+  }
+
+  /**
+   * Sets the value of an edge.
+   *
+   * @throws IllegalArgumentException if it is not part of the graph
+   */
+  public void set(Edge edge, double value) {
+    set(graph.index(edge), value);
+  }
+
+  /**
+   * Sets the values of the edge with the given name, at all positions.
+   *
+   * @throws IllegalArgumentException if there is no such edge; suggests the nearest name
+   */
+  public void set(String edgeName, double value) {
+    for (int index : graph.indices(edgeName)) {
+      set(index, value);
+    }
+  }
+
+  /** Sets all values; the counterpart of the Python original's {@code set_all_masks}. */
+  public void setAll(double value) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.detach().fill_(new Scalar(value));
+    }
+  }
+
+  /**
+   * Sets the values of the given edges to 1 and all others to 0.
+   *
+   * @throws IllegalArgumentException if the edges are those of another graph
+   */
+  public void setEdges(EdgeSet edges) {
+    checkGraph(edges.graph());
+    set(edges.mask(1, 0));
+  }
+
+  /**
+   * Sets all values.
+   *
+   * @param values one for each edge index
+   * @throws IllegalArgumentException if they are not as many as the graph has edges
+   */
+  public void set(float[] values) {
+    Masks.checkSize(graph, values.length);
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.detach().copy_(TensorArrays.of(values, type, device, values.length));
+    }
+  }
+
+  /**
+   * Sets all values.
+   *
+   * @param values one for each edge index
+   * @throws IllegalArgumentException if they are not as many as the graph has edges
+   */
+  public void set(double[] values) {
+    Masks.checkSize(graph, values.length);
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.detach().copy_(TensorArrays.of(values, type, device, values.length));
+    }
+  }
+
+  /**
+   * Copies the values of other masks.
+   *
+   * @throws IllegalArgumentException if they are those of another graph, or one set per example
+   */
+  public void set(MaskValues masks) {
+    checkGraph(masks.graph());
+    set(masks.toArray());
+  }
+
+  /**
+   * Copies values from a tensor.
+   *
+   * @param values {@code [n_masks]}, of any floating-point type and device
+   */
+  public void set(Tensor values) {
+    Arguments.shape("masks", Arguments.live("masks", values), "[n_masks]", graph.maskSize());
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.detach().copy_(values.detach());
+    }
+  }
+
+  @Override
+  public double[] toArray() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return TensorArrays.doubles(leaf);
+    }
+  }
+
+  /**
+   * The leaf tensor {@code [n_masks]} itself, for optimisers: what is written to it changes these
+   * masks. Belongs to the caller's innermost {@code PointerScope}.
+   */
+  public Tensor tensor() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(new Tensor(leaf));
+    }
+  }
+
+  /**
+   * The values of one destination module, as a view {@code ([seq_len]) ([heads]) [n]} on {@link
+   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's innermost
+   * {@code PointerScope}.
+   *
+   * @throws IllegalArgumentException if no destination is at that hook point; suggests the nearest
+   */
+  public Tensor module(String moduleName) {
+    DestModule module = graph.destModule(moduleName);
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(view(leaf, module));
+    }
+  }
+
+  /** The values of every destination module by its name, as {@link #module} gives them. */
+  public Map<String, Tensor> modules() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      Map<String, Tensor> modules = new LinkedHashMap<>();
+      for (DestModule module : graph.destModules()) {
+        modules.put(module.moduleName(), scope.handOut(view(leaf, module)));
+      }
+      return Collections.unmodifiableMap(modules);
+    }
+  }
+
+  /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
+  public boolean requiresGrad() {
+    try (NativeResource.Use use = use()) {
+      return leaf.requires_grad();
+    }
+  }
+
+  /** Whether these masks are being trained, which is when dropout acts. */
+  public boolean isTraining() {
+    try (NativeResource.Use use = use()) {
+      return training;
+    }
+  }
+
+  /** Whether a backward pass has left gradients. */
+  public boolean hasGradients() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return leaf.grad().defined();
+    }
+  }
+
+  /**
+   * The gradients {@code [n_masks]}, summed over all backward passes since they were last zeroed.
+   * Belongs to the caller's innermost {@code PointerScope}.
+   *
+   * @throws IllegalStateException if there are none
+   */
+  public Tensor gradients() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(definedGradients());
+    }
+  }
+
+  /**
+   * The gradients in the order of edge indices.
+   *
+   * @throws IllegalStateException if there are none
+   */
+  public double[] gradientArray() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return TensorArrays.doubles(definedGradients());
+    }
+  }
+
+  /** Forgets the gradients. */
+  public void zeroGrad() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.mutable_grad().reset();
+    }
+  }
+
+  /** Whether it was closed. */
+  public boolean isClosed() {
+    return resource.isClosed();
+  }
+
+  /** Gives the memory back. Does nothing the second time. May be called from any thread. */
+  @Override
+  public void close() {
+    resource.close();
+  }
+
+  /** The size. */
+  @Override
+  public String toString() {
+    return NAME + " of %,d edges".formatted(graph.maskSize());
+  }
+
+  /** Zeroes the gradients and begins training; what is returned ends it. */
+  Runnable train(boolean requiresGrad) {
+    zeroGrad();
+    boolean outerRequiresGrad = requiresGrad();
+    boolean outerTraining = training;
+    mode(requiresGrad, true);
+    return () -> {
+      if (!isClosed()) {
+        mode(outerRequiresGrad, outerTraining);
+      }
+    };
+  }
+
+  private void mode(boolean requiresGrad, boolean train) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      leaf.set_requires_grad(requiresGrad);
+      training = train;
+    }
+  }
+
+  private NativeResource.Use use() {
+    if (Thread.currentThread() != thread) {
+      throw new IllegalStateException(
+          ("%s belong to thread %s and were used on thread %s; use Masks, or"
+                  + " PatchableModel.newMaskParameters() on each thread")
+              .formatted(this, thread.getName(), Thread.currentThread().getName()));
+    }
+    return resource.use();
+  }
+
+  private Tensor definedGradients() {
+    Tensor gradients = leaf.grad();
+    if (!gradients.defined()) {
+      throw new IllegalStateException(
+          this + " have no gradients: there was no backward pass inside a TrainMaskMode");
+    }
+    return gradients;
+  }
+
+  private void checkGraph(ModelGraph other) {
+    if (!graph.equals(other)) {
+      throw new IllegalArgumentException(
+          "masks: expected those of a %s, got those of a %s".formatted(graph, other));
+    }
+  }
+
+  private static Tensor view(Tensor flat, DestModule module) {
+    return flat.narrow(0, module.offset(), module.size()).view(module.maskShape());
+  }
+}

@@ -1,0 +1,52 @@
+package org.autocircuit.patch;
+
+import java.util.Objects;
+import org.bytedeco.pytorch.Tensor;
+
+/** Where the randomness of hard-concrete samples and of dropout comes from. Immutable. */
+public sealed interface Noise {
+
+  /** Seed 0, step 0. */
+  Noise DEFAULT = seeded(0, 0);
+
+  /**
+   * Drawn anew by native code; the same seed and step give the same noise.
+   *
+   * @param seed one for a run
+   * @param step one for each forward pass of it
+   */
+  static Noise seeded(long seed, long step) {
+    return new Seeded(seed, step);
+  }
+
+  /**
+   * Given uniform draws for hard-concrete samples. (Dropout, if there is any, uses seed 0.)
+   *
+   * @param uniforms in (0, 1), {@code [batch, n_masks]}, of the model's precision and device;
+   *     must live as long as this is used
+   */
+  static Noise uniforms(Tensor uniforms) {
+    return new Uniforms(uniforms);
+  }
+
+  /**
+   * Noise from a seed.
+   *
+   * @param seed one for a run
+   * @param step one for each forward pass of it
+   */
+  record Seeded(long seed, long step) implements Noise {}
+
+  /**
+   * Given draws.
+   *
+   * @param tensor {@code [batch, n_masks]}
+   */
+  record Uniforms(Tensor tensor) implements Noise {
+
+    /** Checks that there is a tensor. */
+    public Uniforms {
+      Objects.requireNonNull(tensor, "uniforms");
+    }
+  }
+}

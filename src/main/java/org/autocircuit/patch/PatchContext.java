@@ -1,0 +1,170 @@
+package org.autocircuit.patch;
+
+import java.util.Objects;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * All that decides how a forward pass is patched. An immutable value: make it once, share it between
+ * threads, pass it to {@code PatchableModel.forward(tokens, context)}. It owns nothing; source
+ * activations and {@link MaskParameters} are closed by whoever made them.
+ *
+ * <p>Every destination reads {@code residual + sum over sources of f(mask) * (activation - current
+ * output)}.
+ *
+ * <pre>{@code
+ * PatchContext context = PatchContext.of(activations, Masks.ofEdges(circuit));
+ * }</pre>
+ */
+public final class PatchContext {
+
+  /** No patching: the plain model. */
+  public static final PatchContext NONE = new PatchContext(new Builder(null, null));
+
+  private final SourceActivations activations;
+  private final MaskValues masks;
+  private final MaskFn maskFn;
+  private final double dropout;
+  private final Noise noise;
+  private final Tensor startSourceOutputs;
+
+  private PatchContext(Builder builder) {
+    activations = builder.activations;
+    masks = builder.masks;
+    maskFn = builder.maskFn;
+    dropout = builder.dropout;
+    noise = builder.noise;
+    startSourceOutputs = builder.startSourceOutputs;
+  }
+
+  /** Patching with masks as they are. */
+  public static PatchContext of(SourceActivations activations, MaskValues masks) {
+    return builder(activations, masks).build();
+  }
+
+  /** Begins a context with mask function {@link MaskFn#NONE}, no dropout and {@link Noise#DEFAULT}. */
+  public static Builder builder(SourceActivations activations, MaskValues masks) {
+    return new Builder(
+        Objects.requireNonNull(activations, "activations"), Objects.requireNonNull(masks, "masks"));
+  }
+
+  /** A builder that starts from this context. */
+  public Builder toBuilder() {
+    return new Builder(activations, masks)
+        .maskFn(maskFn)
+        .dropout(dropout)
+        .noise(noise)
+        .startSourceOutputs(startSourceOutputs);
+  }
+
+  /** Whether anything is patched at all. */
+  public boolean isPatched() {
+    return activations != null;
+  }
+
+  /** What sources are patched with; empty if nothing is patched. */
+  public Optional<SourceActivations> activations() {
+    return Optional.ofNullable(activations);
+  }
+
+  /** How much each edge is patched; empty if nothing is. */
+  public Optional<MaskValues> masks() {
+    return Optional.ofNullable(masks);
+  }
+
+  /** What is applied to the mask values. */
+  public MaskFn maskFn() {
+    return maskFn;
+  }
+
+  /** Probability of dropping a mask value while the masks are being trained. */
+  public double dropout() {
+    return dropout;
+  }
+
+  /** Where samples and dropout come from. */
+  public Noise noise() {
+    return noise;
+  }
+
+  /** For passes that start at a later block: outputs of the sources before it. */
+  public Optional<Tensor> startSourceOutputs() {
+    return Optional.ofNullable(startSourceOutputs);
+  }
+
+  /** What is patched and how. */
+  @Override
+  public String toString() {
+    return isPatched()
+        ? "PatchContext[%s, %s, %s, dropout %s, %s]"
+            .formatted(activations, masks, maskFn, dropout, noise)
+        : "PatchContext[not patched]";
+  }
+
+  /** Collects the parts of a context. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private SourceActivations activations;
+    private MaskValues masks;
+    private MaskFn maskFn = MaskFn.NONE;
+    private double dropout;
+    private Noise noise = Noise.DEFAULT;
+    private Tensor startSourceOutputs;
+
+    private Builder(SourceActivations activations, MaskValues masks) {
+      this.activations = activations;
+      this.masks = masks;
+    }
+
+    /** Sets what sources are patched with and how much each edge is. */
+    public Builder patch(SourceActivations activations, MaskValues masks) {
+      this.activations = Objects.requireNonNull(activations, "activations");
+      this.masks = Objects.requireNonNull(masks, "masks");
+      return this;
+    }
+
+    /** Sets what is applied to the mask values. */
+    public Builder maskFn(MaskFn value) {
+      maskFn = Objects.requireNonNull(value, "maskFn");
+      return this;
+    }
+
+    /**
+     * Sets the probability of dropping a mask value; those that stay are scaled by {@code 1 / (1 -
+     * dropout)}. As in the original it acts only while the masks are being trained, that is on
+     * {@link MaskParameters} inside a {@link TrainMaskMode}, and in {@code
+     * PatchableModel.maskGradient}.
+     *
+     * @throws IllegalArgumentException if it is not in [0, 1)
+     */
+    public Builder dropout(double value) {
+      if (!(value >= 0 && value < 1)) {
+        throw new IllegalArgumentException("dropout: expected a value in [0, 1), got " + value);
+      }
+      dropout = value;
+      return this;
+    }
+
+    /** Sets where samples and dropout come from. */
+    public Builder noise(Noise value) {
+      noise = Objects.requireNonNull(value, "noise");
+      return this;
+    }
+
+    /**
+     * Sets, for passes that start at a later block, the outputs of the sources before it.
+     *
+     * @param value {@code [n_srcs, batch, seq, d_model]}; {@code null} for none; must live as long
+     *     as the context is used
+     */
+    public Builder startSourceOutputs(Tensor value) {
+      startSourceOutputs = value;
+      return this;
+    }
+
+    /** Makes the context. */
+    public PatchContext build() {
+      return new PatchContext(this);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+package org.autocircuit.patch;
+
+import java.util.Optional;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * What every source of a graph is patched with: activations {@code [n_srcs, batch, seq, d_model]},
+ * in the order of {@code ModelGraph.srcs()}, and the ablation that made them, if one did. Where the
+ * batch dimension is 1, it serves every prompt of a batch.
+ *
+ * <p>Immutable, and safe to share between threads. Close it when it is not needed any more: passes
+ * that run with it finish, contexts that hold it can no longer be used, and gradients of passes
+ * that are done can still be taken.
+ */
+public final class SourceActivations implements AutoCloseable {
+
+  private static final String NAME = "SourceActivations";
+
+  private final Tensor tensor;
+  private final Optional<AblationType> type;
+  private final NativeResource resource;
+
+  private SourceActivations(Tensor tensor, Optional<AblationType> type) {
+    this.tensor = tensor;
+    this.type = type;
+    this.resource = new NativeResource(NAME, tensor::releaseReference);
+  }
+
+  /**
+   * Activations of one's own making. The tensor is shared, not copied; its owner may close it, but
+   * must not change its values. If it requires gradients, so do passes that are patched with it.
+   *
+   * @param activations {@code [n_srcs, batch, seq, d_model]}
+   * @throws IllegalArgumentException if it has not four dimensions
+   */
+  public static SourceActivations of(Tensor activations) {
+    return of(activations, Optional.empty());
+  }
+
+  /** For the library: activations made by an ablation. */
+  public static SourceActivations of(Tensor activations, Optional<AblationType> type) {
+    Arguments.live(NAME, activations);
+    Arguments.shape(
+        NAME,
+        activations,
+        "[n_srcs, batch, seq, d_model]",
+        Arguments.ANY,
+        Arguments.ANY,
+        Arguments.ANY,
+        Arguments.ANY);
+    try (CallScope scope = new CallScope()) {
+      return new SourceActivations(scope.keep(new Tensor(activations)), type);
+    }
+  }
+
+  /**
+   * The activations {@code [n_srcs, batch, seq, d_model]}: the memory is shared, the tensor belongs
+   * to the caller's innermost {@code PointerScope}. Dimensions along which an ablation repeats may
+   * be expanded, so do not write.
+   *
+   * @throws IllegalStateException if closed
+   */
+  public Tensor tensor() {
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(new Tensor(tensor));
+    }
+  }
+
+  /** The ablation that made the activations; empty if they are of one's own making. */
+  public Optional<AblationType> type() {
+    return type;
+  }
+
+  /** Whether it was closed. */
+  public boolean isClosed() {
+    return resource.isClosed();
+  }
+
+  /** Gives the memory back. Does nothing the second time. */
+  @Override
+  public void close() {
+    resource.close();
+  }
+
+  /** The ablation, if known. */
+  @Override
+  public String toString() {
+    return type.map(known -> NAME + " " + known).orElse(NAME);
+  }
+}

@@ -1,0 +1,47 @@
+package org.autocircuit.patch;
+
+import org.autocircuit.internal.ScopeStack;
+
+/**
+ * While it is open, masks are trained: they require gradients, and dropout acts on them; the
+ * counterpart of the Python original's {@code train_mask_mode}. Entering it forgets earlier
+ * gradients, leaving it keeps them. Opened with {@code PatchableModel.trainMaskMode}.
+ */
+public final class TrainMaskMode implements ModelScope {
+
+  private final ScopeStack.Scope scope;
+  private final MaskParameters parameters;
+
+  private TrainMaskMode(ScopeStack.Scope scope, MaskParameters parameters) {
+    this.scope = scope;
+    this.parameters = parameters;
+  }
+
+  /** For the library: begins training, with a scope that leaves the value in force as it is. */
+  public static <V> TrainMaskMode open(
+      ScopeStack<V> stack, MaskParameters parameters, boolean requiresGrad) {
+    V unchanged = stack.current();
+    Runnable end = parameters.train(requiresGrad);
+    try {
+      return new TrainMaskMode(stack.open("trainMaskMode", unchanged, end), parameters);
+    } catch (RuntimeException e) {
+      end.run();
+      throw e;
+    }
+  }
+
+  /** The masks that are trained, with their gradients. */
+  public MaskParameters parameters() {
+    return parameters;
+  }
+
+  @Override
+  public boolean isOpen() {
+    return scope.isOpen();
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}
