@@ -2,6 +2,7 @@ package org.autocircuit.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.function.BooleanSupplier;
@@ -34,15 +35,16 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
   @Override
   public int handleParseException(ParameterException e, String[] arguments) {
     CommandLine command = e.getCommandLine();
-    String hint =
-        UnmatchedArgumentException.printSuggestions(e, new PrintWriter(new java.io.StringWriter()))
-            ? suggestions(e)
-            : "";
+    StringWriter suggestions = new StringWriter();
+    UnmatchedArgumentException.printSuggestions(e, new PrintWriter(suggestions, true));
+    String hint = suggestions.toString().strip().replaceAll("\\s+", " ");
     print(
         command,
-        "%s%s (try '%s --help')"
+        "%s; %s'%s --help' says what there is"
             .formatted(
-                firstLine(e.getMessage()), hint, command.getCommandSpec().qualifiedName()),
+                firstLine(e.getMessage()),
+                hint.isEmpty() ? "" : hint + " ",
+                command.getCommandSpec().qualifiedName()),
         e);
     return Main.USAGE;
   }
@@ -68,12 +70,6 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
       e.printStackTrace(err);
     }
     err.flush();
-  }
-
-  private static String suggestions(ParameterException e) {
-    java.io.StringWriter text = new java.io.StringWriter();
-    UnmatchedArgumentException.printSuggestions(e, new PrintWriter(text));
-    return ". " + text.toString().strip().replaceAll("\\s+", " ");
   }
 
   private static String firstLine(String message) {

@@ -3,6 +3,8 @@ package org.autocircuit.cli;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.util.Locale;
+import java.util.Timer;
+import java.util.TimerTask;
 import java.util.function.LongSupplier;
 import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
@@ -25,6 +27,7 @@ final class Progress implements AutoCloseable {
   private final long begin;
   private long nextLine;
   private ProgressBar bar;
+  private Timer timer;
 
   private Progress(String phase, PrintWriter err, boolean interactive, LongSupplier clock) {
     this.phase = phase;
@@ -44,6 +47,22 @@ final class Progress implements AutoCloseable {
   /** Begins a phase that is reported in lines, by a clock of nanoseconds. */
   static Progress lines(String phase, PrintWriter err, LongSupplier clock) {
     return new Progress(phase, err, false, clock);
+  }
+
+  /** Begins a phase of unknown length: says so in one line if it takes longer than two seconds. */
+  static Progress waiting(String phase, PrintWriter err) {
+    Progress progress = new Progress(phase, err, false, System::nanoTime);
+    progress.timer = new Timer("autocircuit-progress", true);
+    progress.timer.schedule(
+        new TimerTask() {
+          @Override
+          public void run() {
+            err.println(phase + " ...");
+            err.flush();
+          }
+        },
+        QUIET_NANOS / 1_000_000);
+    return progress;
   }
 
   void report(long done, long total) {
@@ -82,8 +101,12 @@ final class Progress implements AutoCloseable {
         .build();
   }
 
+  /** Ends the phase. Does nothing the second time. */
   @Override
   public void close() {
+    if (timer != null) {
+      timer.cancel();
+    }
     if (bar != null) {
       bar.close();
     }

@@ -28,8 +28,8 @@ import org.bytedeco.pytorch.Tensor;
  * original's {@code run_circuits}.
  *
  * <p>The circuit of {@code k} edges has all edges whose absolute score is at least the {@code k}-th
- * greatest, so where scores tie it is larger; results go by the size that it really has. What is run
- * on what:
+ * greatest, so where scores tie it is larger; results go by the size that it really has. What is
+ * run on what:
  *
  * <table>
  *   <caption>Prompts, and what is patched</caption>
@@ -135,8 +135,7 @@ public final class CircuitRuns {
    * @param sink called on this thread
    * @throws IllegalArgumentException if the scores are those of another graph than the model's
    */
-  public void run(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
+  public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
     long total = (long) batches.size() * circuits.size();
     int index = 0;
     try (SourceActivations means =

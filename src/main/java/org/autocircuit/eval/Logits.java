@@ -119,7 +119,9 @@ public final class Logits {
         : IntStream.range(0, floats.length).mapToDouble(i -> floats[i]).toArray();
   }
 
-  /** The logarithms of the probabilities of all tokens: the row less the log of its exponentials. */
+  /**
+   * The logarithms of the probabilities of all tokens: the row less the log of its exponentials.
+   */
   public double[] logProbabilities(int row) {
     double[] values = row(row);
     double greatest = Arrays.stream(values).max().orElse(0);

@@ -59,11 +59,7 @@ public final class CircuitTable {
   }
 
   private static void addRow(
-      TextTable table,
-      String name,
-      String share,
-      CircuitMeasures circuit,
-      CircuitMeasures random) {
+      TextTable table, String name, String share, CircuitMeasures circuit, CircuitMeasures random) {
     table.row(
         name,
         share,

@@ -60,8 +60,7 @@ final class PictureLayout {
     this.edges = edges;
     width =
         Math.max(MIN_WIDTH, boxes.values().stream().mapToInt(Box::right).max().orElse(0) + MARGIN);
-    height =
-        boxes.values().stream().mapToInt(Box::y).max().orElse(TOP) + BOX_HEIGHT + MARGIN;
+    height = boxes.values().stream().mapToInt(Box::y).max().orElse(TOP) + BOX_HEIGHT + MARGIN;
   }
 
   static PictureLayout of(ModelGraph graph, List<ScoredEdge> edges) {

@@ -50,8 +50,7 @@ final class SvgDrawing {
     add(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%1$d\" height=\"%2$d\""
             + " viewBox=\"0 0 %1$d %2$d\" font-family=\"sans-serif\" role=\"img\">",
-        layout.width(),
-        layout.height());
+        layout.width(), layout.height());
     add("<title>%s</title>", escape(title));
     add("<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>");
     add(
