@@ -41,7 +41,8 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
     Map<Integer, List<Asked>> byLength =
         sentences.stream()
             .map(sentence -> ask(sentence, vocabulary))
-            .collect(Collectors.groupingBy(a -> a.prompt.length, TreeMap::new, Collectors.toList()));
+            .collect(
+                Collectors.groupingBy(a -> a.prompt.length, TreeMap::new, Collectors.toList()));
     int right = 0;
     double loss = 0;
     for (List<Asked> group : byLength.values()) {

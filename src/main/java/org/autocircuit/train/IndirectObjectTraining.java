@@ -16,9 +16,9 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
 
 /**
- * Trains a small GPT-2 on {@link IndirectObjectSentences}, from random weights to a model that tells
- * indirect objects of names and templates it has never seen together. The model that comes with the
- * library was made by it, with the defaults.
+ * Trains a small GPT-2 on {@link IndirectObjectSentences}, from random weights to a model that
+ * tells indirect objects of names and templates it has never seen together. The model that comes
+ * with the library was made by it, with the defaults.
  *
  * <p>All tokens are learned from; the sentence's last word, the one that can be told, weighs more
  * than the others. Sentences begin with the end-of-text token, as the saved tokenizer's prompts do.
@@ -80,8 +80,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
       model = Model.of(config, InitialWeights.of(config, options.seed()));
     }
     // Wrapped at residuals only: wrapped heads would each compute an output that nobody reads.
-    runnable =
-        PatchableModel.of(model, PatchableModelOptions.defaults().withFactorized(false));
+    runnable = PatchableModel.of(model, PatchableModelOptions.defaults().withFactorized(false));
     trainer = new Trainer(runnable, options.weightDecay());
   }
 

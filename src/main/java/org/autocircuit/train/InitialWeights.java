@@ -12,10 +12,10 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Random weights to begin training with, as Radford et al. (2019) chose them for GPT-2: matrices are
- * normally distributed, those that write into the residual stream {@code sqrt(2 * nLayers)} times
- * smaller, biases are zero and norm scales one. The standard deviation, 0.02 there, is {@code 0.5 /
- * sqrt(dModel)} here, which is about the same at their width and larger for narrow models.
+ * Random weights to begin training with, as Radford et al. (2019) chose them for GPT-2: matrices
+ * are normally distributed, those that write into the residual stream {@code sqrt(2 * nLayers)}
+ * times smaller, biases are zero and norm scales one. The standard deviation, 0.02 there, is {@code
+ * 0.5 / sqrt(dModel)} here, which is about the same at their width and larger for narrow models.
  */
 final class InitialWeights {
 
@@ -44,8 +44,7 @@ final class InitialWeights {
         }
         weights.put(
             name,
-            scope.handOut(
-                TensorArrays.of(values, ScalarType.Float, "cpu", weight.shapeArray())));
+            scope.handOut(TensorArrays.of(values, ScalarType.Float, "cpu", weight.shapeArray())));
       }
     }
     weights.put("unembed.W_U", weights.get("embed.W_E"));

@@ -4,9 +4,9 @@ package org.autocircuit.train;
  * How long and how fast {@link IndirectObjectTraining} trains. Immutable; {@link #DEFAULT} with
  * {@code with} methods makes others.
  *
- * <p>The learning rate rises during the first {@value #WARM_UP_STEPS} steps, stays until the goal is
- * reached, and then falls to zero in a straight line during {@code coolDownSteps}, which takes the
- * noise out of the weights.
+ * <p>The learning rate rises during the first {@value #WARM_UP_STEPS} steps, stays until the goal
+ * is reached, and then falls to zero in a straight line during {@code coolDownSteps}, which takes
+ * the noise out of the weights.
  *
  * @param seed chooses initial weights and training sentences
  * @param maxSteps steps before the rate falls, if the goal is not reached earlier
