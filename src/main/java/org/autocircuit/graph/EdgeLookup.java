@@ -107,15 +107,12 @@ final class EdgeLookup {
       return "there is no destination '%s'".formatted(destName);
     }
     DestModule module = moduleOfDest[dest];
-    return "source '%s' %s destination '%s', which is fed by '%s' to '%s'"
-        .formatted(
-            srcName,
-            src.srcIdx() >= module.inStop()
-                ? "does not come before"
-                : "reaches only through a residual node",
-            destName,
-            srcs.get(module.inStart()),
-            srcs.get(module.inStop() - 1));
+    String reason =
+        src.srcIdx() >= module.inStop()
+            ? "source '%s' does not come before destination '%s'"
+            : "source '%s' reaches destination '%s' only through a residual node";
+    return (reason + "; that destination is fed by '%s' to '%s'")
+        .formatted(srcName, destName, srcs.get(module.inStart()), srcs.get(module.inStop() - 1));
   }
 
   /** The existing edge whose two node names are nearest to the given ones. */

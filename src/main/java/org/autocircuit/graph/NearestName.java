@@ -1,24 +1,22 @@
 package org.autocircuit.graph;
 
+import java.util.Arrays;
 import java.util.Collection;
+import java.util.Comparator;
 
 /** Finds the existing name that a mistyped one was probably meant to be. */
 final class NearestName {
 
   private NearestName() {}
 
-  /** The name with the smallest edit distance; the alphabetically first of several. */
+  /** The name with the smallest edit distance; of several, the one that begins most alike. */
   static String of(String name, Collection<String> candidates) {
-    String best = "";
-    int bestDistance = Integer.MAX_VALUE;
-    for (String candidate : candidates) {
-      int distance = distance(name, candidate);
-      if (distance < bestDistance || (distance == bestDistance && candidate.compareTo(best) < 0)) {
-        best = candidate;
-        bestDistance = distance;
-      }
-    }
-    return best;
+    return candidates.stream()
+        .min(
+            Comparator.<String>comparingInt(candidate -> distance(name, candidate))
+                .thenComparingInt(candidate -> -commonPrefix(name, candidate))
+                .thenComparing(Comparator.naturalOrder()))
+        .orElseThrow();
   }
 
   /** How many characters must be inserted, deleted or replaced to turn one name into the other. */
@@ -37,5 +35,10 @@ final class NearestName {
       }
     }
     return row[b.length()];
+  }
+
+  private static int commonPrefix(String a, String b) {
+    int mismatch = Arrays.mismatch(a.toCharArray(), b.toCharArray());
+    return mismatch < 0 ? a.length() : mismatch;
   }
 }

@@ -48,6 +48,7 @@ public record WrapperSpec(
    * @param numbers {@link #NUMBERS} numbers for each module, in the order {@code srcStart, srcStop,
    *     inStart, inStop, rows, maskOffset}; the array is not copied
    */
+  @SuppressWarnings("ArrayRecordComponent") // goes straight to native code and is never compared
   public record Packed(String modules, long[] numbers) {}
 
   static List<WrapperSpec> of(ModelGraph graph) {

@@ -6,6 +6,7 @@ import java.util.Arrays;
  * A tensor of the reference data. Exactly one of the arrays is set: {@code doubles} for floating
  * types (float32 widened), {@code longs} for int64. Row-major.
  */
+@SuppressWarnings("ArrayRecordComponent") // a carrier, never compared
 public record GoldenTensor(String dtype, long[] shape, double[] doubles, long[] longs) {
 
   /** Number of elements. */

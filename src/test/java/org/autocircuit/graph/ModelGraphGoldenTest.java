@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
@@ -129,7 +130,7 @@ class ModelGraphGoldenTest {
     float[] mask = edges.mask(1, 0);
     for (DestModule module : edges.graph().destModules()) {
       GoldenTensor expected = op.outputByModule("masks").get(module.moduleName());
-      assertThat(java.util.Arrays.copyOfRange(mask, module.offset(), module.end()))
+      assertThat(Arrays.copyOfRange(mask, module.offset(), module.end()))
           .as("%s %s", op, module.moduleName())
           .isEqualTo(expected.floats());
     }

@@ -1,0 +1,51 @@
+package org.autocircuit.prune;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.MicroModelConfig;
+import org.autocircuit.model.ModelConfig;
+
+/** The properties of a graph that a file of scores records, by name. */
+record GraphHeader(Map<String, Object> properties) {
+
+  static GraphHeader of(ModelGraph graph) {
+    ModelConfig config = graph.config();
+    Map<String, Object> properties = new LinkedHashMap<>();
+    properties.put("model", config instanceof MicroModelConfig ? "micro" : "transformer");
+    properties.put("n_layers", config.nLayers());
+    properties.put("n_heads", config.nHeads());
+    properties.put("d_model", config.dModel());
+    properties.put("factorized", graph.factorized());
+    properties.put("separate_qkv", graph.separateQkv());
+    properties.put("seq_len", graph.seqLen().isPresent() ? graph.seqLen().getAsInt() : null);
+    properties.put("n_edges", graph.nEdges());
+    return new GraphHeader(properties);
+  }
+
+  void write(JsonGenerator json) throws IOException {
+    json.writeObjectFieldStart("graph");
+    for (Map.Entry<String, Object> property : properties.entrySet()) {
+      json.writeObjectField(property.getKey(), property.getValue());
+    }
+    json.writeEndObject();
+  }
+
+  /** Throws if a file's properties are not those of this graph. */
+  void check(Map<String, Object> found, String source) {
+    properties.forEach(
+        (name, expected) -> {
+          if (!found.containsKey(name)) {
+            throw new IllegalArgumentException(
+                "%s does not say the graph's '%s'".formatted(source, name));
+          }
+          if (!String.valueOf(expected).equals(String.valueOf(found.get(name)))) {
+            throw new IllegalArgumentException(
+                "%s has the scores of another graph: expected %s %s, found %s"
+                    .formatted(source, name, expected, found.get(name)));
+          }
+        });
+  }
+}

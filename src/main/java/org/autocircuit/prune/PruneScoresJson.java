@@ -1,0 +1,165 @@
+package org.autocircuit.prune;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamWriteFeature;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.ModelGraph;
+
+/**
+ * Prune scores as a JSON file: a header that says which graph the scores belong to, then one entry
+ * for each edge name.
+ *
+ * <pre>{@code
+ * {"format": "autocircuit-prune-scores", "version": 1,
+ *  "graph": {"model": "transformer", "n_layers": 2, "n_heads": 4, "d_model": 16,
+ *            "factorized": true, "separate_qkv": true, "seq_len": null, "n_edges": 110},
+ *  "precision": "float32",
+ *  "scores": {"Resid Start->A0.0.Q": 0.25, ...}}
+ * }</pre>
+ *
+ * <p>In a graph with positions an entry is an array, one number for each position. Numbers that
+ * JSON lacks are the strings {@code "inf"}, {@code "-inf"} and {@code "nan"}. The precision is
+ * {@code float32} if that holds every score exactly, else {@code float64}; either way reading gives
+ * back what was written, bit for bit. The members come in the order shown; entries of {@code
+ * scores} may come in any order.
+ *
+ * <p>Files are streamed in both directions, so that memory is that of the scores.
+ */
+public final class PruneScoresJson {
+
+  static final String FORMAT = "autocircuit-prune-scores";
+  static final int VERSION = 1;
+  static final String FLOAT32 = "float32";
+  static final String FLOAT64 = "float64";
+
+  private PruneScoresJson() {}
+
+  /**
+   * Writes a file, replacing an existing one.
+   *
+   * @throws IOException if the file cannot be written
+   */
+  public static void write(PruneScores scores, Path file) throws IOException {
+    try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
+      write(scores, out);
+    }
+  }
+
+  /**
+   * Writes to a stream, which stays open.
+   *
+   * @throws IOException if writing fails
+   */
+  public static void write(PruneScores scores, OutputStream out) throws IOException {
+    ModelGraph graph = scores.graph();
+    double[] values = scores.toArray();
+    boolean single = isSinglePrecision(values);
+    // A failure half-way must not leave a file that looks complete.
+    JsonFactory factory =
+        JsonFactory.builder()
+            .disable(StreamWriteFeature.AUTO_CLOSE_TARGET, StreamWriteFeature.AUTO_CLOSE_CONTENT)
+            .build();
+    try (JsonGenerator json = factory.createGenerator(out)) {
+      json.setPrettyPrinter(
+          new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n")));
+      json.writeStartObject();
+      json.writeStringField("format", FORMAT);
+      json.writeNumberField("version", VERSION);
+      GraphHeader.of(graph).write(json);
+      json.writeStringField("precision", single ? FLOAT32 : FLOAT64);
+      json.writeObjectFieldStart("scores");
+      for (DestModule module : graph.destModules()) {
+        for (int i = 0; i < module.positionSize(); i++) {
+          int first = module.offset() + i;
+          Edge edge = graph.edge(first);
+          json.writeFieldName(edge.name());
+          if (module.seqLen() == 0) {
+            writeNumber(json, values[first], single);
+          } else {
+            json.writeStartArray();
+            for (int position = 0; position < module.seqLen(); position++) {
+              writeNumber(json, values[first + position * module.positionSize()], single);
+            }
+            json.writeEndArray();
+          }
+        }
+      }
+      json.writeEndObject();
+      json.writeEndObject();
+    }
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @param graph the graph whose edges are scored, which must be the one in the header
+   * @throws IOException if the file cannot be read, is truncated, or is not such a file; names the
+   *     file and the place in it
+   * @throws IllegalArgumentException if the scores are those of another graph: names the property
+   *     that differs, the unknown edge with the nearest existing one, or an edge without a score
+   */
+  public static PruneScores read(ModelGraph graph, Path file) throws IOException {
+    try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
+      return read(graph, in, file.toString());
+    }
+  }
+
+  /**
+   * Reads from a stream, which is read to the end of the JSON object and stays open.
+   *
+   * @param graph the graph whose edges are scored
+   * @param in the stream
+   * @param source what the stream reads, for error messages
+   * @throws IOException as in {@link #read(ModelGraph, Path)}
+   * @throws IllegalArgumentException as in {@link #read(ModelGraph, Path)}
+   */
+  public static PruneScores read(ModelGraph graph, InputStream in, String source)
+      throws IOException {
+    try (PruneScoresReader reader = new PruneScoresReader(graph, in, source)) {
+      return reader.read();
+    } catch (JsonProcessingException e) {
+      String where =
+          e.getLocation() == null
+              ? ""
+              : " at line %d, column %d"
+                  .formatted(e.getLocation().getLineNr(), e.getLocation().getColumnNr());
+      throw new IOException(
+          "%s is not a complete JSON file%s: %s".formatted(source, where, e.getOriginalMessage()),
+          e);
+    }
+  }
+
+  private static void writeNumber(JsonGenerator json, double value, boolean single)
+      throws IOException {
+    if (Double.isNaN(value)) {
+      json.writeString("nan");
+    } else if (Double.isInfinite(value)) {
+      json.writeString(value > 0 ? "inf" : "-inf");
+    } else if (single) {
+      json.writeNumber((float) value);
+    } else {
+      json.writeNumber(value);
+    }
+  }
+
+  private static boolean isSinglePrecision(double[] values) {
+    for (double value : values) {
+      if (!Double.isNaN(value) && (float) value != value) {
+        return false;
+      }
+    }
+    return true;
+  }
+}

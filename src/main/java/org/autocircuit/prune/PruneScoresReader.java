@@ -1,0 +1,162 @@
+package org.autocircuit.prune;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.BitSet;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.autocircuit.graph.ModelGraph;
+
+/** Reads one JSON object of the form that {@link PruneScoresJson} describes. */
+final class PruneScoresReader implements AutoCloseable {
+
+  private final ModelGraph graph;
+  private final String source;
+  private final JsonParser json;
+  private final double[] scores;
+  private final BitSet seen;
+
+  PruneScoresReader(ModelGraph graph, InputStream in, String source) throws IOException {
+    this.graph = graph;
+    this.source = source;
+    // Edge names are all different, so interning them as field names would only cost memory.
+    this.json =
+        JsonFactory.builder()
+            .disable(StreamReadFeature.AUTO_CLOSE_SOURCE)
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
+            .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
+            .build()
+            .createParser(in);
+    this.scores = new double[graph.nEdges()];
+    this.seen = new BitSet(scores.length);
+  }
+
+  PruneScores read() throws IOException {
+    expect(json.nextToken() == JsonToken.START_OBJECT, "an object");
+    member("format");
+    expect(PruneScoresJson.FORMAT.equals(json.getText()), "'" + PruneScoresJson.FORMAT + "'");
+    member("version");
+    expect(
+        json.currentToken() == JsonToken.VALUE_NUMBER_INT
+            && json.getIntValue() == PruneScoresJson.VERSION,
+        "version " + PruneScoresJson.VERSION);
+    member("graph");
+    GraphHeader.of(graph).check(properties(), source);
+    member("precision");
+    String precision = json.getText();
+    boolean single = PruneScoresJson.FLOAT32.equals(precision);
+    expect(single || PruneScoresJson.FLOAT64.equals(precision), "'float32' or 'float64'");
+    member("scores");
+    readScores(single);
+    expect(json.nextToken() == JsonToken.END_OBJECT, "the end of the object");
+    int missing = seen.nextClearBit(0);
+    if (missing < scores.length) {
+      throw new IllegalArgumentException(
+          "%s has no score for %d of %d edges, the first of them '%s'"
+              .formatted(
+                  source, scores.length - seen.cardinality(), scores.length, graph.edge(missing)));
+    }
+    return PruneScores.wrap(graph, scores);
+  }
+
+  @Override
+  public void close() throws IOException {
+    json.close();
+  }
+
+  private void readScores(boolean single) throws IOException {
+    expect(json.currentToken() == JsonToken.START_OBJECT, "an object of scores");
+    while (json.nextToken() != JsonToken.END_OBJECT) {
+      String name = json.currentName();
+      int[] indices;
+      try {
+        indices = graph.indices(name);
+      } catch (IllegalArgumentException e) {
+        throw new IllegalArgumentException(place() + ": " + e.getMessage(), e);
+      }
+      boolean array = json.nextToken() == JsonToken.START_ARRAY;
+      expect(
+          array == graph.seqLen().isPresent(),
+          graph.seqLen().isPresent()
+              ? indices.length + " scores for '" + name + "'"
+              : "one score for '" + name + "'");
+      for (int i = 0; i < indices.length; i++) {
+        if (array) {
+          expect(
+              json.nextToken() != JsonToken.END_ARRAY,
+              indices.length + " scores for '" + name + "', not " + i);
+        }
+        scores[indices[i]] = number(name, single);
+        expect(!seen.get(indices[i]), "'" + name + "' once, not twice");
+        seen.set(indices[i]);
+      }
+      if (array) {
+        expect(
+            json.nextToken() == JsonToken.END_ARRAY,
+            "only " + indices.length + " scores for '" + name + "'");
+      }
+    }
+  }
+
+  private double number(String name, boolean single) throws IOException {
+    String text = json.getText();
+    if (json.currentToken().isNumeric()) {
+      return single ? Float.parseFloat(text) : Double.parseDouble(text);
+    }
+    expect(json.currentToken() == JsonToken.VALUE_STRING, "a number as score of '" + name + "'");
+    return switch (text) {
+      case "inf" -> Double.POSITIVE_INFINITY;
+      case "-inf" -> Double.NEGATIVE_INFINITY;
+      case "nan" -> Double.NaN;
+      default -> throw malformed("a number as score of '" + name + "'");
+    };
+  }
+
+  private Map<String, Object> properties() throws IOException {
+    expect(json.currentToken() == JsonToken.START_OBJECT, "an object of the graph's properties");
+    Map<String, Object> properties = new LinkedHashMap<>();
+    while (json.nextToken() != JsonToken.END_OBJECT) {
+      String name = json.currentName();
+      JsonToken value = json.nextToken();
+      expect(value != null && value.isScalarValue(), "a plain value of '" + name + "'");
+      properties.put(name, value == JsonToken.VALUE_NULL ? null : json.getText());
+    }
+    return properties;
+  }
+
+  private void member(String name) throws IOException {
+    JsonToken token = json.nextToken();
+    expect(
+        token == JsonToken.FIELD_NAME && name.equals(json.currentName()), "member '" + name + "'");
+    json.nextToken();
+  }
+
+  private void expect(boolean condition, String expected) throws IOException {
+    if (!condition) {
+      throw malformed(expected);
+    }
+  }
+
+  private IOException malformed(String expected) throws IOException {
+    JsonToken token = json.currentToken();
+    String found =
+        token == null
+            ? "the end of the file"
+            : token == JsonToken.FIELD_NAME
+                ? "member '" + json.currentName() + "'"
+                : "'" + json.getText() + "'";
+    return new IOException("%s: expected %s, found %s".formatted(place(), expected, found));
+  }
+
+  private String place() {
+    return "%s, line %d, column %d"
+        .formatted(
+            source,
+            json.currentTokenLocation().getLineNr(),
+            json.currentTokenLocation().getColumnNr());
+  }
+}

@@ -1,0 +1,180 @@
+package org.autocircuit.prune;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.assertj.core.api.AbstractThrowableAssert;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.MicroModelConfig;
+import org.autocircuit.model.TransformerConfig;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class PruneScoresJsonTest {
+
+  private static final ModelGraph GRAPH = ModelGraph.of(new MicroModelConfig(2), false, false);
+  private static final PruneScores SCORES =
+      PruneScores.of(
+          GRAPH,
+          new float[] {
+            0.1f, -3e-20f, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.NaN, -0f
+          });
+
+  @TempDir Path folder;
+
+  @Test
+  void theFormat() throws IOException {
+    assertThat(text(SCORES).lines().map(String::strip))
+        .containsExactly(
+            "{",
+            "\"format\" : \"autocircuit-prune-scores\",",
+            "\"version\" : 1,",
+            "\"graph\" : {",
+            "\"model\" : \"micro\",",
+            "\"n_layers\" : 2,",
+            "\"n_heads\" : 2,",
+            "\"d_model\" : 2,",
+            "\"factorized\" : false,",
+            "\"separate_qkv\" : false,",
+            "\"seq_len\" : null,",
+            "\"n_edges\" : 6",
+            "},",
+            "\"precision\" : \"float32\",",
+            "\"scores\" : {",
+            "\"Resid Start->Resid Post 0\" : 0.1,",
+            "\"B0.0->Resid Post 0\" : -3.0E-20,",
+            "\"B0.1->Resid Post 0\" : \"inf\",",
+            "\"Resid Post 0->Resid End\" : \"-inf\",",
+            "\"B1.0->Resid End\" : \"nan\",",
+            "\"B1.1->Resid End\" : -0.0",
+            "}",
+            "}");
+  }
+
+  @Test
+  void readingGivesBackWhatWasWritten() throws IOException {
+    assertThat(copy(SCORES)).isEqualTo(SCORES);
+    PruneScores doubles = RandomPruneScores.of(GRAPH, 3);
+    assertThat(text(doubles)).contains("float64");
+    assertThat(copy(doubles)).isEqualTo(doubles);
+    ModelGraph positions = ModelGraph.of(new MicroModelConfig(3), true, false, 4);
+    PruneScores positioned = RandomPruneScores.of(positions, 3);
+    assertThat(copy(positioned)).isEqualTo(positioned);
+  }
+
+  @Test
+  void manyEdges() throws IOException {
+    ModelGraph graph =
+        ModelGraph.of(
+            new TransformerConfig(12, 768, 12, 64, 3072, 50257, 1024, 1e-5, "gelu_new"),
+            true,
+            true,
+            4);
+    PruneScores scores = PruneScores.of(graph, RandomPruneScores.of(graph, 3).toFloatArray());
+    assertThat(copy(scores)).isEqualTo(scores);
+  }
+
+  @Test
+  void scoresOfOtherGraphs() throws IOException {
+    Path file = write("scores.json", text(SCORES));
+    ModelGraph deeper = ModelGraph.of(new MicroModelConfig(3), false, false);
+    assertRefused(deeper, file)
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(file + " has the scores of another graph: expected n_layers 3, found 2");
+    ModelGraph positions = ModelGraph.of(new MicroModelConfig(2), false, false, 5);
+    assertRefused(positions, file).hasMessageContaining("expected seq_len 5, found null");
+    ModelGraph transformer =
+        ModelGraph.of(new TransformerConfig(2, 2, 2, 1, 4, 5, 6, 1e-5, "gelu_new"), false, true);
+    assertRefused(transformer, file)
+        .hasMessageContaining("expected model transformer, found micro");
+    assertRefused(GRAPH, edited("\"d_model\" : 2,", ""))
+        .hasMessageContaining("does not say the graph's 'd_model'");
+  }
+
+  @Test
+  void edgesThatAreUnknownMissingOrTwice() throws IOException {
+    assertRefused(GRAPH, edited("\"B1.0->Resid End\"", "\"B1.0->Resid Ent\""))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("edited.json, line 20")
+        .hasMessageContaining("did you mean 'B1.0->Resid End'?");
+    assertRefused(GRAPH, edited("\"B1.0->Resid End\" : \"nan\",", ""))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("no score for 1 of 6 edges, the first of them 'B1.0->Resid End'");
+    assertRefused(GRAPH, edited("B1.0->Resid End", "B0.1->Resid Post 0"))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("'B0.1->Resid Post 0' once, not twice");
+  }
+
+  @Test
+  void filesThatAreNoScores() throws IOException {
+    assertThatThrownBy(() -> PruneScoresJson.read(GRAPH, folder.resolve("none.json")))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("none.json");
+    assertRefused(GRAPH, write("a", "")).hasMessageContaining("found the end of the file");
+    assertRefused(GRAPH, write("a", "[]")).hasMessageContaining("expected an object");
+    assertRefused(GRAPH, write("a", "{\"cfg\": 1}"))
+        .hasMessageContaining("expected member 'format', found member 'cfg'");
+    assertRefused(GRAPH, edited("autocircuit-prune", "other")).hasMessageContaining("other-scores");
+    assertRefused(GRAPH, edited("\"version\" : 1", "\"version\" : 2"))
+        .hasMessageContaining("expected version 1, found '2'");
+    assertRefused(GRAPH, edited("float32", "float8")).hasMessageContaining("found 'float8'");
+    assertRefused(GRAPH, edited("\"nan\"", "\"none\"")).hasMessageContaining("found 'none'");
+    assertRefused(GRAPH, edited("\"nan\"", "true")).hasMessageContaining("found 'true'");
+    assertRefused(GRAPH, edited("\"nan\"", "[1]")).hasMessageContaining("expected one score");
+    assertRefused(GRAPH, edited("\"nan\"", "nan")).hasMessageContaining("line 20");
+  }
+
+  @Test
+  void positionsThatDoNotFit() throws IOException {
+    ModelGraph graph = ModelGraph.of(new MicroModelConfig(1), true, false, 2);
+    String text = text(PruneScores.filled(graph, 1));
+    assertThat(text).contains("[ 1.0, 1.0 ]");
+    assertRefused(graph, write("a", text.replaceFirst("\\[ 1.0, 1.0 ]", "[ 1.0 ]")))
+        .hasMessageContaining("expected 2 scores for 'Resid Start->B0.0', not 1");
+    assertRefused(graph, write("a", text.replaceFirst("\\[ 1.0, 1.0 ]", "[ 1, 1, 1 ]")))
+        .hasMessageContaining("expected only 2 scores");
+    assertRefused(graph, write("a", text.replaceFirst("\\[ 1.0, 1.0 ]", "1")))
+        .hasMessageContaining("expected 2 scores");
+  }
+
+  @Test
+  void truncatedAtAnyPlace() throws IOException {
+    String text = text(SCORES).stripTrailing();
+    for (int length = 0; length < text.length(); length++) {
+      assertRefused(GRAPH, write("cut.json", text.substring(0, length)))
+          .as("%d characters", length)
+          .isInstanceOf(IOException.class)
+          .hasMessageContaining("cut.json");
+    }
+  }
+
+  private AbstractThrowableAssert<?, ? extends Throwable> assertRefused(
+      ModelGraph graph, Path file) {
+    return assertThatThrownBy(() -> PruneScoresJson.read(graph, file));
+  }
+
+  private PruneScores copy(PruneScores scores) throws IOException {
+    Path file = folder.resolve("copy.json");
+    PruneScoresJson.write(scores, file);
+    return PruneScoresJson.read(scores.graph(), file);
+  }
+
+  private String text(PruneScores scores) throws IOException {
+    Path file = folder.resolve("text.json");
+    PruneScoresJson.write(scores, file);
+    return Files.readString(file);
+  }
+
+  private Path edited(String from, String to) throws IOException {
+    String text = text(SCORES);
+    assertThat(text).contains(from);
+    return write("edited.json", text.replace(from, to));
+  }
+
+  private Path write(String name, String text) throws IOException {
+    return Files.writeString(folder.resolve(name), text);
+  }
+}
