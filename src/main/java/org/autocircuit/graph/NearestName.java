@@ -5,12 +5,12 @@ import java.util.Collection;
 import java.util.Comparator;
 
 /** Finds the existing name that a mistyped one was probably meant to be. */
-final class NearestName {
+public final class NearestName {
 
   private NearestName() {}
 
   /** The name with the smallest edit distance; of several, the one that begins most alike. */
-  static String of(String name, Collection<String> candidates) {
+  public static String of(String name, Collection<String> candidates) {
     return candidates.stream()
         .min(
             Comparator.<String>comparingInt(candidate -> distance(name, candidate))

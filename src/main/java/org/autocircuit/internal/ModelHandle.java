@@ -71,23 +71,12 @@ public final class ModelHandle implements AutoCloseable {
     }
   }
 
-  /** A patchable model, which keeps this one from being freed. */
+  /** A patchable model; native code keeps this one as long as that. */
   public PatchableHandle makePatchable(String name, String modules, long[] wrappers, int seqLen) {
-    NativeResource.Use use = use();
-    boolean made = false;
-    try {
-      PatchableHandle patchable =
-          new PatchableHandle(
-              name,
-              NativeLibrary.makeModelPatchable(
-                  address, modules, wrappers, wrappers.length, seqLen),
-              use);
-      made = true;
-      return patchable;
-    } finally {
-      if (!made) {
-        use.close();
-      }
+    try (NativeResource.Use use = use()) {
+      return new PatchableHandle(
+          name,
+          NativeLibrary.makeModelPatchable(address, modules, wrappers, wrappers.length, seqLen));
     }
   }
 

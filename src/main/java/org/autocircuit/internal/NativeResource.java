@@ -61,8 +61,13 @@ public final class NativeResource implements AutoCloseable {
   /** Refuses new uses; the last one that runs frees the resource. Does nothing the second time. */
   @Override
   public void close() {
+    closeFirst();
+  }
+
+  /** Closes, and tells whether it was open before. */
+  public boolean closeFirst() {
     try {
-      count.close();
+      return count.close();
     } finally {
       Reference.reachabilityFence(this);
     }
@@ -102,10 +107,12 @@ public final class NativeResource implements AutoCloseable {
       }
     }
 
-    void close() {
-      if (state.getAndUpdate(seen -> seen | CLOSED) == 0) {
+    boolean close() {
+      int seen = state.getAndUpdate(uses -> uses | CLOSED);
+      if (seen == 0) {
         free.run();
       }
+      return seen >= 0;
     }
 
     boolean isClosed() {

@@ -5,7 +5,7 @@ import org.autocircuit.internal.jni.NativeLibrary;
 import org.bytedeco.pytorch.Tensor;
 
 /** A native patchable model. Arguments are as in {@code bridge.h}; {@code null}: undefined. */
-public final class PatchableHandle implements AutoCloseable {
+public final class PatchableHandle {
 
   /** What patches a pass: all that depends on the context. */
   public record Patch(
@@ -24,15 +24,9 @@ public final class PatchableHandle implements AutoCloseable {
   private final long address;
   private final NativeResource resource;
 
-  PatchableHandle(String name, long address, NativeResource.Use model) {
+  PatchableHandle(String name, long address) {
     this.address = address;
-    resource =
-        new NativeResource(
-            name,
-            () -> {
-              NativeLibrary.releasePatchableModel(address);
-              model.close();
-            });
+    resource = new NativeResource(name, () -> NativeLibrary.releasePatchableModel(address));
   }
 
   /** Keeps the model from being freed. */
@@ -117,9 +111,9 @@ public final class PatchableHandle implements AutoCloseable {
     return resource.isClosed();
   }
 
-  @Override
-  public void close() {
-    resource.close();
+  /** Closes, and tells whether it was open before. */
+  public boolean close() {
+    return resource.closeFirst();
   }
 
   static Tensor orUndefined(Tensor tensor) {

@@ -22,7 +22,12 @@ public final class TrainMaskMode implements ModelScope {
       ScopeStack<V> stack, MaskParameters parameters, boolean requiresGrad) {
     V unchanged = stack.current();
     Runnable end = parameters.train(requiresGrad);
-    return new TrainMaskMode(stack.open("trainMaskMode", unchanged, end), parameters);
+    try {
+      return new TrainMaskMode(stack.open("trainMaskMode", unchanged, end), parameters);
+    } catch (RuntimeException e) {
+      end.run();
+      throw e;
+    }
   }
 
   /** The masks that are trained, with their gradients. */

@@ -1,0 +1,195 @@
+package org.autocircuit;
+
+import java.util.Collection;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A forward pass with everything that can be asked of it. Immutable: each {@code with} method
+ * returns another request. The tensors in it must live until it is run.
+ *
+ * <pre>{@code
+ * ForwardResult result =
+ *     model.forward(
+ *         ForwardRequest.of(tokens)
+ *             .withContext(PatchContext.NONE)
+ *             .withReads("blocks.0.attn.hook_pattern"));
+ * }</pre>
+ */
+public final class ForwardRequest {
+
+  private final Tensor input;
+  private final int startBlock;
+  private final Tensor startSourceOutputs;
+  private final PatchContext context;
+  private final OutputSlice outputSlice;
+  private final Boolean grad;
+  private final boolean wantsSourceOutputs;
+  private final List<String> reads;
+
+  private ForwardRequest(
+      Tensor input,
+      int startBlock,
+      Tensor startSourceOutputs,
+      PatchContext context,
+      OutputSlice outputSlice,
+      Boolean grad,
+      boolean wantsSourceOutputs,
+      List<String> reads) {
+    this.input = input;
+    this.startBlock = startBlock;
+    this.startSourceOutputs = startSourceOutputs;
+    this.context = context;
+    this.outputSlice = outputSlice;
+    this.grad = grad;
+    this.wantsSourceOutputs = wantsSourceOutputs;
+    this.reads = reads;
+  }
+
+  /**
+   * A pass through the whole model, with the thread's open modes, the model's output slice, and
+   * gradients if one of the tensors it takes requires them.
+   *
+   * @param input tokens {@code [batch, seq]}, 64-bit integers; for a micro model floats {@code
+   *     [batch, seq, d_model]}
+   */
+  public static ForwardRequest of(Tensor input) {
+    return new ForwardRequest(input, 0, null, null, null, null, false, List.of());
+  }
+
+  /**
+   * A pass that begins at a block. If it is patched, it needs the outputs of the sources before the
+   * block, too: {@link #withStartSourceOutputs}.
+   *
+   * @param block 1 or more
+   * @param residual the residual stream that enters the block, {@code [batch, seq, d_model]}
+   */
+  public static ForwardRequest startingAt(int block, Tensor residual) {
+    if (block < 1) {
+      throw new IllegalArgumentException(
+          "startBlock: expected 1 or more (0 is ForwardRequest.of(tokens)), got " + block);
+    }
+    return new ForwardRequest(residual, block, null, null, null, null, false, List.of());
+  }
+
+  /** This request with a context, ignoring open modes; {@link PatchContext#NONE}: the plain model. */
+  public ForwardRequest withContext(PatchContext value) {
+    return new ForwardRequest(
+        input,
+        startBlock,
+        startSourceOutputs,
+        Objects.requireNonNull(value, "context"),
+        outputSlice,
+        grad,
+        wantsSourceOutputs,
+        reads);
+  }
+
+  /** This request with the logits of other positions than the model's options say. */
+  public ForwardRequest withOutputSlice(OutputSlice value) {
+    return new ForwardRequest(
+        input,
+        startBlock,
+        startSourceOutputs,
+        context,
+        Objects.requireNonNull(value, "outputSlice"),
+        grad,
+        wantsSourceOutputs,
+        reads);
+  }
+
+  /**
+   * This request with or without a record for backward passes. Needed where only weights require
+   * gradients: those are not looked at.
+   */
+  public ForwardRequest withGrad(boolean value) {
+    return new ForwardRequest(
+        input,
+        startBlock,
+        startSourceOutputs,
+        context,
+        outputSlice,
+        value,
+        wantsSourceOutputs,
+        reads);
+  }
+
+  /** This request, returning the outputs of all sources, too. */
+  public ForwardRequest withSourceOutputs() {
+    return new ForwardRequest(
+        input, startBlock, startSourceOutputs, context, outputSlice, grad, true, reads);
+  }
+
+  /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
+  public ForwardRequest withReads(String... hookNames) {
+    return withReads(List.of(hookNames));
+  }
+
+  /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
+  public ForwardRequest withReads(Collection<String> hookNames) {
+    return new ForwardRequest(
+        input,
+        startBlock,
+        startSourceOutputs,
+        context,
+        outputSlice,
+        grad,
+        wantsSourceOutputs,
+        List.copyOf(hookNames));
+  }
+
+  /**
+   * This request, which begins at a block, with the outputs that the sources before it had.
+   *
+   * @param value {@code [n_srcs, batch, seq, d_model]}; rows of later sources are not read
+   */
+  public ForwardRequest withStartSourceOutputs(Tensor value) {
+    return new ForwardRequest(
+        input, startBlock, value, context, outputSlice, grad, wantsSourceOutputs, reads);
+  }
+
+  /** Tokens, or the residual stream that enters {@link #startBlock}. */
+  public Tensor input() {
+    return input;
+  }
+
+  /** The block to begin at; empty: at the embedding. */
+  public OptionalInt startBlock() {
+    return startBlock == 0 ? OptionalInt.empty() : OptionalInt.of(startBlock);
+  }
+
+  /** Outputs of the sources before {@link #startBlock}. */
+  public Optional<Tensor> startSourceOutputs() {
+    return Optional.ofNullable(startSourceOutputs);
+  }
+
+  /** The context; empty: the thread's open modes. */
+  public Optional<PatchContext> context() {
+    return Optional.ofNullable(context);
+  }
+
+  /** The positions whose logits are computed; empty: what the model's options say. */
+  public Optional<OutputSlice> outputSlice() {
+    return Optional.ofNullable(outputSlice);
+  }
+
+  /** Whether the pass is recorded for backward; empty: if a tensor it takes requires gradients. */
+  public Optional<Boolean> grad() {
+    return Optional.ofNullable(grad);
+  }
+
+  /** Whether the outputs of all sources are returned. */
+  public boolean wantsSourceOutputs() {
+    return wantsSourceOutputs;
+  }
+
+  /** The hook points to read. */
+  public List<String> reads() {
+    return reads;
+  }
+}

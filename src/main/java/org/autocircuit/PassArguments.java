@@ -1,0 +1,223 @@
+package org.autocircuit;
+
+import java.util.List;
+import java.util.Set;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.graph.NearestName;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.PatchableHandle.Patch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.MaskValues;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** Checks what users pass to a model and makes native arguments of it. */
+final class PassArguments {
+
+  /** Batch and sequence length of a pass. */
+  record Size(long batch, long seq) {}
+
+  private final ModelGraph graph;
+  private final Precision precision;
+  private final String device;
+  private final Set<String> hookNames;
+
+  PassArguments(ModelGraph graph, Precision precision, String device, Set<String> hookNames) {
+    this.graph = graph;
+    this.precision = precision;
+    this.device = device;
+    this.hookNames = hookNames;
+  }
+
+  /** Checks tokens, or a micro model's floats. */
+  Size input(Tensor input) {
+    if (!(graph.config() instanceof TransformerConfig config)) {
+      return stream("input", input);
+    }
+    Arguments.live("tokens", input);
+    Arguments.shape("tokens", input, "[batch, seq]", Arguments.ANY, Arguments.ANY);
+    Arguments.type("tokens", input, ScalarType.Long);
+    Arguments.device("tokens", input, device);
+    Size size = size("tokens", input);
+    checkTokens(config.dVocab(), input);
+    return size;
+  }
+
+  /** Checks the residual stream that enters a block. */
+  Size residual(int block, Tensor residual) {
+    if (block >= graph.config().nLayers()) {
+      throw new IllegalArgumentException(
+          "startBlock: expected 1 to %d, got %d".formatted(graph.config().nLayers() - 1, block));
+    }
+    return stream("residual", residual);
+  }
+
+  /** Checks source outputs, activations or anything else with a row for each source. */
+  Tensor sources(String name, Tensor tensor, Size size) {
+    Arguments.live(name, tensor);
+    long[] expected = {graph.srcs().size(), size.batch, size.seq, graph.config().dModel()};
+    boolean shared = tensor.dim() == 4 && tensor.size(1) == 1;
+    Arguments.shape(
+        name,
+        tensor,
+        "[n_srcs, batch, seq, d_model]",
+        expected[0],
+        shared ? 1 : expected[1],
+        expected[2],
+        expected[3]);
+    Arguments.type(name, tensor, precision.scalarType());
+    Arguments.device(name, tensor, device);
+    return shared ? tensor.expand(expected) : tensor;
+  }
+
+  /**
+   * Checks a context and makes its tensors, which go to the innermost scope.
+   *
+   * @param training whether dropout acts even if the masks are none that are being trained
+   */
+  Patch patch(PatchContext context, Size size, boolean training) {
+    SourceActivations activations = context.activations().orElse(null);
+    MaskValues masks = context.masks().orElse(null);
+    if (activations == null || masks == null) {
+      return Patch.NONE;
+    }
+    if (!graph.equals(masks.graph())) {
+      throw new IllegalArgumentException(
+          "masks: expected those of a %s, got those of a %s".formatted(graph, masks.graph()));
+    }
+    if (graph.seqLen().isPresent() && graph.seqLen().getAsInt() != size.seq) {
+      throw new IllegalArgumentException(
+          "tokens: expected %d positions, as many as the graph has, got %d"
+              .formatted(graph.seqLen().getAsInt(), size.seq));
+    }
+    Tensor patchSrcOuts = sources("source activations", activations.tensor(), size);
+    Tensor maskTensor;
+    boolean trained = training;
+    if (masks instanceof MaskParameters parameters) {
+      maskTensor = parameters.tensor();
+      trained |= parameters.isTraining();
+    } else {
+      maskTensor = immutable((Masks) masks, size);
+    }
+    long seed = 0;
+    long step = 0;
+    Tensor uniforms = null;
+    if (context.noise() instanceof Noise.Seeded seeded) {
+      seed = seeded.seed();
+      step = seeded.step();
+    } else if (context.noise() instanceof Noise.Uniforms given) {
+      uniforms = uniforms(given.tensor(), size);
+    }
+    return new Patch(
+        patchSrcOuts,
+        maskTensor,
+        context.maskFn().ordinal(),
+        trained ? context.dropout() : 0,
+        seed,
+        step,
+        uniforms);
+  }
+
+  /** Checks what a squared loss compares logits with. */
+  Tensor targets(Tensor targets, long batch, long vocabulary) {
+    Arguments.live("targets", targets);
+    Arguments.shape("targets", targets, "[batch, d_vocab]", batch, vocabulary);
+    Arguments.type("targets", targets, precision.scalarType());
+    Arguments.device("targets", targets, device);
+    return targets;
+  }
+
+  /** Checks names of hook points. */
+  void reads(List<String> names, int startBlock) {
+    for (String name : names) {
+      if (!hookNames.contains(name)) {
+        throw new IllegalArgumentException(
+            "unknown hook point '%s'; did you mean '%s'?"
+                .formatted(name, NearestName.of(name, hookNames)));
+      }
+      if (startBlock > 0 && isBefore(name, startBlock)) {
+        throw new IllegalArgumentException(
+            "hook point '%s' is before block %d, where the pass begins"
+                .formatted(name, startBlock));
+      }
+    }
+  }
+
+  private static boolean isBefore(String hookName, int startBlock) {
+    if (hookName.startsWith("blocks.")) {
+      return Integer.parseInt(hookName.split("\\.")[1]) < startBlock;
+    }
+    return hookName.equals("hook_embed")
+        || hookName.equals("hook_pos_embed")
+        || hookName.equals("input");
+  }
+
+  private Tensor immutable(Masks masks, Size size) {
+    if (masks.examples().isPresent() && masks.examples().getAsInt() != size.batch) {
+      throw new IllegalArgumentException(
+          "masks: expected those of %d examples, the size of the batch, got those of %d"
+              .formatted(size.batch, masks.examples().getAsInt()));
+    }
+    return masks.tensor(precision.scalarType(), device);
+  }
+
+  private Tensor uniforms(Tensor uniforms, Size size) {
+    Arguments.live("uniforms", uniforms);
+    Arguments.shape("uniforms", uniforms, "[batch, n_masks]", size.batch, graph.maskSize());
+    Arguments.type("uniforms", uniforms, precision.scalarType());
+    Arguments.device("uniforms", uniforms, device);
+    return uniforms;
+  }
+
+  private Size stream(String name, Tensor stream) {
+    Arguments.live(name, stream);
+    Arguments.shape(
+        name,
+        stream,
+        "[batch, seq, d_model]",
+        Arguments.ANY,
+        Arguments.ANY,
+        graph.config().dModel());
+    Arguments.type(name, stream, precision.scalarType());
+    Arguments.device(name, stream, device);
+    return size(name, stream);
+  }
+
+  private Size size(String name, Tensor input) {
+    Size size = new Size(input.size(0), input.size(1));
+    if (size.batch == 0 || size.seq == 0) {
+      throw new IllegalArgumentException(
+          "%s: expected at least one prompt and one position, got %d and %d"
+              .formatted(name, size.batch, size.seq));
+    }
+    if (graph.config() instanceof TransformerConfig config && size.seq > config.nCtx()) {
+      throw new IllegalArgumentException(
+          "%s: expected at most %d positions (n_ctx), got %d"
+              .formatted(name, config.nCtx(), size.seq));
+    }
+    return size;
+  }
+
+  /** On other devices than the CPU the values are not looked at: that would wait for the device. */
+  private static void checkTokens(int dVocab, Tensor tokens) {
+    if (!tokens.is_cpu()) {
+      return;
+    }
+    long[] values = TensorArrays.longs(tokens);
+    int seq = Math.toIntExact(tokens.size(1));
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] < 0 || values[i] >= dVocab) {
+        throw new IllegalArgumentException(
+            "tokens: expected 0 to %d, got %d in row %d at position %d"
+                .formatted(dVocab - 1, values[i], i / seq, i % seq));
+      }
+    }
+  }
+}

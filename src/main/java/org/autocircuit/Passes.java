@@ -1,0 +1,226 @@
+package org.autocircuit;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.autocircuit.PassArguments.Size;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.graph.WrapperSpec;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.PatchableHandle;
+import org.autocircuit.internal.PatchableHandle.Patch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Model;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.pytorch.Tensor;
+
+/** The native passes of a patchable model, arguments checked, results handed out. */
+final class Passes {
+
+  private final List<String> hookNames;
+  private final PassArguments arguments;
+  private final OutputSlice defaultSlice;
+  private final String device;
+  private final long vocabulary;
+  private final PatchableHandle handle;
+
+  Passes(String name, Model model, ModelGraph graph, OutputSlice slice) {
+    hookNames = model.hookNames();
+    arguments =
+        new PassArguments(
+            graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
+    defaultSlice = slice;
+    device = model.device();
+    vocabulary = AnswerTokens.vocabulary(model.config());
+    WrapperSpec.Packed wrappers = WrapperSpec.pack(graph.wrapperSpecs());
+    handle =
+        model
+            .handle()
+            .makePatchable(
+                name, wrappers.modules(), wrappers.numbers(), graph.seqLen().orElse(0));
+  }
+
+  List<String> hookNames() {
+    return hookNames;
+  }
+
+  ForwardResult forward(ForwardRequest request, PatchContext context) {
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      Tensor input = request.input();
+      int block = request.startBlock().orElse(0);
+      Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
+      arguments.reads(request.reads(), block);
+      Tensor startSrcOuts =
+          request.startSourceOutputs().or(context::startSourceOutputs).orElse(null);
+      if (block == 0) {
+        startSrcOuts = null;
+      } else if (startSrcOuts != null) {
+        startSrcOuts = arguments.sources("start source outputs", startSrcOuts, size);
+      } else if (context.isPatched() || request.wantsSourceOutputs()) {
+        throw new IllegalArgumentException(
+            "start source outputs: expected the outputs of the sources before block "
+                + block
+                + ", got none");
+      }
+      Patch patch = arguments.patch(context, size, false);
+      boolean grad =
+          request
+              .grad()
+              .orElse(
+                  requiresGrad(input)
+                      || requiresGrad(startSrcOuts)
+                      || requiresGrad(patch.patchSrcOuts())
+                      || requiresGrad(patch.masks()));
+      List<Tensor> results =
+          handle.forward(
+              input,
+              block,
+              startSrcOuts,
+              request.outputSlice().orElse(defaultSlice).ordinal(),
+              grad,
+              request.wantsSourceOutputs(),
+              context.isPatched(),
+              patch,
+              request.reads());
+      results.forEach(scope::handOut);
+      return result(request, results);
+    }
+  }
+
+  float[][] logits(long[][] tokens, PatchContext context) {
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      ForwardRequest request =
+          ForwardRequest.of(TensorArrays.of(tokens, "tokens", device))
+              .withGrad(false)
+              .withOutputSlice(OutputSlice.LAST_SEQ);
+      return TensorArrays.rows(forward(request, context).logits());
+    }
+  }
+
+  SourceActivations sourceAblations(Tensor input, AblationType type) {
+    if (type.meanOverDataset()) {
+      throw new IllegalArgumentException(
+          type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
+    }
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      return SourceActivations.of(ablated(input, type), Optional.of(type));
+    }
+  }
+
+  SourceActivations sourceAblations(long[][] tokens, AblationType type) {
+    try (CallScope scope = new CallScope()) {
+      return sourceAblations(TensorArrays.of(tokens, "tokens", device), type);
+    }
+  }
+
+  SourceActivations sourceAblations(
+      Iterable<? extends PromptPairBatch> batches, AblationType type) {
+    if (!type.meanOverDataset()) {
+      throw new IllegalArgumentException(
+          type + " is none over a data set: expected one tensor of tokens, got batches");
+    }
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope();
+        DataSetMean mean = new DataSetMean()) {
+      for (PromptPairBatch batch : batches) {
+        if (type.cleanDataset()) {
+          add(mean, batch.clean());
+        }
+        if (type.corruptDataset()) {
+          add(mean, batch.corrupt());
+        }
+      }
+      return SourceActivations.of(mean.mean(), Optional.of(type));
+    }
+  }
+
+  MaskGradientResult maskGradient(Tensor input, PatchContext context, AnswerLoss loss) {
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      if (!context.isPatched()) {
+        throw new IllegalArgumentException("context: expected one that patches, got " + context);
+      }
+      Size size = arguments.input(input);
+      Patch patch = arguments.patch(context, size, true);
+      AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      List<Tensor> results =
+          handle.maskGradient(
+              input,
+              patch,
+              loss.gradFunction().ordinal(),
+              loss.answerFunction().ordinal(),
+              answers.answers(),
+              answers.wrongAnswers());
+      results.forEach(scope::handOut);
+      return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
+    }
+  }
+
+  MaskGradientResult maskGradient(long[][] tokens, PatchContext context, AnswerLoss loss) {
+    try (CallScope scope = new CallScope()) {
+      MaskGradientResult result =
+          maskGradient(TensorArrays.of(tokens, "tokens", device), context, loss);
+      scope.handOut(result.gradient());
+      scope.handOut(result.loss());
+      scope.handOut(result.logits());
+      return result;
+    }
+  }
+
+  boolean isClosed() {
+    return handle.isClosed();
+  }
+
+  /** Closes; false if it was closed before. */
+  boolean close() {
+    return handle.close();
+  }
+
+  private void add(DataSetMean mean, long[][] tokens) {
+    try (CallScope scope = new CallScope()) {
+      Tensor input = TensorArrays.of(tokens, "tokens", device);
+      mean.add(ablated(input, AblationType.RESAMPLE));
+    }
+  }
+
+  private Tensor ablated(Tensor input, AblationType type) {
+    arguments.input(input);
+    int code =
+        switch (type) {
+          case RESAMPLE -> 0;
+          case ZERO -> 1;
+          case BATCH_TOKENWISE_MEAN -> 2;
+          case BATCH_ALL_TOK_MEAN -> 3;
+          default -> throw new IllegalArgumentException(type + " needs more than one batch");
+        };
+    return handle.sourceAblations(input, code);
+  }
+
+  private static boolean requiresGrad(Tensor tensor) {
+    return tensor != null && tensor.requires_grad();
+  }
+
+  private static ForwardResult result(ForwardRequest request, List<Tensor> results) {
+    int next = 1;
+    Optional<Tensor> sourceOutputs = Optional.empty();
+    if (request.wantsSourceOutputs()) {
+      sourceOutputs = Optional.of(results.get(next++));
+    }
+    Map<String, Tensor> reads = new LinkedHashMap<>();
+    for (String name : request.reads()) {
+      reads.put(name, results.get(next++));
+    }
+    return new ForwardResult(results.get(0), sourceOutputs, Collections.unmodifiableMap(reads));
+  }
+}

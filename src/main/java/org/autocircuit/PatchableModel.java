@@ -1,0 +1,477 @@
+package org.autocircuit;
+
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.GraphEdges;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.model.LoadOptions;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.ModelConfig;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskFnMode;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.MaskValues;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A model whose edges can be patched.
+ *
+ * <pre>{@code
+ * try (PatchableModel model = PatchableModel.open(Path.of("gpt2"));
+ *     SourceActivations corrupt = model.sourceAblations(corruptTokens, AblationType.RESAMPLE)) {
+ *   Masks circuit = Masks.ofNames(model.graph(), List.of("A5.1->MLP 7", "MLP 7->Resid End"));
+ *   float[][] logits = model.logits(cleanTokens, PatchContext.of(corrupt, circuit));
+ * }
+ * }</pre>
+ *
+ * <p><b>Two ways to patch.</b> Pass a {@link PatchContext} with each call, which is what servers do:
+ * the call depends on nothing else. Or open modes, as in the Python original; then {@link
+ * #forward(Tensor)} on the same thread is patched until they are closed. What takes a context
+ * ignores open modes.
+ *
+ * <p><b>Threads.</b> Any number of threads may run one model at once, each with a circuit of its
+ * own; no lock is held during a pass. The default {@link #masks()} belong to the thread that made
+ * the model.
+ *
+ * <p><b>Ownership.</b> Close the model. Tensors that it returns belong to the caller's innermost
+ * {@code PointerScope}, or where there is none to the caller, and stay valid when the model is
+ * closed; so do backward passes. Closing while other threads run it lets these finish; every new
+ * call throws an {@link IllegalStateException}.
+ *
+ * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
+ * {@code [batch, seq, d_model]}), everything else is of the model's precision, all on its device.
+ * Arguments that do not fit are refused with an {@link IllegalArgumentException} that says what was
+ * expected and what came.
+ *
+ * <p><b>Gradients.</b> A pass is recorded for backward if its input, masks or source activations
+ * require gradients, or if the request says so. Double backward is not supported.
+ */
+public final class PatchableModel implements AutoCloseable {
+
+  private final String name;
+  private final Model model;
+  private final PatchableModelOptions options;
+  private final Passes passes;
+  private final Modes modes;
+  private final MaskParameters masks;
+
+  /** Takes the model over. */
+  private PatchableModel(Model model, ModelGraph graph, OutputSlice slice) {
+    this.model = model;
+    this.name = "PatchableModel of " + model;
+    this.options =
+        new PatchableModelOptions(graph.factorized(), graph.separateQkv(), graph.seqLen(), slice);
+    this.modes = new Modes(name);
+    this.masks = MaskParameters.zeros(graph, model.precision().scalarType(), model.device());
+    this.passes = new Passes(name, model, graph, slice);
+  }
+
+  /** Loads a Hugging Face GPT-2 folder and makes it patchable, both with default options. */
+  public static PatchableModel open(Path folder) {
+    return open(folder, PatchableModelOptions.defaults());
+  }
+
+  /** Loads a Hugging Face GPT-2 folder in 32-bit floats on the CPU and makes it patchable. */
+  public static PatchableModel open(Path folder, PatchableModelOptions options) {
+    return open(folder, LoadOptions.DEFAULT, options);
+  }
+
+  /**
+   * Loads a Hugging Face GPT-2 folder and makes it patchable.
+   *
+   * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed, unsupported
+   *     or truncated
+   * @see Model#load(Path, LoadOptions)
+   */
+  public static PatchableModel open(Path folder, LoadOptions load, PatchableModelOptions options) {
+    try (Model model = Model.load(folder, load)) {
+      return of(model, options);
+    }
+  }
+
+  /**
+   * Makes a model patchable; the counterpart of the Python original's {@code patchable_model}. The
+   * weights are shared with the model, which is not changed and may be closed.
+   */
+  public static PatchableModel of(Model model, PatchableModelOptions options) {
+    return makeModelPatchable(model, graph(model.config(), options), options.outputSlice());
+  }
+
+  /**
+   * Makes a model patchable along the nodes of a graph; the counterpart of the Python original's
+   * {@code make_model_patchable}.
+   *
+   * @throws IllegalArgumentException if the nodes are not those of a graph of this model
+   */
+  public static PatchableModel makeModelPatchable(
+      Model model, GraphEdges edges, OutputSlice slice) {
+    for (boolean factorized : new boolean[] {true, false}) {
+      for (boolean separateQkv : new boolean[] {true, false}) {
+        ModelGraph graph = ModelGraph.of(model.config(), factorized, separateQkv, edges.seqLen());
+        GraphEdges candidate = graph.graphEdges();
+        if (candidate.srcs().equals(edges.srcs()) && candidate.dests().equals(edges.dests())) {
+          return makeModelPatchable(model, graph, slice);
+        }
+      }
+    }
+    throw new IllegalArgumentException(
+        "edges: expected the nodes of a graph of %s, got %s and %s"
+            .formatted(model.config(), edges.srcs(), edges.dests()));
+  }
+
+  /**
+   * Makes a model patchable along the edges of a graph.
+   *
+   * @throws IllegalArgumentException if the graph is one of another structure
+   */
+  public static PatchableModel makeModelPatchable(
+      Model model, ModelGraph graph, OutputSlice slice) {
+    if (!graph.config().equals(model.config())) {
+      throw new IllegalArgumentException(
+          "graph: expected one of %s, got one of %s".formatted(model.config(), graph.config()));
+    }
+    return owning(model.to(model.device()), graph, slice);
+  }
+
+  /** The graph whose edges can be patched. */
+  public ModelGraph graph() {
+    return masks.graph();
+  }
+
+  /** The structure of the model. */
+  public ModelConfig config() {
+    return model.config();
+  }
+
+  /** How the model was made patchable. */
+  public PatchableModelOptions options() {
+    return options;
+  }
+
+  /** The type of weights, activations and masks. */
+  public Precision precision() {
+    return model.precision();
+  }
+
+  /** Where weights and masks are, under LibTorch's name. */
+  public String device() {
+    return model.device();
+  }
+
+  /**
+   * The weights that the model computes with; see {@link Model#weights()}.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
+  public Map<String, Tensor> weights() {
+    requireOpen();
+    return model.weights();
+  }
+
+  /** The hook points that {@link ForwardRequest#withReads(String...)} can name. */
+  public List<String> hookNames() {
+    return passes.hookNames();
+  }
+
+  /**
+   * The same patchable model on another device, with its default masks, to be closed like any
+   * other.
+   *
+   * @param device LibTorch's name of the device
+   * @throws NativeException if there is no such device
+   * @throws IllegalStateException if the model is closed
+   */
+  public PatchableModel to(String device) {
+    requireOpen();
+    PatchableModel moved = owning(model.to(device), graph(), options.outputSlice());
+    boolean made = false;
+    try (CallScope scope = new CallScope()) {
+      moved.masks.set(masks.tensor());
+      made = true;
+      return moved;
+    } finally {
+      if (!made) {
+        moved.close();
+      }
+    }
+  }
+
+  /**
+   * Runs the model with the modes that are open on this thread.
+   *
+   * @param input tokens {@code [batch, seq]}; a micro model's floats {@code [batch, seq, d_model]}
+   * @return logits of the output slice that the options say: {@code [batch, d_vocab]} or {@code
+   *     [batch, positions, d_vocab]}
+   */
+  public Tensor forward(Tensor input) {
+    return forward(ForwardRequest.of(input)).logits();
+  }
+
+  /**
+   * Runs the model in a context, whatever modes are open.
+   *
+   * @param input tokens {@code [batch, seq]}; a micro model's floats {@code [batch, seq, d_model]}
+   * @param context {@link PatchContext#NONE} for the plain model
+   * @return logits of the output slice that the options say
+   */
+  public Tensor forward(Tensor input, PatchContext context) {
+    return forward(ForwardRequest.of(input).withContext(context)).logits();
+  }
+
+  /** Runs the model as a request says. */
+  public ForwardResult forward(ForwardRequest request) {
+    requireOpen();
+    return passes.forward(request, request.context().orElseGet(modes::next));
+  }
+
+  /**
+   * Logits of the last position as plain Java arrays, with the modes that are open on this thread.
+   *
+   * @param tokens {@code [batch][seq]}
+   * @return {@code [batch][d_vocab]}
+   */
+  public float[][] logits(long[][] tokens) {
+    requireOpen();
+    return passes.logits(tokens, modes.next());
+  }
+
+  /**
+   * Logits of the last position as plain Java arrays, in a context.
+   *
+   * @param tokens {@code [batch][seq]}
+   * @return {@code [batch][d_vocab]}
+   */
+  public float[][] logits(long[][] tokens, PatchContext context) {
+    requireOpen();
+    return passes.logits(tokens, context);
+  }
+
+  /**
+   * What sources put out in a plain pass over a batch, ablated.
+   *
+   * @param input as for {@link #forward(Tensor)}
+   * @param type one that needs a single batch only
+   * @return to be closed by the caller; never requires gradients
+   * @throws IllegalArgumentException if the type is a mean over a data set
+   */
+  public SourceActivations sourceAblations(Tensor input, AblationType type) {
+    requireOpen();
+    return passes.sourceAblations(input, type);
+  }
+
+  /** As {@link #sourceAblations(Tensor, AblationType)}, of tokens {@code [batch][seq]}. */
+  public SourceActivations sourceAblations(long[][] tokens, AblationType type) {
+    requireOpen();
+    return passes.sourceAblations(tokens, type);
+  }
+
+  /**
+   * The mean, at each token position, of what sources put out over all prompts of a data set.
+   *
+   * @param batches all prompts equally long; batches may differ in size
+   * @param type which prompts count: clean, corrupt, or both
+   * @return {@code [n_srcs, 1, seq, d_model]}, to be closed by the caller
+   * @throws IllegalArgumentException if the type is none over a data set, or there is no batch
+   */
+  public SourceActivations sourceAblations(
+      Iterable<? extends PromptPairBatch> batches, AblationType type) {
+    requireOpen();
+    return passes.sourceAblations(batches, type);
+  }
+
+  /**
+   * The gradient of a loss with respect to the masks, in one native call: forward, loss and
+   * backward. Masks need not be {@link MaskParameters}, and their own gradients are not touched.
+   *
+   * @param input tokens {@code [batch, seq]}
+   * @param context a patched one; its dropout acts
+   * @param loss on the logits of the last position, whatever the output slice
+   */
+  public MaskGradientResult maskGradient(Tensor input, PatchContext context, AnswerLoss loss) {
+    requireOpen();
+    return passes.maskGradient(input, context, loss);
+  }
+
+  /** As {@link #maskGradient(Tensor, PatchContext, AnswerLoss)}, of tokens {@code [batch][seq]}. */
+  public MaskGradientResult maskGradient(long[][] tokens, PatchContext context, AnswerLoss loss) {
+    requireOpen();
+    return passes.maskGradient(tokens, context, loss);
+  }
+
+  /**
+   * The default masks, at first 0: what {@link #patchMode(SourceActivations)} patches with and
+   * {@link #patchMode(SourceActivations, Collection)} writes. Confined to the thread that made the
+   * model, and closed with it.
+   */
+  public MaskParameters masks() {
+    requireOpen();
+    return masks;
+  }
+
+  /** Masks of value 0 for this thread, to be closed by the caller. */
+  public MaskParameters newMaskParameters() {
+    requireOpen();
+    return MaskParameters.zeros(graph(), precision().scalarType(), device());
+  }
+
+  /** Patches with the default masks as they stand; the original's {@code patch_mode}. */
+  public PatchMode patchMode(SourceActivations activations) {
+    return patchMode(activations, masks());
+  }
+
+  /**
+   * Patches edges. The default masks are set to 1 for these edges and 0 for all others, and stay so
+   * when the mode is closed, as in the original.
+   *
+   * @throws IllegalArgumentException if an edge is not part of the graph (the original ignores it)
+   */
+  public PatchMode patchMode(SourceActivations activations, Collection<Edge> edges) {
+    return patchMode(activations, EdgeSet.of(graph(), edges));
+  }
+
+  /** As {@link #patchMode(SourceActivations, Collection)}. */
+  public PatchMode patchMode(SourceActivations activations, EdgeSet edges) {
+    masks().setEdges(edges);
+    return patchMode(activations, masks);
+  }
+
+  /**
+   * As {@link #patchMode(SourceActivations, Collection)}, at all positions of the edges named.
+   *
+   * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
+   */
+  public PatchMode patchModeByName(SourceActivations activations, Collection<String> edgeNames) {
+    return patchMode(activations, EdgeSet.ofNames(graph(), edgeNames));
+  }
+
+  /** Patches with masks of one's own; the default ones are neither read nor written. */
+  public PatchMode patchMode(SourceActivations activations, MaskValues masks) {
+    return patchMode(activations, masks, null);
+  }
+
+  /**
+   * Patches with masks of one's own, in passes that start at a later block.
+   *
+   * @param startSourceOutputs outputs of the sources before that block ({@code curr_src_outs} in
+   *     the original), {@code [n_srcs, batch, seq, d_model]}; {@code null} for none
+   */
+  public PatchMode patchMode(
+      SourceActivations activations, MaskValues masks, Tensor startSourceOutputs) {
+    requireOpen();
+    return modes.patch(activations, masks, startSourceOutputs);
+  }
+
+  /** Applies a function to mask values; the original's {@code mask_fn_mode} without dropout. */
+  public MaskFnMode maskFnMode(MaskFn maskFn) {
+    return maskFnMode(maskFn, 0);
+  }
+
+  /** Applies a function and, while the masks are being trained, dropout to mask values. */
+  public MaskFnMode maskFnMode(MaskFn maskFn, double dropout) {
+    return maskFnMode(maskFn, dropout, Noise.DEFAULT);
+  }
+
+  /**
+   * Applies a function and, while the masks are being trained, dropout to mask values.
+   *
+   * @param noise of the first pass; with a seed, each further pass of the mode is one step on
+   */
+  public MaskFnMode maskFnMode(MaskFn maskFn, double dropout, Noise noise) {
+    requireOpen();
+    return modes.maskFn(maskFn, dropout, noise);
+  }
+
+  /** Trains the default masks; the original's {@code train_mask_mode}. */
+  public TrainMaskMode trainMaskMode() {
+    return trainMaskMode(true);
+  }
+
+  /** Trains the default masks; without gradients only dropout acts. */
+  public TrainMaskMode trainMaskMode(boolean requiresGrad) {
+    return trainMaskMode(masks(), requiresGrad);
+  }
+
+  /** Trains masks of one's own, which are those that patch modes and contexts name. */
+  public TrainMaskMode trainMaskMode(MaskParameters parameters) {
+    return trainMaskMode(parameters, true);
+  }
+
+  /** Trains masks of one's own; without gradients only dropout acts. */
+  public TrainMaskMode trainMaskMode(MaskParameters parameters, boolean requiresGrad) {
+    requireOpen();
+    return modes.train(parameters, requiresGrad);
+  }
+
+  /** The modes that are open on any thread, in words. */
+  public List<String> openScopes() {
+    return modes.describeOpen();
+  }
+
+  /** Whether the model was closed. */
+  public boolean isClosed() {
+    return passes.isClosed();
+  }
+
+  /**
+   * Gives the model back. Modes that are open on other threads are logged. Does nothing the second
+   * time.
+   *
+   * @throws ScopeOrderException if modes were open on this thread; they are closed, and so is the
+   *     model
+   */
+  @Override
+  public void close() {
+    if (passes.close()) {
+      model.close();
+      try {
+        modes.closeAll();
+      } finally {
+        masks.close();
+      }
+    }
+  }
+
+  /** What the model is called in messages. */
+  @Override
+  public String toString() {
+    return name;
+  }
+
+  private void requireOpen() {
+    if (passes.isClosed()) {
+      throw new IllegalStateException(name + " is closed");
+    }
+  }
+
+  private static PatchableModel owning(Model model, ModelGraph graph, OutputSlice slice) {
+    boolean made = false;
+    try {
+      PatchableModel patchable = new PatchableModel(model, graph, slice);
+      made = true;
+      return patchable;
+    } finally {
+      if (!made) {
+        model.close();
+      }
+    }
+  }
+
+  private static ModelGraph graph(ModelConfig config, PatchableModelOptions options) {
+    return ModelGraph.of(
+        config, options.factorized(), options.separateQkv(), options.seqLen());
+  }
+}

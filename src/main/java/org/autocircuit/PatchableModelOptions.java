@@ -1,0 +1,62 @@
+package org.autocircuit;
+
+import java.util.Objects;
+import java.util.OptionalInt;
+import org.autocircuit.patch.OutputSlice;
+
+/**
+ * How a model is made patchable.
+ *
+ * @param factorized {@code true}: an edge from every earlier node to every later one; {@code false}:
+ *     the residual graph, whose edges stand for nodes
+ * @param separateQkv whether a head's query, key and value inputs are destinations of their own
+ * @param seqLen number of token positions with edges of their own; empty: edges hold for all
+ *     positions, and prompts may have any length
+ * @param outputSlice the positions whose logits a forward pass returns
+ */
+public record PatchableModelOptions(
+    boolean factorized, boolean separateQkv, OptionalInt seqLen, OutputSlice outputSlice) {
+
+  private static final PatchableModelOptions DEFAULTS =
+      new PatchableModelOptions(true, true, OptionalInt.empty(), OutputSlice.LAST_SEQ);
+
+  /** Checks that nothing is {@code null}. */
+  public PatchableModelOptions {
+    Objects.requireNonNull(seqLen, "seqLen");
+    Objects.requireNonNull(outputSlice, "outputSlice");
+  }
+
+  /**
+   * Factorised, separate queries, keys and values, edges for all positions, logits of the last
+   * position. (The original's {@code slice_output} is {@code None} unless given, which is {@link
+   * OutputSlice#ALL} here.)
+   */
+  public static PatchableModelOptions defaults() {
+    return DEFAULTS;
+  }
+
+  /** These options with a factorised or a residual graph. */
+  public PatchableModelOptions withFactorized(boolean value) {
+    return new PatchableModelOptions(value, separateQkv, seqLen, outputSlice);
+  }
+
+  /** These options with separate or joint queries, keys and values. */
+  public PatchableModelOptions withSeparateQkv(boolean value) {
+    return new PatchableModelOptions(factorized, value, seqLen, outputSlice);
+  }
+
+  /** These options with edges for each of so many positions. */
+  public PatchableModelOptions withSeqLen(int value) {
+    return new PatchableModelOptions(factorized, separateQkv, OptionalInt.of(value), outputSlice);
+  }
+
+  /** These options with edges for all positions. */
+  public PatchableModelOptions withoutSeqLen() {
+    return new PatchableModelOptions(factorized, separateQkv, OptionalInt.empty(), outputSlice);
+  }
+
+  /** These options with the logits of other positions. */
+  public PatchableModelOptions withOutputSlice(OutputSlice value) {
+    return new PatchableModelOptions(factorized, separateQkv, seqLen, value);
+  }
+}

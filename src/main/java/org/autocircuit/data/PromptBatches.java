@@ -1,0 +1,209 @@
+package org.autocircuit.data;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import org.autocircuit.model.Tokenizer;
+
+/**
+ * A dataset cut into batches of tokens. Everything is tokenised when this object is made; it holds
+ * plain Java data and needs no closing. Immutable, safe to share between threads.
+ *
+ * <pre>{@code
+ * PromptBatches batches = PromptBatches.of(PromptDataset.read(file), tokenizer, 8);
+ * for (PromptPairBatch batch : batches) { … }
+ * }</pre>
+ *
+ * <p>Unlike the original this keeps a last batch that is not full; {@link Options#dropPartial}
+ * drops it and {@link #droppedPrompts()} says how many prompts that cost. Answers never get a
+ * beginning-of-sequence token.
+ */
+public final class PromptBatches implements Iterable<PromptPairBatch> {
+
+  /** The label of the position that a beginning-of-sequence token takes. */
+  public static final String BOS_LABEL = "<|BOS|>";
+
+  /**
+   * How to cut.
+   *
+   * @param batchSize pairs of a full batch
+   * @param prependBos whether prompts begin with the beginning-of-sequence token; empty: as {@link
+   *     Tokenizer#prependsBos()} says
+   * @param dropPartial whether batches that are not full are left out
+   * @param groupByLength whether prompts are first sorted into groups of the same number of tokens
+   *     (groups in order of their first prompt, order inside a group kept); otherwise prompts that
+   *     fall into one batch must be equally long
+   * @param shuffleSeed shuffle the pairs first, in the order of {@link SeededShuffle}; empty: keep
+   *     the dataset's order
+   */
+  public record Options(
+      int batchSize,
+      Optional<Boolean> prependBos,
+      boolean dropPartial,
+      boolean groupByLength,
+      OptionalLong shuffleSeed) {
+
+    /**
+     * Checks the batch size.
+     *
+     * @throws IllegalArgumentException if it is not positive
+     */
+    public Options {
+      if (batchSize < 1) {
+        throw new IllegalArgumentException("batchSize must be positive, got " + batchSize);
+      }
+    }
+
+    /** Batches of this size, everything else at its default: keep partial batches and the order. */
+    public static Options ofSize(int batchSize) {
+      return new Options(batchSize, Optional.empty(), false, false, OptionalLong.empty());
+    }
+
+    /** The same with this choice for the beginning-of-sequence token. */
+    public Options withPrependBos(boolean value) {
+      return new Options(batchSize, Optional.of(value), dropPartial, groupByLength, shuffleSeed);
+    }
+
+    /** The same, leaving out batches that are not full. */
+    public Options withDropPartial() {
+      return new Options(batchSize, prependBos, true, groupByLength, shuffleSeed);
+    }
+
+    /** The same, sorting prompts by their number of tokens. */
+    public Options withGroupByLength() {
+      return new Options(batchSize, prependBos, dropPartial, true, shuffleSeed);
+    }
+
+    /** The same, shuffling with this seed. */
+    public Options withShuffle(long seed) {
+      return new Options(batchSize, prependBos, dropPartial, groupByLength, OptionalLong.of(seed));
+    }
+  }
+
+  private record TokenPair(
+      PromptPair pair, long[] clean, long[] corrupt, long[] answers, long[] wrongAnswers) {}
+
+  private final List<PromptPairBatch> batches;
+  private final int droppedPrompts;
+  private final List<String> seqLabels;
+  private final Map<String, Integer> wordIdxs;
+
+  private PromptBatches(PromptDataset dataset, Tokenizer tokenizer, Options options) {
+    boolean prependBos = options.prependBos().orElse(tokenizer.prependsBos());
+    PromptDataset ordered =
+        options.shuffleSeed().isPresent()
+            ? dataset.shuffled(options.shuffleSeed().getAsLong())
+            : dataset;
+    List<TokenPair> tokens =
+        ordered.prompts().stream().map(pair -> tokens(pair, tokenizer, prependBos)).toList();
+    List<PromptPairBatch> made = new ArrayList<>();
+    int kept = 0;
+    for (List<TokenPair> group : groups(tokens, options.groupByLength())) {
+      for (int begin = 0; begin < group.size(); begin += options.batchSize()) {
+        int end = Math.min(begin + options.batchSize(), group.size());
+        if (end - begin == options.batchSize() || !options.dropPartial()) {
+          made.add(batch(group.subList(begin, end)));
+          kept += end - begin;
+        }
+      }
+    }
+    this.batches = List.copyOf(made);
+    this.droppedPrompts = dataset.size() - kept;
+    this.seqLabels = shiftedLabels(dataset.seqLabels(), prependBos);
+    this.wordIdxs = new LinkedHashMap<>();
+    dataset.wordIdxs().forEach((name, at) -> wordIdxs.put(name, prependBos ? at + 1 : at));
+  }
+
+  /**
+   * Cuts a dataset into batches of a size, with the defaults of {@link Options#ofSize}.
+   *
+   * @throws IllegalArgumentException as {@link #of(PromptDataset, Tokenizer, Options)}
+   */
+  public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, int batchSize) {
+    return of(dataset, tokenizer, Options.ofSize(batchSize));
+  }
+
+  /**
+   * Cuts a dataset into batches.
+   *
+   * @param dataset the texts
+   * @param tokenizer used here only; it can be closed afterwards
+   * @param options how to cut
+   * @throws IllegalArgumentException if a clean prompt and its corrupt one, or (without {@link
+   *     Options#groupByLength}) two prompts of one batch, have different numbers of tokens, naming
+   *     both; or if an answer is not a single token, naming it and its tokens
+   */
+  public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
+    return new PromptBatches(dataset, tokenizer, options);
+  }
+
+  private static TokenPair tokens(PromptPair pair, Tokenizer tokenizer, boolean prependBos) {
+    long[][] prompts = tokenizer.encodeBatch(List.of(pair.clean(), pair.corrupt()), prependBos);
+    return new TokenPair(
+        pair,
+        prompts[0],
+        prompts[1],
+        pair.answers().stream().mapToLong(tokenizer::answerToken).toArray(),
+        pair.wrongAnswers().stream().mapToLong(tokenizer::answerToken).toArray());
+  }
+
+  private static Collection<List<TokenPair>> groups(List<TokenPair> tokens, boolean byLength) {
+    Map<Integer, List<TokenPair>> groups = new LinkedHashMap<>();
+    for (TokenPair pair : tokens) {
+      int group = byLength ? pair.clean().length : 0;
+      groups.computeIfAbsent(group, length -> new ArrayList<>()).add(pair);
+    }
+    return groups.values();
+  }
+
+  private static PromptPairBatch batch(List<TokenPair> rows) {
+    return new PromptPairBatch(
+        rows.stream().map(TokenPair::pair).toList(),
+        rows.stream().map(TokenPair::clean).toArray(long[][]::new),
+        rows.stream().map(TokenPair::corrupt).toArray(long[][]::new),
+        rows.stream().map(TokenPair::answers).toArray(long[][]::new),
+        rows.stream().map(TokenPair::wrongAnswers).toArray(long[][]::new));
+  }
+
+  private static List<String> shiftedLabels(List<String> labels, boolean prependBos) {
+    if (labels.isEmpty() || !prependBos) {
+      return labels;
+    }
+    List<String> shifted = new ArrayList<>(List.of(BOS_LABEL));
+    shifted.addAll(labels);
+    return List.copyOf(shifted);
+  }
+
+  /** The batches in order. Unmodifiable. */
+  public List<PromptPairBatch> batches() {
+    return batches;
+  }
+
+  /** How many pairs of the dataset are in no batch; 0 unless partial batches are dropped. */
+  public int droppedPrompts() {
+    return droppedPrompts;
+  }
+
+  /**
+   * A label per token position, the beginning-of-sequence token included; empty if there are none.
+   */
+  public List<String> seqLabels() {
+    return seqLabels;
+  }
+
+  /** Token positions by name, the beginning-of-sequence token counted. Unmodifiable. */
+  public Map<String, Integer> wordIdxs() {
+    return Collections.unmodifiableMap(wordIdxs);
+  }
+
+  @Override
+  public Iterator<PromptPairBatch> iterator() {
+    return batches.iterator();
+  }
+}

@@ -1,0 +1,122 @@
+package org.autocircuit.data;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Prompt pairs, and optionally what their positions mean. Reads and writes AutoCircuit's dataset
+ * JSON:
+ *
+ * <pre>{@code
+ * {
+ *   "seq_labels": ["When", "name", ...],     optional: one label per position
+ *   "word_idxs": {"end": 13},                optional: positions with a name
+ *   "prompts": [
+ *     {"clean": "...", "corrupt": "...", "answers": [" Mary"], "wrong_answers": [" John"]}
+ *   ]
+ * }
+ * }</pre>
+ *
+ * <p>Positions are counted without a beginning-of-sequence token; {@link PromptBatches} shifts them
+ * if it adds one. The original also allows numbers instead of texts, for models without a
+ * tokenizer; such files are refused with a message that says so. Immutable.
+ *
+ * @param seqLabels a label per position, empty if there are none
+ * @param wordIdxs positions by name, in the file's order, empty if there are none
+ * @param prompts the pairs
+ */
+public record PromptDataset(
+    List<String> seqLabels, Map<String, Integer> wordIdxs, List<PromptPair> prompts) {
+
+  /**
+   * Copies the collections.
+   *
+   * @throws IllegalArgumentException if there are no prompts or a position is negative
+   */
+  public PromptDataset {
+    if (prompts.isEmpty()) {
+      throw new IllegalArgumentException("a dataset needs at least one prompt pair");
+    }
+    wordIdxs.forEach(
+        (name, position) -> {
+          if (position < 0) {
+            throw new IllegalArgumentException(
+                "position of %s must not be negative, got %d".formatted(name, position));
+          }
+        });
+    seqLabels = List.copyOf(seqLabels);
+    wordIdxs = Collections.unmodifiableMap(new LinkedHashMap<>(wordIdxs));
+    prompts = List.copyOf(prompts);
+  }
+
+  /** A dataset without labels. */
+  public PromptDataset(List<PromptPair> prompts) {
+    this(List.of(), Map.of(), prompts);
+  }
+
+  /**
+   * Reads a file.
+   *
+   * @throws PromptDatasetException naming the file, the place in it (for instance {@code
+   *     prompts[3].answers}), what was met and what is expected
+   */
+  public static PromptDataset read(Path file) {
+    if (!Files.isRegularFile(file)) {
+      throw new PromptDatasetException("%s: no such file".formatted(file));
+    }
+    try (InputStream stream = Files.newInputStream(file)) {
+      return read(stream, file.toString());
+    } catch (IOException e) {
+      throw new PromptDatasetException("%s: cannot be read: %s".formatted(file, e), e);
+    }
+  }
+
+  /**
+   * Reads a stream to its end; the caller closes it.
+   *
+   * @param stream UTF-8 JSON
+   * @param name what messages call it
+   * @throws PromptDatasetException as {@link #read(Path)}
+   */
+  public static PromptDataset read(InputStream stream, String name) {
+    return PromptDatasetJson.read(stream, name);
+  }
+
+  /**
+   * Writes a file that {@link #read(Path)} and the original read back.
+   *
+   * @throws PromptDatasetException if writing fails
+   */
+  public void write(Path file) {
+    try {
+      Files.write(file, PromptDatasetJson.write(this));
+    } catch (IOException e) {
+      throw new PromptDatasetException("%s: cannot be written: %s".formatted(file, e), e);
+    }
+  }
+
+  /** Number of prompt pairs. */
+  public int size() {
+    return prompts.size();
+  }
+
+  /**
+   * The pairs {@code [begin, end)} with the same labels, for instance to keep some for testing.
+   *
+   * @throws IndexOutOfBoundsException if the range is not inside the dataset
+   */
+  public PromptDataset slice(int begin, int end) {
+    return new PromptDataset(seqLabels, wordIdxs, prompts.subList(begin, end));
+  }
+
+  /** The same pairs in the order of {@link SeededShuffle}, the original's for the same seed. */
+  public PromptDataset shuffled(long seed) {
+    return new PromptDataset(seqLabels, wordIdxs, SeededShuffle.shuffled(prompts, seed));
+  }
+}

@@ -1,0 +1,245 @@
+package org.autocircuit.prune;
+
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * Scores edges by the gradient of a loss with respect to their masks; the counterpart of the Python
+ * original's {@code mask_gradient_prune_scores}. At mask value 0 this is edge attribution patching
+ * (Syed et al. 2023): the score is, to first order, how much the loss grows when the edge is
+ * patched. With several samples it integrates the gradient along the line from no edge patched to
+ * all edges patched.
+ *
+ * <p>The loss is minus the answers' difference or value, so a positive score says that patching the
+ * edge hurts. As in the original, scores are <b>sums</b> over batches and over sampled mask values,
+ * of losses that are means over the prompts of a batch.
+ *
+ * <pre>{@code
+ * PruneScores scores = MaskGradient.builder().build().pruneScores(model, batches);
+ * }</pre>
+ *
+ * <p>Immutable; safe to share between threads.
+ */
+public final class MaskGradient {
+
+  private final GradFunction gradFunction;
+  private final AnswerFunction answerFunction;
+  private final double[] maskValues;
+  private final AblationType ablationType;
+  private final CleanCorrupt patchInput;
+  private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
+  private final BiConsumer<Integer, Integer> progress;
+
+  private MaskGradient(Builder builder) {
+    gradFunction = builder.gradFunction;
+    answerFunction = builder.answerFunction;
+    maskValues = builder.maskValues();
+    ablationType = builder.ablationType;
+    patchInput = builder.patchInput;
+    targets = Optional.ofNullable(builder.targets);
+    progress = builder.progress;
+  }
+
+  /**
+   * Begins with logits, the difference of right and wrong answers, mask value 0, and resampling from
+   * corrupt prompts.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Scores the edges of a model. Runs each batch on its clean prompts, at the last position.
+   *
+   * @param model its masks are not touched
+   * @param batches at least one
+   * @throws IllegalArgumentException if there is no batch, or one does not fit the model
+   * @throws IllegalStateException if the model is closed
+   */
+  public PruneScores pruneScores(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    if (batches.isEmpty()) {
+      throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+    Steps steps = new Steps(batches.size() * maskValues.length);
+    double[] scores = new double[model.graph().maskSize()];
+    if (ablationType.meanOverDataset()) {
+      try (SourceActivations mean = model.sourceAblations(batches, ablationType)) {
+        batches.forEach(batch -> addBatch(model, batch, mean, scores, steps));
+      }
+    } else {
+      for (PromptPairBatch batch : batches) {
+        long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
+        try (SourceActivations activations = model.sourceAblations(input, ablationType)) {
+          addBatch(model, batch, activations, scores, steps);
+        }
+      }
+    }
+    return PruneScores.of(model.graph(), scores);
+  }
+
+  private void addBatch(
+      PatchableModel model,
+      PromptPairBatch batch,
+      SourceActivations activations,
+      double[] scores,
+      Steps steps) {
+    ModelGraph graph = model.graph();
+    for (double maskValue : maskValues) {
+      try (CallScope scope = new CallScope()) {
+        PatchContext context = PatchContext.of(activations, Masks.uniform(graph, maskValue));
+        Tensor gradient = model.maskGradient(batch.clean(), context, loss(batch)).gradient();
+        double[] values = TensorArrays.doubles(gradient);
+        for (int i = 0; i < scores.length; i++) {
+          scores[i] += values[i];
+        }
+      }
+      steps.done++;
+      progress.accept(steps.done, steps.total);
+    }
+  }
+
+  private AnswerLoss loss(PromptPairBatch batch) {
+    return targets
+        .map(target -> AnswerLoss.mse(gradFunction, target.apply(batch)))
+        .orElseGet(
+            () ->
+                AnswerLoss.of(
+                    gradFunction, answerFunction, batch.answers(), batch.wrongAnswers()));
+  }
+
+  private static final class Steps {
+    final int total;
+    int done;
+
+    Steps(int total) {
+      this.total = total;
+    }
+  }
+
+  /** Collects settings. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private GradFunction gradFunction = GradFunction.LOGIT;
+    private AnswerFunction answerFunction = AnswerFunction.AVG_DIFF;
+    private OptionalDouble maskValue = OptionalDouble.empty();
+    private OptionalInt integratedGradSamples = OptionalInt.empty();
+    private AblationType ablationType = AblationType.RESAMPLE;
+    private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
+    private Function<? super PromptPairBatch, Tensor> targets;
+    private BiConsumer<Integer, Integer> progress = (done, total) -> {};
+
+    private Builder() {}
+
+    /** Sets what is done to the logits. */
+    public Builder gradFunction(GradFunction value) {
+      gradFunction = Objects.requireNonNull(value, "gradFunction");
+      return this;
+    }
+
+    /** Sets what is done to the answers' values; {@link #targets} sets {@code MSE}. */
+    public Builder answerFunction(AnswerFunction value) {
+      answerFunction = Objects.requireNonNull(value, "answerFunction");
+      return this;
+    }
+
+    /** Sets the one mask value at which the gradient is taken; 0 unless samples are set. */
+    public Builder maskValue(double value) {
+      maskValue = OptionalDouble.of(value);
+      return this;
+    }
+
+    /**
+     * Integrates: takes the gradient at the {@code n + 1} mask values 0, 1/n, ..., 1 and sums.
+     *
+     * @throws IllegalArgumentException if {@code n} is less than 1
+     */
+    public Builder integratedGradSamples(int n) {
+      if (n < 1) {
+        throw new IllegalArgumentException(
+            "integratedGradSamples: expected 1 or more, got " + n);
+      }
+      integratedGradSamples = OptionalInt.of(n);
+      return this;
+    }
+
+    /** Sets what edges are patched with. */
+    public Builder ablationType(AblationType value) {
+      ablationType = Objects.requireNonNull(value, "ablationType");
+      return this;
+    }
+
+    /** Sets the prompts that ablations of single batches are computed from. */
+    public Builder patchInput(CleanCorrupt value) {
+      patchInput = Objects.requireNonNull(value, "patchInput");
+      return this;
+    }
+
+    /**
+     * Sets the answer function {@code MSE}.
+     *
+     * @param value gives the targets {@code [batch, d_vocab]} of a batch, of the model's precision
+     *     and device
+     */
+    public Builder targets(Function<? super PromptPairBatch, Tensor> value) {
+      targets = Objects.requireNonNull(value, "targets");
+      answerFunction = AnswerFunction.MSE;
+      return this;
+    }
+
+    /** Sets what is told after each gradient how many of how many are done. */
+    public Builder progress(BiConsumer<Integer, Integer> value) {
+      progress = Objects.requireNonNull(value, "progress");
+      return this;
+    }
+
+    /**
+     * Makes the algorithm.
+     *
+     * @throws IllegalArgumentException if both a mask value and a number of samples are set, or if
+     *     targets and the answer function do not belong together
+     */
+    public MaskGradient build() {
+      if (maskValue.isPresent() && integratedGradSamples.isPresent()) {
+        throw new IllegalArgumentException(
+            "expected maskValue or integratedGradSamples, got both: %s and %s"
+                .formatted(maskValue.getAsDouble(), integratedGradSamples.getAsInt()));
+      }
+      if ((targets != null) != (answerFunction == AnswerFunction.MSE)) {
+        throw new IllegalArgumentException(
+            "targets: expected with the answer function MSE and only then, got %s with %s"
+                .formatted(targets == null ? "none" : "some", answerFunction));
+      }
+      return new MaskGradient(this);
+    }
+
+    private double[] maskValues() {
+      if (integratedGradSamples.isEmpty()) {
+        return new double[] {maskValue.orElse(0)};
+      }
+      int n = integratedGradSamples.getAsInt();
+      double[] values = new double[n + 1];
+      Arrays.setAll(values, sample -> (double) sample / n);
+      return values;
+    }
+  }
+}

@@ -1,0 +1,197 @@
+package org.autocircuit.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import org.autocircuit.data.PromptBatches.Options;
+import org.autocircuit.model.Tokenizer;
+import org.autocircuit.model.WordLevelVocabulary;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class PromptBatchesTest {
+  private static final List<String> WORDS =
+      List.of("zero", "one", "two", "three", "four", "five", "six", "seven", "eight");
+
+  @TempDir Path folder;
+  private Tokenizer tokenizer;
+
+  @BeforeEach
+  void load() {
+    new WordLevelVocabulary(WORDS).write(folder, true);
+    tokenizer = Tokenizer.load(folder);
+  }
+
+  @AfterEach
+  void close() {
+    tokenizer.close();
+  }
+
+  private static long id(String word) {
+    return 2 + WORDS.indexOf(word);
+  }
+
+  private static PromptPair pair(String clean, String corrupt) {
+    return new PromptPair(clean, corrupt, List.of("seven"), List.of("eight"));
+  }
+
+  /** Pairs of two words that differ in the first, numbered by it. */
+  private static PromptDataset numbered(int count) {
+    return new PromptDataset(
+        IntStream.range(0, count).mapToObj(i -> pair(WORDS.get(i) + " one", "eight one")).toList());
+  }
+
+  private static List<String> cleanPrompts(PromptBatches batches) {
+    List<String> prompts = new ArrayList<>();
+    batches.forEach(batch -> batch.pairs().forEach(pair -> prompts.add(pair.clean())));
+    return prompts;
+  }
+
+  @Test
+  void tokenisesPromptsAndAnswers() {
+    PromptDataset dataset =
+        new PromptDataset(
+            List.of(
+                new PromptPair("one two three", "one four three", List.of("five"), List.of()),
+                new PromptPair(
+                    "one two three", "one two six", List.of("six", "seven"), List.of("eight"))));
+    PromptPairBatch batch = PromptBatches.of(dataset, tokenizer, 2).batches().get(0);
+    assertThat(batch.clean()[0]).containsExactly(0, id("one"), id("two"), id("three"));
+    assertThat(batch.corrupt()[1]).containsExactly(0, id("one"), id("two"), id("six"));
+    assertThat(batch.answers())
+        .isEqualTo(new long[][] {{id("five"), -1}, {id("six"), id("seven")}});
+    assertThat(batch.wrongAnswers()).isEqualTo(new long[][] {{-1}, {id("eight")}});
+    assertThat(batch.divergeIndex()).isEqualTo(2);
+    assertThat(batch.size()).isEqualTo(2);
+    assertThat(batch.seqLength()).isEqualTo(4);
+    assertThat(batch.pairs()).isEqualTo(dataset.prompts());
+  }
+
+  @Test
+  void aPairWithoutADifferenceDivergesAtTheStart() {
+    PromptDataset dataset =
+        new PromptDataset(List.of(pair("one two", "one three"), pair("one two", "one two")));
+    PromptBatches batches = PromptBatches.of(dataset, tokenizer, 1);
+    assertThat(batches.batches().get(0).divergeIndex()).isEqualTo(2);
+    assertThat(batches.batches().get(1).divergeIndex()).isZero();
+    assertThat(PromptBatches.of(dataset, tokenizer, 2).batches().get(0).divergeIndex()).isZero();
+  }
+
+  @Test
+  void keepsAPartialBatchUnlessToldTo() {
+    PromptBatches kept = PromptBatches.of(numbered(7), tokenizer, 3);
+    assertThat(kept.batches()).extracting(PromptPairBatch::size).containsExactly(3, 3, 1);
+    assertThat(kept.droppedPrompts()).isZero();
+    PromptBatches dropped =
+        PromptBatches.of(numbered(7), tokenizer, Options.ofSize(3).withDropPartial());
+    assertThat(dropped.batches()).extracting(PromptPairBatch::size).containsExactly(3, 3);
+    assertThat(dropped.droppedPrompts()).isEqualTo(1);
+    assertThat(PromptBatches.of(numbered(6), tokenizer, Options.ofSize(3).withDropPartial()))
+        .hasSize(2);
+    assertThatIllegalArgumentException().isThrownBy(() -> Options.ofSize(0));
+  }
+
+  @Test
+  void labelsAndPositionsMoveWithTheBosToken() {
+    PromptDataset dataset =
+        new PromptDataset(List.of("x", "y"), Map.of("end", 1), numbered(2).prompts());
+    PromptBatches with = PromptBatches.of(dataset, tokenizer, 2);
+    assertThat(with.seqLabels()).containsExactly("<|BOS|>", "x", "y");
+    assertThat(with.wordIdxs()).containsExactly(Map.entry("end", 2));
+    PromptBatches without =
+        PromptBatches.of(dataset, tokenizer, Options.ofSize(2).withPrependBos(false));
+    assertThat(without.seqLabels()).containsExactly("x", "y");
+    assertThat(without.wordIdxs()).containsExactly(Map.entry("end", 1));
+    assertThat(without.batches().get(0).clean()[0]).containsExactly(id("zero"), id("one"));
+    assertThat(PromptBatches.of(numbered(2), tokenizer, 2).seqLabels()).isEmpty();
+  }
+
+  @Test
+  void unequalLengthsNameBothPrompts() {
+    PromptDataset within = new PromptDataset(List.of(pair("one two", "one")));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptBatches.of(within, tokenizer, 1))
+        .withMessageContaining("\"one two\" has 3")
+        .withMessageContaining("\"one\" has 2");
+    PromptDataset between =
+        new PromptDataset(List.of(pair("one two", "one six"), pair("three", "four")));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptBatches.of(between, tokenizer, 2))
+        .withMessageContaining("\"one two\" has 3")
+        .withMessageContaining("\"three\" has 2");
+    assertThat(PromptBatches.of(between, tokenizer, 1)).hasSize(2);
+  }
+
+  @Test
+  void groupsByLength() {
+    PromptDataset mixed =
+        new PromptDataset(
+            List.of(
+                pair("one two", "one six"),
+                pair("three", "four"),
+                pair("five six", "one six"),
+                pair("four", "three"),
+                pair("two two", "one six")));
+    PromptBatches batches =
+        PromptBatches.of(mixed, tokenizer, Options.ofSize(2).withGroupByLength());
+    assertThat(cleanPrompts(batches))
+        .containsExactly("one two", "five six", "two two", "three", "four");
+    assertThat(batches.batches()).extracting(PromptPairBatch::size).containsExactly(2, 1, 2);
+    assertThat(
+            PromptBatches.of(
+                    mixed, tokenizer, Options.ofSize(2).withGroupByLength().withDropPartial())
+                .droppedPrompts())
+        .isEqualTo(1);
+  }
+
+  @Test
+  void shufflesAsPythonDoes() {
+    PromptBatches shuffled =
+        PromptBatches.of(numbered(5), tokenizer, Options.ofSize(2).withShuffle(7));
+    assertThat(cleanPrompts(shuffled))
+        .containsExactly("four one", "zero one", "three one", "one one", "two one");
+  }
+
+  @Test
+  void keysAreTheSameInEveryProcess() {
+    List<PromptPairBatch> batches = PromptBatches.of(numbered(4), tokenizer, 2).batches();
+    assertThat(batches.get(0).key()).isEqualTo("ed7ee0e217573c3c").hasSize(16);
+    assertThat(batches.get(1).key()).isNotEqualTo(batches.get(0).key());
+    assertThat(PromptBatches.of(numbered(4), tokenizer, 2).batches().get(0).key())
+        .isEqualTo(batches.get(0).key());
+    assertThat(batches.get(0))
+        .hasToString("PromptPairBatch[%s, 2 x 3]".formatted(batches.get(0).key()));
+  }
+
+  @Test
+  void answersMustBeSingleTokens() {
+    PromptDataset two =
+        new PromptDataset(List.of(new PromptPair("one", "two", List.of("six seven"), List.of())));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptBatches.of(two, tokenizer, 1))
+        .withMessageContaining("[six, seven]");
+    PromptDataset unknown =
+        new PromptDataset(List.of(new PromptPair("one", "two", List.of("six"), List.of("nine"))));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptBatches.of(unknown, tokenizer, 1))
+        .withMessageContaining("\"nine\"");
+  }
+
+  @Test
+  void batchesOfTokensCheckTheirRows() {
+    List<PromptPair> pairs = List.of(pair("a", "b"));
+    long[][] one = {{1}};
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new PromptPairBatch(pairs, one, one, one, new long[0][]))
+        .withMessageContaining("one row per pair");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new PromptPairBatch(List.of(), one, one, one, one));
+  }
+}
