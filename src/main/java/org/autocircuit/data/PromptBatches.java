@@ -86,6 +86,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     }
   }
 
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record TokenPair(
       PromptPair pair, long[] clean, long[] corrupt, long[] answers, long[] wrongAnswers) {}
 

@@ -47,7 +47,7 @@ public final class SeededShuffle {
 
   /** A list of the same elements in shuffled order. Unmodifiable. */
   public static <T> List<T> shuffled(List<T> elements, long seed) {
-    return Arrays.stream(order(elements.size(), seed)).mapToObj(i -> (T) elements.get(i)).toList();
+    return Arrays.stream(order(elements.size(), seed)).mapToObj(elements::get).toList();
   }
 
   private void seedBy(int seed) {

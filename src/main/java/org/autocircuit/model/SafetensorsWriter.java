@@ -47,6 +47,7 @@ public final class SafetensorsWriter {
     void writeTo(WritableByteChannel channel) throws IOException;
   }
 
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Tensor(String name, SafetensorsType type, long[] shape, TensorBytes bytes) {
     long size() {
       return Arrays.stream(shape).reduce(type.bytes(), Math::multiplyExact);

@@ -15,6 +15,7 @@ import java.util.Objects;
  * @param begin offset of the first byte in the file
  * @param end offset behind the last byte in the file
  */
+@SuppressWarnings("ArrayRecordComponent") // copied in and out, compared by content
 public record TensorEntry(String name, SafetensorsType type, long[] shape, long begin, long end) {
 
   /** Copies the shape. */

@@ -151,7 +151,7 @@ class IndirectObjectSentencesTest {
     assertThat(SentenceParts.ACTIVITIES)
         .anySatisfy(
             activity -> {
-              int noun = activity.indexOf(agreement.prompt().split(" ")[1]);
+              int noun = activity.indexOf(List.of(agreement.prompt().split(" ")).get(1));
               assertThat(activity.get(noun + 1)).isEqualTo(agreement.answer());
             });
   }

@@ -35,7 +35,7 @@ class PromptBatchesTest {
   }
 
   private static long id(String word) {
-    return 2 + WORDS.indexOf(word);
+    return 2L + WORDS.indexOf(word);
   }
 
   private static PromptPair pair(String clean, String corrupt) {

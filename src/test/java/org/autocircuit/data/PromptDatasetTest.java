@@ -129,7 +129,7 @@ class PromptDatasetTest {
   void anyDamageGivesADatasetOrItsException() throws IOException {
     SplittableRandom random = new SplittableRandom(5);
     byte[] whole = TWO.getBytes(StandardCharsets.UTF_8);
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < 1000; round++) {
       byte[] bytes = whole.clone();
       for (int change = 0; change < 1 + random.nextInt(3); change++) {
         bytes[random.nextInt(bytes.length)] = (byte) random.nextInt(256);

@@ -13,7 +13,7 @@ class SeededShuffleTest {
 
   @Test
   void givesPythonsOrder() throws IOException {
-    JsonNode table = new ObjectMapper().readTree(getClass().getResource("shuffle.json"));
+    JsonNode table = new ObjectMapper().readTree(getClass().getResourceAsStream("shuffle.json"));
     assertThat(table).hasSizeGreaterThan(5);
     for (JsonNode row : table) {
       int[] expected =

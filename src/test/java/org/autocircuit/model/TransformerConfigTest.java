@@ -25,8 +25,18 @@ class TransformerConfigTest {
   void describesItselfToNativeCode() {
     assertThat(small().dMlp(32).build().nativeDescription())
         .isEqualTo(
-            "kind=transformer\nn_layers=2\nd_model=16\nn_heads=4\nd_head=4\nd_mlp=32\n"
-                + "d_vocab=101\nn_ctx=32\neps=1.0E-5\nact_fn=gelu_new\n");
+            """
+            kind=transformer
+            n_layers=2
+            d_model=16
+            n_heads=4
+            d_head=4
+            d_mlp=32
+            d_vocab=101
+            n_ctx=32
+            eps=1.0E-5
+            act_fn=gelu_new
+            """);
     assertThat(new MicroModelConfig(2).nativeDescription())
         .isEqualTo("kind=micro\nn_layers=2\nn_heads=2\nd_model=2\n");
   }
