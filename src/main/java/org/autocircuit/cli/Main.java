@@ -20,7 +20,7 @@ import picocli.CommandLine.Spec;
     versionProvider = Version.class,
     description = "Finds and runs circuits in transformers.",
     synopsisSubcommandLabel = "COMMAND",
-    subcommands = {Discover.class, ShowGraph.class, RunPrompt.class},
+    subcommands = {Discover.class, ShowGraph.class, RunPrompt.class, TrainExample.class},
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
