@@ -55,9 +55,7 @@ class PatchWrapperTest {
     int rows = hasRows ? ROWS : 1;
     assertThat(result.shape())
         .containsExactly(
-            hasRows
-                ? new long[] {BATCH, SEQ, ROWS, D_MODEL}
-                : new long[] {BATCH, SEQ, D_MODEL});
+            hasRows ? new long[] {BATCH, SEQ, ROWS, D_MODEL} : new long[] {BATCH, SEQ, D_MODEL});
     double[] values = TensorArrays.doubles(result);
     double[] inputs = TensorArrays.doubles(arg0);
     double[] masks = TensorArrays.doubles(full);
@@ -93,8 +91,7 @@ class PatchWrapperTest {
         double u = Math.min(Math.max(draws[i], 1e-4), 1 - 1e-4);
         double stretched =
             1.2 / (1 + Math.exp(-(Math.log(u) - Math.log(1 - u) + logits[i]) * 1.5)) - 0.1;
-        assertThat(concrete[i])
-            .isCloseTo(Math.min(Math.max(stretched, 0), 1), within(1e-9));
+        assertThat(concrete[i]).isCloseTo(Math.min(Math.max(stretched, 0), 1), within(1e-9));
       }
     }
   }
@@ -129,8 +126,7 @@ class PatchWrapperTest {
       Tensor activations = tensor(SOURCES, BATCH, SEQ, D_MODEL).set_requires_grad(true);
       Tensor current = tensor(SOURCES, BATCH, SEQ, D_MODEL).set_requires_grad(true);
       Tensor mask = tensor(SOURCES).set_requires_grad(true);
-      PatchWrapper.interpolate(
-              arg0, activations, current, PatchWrapper.Mask.of(mask, false, false))
+      PatchWrapper.interpolate(arg0, activations, current, PatchWrapper.Mask.of(mask, false, false))
           .sum()
           .backward();
       double[] deltas = TensorArrays.doubles(activations.sub(current).sum(1, 2, 3));
@@ -143,8 +139,7 @@ class PatchWrapperTest {
 
   private double[] values(Tensor mask, MaskFn maskFn, Noise noise) {
     return TensorArrays.doubles(
-        PatchWrapper.applyMaskFn(
-            new PatchWrapper.Mask(mask, false, false, maskFn, 0, noise), 1));
+        PatchWrapper.applyMaskFn(new PatchWrapper.Mask(mask, false, false, maskFn, 0, noise), 1));
   }
 
   private Tensor tensor(long... shape) {

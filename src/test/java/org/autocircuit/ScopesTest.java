@@ -246,8 +246,7 @@ class ScopesTest {
       opened.add(mode);
       model.forward(tokens);
       if (random.nextInt(3) == 0) {
-        assertThatThrownBy(
-                () -> model.patchModeByName(patch, List.of("no edge")))
+        assertThatThrownBy(() -> model.patchModeByName(patch, List.of("no edge")))
             .isInstanceOf(IllegalArgumentException.class);
       }
       nest(random, depth - 1, opened);

@@ -17,12 +17,12 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, of the model's precision and on its device. The values of one destination module
- * are a view on it.
+ * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, of the model's
+ * precision and on its device. The values of one destination module are a view on it.
  *
- * <p>Passes are recorded only inside a {@link TrainMaskMode}. Gradients stay when it is closed, until
- * {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In the
- * original a backward pass after the mode leaves no gradients, and nothing says so.)
+ * <p>Passes are recorded only inside a {@link TrainMaskMode}. Gradients stay when it is closed,
+ * until {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In
+ * the original a backward pass after the mode leaves no gradients, and nothing says so.)
  *
  * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} throws an
  * {@link IllegalStateException} on others. Each thread makes its own with {@code
@@ -38,6 +38,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   private final ScalarType type;
   private final String device;
   private final Thread thread = Thread.currentThread();
+
   /** What passes use that are not recorded, and what values are written to. */
   private final Tensor values;
 
@@ -202,8 +203,8 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /**
    * The values of one destination module, as a view {@code ([seq_len]) ([heads]) [n]} on {@link
-   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's innermost
-   * {@code PointerScope}.
+   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's
+   * innermost {@code PointerScope}.
    *
    * @throws IllegalArgumentException if no destination is at that hook point; suggests the nearest
    */

@@ -155,8 +155,7 @@ class ModelTest {
   void microModelsHaveNoHuggingFaceFolder() {
     try (PointerScope scope = new PointerScope();
         Model model =
-            Model.of(
-                new MicroModelConfig(1), Map.of("blocks.0.weights", torch.ones(2, 2)))) {
+            Model.of(new MicroModelConfig(1), Map.of("blocks.0.weights", torch.ones(2, 2)))) {
       assertThat(model.hookNames()).contains("blocks.0.head_inputs", "output");
       assertThatThrownBy(() -> model.save(folder))
           .isInstanceOf(IllegalArgumentException.class)

@@ -73,8 +73,7 @@ class MaskGradientTest {
     PromptPairBatch batch = batches.get(0);
     double[] scores = MaskGradient.builder().build().pruneScores(model, List.of(batch)).toArray();
     try (PointerScope scope = new PointerScope();
-        SourceActivations patch =
-            model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations patch = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
       for (int index = 0; index < scores.length; index += 13) {
         double[] masks = new double[scores.length];
         masks[index] = 1e-6;
@@ -94,7 +93,8 @@ class MaskGradientTest {
             .build()
             .pruneScores(model, batches)
             .toArray();
-    assertThat(zero).usingElementComparator((a, b) -> Math.abs(a - b) < 1e-12 ? 0 : 1)
+    assertThat(zero)
+        .usingElementComparator((a, b) -> Math.abs(a - b) < 1e-12 ? 0 : 1)
         .containsOnly(0);
     double[] mean =
         MaskGradient.builder()
@@ -127,8 +127,7 @@ class MaskGradientTest {
 
   @Test
   void settingsThatContradictEachOtherAreRefused() {
-    assertThatThrownBy(
-            () -> MaskGradient.builder().maskValue(0.5).integratedGradSamples(3).build())
+    assertThatThrownBy(() -> MaskGradient.builder().maskValue(0.5).integratedGradSamples(3).build())
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("got both");
     assertThatThrownBy(() -> MaskGradient.builder().integratedGradSamples(0))
