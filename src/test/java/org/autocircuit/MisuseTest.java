@@ -29,6 +29,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /** Every misuse is an exception that says what was expected and what came, and changes nothing. */
+@SuppressWarnings("MustBeClosedChecker") // Nothing is opened.
 class MisuseTest {
 
   private static final PatchableModelOptions OPTIONS = PatchableModelOptions.defaults();
