@@ -89,12 +89,8 @@ class AutogradLifetimesTest {
     SourceActivations activations = other.sourceAblations(tokens(2), AblationType.RESAMPLE);
     MaskParameters masks = other.newMaskParameters();
     masks.set(values);
-    Tensor leaf;
-    Tensor loss;
-    try (TrainMaskMode training = other.trainMaskMode(masks)) {
-      leaf = masks.tensor();
-      loss = loss(other.forward(tokens(1), PatchContext.of(activations, masks)));
-    }
+    Tensor leaf = masks.tensor().set_requires_grad(true);
+    Tensor loss = loss(other.forward(tokens(1), PatchContext.of(activations, masks)));
     activations.close();
     masks.close();
     other.close();
@@ -104,6 +100,21 @@ class AutogradLifetimesTest {
     }
     loss.backward();
     assertThat(TensorArrays.doubles(leaf.grad())).isEqualTo(expected);
+  }
+
+  @Test
+  void aBackwardAfterTheTrainingModeLeavesNoGradientsAndSaysSo() {
+    try (SourceActivations activations = corrupt();
+        MaskParameters masks = model.newMaskParameters()) {
+      Tensor loss;
+      try (TrainMaskMode training = model.trainMaskMode(masks)) {
+        loss = loss(model.forward(tokens(1), PatchContext.of(activations, masks)));
+      }
+      loss.backward();
+      assertThatThrownBy(masks::gradientArray)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("TrainMaskMode");
+    }
   }
 
   /** Activations are made without grad, and still can be saved for a backward that needs them. */
@@ -169,7 +180,7 @@ class AutogradLifetimesTest {
   void weightsTrainThroughAPatchedForward() {
     try (SourceActivations activations = corrupt()) {
       Masks masks = Masks.of(model.graph(), values);
-      for (String name : new String[] {"embed.W_E", "blocks.0.attn.W_QKV", "blocks.1.mlp.b_in"}) {
+      for (String name : new String[] {"embed.W_E", "blocks.0.attn.W_QKV", "blocks.0.mlp.b_in"}) {
         Tensor weight = model.weights().get(name);
         weight.set_requires_grad(true);
         ForwardRequest request =
@@ -190,7 +201,7 @@ class AutogradLifetimesTest {
         weight.sub_(step.mul(new Scalar(2.0)));
         double down = loss(patched(activations, values)).item_double();
         weight.add_(step);
-        assertThat(expected).isNotZero();
+        assertThat(expected).as(name).isNotZero();
         assertThat(up - down).as(name).isCloseTo(expected, within(1e-7 * Math.abs(expected) + 1e-9));
       }
     }
