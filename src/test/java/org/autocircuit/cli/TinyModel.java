@@ -52,7 +52,7 @@ public final class TinyModel {
         model.save(folder);
       }
     }
-    vocabulary.write(folder);
+    vocabulary.write(folder, false);
     return folder;
   }
 
