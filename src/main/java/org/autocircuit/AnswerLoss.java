@@ -70,10 +70,6 @@ public record AnswerLoss(
   /** The mean squared difference to targets {@code [batch, d_vocab]}. */
   public static AnswerLoss mse(GradFunction gradFunction, Tensor targets) {
     return new AnswerLoss(
-        gradFunction,
-        AnswerFunction.MSE,
-        new long[0][],
-        new long[0][],
-        Optional.of(targets));
+        gradFunction, AnswerFunction.MSE, new long[0][], new long[0][], Optional.of(targets));
   }
 }

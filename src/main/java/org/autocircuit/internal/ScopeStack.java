@@ -12,8 +12,8 @@ import java.util.function.Supplier;
 import org.autocircuit.ScopeOrderException;
 
 /**
- * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a value,
- * the topmost scope's being in force.
+ * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a
+ * value, the topmost scope's being in force.
  *
  * <p>What a user holds is a {@link Scope}, what the stack holds is its frame. So a scope that was
  * dropped without closing becomes unreachable, which is how it is noticed: it is logged with the
@@ -78,7 +78,9 @@ public final class ScopeStack<V> {
     return scope;
   }
 
-  /** Scopes that are open on any thread: name, thread, and as the cause the stack that opened it. */
+  /**
+   * Scopes that are open on any thread: name, thread, and as the cause the stack that opened it.
+   */
   public List<IllegalStateException> describeOpen() {
     List<IllegalStateException> all = new ArrayList<>();
     for (Frame<V> frame : open) {
