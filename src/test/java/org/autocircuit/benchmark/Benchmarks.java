@@ -2,11 +2,13 @@ package org.autocircuit.benchmark;
 
 import java.io.IOException;
 import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.function.LongSupplier;
 import org.autocircuit.Threads;
 import org.autocircuit.graph.ModelGraph;
 import org.openjdk.jmh.results.RunResult;
@@ -29,12 +31,17 @@ import org.openjdk.jmh.util.Optional;
  * mvn -q -Pbenchmark -Dbenchmark.arguments="-p size=FOUR_LAYER -p row=DENSE,MASK_GRADIENT -i 40"
  * </pre>
  *
- * Arguments are JMH's own. Threads default to all cores.
+ * Arguments are JMH's own. Threads default to all cores. On a machine that is busy with other
+ * things, {@code -Dautocircuit.threads=1 -Dautocircuit.clock=cpu} counts processor time, which is
+ * steadier.
  */
 public final class Benchmarks {
 
-  /** System property: threads of one call. */
+  /** System property: threads of one call; all cores if it is empty. */
   static final String THREADS = "autocircuit.threads";
+
+  /** System property: {@code cpu} counts the thread's processor time instead of the wall clock. */
+  static final String CLOCK = "autocircuit.clock";
 
   private static final Path RATIOS = Path.of("target", "benchmark", "ratios.json");
   private static final List<BenchmarkSize> SIZES =
@@ -65,6 +72,23 @@ public final class Benchmarks {
     if (!threads.isEmpty()) {
       Threads.set(Integer.parseInt(threads));
     }
+  }
+
+  /** Nanoseconds since some moment, of the clock that the user wants. */
+  static LongSupplier clock() {
+    return switch (System.getProperty(CLOCK, "")) {
+      case "", "wall" -> System::nanoTime;
+      case "cpu" -> {
+        if (Threads.get() != 1) {
+          throw new IllegalArgumentException(
+              "%s=cpu counts one thread only: set %s=1".formatted(CLOCK, THREADS));
+        }
+        yield ManagementFactory.getThreadMXBean()::getCurrentThreadCpuTime;
+      }
+      default ->
+          throw new IllegalArgumentException(
+              "%s: expected wall or cpu, got %s".formatted(CLOCK, System.getProperty(CLOCK)));
+    };
   }
 
   List<Measurement> run() throws IOException, InterruptedException, RunnerException {
