@@ -25,7 +25,8 @@ class ForwardRun final : public Hooks {
       readers_[static_cast<size_t>(model.model().hook_id(request.reads[i]))] =
           static_cast<int64_t>(i);
     }
-    result_.reads.resize(request.reads.size());
+    names_ = request.reads;
+    result_.reads.resize(names_.size());
     if (request.want_src_outs) {
       result_.src_outs = at::empty(
           {model.n_srcs(), batch_, seq_, model.model().d_model()},
@@ -129,6 +130,14 @@ class ForwardRun final : public Hooks {
   }
 
   ForwardResult finish(at::Tensor logits) {
+    for (size_t i = 0; i < names_.size(); i++) {
+      TORCH_CHECK(
+          result_.reads[i].defined(),
+          "this pass does not come to the hook point '",
+          names_[i],
+          "': it starts at a later block, or its heads' inputs are patched "
+          "at other hook points");
+    }
     result_.logits = std::move(logits);
     return std::move(result_);
   }
@@ -186,7 +195,8 @@ class ForwardRun final : public Hooks {
   }
 
   const PatchableModel& model_;
-  std::vector<int64_t> readers_; // by hook, index of its read; -1: none
+  std::vector<std::string> names_; // of the hook points to read
+  std::vector<int64_t> readers_;   // by hook, index of its name; -1: none
   int64_t batch_;
   int64_t seq_;
   at::Tensor values_;                  // f(mask): ([batch]) [n_masks]

@@ -24,6 +24,8 @@ final class PassArguments {
   /** Batch and sequence length of a pass. */
   record Size(long batch, long seq) {}
 
+  private static final String BLOCKS = "blocks.";
+
   private final ModelGraph graph;
   private final Precision precision;
   private final String device;
@@ -118,7 +120,7 @@ final class PassArguments {
     return new Patch(
         patchSrcOuts,
         maskTensor,
-        context.maskFn().ordinal(),
+        NativeCodes.of(context.maskFn()),
         trained ? context.dropout() : 0,
         seed,
         step,
@@ -151,8 +153,9 @@ final class PassArguments {
   }
 
   private static boolean isBefore(String hookName, int startBlock) {
-    if (hookName.startsWith("blocks.")) {
-      return Integer.parseInt(hookName.split("\\.")[1]) < startBlock;
+    if (hookName.startsWith(BLOCKS)) {
+      int end = hookName.indexOf('.', BLOCKS.length());
+      return Integer.parseInt(hookName.substring(BLOCKS.length(), end)) < startBlock;
     }
     return hookName.equals("hook_embed")
         || hookName.equals("hook_pos_embed")

@@ -83,7 +83,7 @@ final class Passes {
               input,
               block,
               startSrcOuts,
-              request.outputSlice().orElse(defaultSlice).ordinal(),
+              NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
               grad,
               request.wantsSourceOutputs(),
               context.isPatched(),
@@ -156,8 +156,8 @@ final class Passes {
           handle.maskGradient(
               input,
               patch,
-              loss.gradFunction().ordinal(),
-              loss.answerFunction().ordinal(),
+              NativeCodes.of(loss.gradFunction()),
+              NativeCodes.of(loss.answerFunction()),
               answers.answers(),
               answers.wrongAnswers());
       results.forEach(scope::handOut);
@@ -194,15 +194,7 @@ final class Passes {
 
   private Tensor ablated(Tensor input, AblationType type) {
     arguments.input(input);
-    int code =
-        switch (type) {
-          case RESAMPLE -> 0;
-          case ZERO -> 1;
-          case BATCH_TOKENWISE_MEAN -> 2;
-          case BATCH_ALL_TOK_MEAN -> 3;
-          default -> throw new IllegalArgumentException(type + " needs more than one batch");
-        };
-    return handle.sourceAblations(input, code);
+    return handle.sourceAblations(input, NativeCodes.of(type));
   }
 
   private static boolean requiresGrad(Tensor tensor) {

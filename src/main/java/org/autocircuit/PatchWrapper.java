@@ -38,10 +38,11 @@ public final class PatchWrapper {
       Arguments.live("mask", values);
       if (noise instanceof Noise.Uniforms given) {
         Tensor uniforms = Arguments.live("uniforms", given.tensor());
-        return new Patch(null, values, maskFn.ordinal(), dropout, 0, 0, uniforms);
+        return new Patch(null, values, NativeCodes.of(maskFn), dropout, 0, 0, uniforms);
       }
       Noise.Seeded seeded = (Noise.Seeded) noise;
-      return new Patch(null, values, maskFn.ordinal(), dropout, seeded.seed(), seeded.step(), null);
+      return new Patch(
+          null, values, NativeCodes.of(maskFn), dropout, seeded.seed(), seeded.step(), null);
     }
   }
 

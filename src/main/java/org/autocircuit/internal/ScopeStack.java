@@ -6,8 +6,8 @@ import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
 import java.util.function.Supplier;
 import org.autocircuit.ScopeOrderException;
 
@@ -29,8 +29,9 @@ public final class ScopeStack<V> {
 
   private final String owner;
   private final V outside;
-  private final ThreadLocal<Frame<V>> top = new ThreadLocal<>();
-  private final Set<Frame<V>> open = ConcurrentHashMap.newKeySet();
+
+  /** The topmost frame of each thread that has one; a thread touches its own entry only. */
+  private final ConcurrentMap<Thread, Frame<V>> top = new ConcurrentHashMap<>();
 
   /**
    * A stack without scopes.
@@ -49,7 +50,7 @@ public final class ScopeStack<V> {
    * @throws IllegalStateException if a scope of this thread was dropped without being closed
    */
   public V current() {
-    Frame<V> frame = top.get();
+    Frame<V> frame = top.get(Thread.currentThread());
     if (frame == null) {
       return outside;
     }
@@ -66,15 +67,14 @@ public final class ScopeStack<V> {
    * @param onClose what closing does besides; must not refer to what the user holds
    */
   public Scope open(String name, V value, Runnable onClose) {
-    Frame<V> below = top.get();
+    Frame<V> below = top.get(Thread.currentThread());
     if (below != null) {
       refuseDropped(below);
     }
     Frame<V> frame = new Frame<>(name + " of " + owner, value, below, onClose);
     Scope scope = new Scope(() -> close(frame), () -> !frame.closed);
     DROPPED.register(scope, () -> report(frame));
-    open.add(frame);
-    top.set(frame);
+    top.put(frame.thread, frame);
     return scope;
   }
 
@@ -83,11 +83,13 @@ public final class ScopeStack<V> {
    */
   public List<IllegalStateException> describeOpen() {
     List<IllegalStateException> all = new ArrayList<>();
-    for (Frame<V> frame : open) {
-      all.add(
-          new IllegalStateException(
-              "%s is open on thread %s".formatted(frame.name, frame.thread.getName()),
-              frame.openedAt));
+    for (Frame<V> innermost : top.values()) {
+      for (Frame<V> frame = innermost; frame != null; frame = frame.below) {
+        all.add(
+            new IllegalStateException(
+                "%s is open on thread %s".formatted(frame.name, frame.thread.getName()),
+                frame.openedAt));
+      }
     }
     return all;
   }
@@ -99,18 +101,17 @@ public final class ScopeStack<V> {
    * @throws ScopeOrderException if this thread had open scopes
    */
   public void closeAll() {
-    Frame<V> innermost = top.get();
+    Frame<V> innermost = top.get(Thread.currentThread());
     Frame<V> frame = innermost;
     while (frame != null) {
       pop(frame);
       frame = frame.below;
     }
-    for (Frame<V> other : open) {
+    for (IllegalStateException other : describeOpen()) {
       LOG.log(
           Level.WARNING,
-          "%s was closed while %s was open on thread %s"
-              .formatted(owner, other.name, other.thread.getName()),
-          other.openedAt);
+          "%s was closed, but %s".formatted(owner, other.getMessage()),
+          other.getCause());
     }
     if (innermost != null) {
       throw new ScopeOrderException(
@@ -140,7 +141,7 @@ public final class ScopeStack<V> {
 
   /** Closes the scopes inside a frame and then the frame; returns the one that was on top. */
   private Frame<V> unwind(Frame<V> frame) {
-    Frame<V> innermost = top.get();
+    Frame<V> innermost = top.get(Thread.currentThread());
     Frame<V> next = innermost;
     while (next != frame) {
       pop(next);
@@ -152,11 +153,10 @@ public final class ScopeStack<V> {
 
   private void pop(Frame<V> frame) {
     frame.closed = true;
-    open.remove(frame);
     if (frame.below == null) {
-      top.remove();
+      top.remove(frame.thread);
     } else {
-      top.set(frame.below);
+      top.put(frame.thread, frame.below);
     }
     frame.onClose.run();
   }

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -68,7 +69,8 @@ final class JsonFiles {
     DefaultPrettyPrinter printer =
         new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n"));
     try {
-      byte[] json = STRICT.writer(printer).writeValueAsBytes(node);
+      byte[] json =
+          (STRICT.writer(printer).writeValueAsString(node) + "\n").getBytes(StandardCharsets.UTF_8);
       AtomicFile.write(
           file,
           channel -> {

@@ -37,7 +37,7 @@ public record TransformerConfig(
     implements ModelConfig {
 
   /** The activations that can be run. */
-  public static final List<String> ACTIVATIONS = List.of("gelu_new");
+  public static final List<String> ACTIVATIONS = List.of("gelu_new", "gelu", "relu");
 
   /**
    * Checks that every size is positive and that the activation is known.

@@ -5,12 +5,13 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.MatchResult;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.autocircuit.data.Sentence.Pattern;
 import org.autocircuit.model.Tokenizer;
@@ -21,29 +22,24 @@ import org.junit.jupiter.api.io.TempDir;
 class IndirectObjectSentencesTest {
   private static final WordLevelVocabulary VOCABULARY = IndirectObjectSentences.vocabulary();
 
+  private static final java.util.regex.Pattern WORD = java.util.regex.Pattern.compile("\\w+");
+  private static final Set<String> NAMES = Set.copyOf(IndirectObjectSentences.names());
+  private static final Set<String> SLOT_WORDS =
+      Stream.of(
+              SentenceParts.NAMES, SentenceParts.PLACES, SentenceParts.VERBS, SentenceParts.OBJECTS)
+          .flatMap(List::stream)
+          .collect(Collectors.toSet());
+
   @TempDir Path folder;
 
   private static List<String> namesIn(String text) {
-    return Arrays.stream(text.split("[ .,]+"))
-        .filter(IndirectObjectSentences.names()::contains)
-        .toList();
+    return WORD.matcher(text).results().map(MatchResult::group).filter(NAMES::contains).toList();
   }
 
   /** A sentence with every slot's content taken out: template, and the two names in no order. */
   private static String combination(String prompt) {
     String template =
-        Arrays.stream(prompt.split("(?<=\\W)|(?=\\W)"))
-            .map(
-                word ->
-                    Stream.of(
-                                IndirectObjectSentences.names(),
-                                SentenceParts.PLACES,
-                                SentenceParts.VERBS,
-                                SentenceParts.OBJECTS)
-                            .anyMatch(list -> list.contains(word))
-                        ? "_"
-                        : word)
-            .reduce("", String::concat);
+        WORD.matcher(prompt).replaceAll(m -> SLOT_WORDS.contains(m.group()) ? "_" : m.group());
     return template + namesIn(prompt).stream().distinct().sorted().toList();
   }
 
@@ -71,7 +67,7 @@ class IndirectObjectSentencesTest {
     IndirectObjectSentences sentences = new IndirectObjectSentences(11);
     Map<Pattern, Integer> counts = new EnumMap<>(Pattern.class);
     int longest = 0;
-    for (int i = 0; i < 20_000; i++) {
+    for (int i = 0; i < 5000; i++) {
       Sentence sentence = sentences.nextTraining();
       counts.merge(sentence.pattern(), 1, Integer::sum);
       longest = Math.max(longest, 1 + VOCABULARY.ids(sentence.text()).length);
@@ -80,7 +76,7 @@ class IndirectObjectSentencesTest {
     }
     assertThat(longest).isEqualTo(IndirectObjectSentences.MAX_TOKENS);
     assertThat(counts).containsOnlyKeys(Pattern.values());
-    assertThat(counts.get(Pattern.INDIRECT_OBJECT)).isBetween(10_000, 12_400);
+    assertThat(counts.get(Pattern.INDIRECT_OBJECT)).isBetween(2600, 3000);
   }
 
   @Test
@@ -103,7 +99,7 @@ class IndirectObjectSentencesTest {
   void theAnswerIsTheNameThatIsNotRepeated() {
     IndirectObjectSentences sentences = new IndirectObjectSentences(3);
     int subjectFirst = 0;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 1000; i++) {
       Sentence sentence = sentences.next(Pattern.INDIRECT_OBJECT);
       List<String> names = namesIn(sentence.prompt());
       assertThat(names).hasSize(3);
@@ -111,13 +107,13 @@ class IndirectObjectSentencesTest {
       assertThat(names.subList(0, 2)).containsExactlyInAnyOrder(subject, sentence.answer());
       subjectFirst += names.get(0).equals(subject) ? 1 : 0;
     }
-    assertThat(subjectFirst).isBetween(900, 1100);
+    assertThat(subjectFirst).isBetween(430, 570);
   }
 
   @Test
   void otherPatternsArePredictable() {
     IndirectObjectSentences sentences = new IndirectObjectSentences(4);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 200; i++) {
       Sentence three = sentences.next(Pattern.THREE_NAMES);
       List<String> names = namesIn(three.prompt());
       assertThat(names).hasSize(3).doesNotHaveDuplicates();
@@ -160,7 +156,7 @@ class IndirectObjectSentencesTest {
   void heldOutCombinationsAreNeverTrainedOn() {
     IndirectObjectSentences training = new IndirectObjectSentences(5);
     Set<String> trained = new HashSet<>();
-    for (int i = 0; i < 25_000; i++) {
+    for (int i = 0; i < 10_000; i++) {
       Sentence sentence = training.nextTraining();
       if (sentence.pattern() == Pattern.INDIRECT_OBJECT) {
         trained.add(combination(sentence.prompt()));
@@ -168,12 +164,12 @@ class IndirectObjectSentencesTest {
     }
     IndirectObjectSentences test = new IndirectObjectSentences(6);
     Set<String> heldOut = new HashSet<>();
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 2000; i++) {
       heldOut.add(combination(test.nextHeldOut().prompt()));
     }
     test.circuitPrompts(200).prompts().forEach(pair -> heldOut.add(combination(pair.clean())));
-    assertThat(trained).hasSizeGreaterThan(5000).doesNotContainAnyElementsOf(heldOut);
-    assertThat(heldOut).hasSizeGreaterThan(1500);
+    assertThat(trained).hasSizeGreaterThan(3000).doesNotContainAnyElementsOf(heldOut);
+    assertThat(heldOut).hasSizeGreaterThan(1000);
   }
 
   @Test

@@ -146,6 +146,26 @@ public final class GoldenCase {
     if (json.has("prefix")) {
       return Optional.of("key/value caches are not supported");
     }
+    return kind().equals("micro") ? Optional.empty() : unsupportedFeature(json.get("cfg"));
+  }
+
+  private static Optional<String> unsupportedFeature(JsonNode cfg) {
+    if (!List.of("LN", "LNPre").contains(cfg.path("normalization_type").asText())) {
+      return Optional.of("norms of type " + cfg.get("normalization_type") + " are not supported");
+    }
+    if (!TransformerConfig.ACTIVATIONS.contains(cfg.path("act_fn").asText())) {
+      return Optional.of("activation " + cfg.get("act_fn") + " is not supported");
+    }
+    double attentionScale = Math.sqrt(cfg.get("d_head").asDouble());
+    if (!cfg.path("use_attn_scale").asBoolean(true)
+        || Math.abs(cfg.path("attn_scale").asDouble(attentionScale) - attentionScale) > 1e-9) {
+      return Optional.of("attention scores are scaled by 1 / sqrt(d_head) only");
+    }
+    for (String flag : List.of("attn_only", "parallel_attn_mlp", "gated_mlp", "use_local_attn")) {
+      if (cfg.path(flag).asBoolean()) {
+        return Optional.of(flag + " is not supported");
+      }
+    }
     return Optional.empty();
   }
 
@@ -181,6 +201,13 @@ public final class GoldenCase {
     List<GoldenOp> ops = new ArrayList<>();
     json.path("ops").forEach(op -> ops.add(new GoldenOp(this, op)));
     return ops;
+  }
+
+  /** The largest logit of the unpatched model, but at least 1. */
+  public double logitScale() {
+    return ops("forward").stream()
+        .mapToDouble(op -> GoldenComparison.largest(op.output("logits")))
+        .reduce(1, Math::max);
   }
 
   /** The operations of one kind. */

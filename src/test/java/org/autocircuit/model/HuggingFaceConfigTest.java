@@ -95,7 +95,7 @@ class HuggingFaceConfigTest {
       quoteCharacter = '\'',
       value = {
         "model_type | '\"llama\"' | gpt2",
-        "activation_function | '\"relu\"' | gelu_new",
+        "activation_function | '\"swish\"' | gelu_new",
         "activation_function | 7 | gelu_new",
         "scale_attn_by_inverse_layer_idx | true | false",
         "reorder_and_upcast_attn | true | false",

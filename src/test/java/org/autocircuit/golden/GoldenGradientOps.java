@@ -1,0 +1,265 @@
+package org.autocircuit.golden;
+
+import static org.autocircuit.golden.GoldenComparison.assertActivations;
+import static org.autocircuit.golden.GoldenComparison.assertGradients;
+import static org.autocircuit.golden.GoldenComparison.assertScalar;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.MaskGradientResult;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskFnMode;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.autocircuit.prune.CleanCorrupt;
+import org.autocircuit.prune.MaskGradient;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.Assumptions;
+
+/** The reference's operations that take gradients with respect to masks. */
+final class GoldenGradientOps {
+
+  private static final String ANSWER_LOSS = "-mean(answer logit avg";
+  private static final String WEIGHTED_LOSS = "-sum(logits[out_slice] * data/loss_weights)";
+
+  private GoldenGradientOps() {}
+
+  /** Twice: with autograd through the scopes and a loss made here, and in one native call. */
+  static void maskGrad(GoldenModel g, GoldenOp op) {
+    MaskFn maskFn = GoldenForwardOps.maskFn(op);
+    double[] values =
+        op.param("masks").asText().equals("zeros")
+            ? new double[g.graph().maskSize()]
+            : g.flat(op.inputByModule("masks"));
+    Noise noise =
+        maskFn == MaskFn.HARD_CONCRETE
+            ? Noise.uniforms(g.perExample(op.outputByModule("u")))
+            : Noise.DEFAULT;
+    String input = op.param("input").asText();
+    try (SourceActivations activations = g.activations(op);
+        MaskParameters parameters = g.model().newMaskParameters()) {
+      parameters.set(values);
+      try (PatchMode patching = g.model().patchMode(activations, parameters);
+          MaskFnMode function = g.model().maskFnMode(maskFn, 0, noise);
+          TrainMaskMode training = g.model().trainMaskMode(parameters)) {
+        Tensor logits =
+            g.model()
+                .forward(ForwardRequest.of(g.input(input)).withOutputSlice(OutputSlice.ALL))
+                .logits();
+        assertActivations(op, "logits", logits, op.output("logits"));
+        Tensor loss = loss(g, op, logits);
+        loss.backward();
+        assertScalar(op, "loss", loss.item_double(), op.scalar("loss").asDouble());
+      }
+      assertGradients(op, g.graph(), parameters.gradientArray(), op.outputByModule("grads"));
+
+      if (lastPositionAnswers(g, op)) {
+        PatchContext context =
+            PatchContext.builder(activations, parameters).maskFn(maskFn).noise(noise).build();
+        assertMaskGradient(op, g, context, g.input(input));
+      }
+    }
+  }
+
+  /** Masks for each example; the reference fails at sigmoid, where this library does not. */
+  static void batchedMasks(GoldenModel g, GoldenOp op) {
+    MaskFn maskFn = GoldenForwardOps.maskFn(op);
+    Tensor input = g.input(op.param("input").asText());
+    try (SourceActivations activations = g.activations(op)) {
+      if (op.raises() != null) {
+        assertEachExampleByItself(g, op, activations, input, maskFn);
+        return;
+      }
+      Noise noise =
+          maskFn == MaskFn.HARD_CONCRETE
+              ? Noise.uniforms(g.perExample(op.outputByModule("u")))
+              : Noise.DEFAULT;
+      double[][] masks = g.flat(op.inputByModule("masks"), g.golden().batch());
+      PatchContext context =
+          PatchContext.builder(activations, Masks.perExample(g.graph(), masks))
+              .maskFn(maskFn)
+              .noise(noise)
+              .build();
+      Tensor logits =
+          g.model()
+              .forward(
+                  ForwardRequest.of(input).withContext(context).withOutputSlice(OutputSlice.ALL))
+              .logits();
+      assertActivations(op, "logits", logits, op.output("logits"));
+      if (op.hasOutput("grads")) {
+        assertScalar(
+            op, "loss", loss(g, op, logits).item_double(), op.scalar("loss").asDouble());
+        Assumptions.assumeTrue(
+            lastPositionAnswers(g, op),
+            "logits and loss agree, but masks for each example have gradients of answer losses"
+                + " only, not of weighted sums of logits");
+        assertMaskGradient(op, g, context, input);
+      }
+    }
+  }
+
+  private static void assertEachExampleByItself(
+      GoldenModel g, GoldenOp op, SourceActivations activations, Tensor input, MaskFn maskFn) {
+    GoldenOp given =
+        g.golden().ops("batched_masks").stream()
+            .filter(other -> other.hasInput("masks"))
+            .findFirst()
+            .orElseThrow();
+    double[][] masks = g.flat(given.inputByModule("masks"), g.golden().batch());
+    PatchContext context =
+        PatchContext.builder(activations, Masks.perExample(g.graph(), masks))
+            .maskFn(maskFn)
+            .build();
+    double[][] together = new double[masks.length][];
+    Tensor logits = g.model().forward(input, context);
+    for (int i = 0; i < masks.length; i++) {
+      together[i] = TensorArrays.doubles(logits.select(0, i));
+      try (SourceActivations alone =
+          SourceActivations.of(activations.tensor().narrow(1, i, 1).contiguous())) {
+        PatchContext one =
+            PatchContext.builder(alone, Masks.of(g.graph(), masks[i])).maskFn(maskFn).build();
+        double[] expected =
+            TensorArrays.doubles(g.model().forward(input.narrow(0, i, 1).contiguous(), one));
+        for (int j = 0; j < expected.length; j++) {
+          assertScalar(op, "example " + i + " logit " + j, together[i][j], expected[j]);
+        }
+      }
+    }
+  }
+
+  /** Twice: batch by batch through the model, and, of tokens, as prune scores. */
+  static void maskGradient(GoldenModel g, GoldenOp op) {
+    GradFunction gradFunction =
+        GradFunction.valueOf(op.param("grad_function").asText().toUpperCase(Locale.ROOT));
+    AnswerFunction answerFunction =
+        AnswerFunction.valueOf(op.param("answer_function").asText().toUpperCase(Locale.ROOT));
+    AblationType type = AblationType.valueOf(op.param("ablation_type").asText("RESAMPLE"));
+    String patchInput = patchInput(op, type);
+    double[] sum = new double[g.graph().maskSize()];
+    for (int batch = 0; batch < g.batches(); batch++) {
+      AnswerLoss loss =
+          answerFunction == AnswerFunction.MSE
+              ? AnswerLoss.mse(gradFunction, g.rows("data/mse_targets", batch))
+              : AnswerLoss.of(
+                  gradFunction,
+                  answerFunction,
+                  g.tokens("data/answers", batch),
+                  g.tokens("data/wrong_answers", batch));
+      String sample = type.meanOverDataset() ? "dataloader" : patchInput + " batch " + batch;
+      try (SourceActivations activations = GoldenForwardOps.ablations(g, sample, type)) {
+        for (double value : maskValues(op)) {
+          PatchContext context = PatchContext.of(activations, Masks.uniform(g.graph(), value));
+          try (PointerScope scope = new PointerScope()) {
+            double[] gradient =
+                TensorArrays.doubles(
+                    g.model().maskGradient(g.input("clean", batch), context, loss).gradient());
+            Arrays.setAll(sum, i -> sum[i] + gradient[i]);
+          }
+        }
+      }
+    }
+    assertGradients(op, g.graph(), sum, op.outputByModule("prune_scores"));
+    if (g.takesTokens()) {
+      assertPruneScores(g, op, gradFunction, answerFunction, type, patchInput);
+    }
+  }
+
+  private static void assertPruneScores(
+      GoldenModel g,
+      GoldenOp op,
+      GradFunction gradFunction,
+      AnswerFunction answerFunction,
+      AblationType type,
+      String patchInput) {
+    List<PromptPairBatch> batches = g.promptPairs();
+    MaskGradient.Builder builder =
+        MaskGradient.builder()
+            .gradFunction(gradFunction)
+            .answerFunction(answerFunction)
+            .ablationType(type)
+            .patchInput(CleanCorrupt.valueOf(patchInput.toUpperCase(Locale.ROOT)));
+    JsonNode samples = op.param("integrated_grad_samples");
+    if (samples.isInt()) {
+      builder.integratedGradSamples(samples.asInt());
+    } else {
+      builder.maskValue(op.param("mask_val").asDouble());
+    }
+    if (answerFunction == AnswerFunction.MSE) {
+      builder.targets(batch -> g.rows("data/mse_targets", batches.indexOf(batch)));
+    }
+    assertGradients(
+        op,
+        g.graph(),
+        builder.build().pruneScores(g.model(), batches).toArray(),
+        op.outputByModule("prune_scores"));
+  }
+
+  /** The prompts whose activations patch: by default the corrupt ones. */
+  private static String patchInput(GoldenOp op, AblationType type) {
+    String given = op.param("clean_corrupt").asText("null");
+    boolean any = type.meanOverDataset() || type == AblationType.ZERO;
+    if (!any && op.param("clean_corrupt").isNull()) {
+      throw new IllegalStateException(op + ": " + type + " needs clean or corrupt prompts");
+    }
+    return given.equals("null") || given.isEmpty() ? "corrupt" : given;
+  }
+
+  private static double[] maskValues(GoldenOp op) {
+    JsonNode samples = op.param("integrated_grad_samples");
+    if (!samples.isInt()) {
+      return new double[] {op.param("mask_val").asDouble()};
+    }
+    double[] values = new double[samples.asInt() + 1];
+    Arrays.setAll(values, i -> (double) i / samples.asInt());
+    return values;
+  }
+
+  private static void assertMaskGradient(
+      GoldenOp op, GoldenModel g, PatchContext context, Tensor input) {
+    AnswerLoss answers =
+        AnswerLoss.of(
+            GradFunction.LOGIT,
+            AnswerFunction.AVG_DIFF,
+            g.tokens("data/answers", 0),
+            g.tokens("data/wrong_answers", 0));
+    MaskGradientResult result = g.model().maskGradient(input, context, answers);
+    assertScalar(op, "loss", result.loss().item_double(), op.scalar("loss").asDouble());
+    assertGradients(
+        op, g.graph(), TensorArrays.doubles(result.gradient()), op.outputByModule("grads"));
+  }
+
+  private static boolean lastPositionAnswers(GoldenModel g, GoldenOp op) {
+    return op.param("loss").asText().startsWith(ANSWER_LOSS) && g.slice() == OutputSlice.LAST_SEQ;
+  }
+
+  /** The loss of an operation from full logits, in plain operations. */
+  private static Tensor loss(GoldenModel g, GoldenOp op, Tensor full) {
+    Tensor logits = g.sliced(full);
+    String formula = op.param("loss").asText();
+    if (formula.equals(WEIGHTED_LOSS)) {
+      return logits.mul(g.tensor(g.golden().tensor("data/loss_weights"))).sum().neg();
+    }
+    if (!formula.startsWith(ANSWER_LOSS)) {
+      throw new IllegalArgumentException(op + ": unknown loss " + formula);
+    }
+    Tensor right = logits.gather(1, g.rows("data/answers", 0)).mean(1);
+    Tensor wrong = logits.gather(1, g.rows("data/wrong_answers", 0)).mean(1);
+    return right.sub(wrong).mean().neg();
+  }
+}

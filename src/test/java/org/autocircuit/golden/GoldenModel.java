@@ -1,0 +1,223 @@
+package org.autocircuit.golden;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.data.PromptPair;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.ModelConfig;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.TransformerLensWeights;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** The model of a case, made patchable, and the case's data as tensors. */
+final class GoldenModel implements AutoCloseable {
+
+  private final PointerScope scope = new PointerScope();
+  private final GoldenCase golden;
+  private final PatchableModel model;
+
+  GoldenModel(GoldenCase golden) {
+    this.golden = golden;
+    ModelConfig config = golden.config();
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    golden.byModule("weights").forEach((name, weight) -> weights.put(name, tensor(weight)));
+    if (config instanceof TransformerConfig transformer) {
+      addFoldedNorms(transformer, weights);
+    }
+    try (Model plain = Model.of(config, TransformerLensWeights.toCanonical(config, weights))) {
+      model =
+          PatchableModel.of(
+              plain,
+              new PatchableModelOptions(
+                  golden.json().get("factorized").asBoolean(),
+                  golden.json().path("separate_qkv").asBoolean(),
+                  golden.seqLen(),
+                  slice()));
+    }
+  }
+
+  /** A model of kind LNPre has its norms' weights folded into what follows: they are 1 and 0. */
+  private void addFoldedNorms(TransformerConfig config, Map<String, Tensor> weights) {
+    List<String> norms = new ArrayList<>(List.of("ln_final"));
+    for (int block = 0; block < config.nLayers(); block++) {
+      norms.add("blocks." + block + ".ln1");
+      norms.add("blocks." + block + ".ln2");
+    }
+    double[] ones = new double[config.dModel()];
+    Arrays.fill(ones, 1);
+    for (String norm : norms) {
+      weights.putIfAbsent(norm + ".w", tensor(ones, config.dModel()));
+      weights.putIfAbsent(norm + ".b", tensor(new double[ones.length], config.dModel()));
+    }
+  }
+
+  PatchableModel model() {
+    return model;
+  }
+
+  ModelGraph graph() {
+    return model.graph();
+  }
+
+  GoldenCase golden() {
+    return golden;
+  }
+
+  /** The slice of the output that the case's model returns. */
+  OutputSlice slice() {
+    return switch (golden.json().path("slice_output").asText("null")) {
+      case "last_seq" -> OutputSlice.LAST_SEQ;
+      case "not_first_seq" -> OutputSlice.NOT_FIRST_SEQ;
+      case "null" -> OutputSlice.ALL;
+      default -> throw new IllegalStateException(golden + ": unknown slice_output");
+    };
+  }
+
+  /** The part of full logits that the case's model returns. */
+  Tensor sliced(Tensor logits) {
+    return switch (slice()) {
+      case ALL -> logits;
+      case LAST_SEQ -> logits.select(1, -1);
+      case NOT_FIRST_SEQ -> logits.narrow(1, 1, logits.size(1) - 1);
+    };
+  }
+
+  Tensor tensor(GoldenTensor tensor) {
+    return tensor.isFloating()
+        ? tensor(tensor.doubles(), tensor.shape())
+        : TensorArrays.of(tensor.longs(), "cpu", tensor.shape());
+  }
+
+  private Tensor tensor(double[] values, long... shape) {
+    return TensorArrays.of(
+        values, golden.isDouble() ? ScalarType.Double : ScalarType.Float, "cpu", shape);
+  }
+
+  /** The prompts that a parameter such as {@code "clean batch 0"} names. */
+  Tensor input(String which) {
+    String[] words = which.split(" ");
+    if (words.length != 3 || !words[1].equals("batch")) {
+      throw new IllegalArgumentException("expected '<which> batch <number>', got '" + which + "'");
+    }
+    return input(words[0], Integer.parseInt(words[2]));
+  }
+
+  Tensor input(String which, int batch) {
+    return rows("data/" + which, batch);
+  }
+
+  /** The rows of one batch. */
+  Tensor rows(String key, int batch) {
+    return tensor(golden.tensor(key))
+        .narrow(0, (long) batch * golden.batch(), golden.batch())
+        .contiguous();
+  }
+
+  /** Rows of token numbers of one batch. */
+  long[][] tokens(String key, int batch) {
+    GoldenTensor all = golden.tensor(key);
+    int columns = Math.toIntExact(all.shape()[1]);
+    long[][] rows = new long[golden.batch()][];
+    for (int i = 0; i < rows.length; i++) {
+      int row = batch * golden.batch() + i;
+      rows[i] = Arrays.copyOfRange(all.longs(), row * columns, (row + 1) * columns);
+    }
+    return rows;
+  }
+
+  int batches() {
+    return Math.toIntExact(golden.tensor("data/clean").shape()[0] / golden.batch());
+  }
+
+  /** The batches as prompt pairs; not for the micro model, whose prompts are no tokens. */
+  List<PromptPairBatch> promptPairs() {
+    List<PromptPairBatch> batches = new ArrayList<>();
+    for (int batch = 0; batch < batches(); batch++) {
+      List<PromptPair> texts = new ArrayList<>();
+      for (int row = 0; row < golden.batch(); row++) {
+        texts.add(new PromptPair("clean", "corrupt", List.of("right"), List.of("wrong")));
+      }
+      batches.add(
+          new PromptPairBatch(
+              texts,
+              tokens("data/clean", batch),
+              tokens("data/corrupt", batch),
+              tokens("data/answers", batch),
+              tokens("data/wrong_answers", batch)));
+    }
+    return batches;
+  }
+
+  boolean takesTokens() {
+    return golden.config() instanceof TransformerConfig;
+  }
+
+  SourceActivations activations(GoldenOp op) {
+    return SourceActivations.of(tensor(op.input("patch_src_outs")));
+  }
+
+  /** Values of destination modules as one flat vector. */
+  double[] flat(Map<String, GoldenTensor> byModule) {
+    return flat(byModule, 1)[0];
+  }
+
+  /** Values of destination modules with a batch dimension, a flat vector for each example. */
+  double[][] flat(Map<String, GoldenTensor> byModule, int batch) {
+    double[][] flat = new double[batch][graph().maskSize()];
+    for (DestModule module : graph().destModules()) {
+      GoldenTensor tensor = byModule.get(module.moduleName());
+      if (tensor == null) {
+        throw new IllegalArgumentException(
+            "no value for %s, only for %s".formatted(module.moduleName(), byModule.keySet()));
+      }
+      if (tensor.size() != batch * module.size()) {
+        throw new IllegalArgumentException(
+            "%s: expected %d values, got %s".formatted(module.moduleName(), module.size(), tensor));
+      }
+      for (int i = 0; i < batch; i++) {
+        System.arraycopy(
+            tensor.doubles(), i * module.size(), flat[i], module.offset(), module.size());
+      }
+    }
+    return flat;
+  }
+
+  Tensor perExample(Map<String, GoldenTensor> byModule) {
+    double[][] rows = flat(byModule, golden.batch());
+    double[] all = Arrays.stream(rows).flatMapToDouble(Arrays::stream).toArray();
+    return tensor(all, rows.length, graph().maskSize());
+  }
+
+  /** Edges given as pairs of a name and a position or null. */
+  List<Edge> edges(JsonNode pairs) {
+    List<Edge> edges = new ArrayList<>();
+    for (JsonNode pair : pairs) {
+      OptionalInt position =
+          pair.get(1).isNull() ? OptionalInt.empty() : OptionalInt.of(pair.get(1).asInt());
+      edges.add(graph().edge(graph().index(pair.get(0).asText(), position)));
+    }
+    return edges;
+  }
+
+  @Override
+  public void close() {
+    model.close();
+    scope.close();
+  }
+}

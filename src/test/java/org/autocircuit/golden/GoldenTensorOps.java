@@ -1,0 +1,63 @@
+package org.autocircuit.golden;
+
+import static org.autocircuit.golden.GoldenComparison.assertActivations;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.autocircuit.PatchWrapper;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.Noise;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** The reference's small functions that need no model. */
+final class GoldenTensorOps {
+
+  static final Map<String, Consumer<GoldenOp>> OPERATIONS =
+      Map.of("sample_hard_concrete", GoldenTensorOps::sampleHardConcrete);
+
+  static final Map<String, String> ELSEWHERE =
+      Map.of("prune_scores_threshold", "PruneScoresGoldenTest");
+
+  private GoldenTensorOps() {}
+
+  private static void sampleHardConcrete(GoldenOp op) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor mask = tensor(op.input("mask"));
+      Tensor uniforms = tensor(op.input("u"));
+      int batch = op.param("batch_size").asInt();
+      Tensor samples;
+      if (op.param("mask_expanded").asBoolean()) {
+        List<Tensor> each = new ArrayList<>();
+        for (int i = 0; i < batch; i++) {
+          each.add(sample(mask.select(0, i), uniforms.narrow(0, i, 1), 1));
+        }
+        samples = torch.cat(new TensorVector(each.toArray(Tensor[]::new)), 0);
+      } else {
+        samples = sample(mask, uniforms, batch);
+      }
+      assertActivations(op, "sample", samples, op.output("sample"));
+    }
+  }
+
+  private static Tensor sample(Tensor mask, Tensor uniforms, int batch) {
+    return PatchWrapper.applyMaskFn(
+        new PatchWrapper.Mask(
+            mask, false, false, MaskFn.HARD_CONCRETE, 0, Noise.uniforms(uniforms)),
+        batch);
+  }
+
+  private static Tensor tensor(GoldenTensor tensor) {
+    return TensorArrays.of(
+        tensor.doubles(),
+        tensor.dtype().equals("F64") ? ScalarType.Double : ScalarType.Float,
+        "cpu",
+        tensor.shape());
+  }
+}

@@ -1,0 +1,176 @@
+package org.autocircuit.golden;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.BiConsumer;
+import java.util.stream.Stream;
+import org.autocircuit.graph.ModelGraph;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.DynamicContainer;
+import org.junit.jupiter.api.DynamicNode;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import org.opentest4j.TestAbortedException;
+
+/**
+ * Every operation of every case of a folder of reference data: {@code src/test/resources/golden},
+ * or the folder that {@code -Dautocircuit.golden} names. What is not run is listed at the end, with
+ * the reason.
+ */
+class GoldenTest {
+
+  private static final Map<String, BiConsumer<GoldenModel, GoldenOp>> OPERATIONS =
+      Map.ofEntries(
+          Map.entry("forward", GoldenForwardOps::forward),
+          Map.entry("src_ablations", GoldenForwardOps::srcAblations),
+          Map.entry("patch_edges", GoldenForwardOps::patchEdges),
+          Map.entry("patch_edges_by_name", GoldenForwardOps::patchEdgesByName),
+          Map.entry("patch_mask", GoldenForwardOps::patchMask),
+          Map.entry("patch_mask_all_ones", GoldenForwardOps::patchMaskAllOnes),
+          Map.entry("patch_start_at_layer", GoldenForwardOps::patchStartAtLayer),
+          Map.entry("mask_grad", GoldenGradientOps::maskGrad),
+          Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
+          Map.entry("batched_masks", GoldenGradientOps::batchedMasks));
+
+  /** Operations without a forward pass, which a test of another class compares. */
+  private static final Map<String, String> ELSEWHERE =
+      Map.of("edge_counts", "PruneScoresGoldenTest", "ground_truth", "PruneScoresGoldenTest");
+
+  /** Case, then reason, then operations. */
+  private static final Map<String, Map<String, List<String>>> SKIPPED = new TreeMap<>();
+
+  private static int ran;
+
+  @TestFactory
+  Stream<DynamicNode> everyOperationOfEveryCase() {
+    List<GoldenCase> cases = GoldenCase.all();
+    assertThat(cases).as("cases in " + GoldenCase.root()).isNotEmpty();
+    return cases.stream().map(GoldenTest::caseTests);
+  }
+
+  @TestFactory
+  Stream<DynamicNode> tensorOperations() {
+    if (!Files.exists(GoldenCase.root().resolve("tensor_ops"))) {
+      return Stream.of(skipped("tensor_ops", "not in this folder", List.of()));
+    }
+    GoldenCase golden = GoldenCase.load("tensor_ops");
+    return operations(golden, op -> Optional.ofNullable(GoldenTensorOps.OPERATIONS.get(op.name()))
+        .map(operation -> () -> operation.accept(op)), GoldenTensorOps.ELSEWHERE);
+  }
+
+  @AfterAll
+  static void reportSkipped() {
+    System.out.printf("Golden data in %s: %d operations compared.%n", GoldenCase.root(), ran);
+    SKIPPED.forEach(
+        (name, reasons) ->
+            reasons.forEach(
+                (reason, ops) ->
+                    System.out.printf(
+                        "  skipped %s%s: %s%n",
+                        name, ops.isEmpty() ? "" : " " + String.join(", ", ops), reason)));
+  }
+
+  private static DynamicNode caseTests(GoldenCase golden) {
+    Optional<String> unsupported = golden.unsupported();
+    if (unsupported.isPresent()) {
+      List<String> ops = golden.ops().stream().map(GoldenTest::shortName).toList();
+      return skipped(golden.name(), unsupported.get(), ops);
+    }
+    return DynamicContainer.dynamicContainer(
+        golden.name(),
+        Stream.concat(
+            Stream.of(DynamicTest.dynamicTest("graph", () -> assertGraph(golden))),
+            operations(
+                golden,
+                op ->
+                    Optional.ofNullable(OPERATIONS.get(op.name()))
+                        .map(operation -> () -> runOnModel(golden, op, operation)),
+                ELSEWHERE)));
+  }
+
+  /** The sizes of the patchable model's graph; ModelGraphGoldenTest compares all of it. */
+  private static void assertGraph(GoldenCase golden) {
+    try (GoldenModel model = new GoldenModel(golden)) {
+      ModelGraph graph = model.graph();
+      assertThat(graph).isEqualTo(golden.graph());
+      assertThat(graph.nEdges()).isEqualTo(golden.json().at("/graph/n_edges").asInt());
+      assertThat(graph.srcs()).hasSameSizeAs(golden.json().at("/graph/srcs"));
+    }
+  }
+
+  private interface Operation {
+    void run();
+  }
+
+  private interface Operations {
+    Optional<Operation> find(GoldenOp op);
+  }
+
+  private static Stream<DynamicNode> operations(
+      GoldenCase golden, Operations operations, Map<String, String> elsewhere) {
+    List<DynamicNode> tests = new ArrayList<>();
+    Map<String, List<String>> unsupported = new LinkedHashMap<>();
+    for (GoldenOp op : golden.ops()) {
+      Optional<Operation> operation = operations.find(op);
+      if (operation.isPresent()) {
+        tests.add(
+            DynamicTest.dynamicTest(
+                shortName(op) + " " + op.json().path("params"),
+                () -> run(golden, op, operation.get())));
+      } else {
+        String reason =
+            elsewhere.containsKey(op.name())
+                ? "compared by " + elsewhere.get(op.name())
+                : "operation not supported";
+        unsupported.computeIfAbsent(reason, key -> new ArrayList<>()).add(shortName(op));
+      }
+    }
+    unsupported.forEach((reason, ops) -> tests.add(skipped(golden.name(), reason, ops)));
+    return tests.stream();
+  }
+
+  private static void runOnModel(
+      GoldenCase golden, GoldenOp op, BiConsumer<GoldenModel, GoldenOp> operation) {
+    try (GoldenModel model = new GoldenModel(golden)) {
+      operation.accept(model, op);
+    }
+  }
+
+  private static void run(GoldenCase golden, GoldenOp op, Operation operation) {
+    try {
+      operation.run();
+      ran++;
+    } catch (TestAbortedException e) {
+      note(golden.name(), e.getMessage(), List.of(shortName(op)));
+      throw e;
+    }
+  }
+
+  private static DynamicTest skipped(String name, String reason, List<String> ops) {
+    return DynamicTest.dynamicTest(
+        name + ": " + reason,
+        () -> {
+          note(name, reason, ops);
+          Assumptions.abort(reason);
+        });
+  }
+
+  private static void note(String name, String reason, List<String> ops) {
+    SKIPPED
+        .computeIfAbsent(name, key -> new LinkedHashMap<>())
+        .computeIfAbsent(reason, key -> new ArrayList<>())
+        .addAll(ops);
+  }
+
+  private static String shortName(GoldenOp op) {
+    return "op" + op.id() + " " + op.name();
+  }
+}

@@ -1,0 +1,77 @@
+package org.autocircuit.internal;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.Test;
+
+class CallScopeTest {
+
+  @Test
+  void temporariesAreFreed() {
+    Tensor temporary;
+    try (CallScope scope = new CallScope()) {
+      temporary = torch.ones(3);
+    }
+    assertThat(temporary.isNull()).isTrue();
+  }
+
+  @Test
+  void whatIsHandedOutBelongsToTheScopeAround() {
+    Tensor result;
+    try (PointerScope caller = new PointerScope()) {
+      try (PointerScope inner = new PointerScope()) {
+        result = handedOut();
+        assertThat(result.referenceCount()).isEqualTo(1);
+      }
+      assertThat(result.isNull()).isTrue();
+      result = handedOut();
+      assertThat(result.numel()).isEqualTo(3);
+    }
+    assertThat(result.isNull()).isTrue();
+  }
+
+  @Test
+  void withoutAScopeTheCallerClosesTheResult() {
+    Tensor result = handedOut();
+    assertThat(result.numel()).isEqualTo(3);
+    result.close();
+    assertThat(result.isNull()).isTrue();
+  }
+
+  @Test
+  @SuppressWarnings("unchecked") // PointerScope's generic varargs
+  void scopesForOtherClassesArePassedOver() {
+    try (PointerScope outer = new PointerScope()) {
+      Tensor result;
+      try (PointerScope vectors = new PointerScope(TensorVector.class)) {
+        result = handedOut();
+      }
+      assertThat(result.numel()).isEqualTo(3);
+    }
+  }
+
+  @Test
+  void aFailureFreesTheTemporaries() {
+    Tensor[] temporary = new Tensor[1];
+    assertThatThrownBy(
+            () -> {
+              try (CallScope scope = new CallScope()) {
+                temporary[0] = torch.ones(3);
+                throw new IllegalStateException("on purpose");
+              }
+            })
+        .hasMessage("on purpose");
+    assertThat(temporary[0].isNull()).isTrue();
+  }
+
+  private static Tensor handedOut() {
+    try (CallScope scope = new CallScope()) {
+      return scope.handOut(torch.ones(3));
+    }
+  }
+}

@@ -1,0 +1,87 @@
+package org.autocircuit.internal;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+
+class NativeResourceTest {
+
+  private final AtomicInteger freed = new AtomicInteger();
+  private final NativeResource resource = new NativeResource("Thing", freed::incrementAndGet);
+
+  @Test
+  void closingFreesOnce() {
+    assertThat(resource.closeFirst()).isTrue();
+    assertThat(resource.closeFirst()).isFalse();
+    resource.close();
+    assertThat(freed).hasValue(1);
+    assertThat(resource.isClosed()).isTrue();
+  }
+
+  @Test
+  void theLastUseFrees() {
+    NativeResource.Use first = resource.use();
+    NativeResource.Use second = resource.use();
+    resource.close();
+    assertThatThrownBy(resource::use)
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessage("Thing is closed");
+    first.close();
+    assertThat(freed).hasValue(0);
+    second.close();
+    assertThat(freed).hasValue(1);
+  }
+
+  @Test
+  void racingUsesNeverMeetAFreedResource() throws Exception {
+    ExecutorService threads = Executors.newFixedThreadPool(8);
+    try {
+      for (int round = 0; round < 200; round++) {
+        AtomicInteger frees = new AtomicInteger();
+        AtomicInteger violations = new AtomicInteger();
+        NativeResource shared = new NativeResource("Shared", frees::incrementAndGet);
+        CountDownLatch start = new CountDownLatch(1);
+        List<Future<?>> tasks = new ArrayList<>();
+        for (int i = 0; i < 7; i++) {
+          tasks.add(threads.submit(() -> useUntilClosed(shared, frees, violations, start)));
+        }
+        tasks.add(
+            threads.submit(
+                () -> {
+                  start.await();
+                  shared.close();
+                  return null;
+                }));
+        start.countDown();
+        for (Future<?> task : tasks) {
+          task.get();
+        }
+        assertThat(violations).hasValue(0);
+        assertThat(frees).hasValue(1);
+      }
+    } finally {
+      threads.shutdownNow();
+    }
+  }
+
+  private static Void useUntilClosed(
+      NativeResource shared, AtomicInteger frees, AtomicInteger violations, CountDownLatch start)
+      throws InterruptedException {
+    start.await();
+    while (true) {
+      try (NativeResource.Use use = shared.use()) {
+        violations.addAndGet(frees.get());
+      } catch (IllegalStateException e) {
+        return null;
+      }
+    }
+  }
+}
