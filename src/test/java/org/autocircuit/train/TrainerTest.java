@@ -24,13 +24,7 @@ import org.junit.jupiter.api.Test;
 class TrainerTest {
 
   private static final TransformerConfig CONFIG =
-      TransformerConfig.builder()
-          .nLayers(2)
-          .dModel(16)
-          .nHeads(2)
-          .dVocab(11)
-          .nCtx(8)
-          .build();
+      TransformerConfig.builder().nLayers(2).dModel(16).nHeads(2).dVocab(11).nCtx(8).build();
 
   private static final TrainingBatch BATCH =
       new TrainingBatch(
