@@ -26,8 +26,8 @@ java_version="$("$java_home/bin/javac" -version 2>&1 | sed -E 's/^javac ([0-9]+)
 
 need g++ g++
 need cmake cmake
-need make make
-need git git
+# cmake only writes the build's plan; one of these carries it out.
+command -v ninja >/dev/null || need make make
 need python3 python3
 gcc_version="$(g++ -dumpversion | cut -d. -f1)"
 [ "$gcc_version" -ge 11 ] 2>/dev/null || fail "g++ 11 or newer is needed for C++20, this is $gcc_version"

@@ -77,5 +77,6 @@ int main(int argc, char** argv) {
   }
   std::printf(
       "C++ tests: %d passed, %d failed, %d skipped\n", passed, failed, skipped);
-  return failed == 0 ? 0 : 1;
+  // A filter that matches nothing is a mistake, not a success.
+  return failed == 0 && passed + skipped > 0 ? 0 : 1;
 }

@@ -65,7 +65,7 @@ class GradientIdentitiesTest {
                     new Kind(false, true, true, fn)));
   }
 
-  /** Hard-concrete samples are compared in PatchWrapperTest and with the golden data. */
+  /** Hard-concrete samples are compared in PatchWrapperLoopTest and with the golden data. */
   static Stream<Kind> kindsWithoutNoise() {
     return kinds().filter(kind -> kind.maskFn != MaskFn.HARD_CONCRETE);
   }

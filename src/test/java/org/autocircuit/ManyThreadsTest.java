@@ -14,6 +14,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.internal.TensorArrays;
@@ -183,13 +184,13 @@ class ManyThreadsTest {
       int pause = round % 5;
       Callable<Boolean> closeModel =
           () -> {
-            Thread.sleep(0, 200_000 * pause);
+            LockSupport.parkNanos(200_000L * pause);
             model.close();
             return true;
           };
       Callable<Boolean> closeActivations =
           () -> {
-            Thread.sleep(0, 300_000 * pause);
+            LockSupport.parkNanos(300_000L * pause);
             activations.close();
             return true;
           };

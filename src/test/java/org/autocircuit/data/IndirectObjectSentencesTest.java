@@ -5,12 +5,13 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.regex.MatchResult;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.autocircuit.data.Sentence.Pattern;
 import org.autocircuit.model.Tokenizer;
@@ -21,29 +22,24 @@ import org.junit.jupiter.api.io.TempDir;
 class IndirectObjectSentencesTest {
   private static final WordLevelVocabulary VOCABULARY = IndirectObjectSentences.vocabulary();
 
+  private static final java.util.regex.Pattern WORD = java.util.regex.Pattern.compile("\\w+");
+  private static final Set<String> NAMES = Set.copyOf(IndirectObjectSentences.names());
+  private static final Set<String> SLOT_WORDS =
+      Stream.of(
+              SentenceParts.NAMES, SentenceParts.PLACES, SentenceParts.VERBS, SentenceParts.OBJECTS)
+          .flatMap(List::stream)
+          .collect(Collectors.toSet());
+
   @TempDir Path folder;
 
   private static List<String> namesIn(String text) {
-    return Arrays.stream(text.split("[ .,]+"))
-        .filter(IndirectObjectSentences.names()::contains)
-        .toList();
+    return WORD.matcher(text).results().map(MatchResult::group).filter(NAMES::contains).toList();
   }
 
   /** A sentence with every slot's content taken out: template, and the two names in no order. */
   private static String combination(String prompt) {
     String template =
-        Arrays.stream(prompt.split("(?<=\\W)|(?=\\W)"))
-            .map(
-                word ->
-                    Stream.of(
-                                IndirectObjectSentences.names(),
-                                SentenceParts.PLACES,
-                                SentenceParts.VERBS,
-                                SentenceParts.OBJECTS)
-                            .anyMatch(list -> list.contains(word))
-                        ? "_"
-                        : word)
-            .reduce("", String::concat);
+        WORD.matcher(prompt).replaceAll(m -> SLOT_WORDS.contains(m.group()) ? "_" : m.group());
     return template + namesIn(prompt).stream().distinct().sorted().toList();
   }
 

@@ -1,0 +1,306 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.PruneScoresJson;
+import org.autocircuit.prune.RandomPruneScores;
+import org.autocircuit.report.CircuitPicture;
+import org.autocircuit.report.CircuitTable;
+import org.autocircuit.report.ScoreTable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Finds a circuit by edge attribution patching, and compares it with the model. */
+@Command(
+    name = "discover",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    sortOptions = false,
+    description = {
+      "Finds the circuit that does a task: scores every edge of the model by edge attribution"
+          + " patching, then runs circuits of the best edges alone and compares them with the"
+          + " full model and with random circuits.",
+      "Without options it does so for the model and the prompts that come with the program."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit discover",
+      "  autocircuit discover --picture circuit.html",
+      "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 --top 30",
+      "",
+      "A prompt file is JSON: {\"prompts\": [{\"clean\": \"...\", \"corrupt\": \"...\",",
+      "\"answers\": [\" Mary\"], \"wrong_answers\": [\" John\"]}, ...]}. A clean prompt and its",
+      "corrupt one must have the same number of tokens; an answer is one token."
+    },
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      " 0:all went well",
+      " 1:the model or the prompts could not be used, or the computation failed",
+      " 2:wrong options"
+    })
+final class Discover implements Callable<Integer> {
+
+  @Spec private CommandSpec spec;
+
+  @Mixin private ModelOptions modelOptions;
+
+  @Mixin private PromptOptions promptOptions;
+
+  @Mixin private GraphOptions graphOptions;
+
+  @Mixin private SizeOptions sizeOptions;
+
+  @Option(
+      names = "--per-position",
+      description = "An edge for each token position; all prompts must be equally long.")
+  private boolean perPosition;
+
+  @Option(
+      names = "--random",
+      paramLabel = "N",
+      defaultValue = "3",
+      description = "Random circuits of each size to average over. Default: ${DEFAULT-VALUE}.")
+  private int random;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Seed of the random circuits. Default: ${DEFAULT-VALUE}.")
+  private long seed;
+
+  @Option(
+      names = "--top",
+      paramLabel = "N",
+      defaultValue = "15",
+      description = "Number of edges to print. Default: ${DEFAULT-VALUE}.")
+  private int top;
+
+  @Option(
+      names = {"-o", "--output"},
+      paramLabel = "FILE",
+      defaultValue = "autocircuit-scores.json",
+      description = "Where the scores of all edges go, as JSON. Default: ${DEFAULT-VALUE}.")
+  private Path output;
+
+  @Option(
+      names = "--picture",
+      paramLabel = "FILE",
+      description = "Draw the best edges: a .svg image, or a .html page to look into.")
+  private Path picture;
+
+  @Option(
+      names = "--picture-edges",
+      paramLabel = "N",
+      defaultValue = "40",
+      description = "Number of edges to draw. Default: ${DEFAULT-VALUE}.")
+  private int pictureEdges;
+
+  private PrintWriter out;
+  private PrintWriter err;
+  private Phases phases;
+
+  @Override
+  public Integer call() throws IOException {
+    checkOptions();
+    out = spec.commandLine().getOut();
+    err = spec.commandLine().getErr();
+    phases = new Phases();
+    try (Progress loading = Progress.waiting("loading the model", err);
+        ModelFolder folder = ModelFolder.open(modelOptions)) {
+      Prompts prompts = promptOptions.read(folder.tokenizer());
+      PatchableModelOptions options = graphOptions.modelOptions();
+      if (perPosition) {
+        options = options.withSeqLen(prompts.oneLength());
+      }
+      try (PatchableModel model = folder.patchable(options)) {
+        loading.close();
+        phases.end("loading");
+        discover(folder, model, prompts);
+      }
+    }
+    out.flush();
+    return Main.OK;
+  }
+
+  private void discover(ModelFolder folder, PatchableModel model, Prompts prompts)
+      throws IOException {
+    ModelGraph graph = model.graph();
+    List<Integer> sizes = sizes(graph);
+    print("model    %s", folder.describe());
+    print(
+        "graph    %,d edges from %,d sources to %,d destinations",
+        graph.nEdges(), graph.srcs().size(), graph.dests().size());
+    print("prompts  %s", prompts.describe());
+    out.println();
+    out.flush();
+
+    PruneScores scores = attribute(model, prompts);
+    phases.end("attribution");
+    print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
+    out.println();
+    out.print(ScoreTable.of(scores.top(top)));
+    out.println();
+    wrap(
+        "The score estimates how much the %s falls when the edge alone is patched with the corrupt"
+            + " prompt%s.",
+        prompts.haveWrongAnswers() ? "logit difference" : "answer's logit",
+        prompts.finding().size() > 1
+            ? ", summed over %d batches".formatted(prompts.finding().size())
+            : "");
+    out.println();
+    out.flush();
+
+    print("Circuits on %s, all other edges patched", prompts.describeTesting());
+    out.println();
+    out.print(table(model, scores, sizes, prompts.testing()));
+    out.println();
+    wrap(
+        "logit diff: the answer's logit less that of the wrong answers. KL: divergence from the"
+            + " model, in nats. accuracy: the answer is the most probable token.%s",
+        random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
+    out.println();
+    write(graph, scores);
+    print("time     %s", phases);
+  }
+
+  private PruneScores attribute(PatchableModel model, Prompts prompts) {
+    AnswerFunction answers =
+        prompts.haveWrongAnswers() ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL;
+    try (Progress progress = Progress.of("attribution", err)) {
+      return MaskGradient.builder()
+          .answerFunction(answers)
+          .progress((done, total) -> progress.report(done, total))
+          .build()
+          .pruneScores(model, prompts.finding());
+    }
+  }
+
+  private CircuitTable table(
+      PatchableModel model,
+      PruneScores scores,
+      List<Integer> sizes,
+      List<PromptPairBatch> batches) {
+    int nEdges = scores.size();
+    Map<Integer, CircuitMeasures> found = measure("circuits", model, scores, sizes, batches);
+    CircuitMeasures full = CircuitMeasures.ofModel(model, batches);
+    phases.end("circuits");
+    List<Integer> proper = found.keySet().stream().filter(k -> k > 0 && k < nEdges).toList();
+    Map<Integer, List<CircuitMeasures>> randomMeasures = new LinkedHashMap<>();
+    for (int i = 0; i < random; i++) {
+      PruneScores randomScores = RandomPruneScores.of(model.graph(), seed + i);
+      String phase = "random circuits %d of %d".formatted(i + 1, random);
+      measure(phase, model, randomScores, proper, batches)
+          .forEach(
+              (size, measures) ->
+                  randomMeasures.computeIfAbsent(size, k -> new ArrayList<>()).add(measures));
+    }
+    if (random > 0) {
+      phases.end("random circuits");
+    }
+    CircuitTable table = new CircuitTable(nEdges, full);
+    found.forEach(
+        (size, measures) -> {
+          List<CircuitMeasures> of = randomMeasures.get(size);
+          table.row(size, measures, of == null ? null : CircuitMeasures.mean(of));
+        });
+    return table;
+  }
+
+  private Map<Integer, CircuitMeasures> measure(
+      String phase,
+      PatchableModel model,
+      PruneScores scores,
+      List<Integer> sizes,
+      List<PromptPairBatch> batches) {
+    try (Progress progress = Progress.of(phase, err)) {
+      return CircuitRuns.builder(scores)
+          .sizes(sizes)
+          .patchType(PatchType.TREE_PATCH)
+          .progress(progress::report)
+          .build()
+          .measure(model, batches);
+    }
+  }
+
+  private void write(ModelGraph graph, PruneScores scores) throws IOException {
+    PruneScoresJson.write(scores, output);
+    print("scores   %s (%,d edges)", output, scores.size());
+    if (picture != null) {
+      int drawn = Math.min(pictureEdges, scores.size());
+      CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
+          .write(picture);
+      print("picture  %s (%,d edges)", picture, drawn);
+    }
+    phases.end("files");
+  }
+
+  /** The sizes that were asked for, and 0 as a yardstick: everything patched. */
+  private List<Integer> sizes(ModelGraph graph) {
+    List<Integer> sizes = new ArrayList<>(sizeOptions.sizes(spec, graph.nEdges()));
+    if (!sizes.contains(0)) {
+      sizes.add(0);
+    }
+    Collections.sort(sizes);
+    return sizes;
+  }
+
+  private void checkOptions() {
+    if (random < 0 || top < 1 || pictureEdges < 1) {
+      throw new ParameterException(
+          spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
+    }
+    sizeOptions.check(spec);
+    promptOptions.check(spec);
+    checkWritable("--output", output);
+    if (picture != null) {
+      try {
+        CircuitPicture.isHtml(picture);
+      } catch (IllegalArgumentException e) {
+        throw new ParameterException(spec.commandLine(), "--picture: " + e.getMessage(), e);
+      }
+      checkWritable("--picture", picture);
+    }
+  }
+
+  /** Better now than after the computation. */
+  private void checkWritable(String option, Path file) {
+    Path folder = file.toAbsolutePath().getParent();
+    if (folder == null || !Files.isWritable(folder) || Files.isDirectory(file)) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "%s %s cannot be written: its folder must exist and be writable".formatted(option, file));
+    }
+  }
+
+  private void print(String format, Object... values) {
+    out.println(String.format(Locale.ROOT, format, values));
+  }
+
+  private void wrap(String format, Object... values) {
+    out.println(Wrap.lines(String.format(Locale.ROOT, format, values), 80));
+  }
+}

@@ -1,0 +1,77 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.autocircuit.model.Model;
+
+/**
+ * The model that comes with the library, unpacked into a temporary folder, since weights are mapped
+ * into memory from a file.
+ */
+final class EmbeddedModel implements AutoCloseable {
+
+  static final String NAME = "indirect-object";
+
+  private static final List<String> FILES =
+      List.of("config.json", "model.safetensors", "tokenizer.json");
+
+  private final Path folder;
+
+  private EmbeddedModel(Path folder) {
+    this.folder = folder;
+  }
+
+  /**
+   * Unpacks the model.
+   *
+   * @throws IllegalStateException if this build has none
+   */
+  static EmbeddedModel unpack() {
+    try {
+      EmbeddedModel model = new EmbeddedModel(Files.createTempDirectory("autocircuit-"));
+      try {
+        for (String file : FILES) {
+          model.unpack(file);
+        }
+        return model;
+      } catch (IOException | RuntimeException e) {
+        model.close();
+        throw e;
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("the embedded model cannot be unpacked: " + e.getMessage(), e);
+    }
+  }
+
+  Path folder() {
+    return folder;
+  }
+
+  private void unpack(String file) throws IOException {
+    try (InputStream stream = Model.class.getResourceAsStream(NAME + "/" + file)) {
+      if (stream == null) {
+        throw new IllegalStateException(
+            "this build has no embedded model (%s is missing); name a model folder with --model"
+                .formatted(file));
+      }
+      Files.copy(stream, folder.resolve(file));
+    }
+  }
+
+  /** Deletes the files. Pages that are mapped stay valid. */
+  @Override
+  public void close() {
+    try {
+      for (String file : FILES) {
+        Files.deleteIfExists(folder.resolve(file));
+      }
+      Files.deleteIfExists(folder);
+    } catch (IOException e) {
+      throw new UncheckedIOException("cannot delete " + folder, e);
+    }
+  }
+}

@@ -1,0 +1,78 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+import org.autocircuit.NativeException;
+import picocli.CommandLine;
+import picocli.CommandLine.IExecutionExceptionHandler;
+import picocli.CommandLine.IParameterExceptionHandler;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/** Turns exceptions into one line on standard error, and an exit code. */
+final class Failures implements IExecutionExceptionHandler, IParameterExceptionHandler {
+
+  /** Exceptions whose messages are written for people. */
+  private static final List<Class<? extends Exception>> EXPECTED =
+      List.of(
+          IllegalArgumentException.class,
+          IllegalStateException.class,
+          NativeException.class,
+          UncheckedIOException.class,
+          IOException.class);
+
+  private final BooleanSupplier debug;
+
+  Failures(BooleanSupplier debug) {
+    this.debug = debug;
+  }
+
+  @Override
+  public int handleParseException(ParameterException e, String[] arguments) {
+    CommandLine command = e.getCommandLine();
+    StringWriter suggestions = new StringWriter();
+    UnmatchedArgumentException.printSuggestions(e, new PrintWriter(suggestions, true));
+    String hint = suggestions.toString().strip().replaceAll("\\s+", " ");
+    print(
+        command,
+        "%s; %s'%s --help' says what there is"
+            .formatted(
+                firstLine(e.getMessage()),
+                hint.isEmpty() ? "" : hint + " ",
+                command.getCommandSpec().qualifiedName()),
+        e);
+    return Main.USAGE;
+  }
+
+  @Override
+  public int handleExecutionException(Exception e, CommandLine command, ParseResult parsed) {
+    boolean expected = EXPECTED.stream().anyMatch(type -> type.isInstance(e));
+    String message = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+    print(
+        command,
+        expected
+            ? firstLine(message)
+            : "unexpected %s: %s (--debug shows where)"
+                .formatted(e.getClass().getSimpleName(), firstLine(message)),
+        e);
+    return Main.FAILURE;
+  }
+
+  private void print(CommandLine command, String line, Exception e) {
+    PrintWriter err = command.getErr();
+    err.println("autocircuit: " + line);
+    if (debug.getAsBoolean()) {
+      e.printStackTrace(err);
+    }
+    err.flush();
+  }
+
+  private static String firstLine(String message) {
+    return message.lines().findFirst().orElse("").strip();
+  }
+}

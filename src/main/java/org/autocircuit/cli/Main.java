@@ -1,0 +1,84 @@
+package org.autocircuit.cli;
+
+import java.io.PrintWriter;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/**
+ * The command line. Exit codes: {@value #OK} if all went well, {@value #FAILURE} if a model or
+ * prompts could not be used, or a computation failed, {@value #USAGE} if options were wrong.
+ * Results go to standard output, progress and errors to standard error.
+ */
+@Command(
+    name = "autocircuit",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    description = "Finds and runs circuits in transformers.",
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {Discover.class, ShowGraph.class, RunPrompt.class, TrainExample.class},
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit discover",
+      "  autocircuit discover --model gpt2 --prompts pairs.json --picture circuit.html",
+      "  autocircuit graph gpt2/config.json",
+      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
+      "",
+      "'autocircuit COMMAND --help' says more about each command."
+    },
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      " 0:all went well",
+      " 1:a model or prompts could not be used, or a computation failed",
+      " 2:wrong options"
+    })
+public final class Main implements Callable<Integer> {
+
+  /** Exit code: all went well. */
+  public static final int OK = 0;
+
+  /** Exit code: a model or prompts could not be used, or a computation failed. */
+  public static final int FAILURE = 1;
+
+  /** Exit code: wrong options. */
+  public static final int USAGE = 2;
+
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = "--debug",
+      scope = ScopeType.INHERIT,
+      description = "Show where an error happened.")
+  private boolean debug;
+
+  private Main() {}
+
+  /** Runs a command and ends the process with its exit code. */
+  public static void main(String[] arguments) {
+    System.exit(commandLine().execute(arguments));
+  }
+
+  /** The command line, ready to execute arguments; writers can be set to capture what it prints. */
+  public static CommandLine commandLine() {
+    Main main = new Main();
+    return new CommandLine(main)
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setUsageHelpAutoWidth(true)
+        .setAbbreviatedOptionsAllowed(false)
+        .setExecutionExceptionHandler(new Failures(() -> main.debug))
+        .setParameterExceptionHandler(new Failures(() -> main.debug));
+  }
+
+  /** Without a command there is nothing to do but to say which there are. */
+  @Override
+  public Integer call() {
+    PrintWriter err = spec.commandLine().getErr();
+    spec.commandLine().usage(err);
+    err.flush();
+    return USAGE;
+  }
+}

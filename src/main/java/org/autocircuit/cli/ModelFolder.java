@@ -1,0 +1,92 @@
+package org.autocircuit.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Locale;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.model.Gpt2Weights;
+import org.autocircuit.model.HuggingFaceConfig;
+import org.autocircuit.model.LoadOptions;
+import org.autocircuit.model.Tokenizer;
+import org.autocircuit.model.TransformerConfig;
+
+/** A model folder, the user's or the embedded one, with its tokenizer loaded. */
+final class ModelFolder implements AutoCloseable {
+
+  private final EmbeddedModel embedded;
+  private final Path folder;
+  private final LoadOptions load;
+  private final HuggingFaceConfig config;
+  private final Tokenizer tokenizer;
+
+  private ModelFolder(EmbeddedModel embedded, Path folder, LoadOptions load) {
+    this.embedded = embedded;
+    this.folder = folder;
+    this.load = load;
+    config = HuggingFaceConfig.read(folder);
+    tokenizer = Tokenizer.load(folder);
+  }
+
+  static ModelFolder open(ModelOptions options) {
+    LoadOptions load = options.loadOptions();
+    if (options.folder != null) {
+      requireFolder(options.folder);
+      return new ModelFolder(null, options.folder, load);
+    }
+    EmbeddedModel embedded = EmbeddedModel.unpack();
+    try {
+      return new ModelFolder(embedded, embedded.folder(), load);
+    } catch (RuntimeException e) {
+      embedded.close();
+      throw e;
+    }
+  }
+
+  private static void requireFolder(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      throw new IllegalArgumentException(
+          "--model %s: %s; expected a folder with config.json, model.safetensors and tokenizer.json"
+              .formatted(folder, Files.exists(folder) ? "not a folder" : "no such folder"));
+    }
+  }
+
+  Tokenizer tokenizer() {
+    return tokenizer;
+  }
+
+  /** Loads the weights. */
+  PatchableModel patchable(PatchableModelOptions options) {
+    return PatchableModel.open(folder, load, options);
+  }
+
+  /** The name and the sizes in one line. */
+  String describe() {
+    String name = embedded == null ? folder.toString() : EmbeddedModel.NAME + " (built in)";
+    return name + ": " + describe(config);
+  }
+
+  static String describe(HuggingFaceConfig config) {
+    TransformerConfig sizes = config.transformer();
+    long weights =
+        Gpt2Weights.of(sizes, config.tiedEmbedding()).stream()
+            .mapToLong(weight -> weight.shape().stream().reduce(1L, Math::multiplyExact))
+            .sum();
+    return String.format(
+        Locale.ROOT,
+        "%d layers, %d heads, d_model %d, vocabulary %,d, %,d weights",
+        sizes.nLayers(),
+        sizes.nHeads(),
+        sizes.dModel(),
+        sizes.dVocab(),
+        weights);
+  }
+
+  @Override
+  public void close() {
+    tokenizer.close();
+    if (embedded != null) {
+      embedded.close();
+    }
+  }
+}

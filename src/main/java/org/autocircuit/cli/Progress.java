@@ -1,0 +1,114 @@
+package org.autocircuit.cli;
+
+import java.io.PrintStream;
+import java.io.PrintWriter;
+import java.util.Locale;
+import java.util.Timer;
+import java.util.TimerTask;
+import java.util.function.LongSupplier;
+import me.tongfei.progressbar.ConsoleProgressBarConsumer;
+import me.tongfei.progressbar.ProgressBar;
+import me.tongfei.progressbar.ProgressBarBuilder;
+import me.tongfei.progressbar.ProgressBarStyle;
+
+/**
+ * Says how far a phase is, once it has taken two seconds: with a bar on a terminal, else with a
+ * line now and then. For one thread.
+ */
+final class Progress implements AutoCloseable {
+
+  private static final long QUIET_NANOS = 2_000_000_000L;
+  private static final long LINE_NANOS = 10_000_000_000L;
+
+  private final String phase;
+  private final PrintWriter err;
+  private final boolean interactive;
+  private final LongSupplier clock;
+  private final long begin;
+  private long nextLine;
+  private ProgressBar bar;
+  private Timer timer;
+
+  private Progress(String phase, PrintWriter err, boolean interactive, LongSupplier clock) {
+    this.phase = phase;
+    this.err = err;
+    this.interactive = interactive;
+    this.clock = clock;
+    begin = clock.getAsLong();
+    nextLine = begin + QUIET_NANOS;
+  }
+
+  /** Begins a phase; on a terminal the bar goes to the process's standard error. */
+  static Progress of(String phase, PrintWriter err) {
+    boolean interactive = System.console() != null && !"dumb".equals(System.getenv("TERM"));
+    return new Progress(phase, err, interactive, System::nanoTime);
+  }
+
+  /** Begins a phase that is reported in lines, by a clock of nanoseconds. */
+  static Progress lines(String phase, PrintWriter err, LongSupplier clock) {
+    return new Progress(phase, err, false, clock);
+  }
+
+  /** Begins a phase of unknown length: says so in one line if it takes longer than two seconds. */
+  static Progress waiting(String phase, PrintWriter err) {
+    Progress progress = new Progress(phase, err, false, System::nanoTime);
+    progress.timer = new Timer("autocircuit-progress", true);
+    progress.timer.schedule(
+        new TimerTask() {
+          @Override
+          public void run() {
+            err.println(phase + " ...");
+            err.flush();
+          }
+        },
+        QUIET_NANOS / 1_000_000);
+    return progress;
+  }
+
+  void report(long done, long total) {
+    long now = clock.getAsLong();
+    if (now < nextLine || (done >= total && bar == null)) {
+      return;
+    }
+    if (interactive) {
+      if (bar == null) {
+        bar = newBar(total);
+      }
+      bar.stepTo(done);
+    } else {
+      nextLine = now + LINE_NANOS;
+      err.println(
+          String.format(
+              Locale.ROOT,
+              "%s: %,d of %,d (%d %%), %.0f s",
+              phase,
+              done,
+              total,
+              100 * done / total,
+              (now - begin) / 1e9));
+      err.flush();
+    }
+  }
+
+  private ProgressBar newBar(long total) {
+    PrintStream terminal = System.err;
+    return new ProgressBarBuilder()
+        .setTaskName(phase)
+        .setInitialMax(total)
+        .setStyle(ProgressBarStyle.ASCII)
+        .setConsumer(new ConsoleProgressBarConsumer(terminal))
+        .clearDisplayOnFinish()
+        .build();
+  }
+
+  /** Ends the phase. Does nothing the second time. */
+  @Override
+  public void close() {
+    if (timer != null) {
+      timer.cancel();
+    }
+    if (bar != null) {
+      bar.close();
+    }
+  }
+}

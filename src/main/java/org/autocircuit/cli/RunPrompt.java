@@ -1,0 +1,180 @@
+package org.autocircuit.cli;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.eval.Logits;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.Tokenizer;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.report.TextTable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Runs one prompt, with and without patched edges. */
+@Command(
+    name = "run",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    description = {
+      "Runs the model on a prompt and prints the most probable next tokens, before and after edges"
+          + " are patched.",
+      "A patched edge carries what its source puts out on the corrupt prompt; without a corrupt"
+          + " prompt it carries zeros."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit run --prompt \"When Mary and John went to the store, John gave a drink to\"",
+      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
+      "  autocircuit run --prompt \"...\" --patch \"A0.1->A1.2.Q@9\" --patch \"MLP 0->A1.2.K\"",
+      "",
+      "'autocircuit graph --list' prints the names of all edges. NAME@N patches an edge at token",
+      "position N only, counted from 0."
+    })
+final class RunPrompt implements Callable<Integer> {
+
+  private static final Pattern POSITION = Pattern.compile("(.*)@(\\d{1,9})");
+
+  @Spec private CommandSpec spec;
+
+  @Mixin private ModelOptions modelOptions;
+
+  @Mixin private GraphOptions graphOptions;
+
+  @Option(
+      names = {"-p", "--prompt"},
+      paramLabel = "TEXT",
+      required = true,
+      description = "The prompt.")
+  private String prompt;
+
+  @Option(
+      names = {"-c", "--corrupt"},
+      paramLabel = "TEXT",
+      description =
+          "Where patched edges take their activations from; as many tokens as the prompt.")
+  private String corrupt;
+
+  @Option(
+      names = "--patch",
+      paramLabel = "EDGE",
+      description = "An edge to patch, at all positions or as EDGE@N at one. Repeatable.")
+  private List<String> patch = new ArrayList<>();
+
+  @Option(
+      names = {"-k", "--top-k"},
+      paramLabel = "N",
+      defaultValue = "5",
+      description = "Number of tokens to print. Default: ${DEFAULT-VALUE}.")
+  private int topK;
+
+  @Override
+  public Integer call() {
+    if (topK < 1) {
+      throw new ParameterException(spec.commandLine(), "--top-k must be at least 1, got " + topK);
+    }
+    if (corrupt != null && patch.isEmpty()) {
+      throw new ParameterException(
+          spec.commandLine(), "--corrupt has no effect without edges; name some with --patch");
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    try (Progress waiting = Progress.waiting("loading", spec.commandLine().getErr());
+        ModelFolder folder = ModelFolder.open(modelOptions)) {
+      Tokenizer tokenizer = folder.tokenizer();
+      List<String> texts = corrupt == null ? List.of(prompt) : List.of(prompt, corrupt);
+      long[][] tokens = tokenizer.encodeBatch(texts, tokenizer.prependsBos());
+      boolean perPosition = patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
+      PatchableModelOptions options = graphOptions.modelOptions();
+      if (perPosition) {
+        options = options.withSeqLen(tokens[0].length);
+      }
+      try (PatchableModel model = folder.patchable(options)) {
+        waiting.close();
+        print(out, folder, model, tokens);
+      }
+    }
+    out.flush();
+    return Main.OK;
+  }
+
+  private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
+    EdgeSet edges = edges(model.graph());
+    long[][] clean = {tokens[0]};
+    Logits before = Logits.of(model.logits(clean, PatchContext.NONE));
+    out.println("model    " + folder.describe());
+    out.printf("prompt   %s  (%d tokens)%n", prompt, tokens[0].length);
+    if (edges.size() == 0) {
+      out.println();
+      out.print(table(folder.tokenizer(), before, null));
+      return;
+    }
+    out.println("corrupt  " + (corrupt == null ? "(none: patched edges carry zeros)" : corrupt));
+    out.println("patched  " + String.join(", ", patch));
+    out.println();
+    AblationType type = corrupt == null ? AblationType.ZERO : AblationType.RESAMPLE;
+    long[][] other = {tokens[tokens.length - 1]};
+    try (SourceActivations activations = model.sourceAblations(other, type)) {
+      PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
+      out.print(table(folder.tokenizer(), before, Logits.of(model.logits(clean, context))));
+    }
+  }
+
+  private EdgeSet edges(ModelGraph graph) {
+    BitSet indices = new BitSet();
+    for (String edge : patch) {
+      Matcher position = POSITION.matcher(edge);
+      if (position.matches()) {
+        indices.set(graph.index(position.group(1), Integer.parseInt(position.group(2))));
+      } else {
+        for (int index : graph.indices(edge)) {
+          indices.set(index);
+        }
+      }
+    }
+    return EdgeSet.ofIndices(graph, indices);
+  }
+
+  /** The next tokens before patching, and beside them those after it. */
+  private TextTable table(Tokenizer tokenizer, Logits before, Logits after) {
+    TextTable table = new TextTable().indent(2).right("#");
+    if (after == null) {
+      table.left("next token").right("probability").right("logit");
+    } else {
+      table.left("before").right("probability").right("logit");
+      table.left("   after").right("probability").right("logit");
+    }
+    int[] first = before.topTokens(0, topK);
+    int[] second = after == null ? new int[0] : after.topTokens(0, topK);
+    for (int rank = 0; rank < first.length; rank++) {
+      List<String> cells = new ArrayList<>(List.of(String.valueOf(rank + 1)));
+      add(cells, "", tokenizer, before, first[rank]);
+      if (after != null) {
+        add(cells, "   ", tokenizer, after, second[rank]);
+      }
+      table.row(cells.toArray(String[]::new));
+    }
+    return table;
+  }
+
+  private static void add(
+      List<String> cells, String indent, Tokenizer tokenizer, Logits logits, int token) {
+    cells.add(indent + "'" + tokenizer.decode(token).replace("\n", "\\n") + "'");
+    cells.add(String.format(Locale.ROOT, "%.2f %%", 100 * logits.probabilities(0)[token]));
+    cells.add(String.format(Locale.ROOT, "%.3f", logits.get(0, token)));
+  }
+}

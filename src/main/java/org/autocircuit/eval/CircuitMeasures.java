@@ -1,0 +1,95 @@
+package org.autocircuit.eval;
+
+import java.util.Collection;
+import java.util.function.ToDoubleFunction;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+
+/**
+ * How well a circuit, or a whole model, does a task. Means over prompts.
+ *
+ * @param logitDifference logit of the answer less that of the wrong answers, see {@link
+ *     AnswerMetrics#differences}
+ * @param klDivergence divergence from the full model on the clean prompts in nats, see {@link
+ *     KlDivergence}
+ * @param accuracy share of prompts whose most probable token is an answer, 0 to 1
+ * @param accuracyAmongGiven share of prompts whose answer beats all wrong answers, 0 to 1
+ */
+public record CircuitMeasures(
+    double logitDifference, double klDivergence, double accuracy, double accuracyAmongGiven) {
+
+  /**
+   * The measures of the full model on clean prompts, as a yardstick. The divergence is 0.
+   *
+   * @throws IllegalArgumentException if there are no batches, or the model's output is not that of
+   *     one position
+   */
+  public static CircuitMeasures ofModel(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    Sum sum = new Sum();
+    for (PromptPairBatch batch : batches) {
+      Logits outputs = CircuitRuns.fullModel(model, batch.clean());
+      sum.add(outputs, outputs, batch);
+    }
+    return sum.mean();
+  }
+
+  /**
+   * The means of several measures, for instance of several random circuits.
+   *
+   * @throws IllegalArgumentException if there are none
+   */
+  public static CircuitMeasures mean(Collection<CircuitMeasures> measures) {
+    return new CircuitMeasures(
+        mean(measures, CircuitMeasures::logitDifference),
+        mean(measures, CircuitMeasures::klDivergence),
+        mean(measures, CircuitMeasures::accuracy),
+        mean(measures, CircuitMeasures::accuracyAmongGiven));
+  }
+
+  private static double mean(
+      Collection<CircuitMeasures> measures, ToDoubleFunction<CircuitMeasures> measure) {
+    return measures.stream()
+        .mapToDouble(measure)
+        .average()
+        .orElseThrow(() -> new IllegalArgumentException("expected at least one measure, got none"));
+  }
+
+  /** Adds up batches; for one thread. */
+  static final class Sum {
+
+    private double logitDifference;
+    private double klDivergence;
+    private int correct;
+    private int correctAmongGiven;
+    private int prompts;
+
+    void add(Logits outputs, Logits fullModel, PromptPairBatch batch) {
+      long[][] answers = batch.answers();
+      long[][] wrong = batch.wrongAnswers();
+      for (double difference :
+          AnswerMetrics.differences(outputs, answers, wrong, AnswerScale.LOGIT)) {
+        logitDifference += difference;
+      }
+      for (boolean top : AnswerMetrics.isTop(outputs, answers)) {
+        correct += top ? 1 : 0;
+      }
+      for (boolean beats : AnswerMetrics.beatsWrong(outputs, answers, wrong)) {
+        correctAmongGiven += beats ? 1 : 0;
+      }
+      klDivergence += KlDivergence.sum(outputs, fullModel);
+      prompts += batch.size();
+    }
+
+    CircuitMeasures mean() {
+      if (prompts == 0) {
+        throw new IllegalArgumentException("expected at least one batch of prompts, got none");
+      }
+      return new CircuitMeasures(
+          logitDifference / prompts,
+          Math.max(klDivergence / prompts, 0),
+          (double) correct / prompts,
+          (double) correctAmongGiven / prompts);
+    }
+  }
+}

@@ -1,0 +1,287 @@
+package org.autocircuit.eval;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.EdgeCountSelection;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.TestEdges;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.PruneScores;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * Runs the circuits that prune scores pick, of several sizes; the counterpart of the Python
+ * original's {@code run_circuits}.
+ *
+ * <p>The circuit of {@code k} edges has all edges whose absolute score is at least the {@code k}-th
+ * greatest, so where scores tie it is larger; results go by the size that it really has. What is
+ * run on what:
+ *
+ * <table>
+ *   <caption>Prompts, and what is patched</caption>
+ *   <tr><th>patch type</th><th>reversed</th><th>prompts</th><th>patched edges</th>
+ *       <th>patched with the sources of</th></tr>
+ *   <tr><td>{@code TREE_PATCH}</td><td>no</td><td>clean</td><td>all but the circuit</td>
+ *       <td>corrupt</td></tr>
+ *   <tr><td>{@code TREE_PATCH}</td><td>yes</td><td>corrupt</td><td>all but the circuit</td>
+ *       <td>clean</td></tr>
+ *   <tr><td>{@code EDGE_PATCH}</td><td>no</td><td>corrupt</td><td>the circuit</td>
+ *       <td>clean</td></tr>
+ *   <tr><td>{@code EDGE_PATCH}</td><td>yes</td><td>clean</td><td>the circuit</td>
+ *       <td>corrupt</td></tr>
+ * </table>
+ *
+ * <p>The last column holds for ablations of one batch; means over a data set are what they are
+ * called. Scopes that are open on the thread have no effect. Immutable, safe to share between
+ * threads.
+ *
+ * <pre>{@code
+ * CircuitRuns runs =
+ *     CircuitRuns.builder(scores).sizes(List.of(10, 100)).patchType(PatchType.TREE_PATCH).build();
+ * runs.measure(model, batches).forEach((edges, measures) -> System.out.println(measures));
+ * }</pre>
+ */
+public final class CircuitRuns {
+
+  /** Takes the outputs of circuits as they come: batch by batch, sizes in order. */
+  @FunctionalInterface
+  public interface Sink {
+
+    /**
+     * Takes one output.
+     *
+     * @param edges the size of the circuit
+     * @param batch index of the batch
+     * @param logits the model's output slice
+     */
+    void accept(int edges, int batch, Logits logits);
+  }
+
+  /** Takes the number of forward passes that are done, and that there are in all. */
+  @FunctionalInterface
+  public interface Progress {
+
+    /** Reports. */
+    void report(long done, long total);
+  }
+
+  private final Map<Integer, EdgeSet> circuits;
+  private final PatchType patchType;
+  private final AblationType ablationType;
+  private final boolean reverseCleanCorrupt;
+  private final Progress progress;
+
+  private CircuitRuns(Builder builder) {
+    Map<Integer, EdgeSet> circuits = new LinkedHashMap<>();
+    for (int size : builder.sizes) {
+      EdgeSet circuit = builder.scores.circuit(size);
+      circuits.putIfAbsent(circuit.size(), circuit);
+    }
+    this.circuits = Collections.unmodifiableMap(circuits);
+    patchType = builder.patchType;
+    ablationType = builder.ablationType;
+    reverseCleanCorrupt = builder.reverseCleanCorrupt;
+    progress = builder.progress;
+  }
+
+  /** Begins with the original's defaults: edge patching, resampling, not reversed. */
+  public static Builder builder(PruneScores scores) {
+    return new Builder(scores);
+  }
+
+  /** The circuits by the number of edges that they have, in the order of the sizes asked for. */
+  public Map<Integer, EdgeSet> circuits() {
+    return circuits;
+  }
+
+  /** Whether the circuits run on clean prompts, and not on corrupt ones. */
+  public boolean runsOnClean() {
+    return (patchType == PatchType.TREE_PATCH) != reverseCleanCorrupt;
+  }
+
+  /**
+   * Runs all circuits on all batches and keeps the outputs. Where they are many and the vocabulary
+   * is large, {@link #run(PatchableModel, Collection, Sink)} and {@link #measure} need less memory.
+   *
+   * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   */
+  public CircuitOutputs run(PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    Map<Integer, List<Logits>> outputs = new LinkedHashMap<>();
+    run(
+        model,
+        batches,
+        (edges, batch, logits) ->
+            outputs.computeIfAbsent(edges, size -> new ArrayList<>()).add(logits));
+    return new CircuitOutputs(outputs);
+  }
+
+  /**
+   * Runs all circuits on all batches, one batch after another.
+   *
+   * @param sink called on this thread
+   * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   */
+  public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
+    long total = (long) batches.size() * circuits.size();
+    int index = 0;
+    try (SourceActivations means =
+        ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
+      for (PromptPairBatch batch : batches) {
+        long[][] input = runsOnClean() ? batch.clean() : batch.corrupt();
+        long[][] other = runsOnClean() ? batch.corrupt() : batch.clean();
+        int at = index++;
+        try (SourceActivations own =
+                means == null ? model.sourceAblations(other, ablationType) : null;
+            PointerScope scope = new PointerScope()) {
+          Tensor tokens = TensorArrays.of(input, "tokens", model.device());
+          int done = 0;
+          for (Map.Entry<Integer, EdgeSet> circuit : circuits.entrySet()) {
+            Logits logits = run(model, tokens, means == null ? own : means, circuit.getValue());
+            sink.accept(circuit.getKey(), at, logits);
+            progress.report((long) at * circuits.size() + ++done, total);
+          }
+        }
+      }
+    }
+  }
+
+  /**
+   * Runs all circuits on one input of any kind, with activations of the caller's choice. The
+   * ablation type and the reversal have no effect here.
+   *
+   * @param input tokens {@code [batch, seq]}, or what else the model takes
+   * @param activations what is patched in
+   * @return logits by size, in the order of the sizes asked for
+   * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   */
+  public Map<Integer, Logits> run(
+      PatchableModel model, Tensor input, SourceActivations activations) {
+    Map<Integer, Logits> outputs = new LinkedHashMap<>();
+    circuits.forEach(
+        (edges, circuit) -> outputs.put(edges, run(model, input, activations, circuit)));
+    return outputs;
+  }
+
+  /**
+   * Runs all circuits on all batches, and compares their outputs with the answers, and with the
+   * full model on the clean prompts. Outputs are not kept.
+   *
+   * @return measures by size, in the order of the sizes asked for
+   * @throws IllegalArgumentException if the scores are those of another graph than the model's,
+   *     there are no batches, or the model's output is not that of one position
+   */
+  public Map<Integer, CircuitMeasures> measure(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    List<PromptPairBatch> list = List.copyOf(batches);
+    Map<Integer, CircuitMeasures.Sum> sums = new LinkedHashMap<>();
+    circuits.keySet().forEach(edges -> sums.put(edges, new CircuitMeasures.Sum()));
+    Logits[] full = new Logits[list.size()];
+    run(
+        model,
+        list,
+        (edges, batch, logits) -> {
+          if (full[batch] == null) {
+            // Batches come one after another, so the last one's outputs are of no more use.
+            Arrays.fill(full, null);
+            full[batch] = fullModel(model, list.get(batch).clean());
+          }
+          sums.get(edges).add(logits, full[batch], list.get(batch));
+        });
+    Map<Integer, CircuitMeasures> measures = new LinkedHashMap<>();
+    sums.forEach((edges, sum) -> measures.put(edges, sum.mean()));
+    return measures;
+  }
+
+  /** The full model's outputs for some prompts; open scopes have no effect. */
+  static Logits fullModel(PatchableModel model, long[][] prompts) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor tokens = TensorArrays.of(prompts, "tokens", model.device());
+      return Logits.of(model.forward(tokens, PatchContext.NONE));
+    }
+  }
+
+  private Logits run(
+      PatchableModel model, Tensor input, SourceActivations activations, EdgeSet circuit) {
+    try (PointerScope scope = new PointerScope()) {
+      PatchContext context = PatchContext.of(activations, Masks.of(circuit, patchType));
+      return Logits.of(model.forward(input, context));
+    }
+  }
+
+  /** Collects the settings. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private final PruneScores scores;
+    private List<Integer> sizes;
+    private PatchType patchType = PatchType.EDGE_PATCH;
+    private AblationType ablationType = AblationType.RESAMPLE;
+    private boolean reverseCleanCorrupt;
+    private Progress progress = (done, total) -> {};
+
+    private Builder(PruneScores scores) {
+      this.scores = Objects.requireNonNull(scores, "scores");
+      this.sizes = scores.edgeCounts().counts();
+    }
+
+    /**
+     * Sets the sizes of the circuits, in the order in which they run. Without it they are those
+     * that {@link EdgeCountSelection} selects for the scores.
+     */
+    public Builder sizes(Collection<Integer> values) {
+      sizes = List.copyOf(values);
+      return this;
+    }
+
+    /** Sets a rule for the sizes of the circuits, see {@link EdgeCountSelection}. */
+    public Builder sizes(TestEdges rule) {
+      return sizes(scores.edgeCounts().testCounts(rule).counts());
+    }
+
+    /** Sets whether the circuit is patched, or all but the circuit. */
+    public Builder patchType(PatchType value) {
+      patchType = Objects.requireNonNull(value, "patchType");
+      return this;
+    }
+
+    /** Sets what sources are patched with. */
+    public Builder ablationType(AblationType value) {
+      ablationType = Objects.requireNonNull(value, "ablationType");
+      return this;
+    }
+
+    /** Sets whether clean and corrupt prompts change places. */
+    public Builder reverseCleanCorrupt(boolean value) {
+      reverseCleanCorrupt = value;
+      return this;
+    }
+
+    /** Sets who is told of the progress, after every forward pass. */
+    public Builder progress(Progress value) {
+      progress = Objects.requireNonNull(value, "progress");
+      return this;
+    }
+
+    /**
+     * Picks the circuits.
+     *
+     * @throws IllegalArgumentException if a size is negative or more than the number of edges
+     */
+    public CircuitRuns build() {
+      return new CircuitRuns(this);
+    }
+  }
+}

@@ -1,0 +1,111 @@
+package org.autocircuit.report;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Objects;
+import org.autocircuit.eval.CircuitMeasures;
+
+/**
+ * A table over circuit sizes: a circuit's measures beside those of random circuits of the same
+ * size, and the full model's own below. Plain text of at most 80 columns. Not safe for use by
+ * several threads.
+ */
+public final class CircuitTable {
+
+  private record Row(int edges, CircuitMeasures circuit, CircuitMeasures random) {}
+
+  private final int nEdges;
+  private final CircuitMeasures fullModel;
+  private final List<Row> rows = new ArrayList<>();
+
+  /**
+   * Begins a table.
+   *
+   * @param nEdges edges of the whole graph
+   * @param fullModel the full model's measures
+   */
+  public CircuitTable(int nEdges, CircuitMeasures fullModel) {
+    this.nEdges = nEdges;
+    this.fullModel = Objects.requireNonNull(fullModel, "fullModel");
+  }
+
+  /**
+   * Adds a size.
+   *
+   * @param edges edges of the circuits
+   * @param circuit measures of the circuit that was found
+   * @param random measures of random circuits; {@code null} for none
+   */
+  public CircuitTable row(int edges, CircuitMeasures circuit, CircuitMeasures random) {
+    rows.add(new Row(edges, Objects.requireNonNull(circuit, "circuit"), random));
+    return this;
+  }
+
+  /** The table, with a line above that says which columns are whose. */
+  @Override
+  public String toString() {
+    TextTable table = new TextTable().indent(2).right("edges").right("share");
+    for (int i = 0; i < 2; i++) {
+      table.right(i == 0 ? "logit diff" : "   logit diff").right("KL").right("accuracy");
+    }
+    for (Row row : rows) {
+      addRow(table, count(row.edges()), share(row.edges()), row.circuit(), row.random());
+    }
+    addRow(table, "model", "", fullModel, null);
+    String text = table.toString();
+    String titles = text.substring(0, text.indexOf('\n'));
+    return groups(titles) + "\n" + text;
+  }
+
+  private static void addRow(
+      TextTable table, String name, String share, CircuitMeasures circuit, CircuitMeasures random) {
+    table.row(
+        name,
+        share,
+        difference(circuit),
+        kl(circuit),
+        accuracy(circuit),
+        random == null ? "" : difference(random),
+        random == null ? "" : kl(random),
+        random == null ? "" : accuracy(random));
+  }
+
+  /** The names of the two groups, each over the end of its last column, ruled to its first. */
+  private static String groups(String titles) {
+    int circuitEnd = titles.indexOf("accuracy") + "accuracy".length();
+    int circuitBegin = titles.indexOf("logit diff");
+    int randomBegin = titles.lastIndexOf("logit diff");
+    return " ".repeat(circuitBegin)
+        + centred(" circuit ", circuitEnd - circuitBegin)
+        + " ".repeat(randomBegin - circuitEnd)
+        + centred(" random circuits ", titles.length() - randomBegin);
+  }
+
+  private static String centred(String text, int width) {
+    int left = (width - text.length()) / 2;
+    return "-".repeat(left) + text + "-".repeat(width - text.length() - left);
+  }
+
+  private static String count(int edges) {
+    return String.format(Locale.ROOT, "%,d", edges);
+  }
+
+  private String share(int edges) {
+    double percent = 100.0 * edges / nEdges;
+    return String.format(
+        Locale.ROOT, percent > 0 && percent < 0.95 ? "%.1g %%" : "%.0f %%", percent);
+  }
+
+  private static String difference(CircuitMeasures measures) {
+    return String.format(Locale.ROOT, "%.3f", measures.logitDifference());
+  }
+
+  private static String kl(CircuitMeasures measures) {
+    return String.format(Locale.ROOT, "%.4f", measures.klDivergence());
+  }
+
+  private static String accuracy(CircuitMeasures measures) {
+    return String.format(Locale.ROOT, "%.1f %%", 100 * measures.accuracy());
+  }
+}

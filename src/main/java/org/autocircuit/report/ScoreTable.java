@@ -1,0 +1,56 @@
+package org.autocircuit.report;
+
+import java.util.List;
+import java.util.Locale;
+import org.autocircuit.prune.ScoredEdge;
+
+/** A table of scored edges with a small bar for each: plain text of at most 80 columns. */
+public final class ScoreTable {
+
+  private static final int BAR_WIDTH = 24;
+
+  private ScoreTable() {}
+
+  /**
+   * Lists edges in the given order. Bars are relative to the greatest absolute score; {@code #}
+   * stands for positive scores and {@code -} for negative ones.
+   */
+  public static String of(List<ScoredEdge> edges) {
+    double greatest = edges.stream().mapToDouble(edge -> Math.abs(edge.score())).max().orElse(0);
+    boolean positions = edges.stream().anyMatch(edge -> edge.edge().position().isPresent());
+    TextTable table = new TextTable().indent(2).right("#").left("edge");
+    if (positions) {
+      table.right("position");
+    }
+    table.right("score").left("");
+    int rank = 0;
+    for (ScoredEdge scored : edges) {
+      String number = String.valueOf(++rank);
+      String name = scored.edge().name();
+      String score = score(scored.score());
+      String bar = bar(scored.score(), greatest);
+      if (positions) {
+        String position = String.valueOf(scored.edge().position().orElse(0));
+        table.row(number, name, position, score, bar);
+      } else {
+        table.row(number, name, score, bar);
+      }
+    }
+    return table.toString();
+  }
+
+  /** A score with its sign and four significant digits. */
+  static String score(double score) {
+    return Math.abs(score) >= 1e-3 && Math.abs(score) < 1e4
+        ? String.format(Locale.ROOT, "%+.4f", score)
+        : String.format(Locale.ROOT, "%+.3e", score);
+  }
+
+  private static String bar(double score, double greatest) {
+    if (!(greatest > 0) || !Double.isFinite(score / greatest)) {
+      return "";
+    }
+    int length = (int) Math.round(Math.abs(score) / greatest * BAR_WIDTH);
+    return (score < 0 ? "-" : "#").repeat(length);
+  }
+}

@@ -1,0 +1,70 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MainTest {
+
+  @Test
+  void helpTeaches() {
+    CommandRun run = CommandRun.of("--help");
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .contains("discover", "graph", "run", "Examples:", "Exit codes:", "wrong options")
+        .contains("autocircuit discover --model gpt2");
+    assertThat(run.err()).isEmpty();
+  }
+
+  @Test
+  void everyCommandHasHelpWithExamples() {
+    Main.commandLine()
+        .getSubcommands()
+        .keySet()
+        .forEach(
+            name -> {
+              CommandRun run = CommandRun.of(name, "--help");
+              assertThat(run.code()).as(name).isEqualTo(Main.OK);
+              assertThat(run.out()).as(name).contains("Usage: autocircuit " + name, "Examples:");
+              assertThat(run.out().lines()).as(name).allMatch(line -> line.length() <= 100);
+            });
+  }
+
+  @Test
+  void versionIsPrinted() {
+    CommandRun run = CommandRun.of("--version");
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out()).startsWith("autocircuit ").contains("Java ");
+  }
+
+  @Test
+  void noCommandIsAUsageError() {
+    CommandRun run = CommandRun.of();
+    assertThat(run.code()).isEqualTo(Main.USAGE);
+    assertThat(run.err()).contains("Usage: autocircuit");
+  }
+
+  @Test
+  void unknownWordsGetASuggestion() {
+    CommandRun command = CommandRun.of("discovr");
+    assertThat(command.code()).isEqualTo(Main.USAGE);
+    assertThat(command.err()).contains("discovr", "discover");
+    CommandRun option = CommandRun.of("discover", "--promts", "x");
+    assertThat(option.code()).isEqualTo(Main.USAGE);
+    assertThat(option.err()).contains("--promts", "--prompts");
+    assertThat(option.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void unexpectedExceptionsSayHowToLearnMore(@TempDir Path folder) {
+    int code =
+        new Failures(() -> false)
+            .handleExecutionException(
+                new UnsupportedOperationException("no\nway"),
+                Main.commandLine().setErr(new java.io.PrintWriter(System.err)),
+                null);
+    assertThat(code).isEqualTo(Main.FAILURE);
+  }
+}
