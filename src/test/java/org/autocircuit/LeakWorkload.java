@@ -145,22 +145,18 @@ enum LeakWorkload {
 
   private static void gradient(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       MaskGradientResult result =
           model.maskGradient(
-              prompts,
-              PatchContext.of(activations, Masks.uniform(model.graph(), 0)),
-              LOSS);
+              prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
       result.loss().item_double();
     }
   }
 
   private static void train(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         MaskParameters masks = model.newMaskParameters();
         PatchMode patching = model.patchMode(activations, masks);
         MaskFnMode function = model.maskFnMode(MaskFn.SIGMOID, 0.1);
@@ -181,8 +177,7 @@ enum LeakWorkload {
     expectFailure(() -> model.to("no-such-device").close());
     expectFailure(() -> PatchableModel.open(folder.resolve("nowhere")).close());
     expectFailure(() -> Model.of(CONFIG, Map.of()).close());
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, 1);
       expectFailure(() -> model.patchModeByName(activations, List.of("A9.9->MLP 0")).close());
