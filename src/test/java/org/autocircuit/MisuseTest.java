@@ -29,6 +29,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /** Every misuse is an exception that says what was expected and what came, and changes nothing. */
+@SuppressWarnings("MustBeClosedChecker") // Nothing is opened.
 class MisuseTest {
 
   private static final PatchableModelOptions OPTIONS = PatchableModelOptions.defaults();
@@ -37,8 +38,7 @@ class MisuseTest {
   private final PatchableModel model = TestModels.patchable();
   private final ModelGraph graph = model.graph();
   private final Tensor tokens = TestModels.tokenTensor(2, 5, 1);
-  private final SourceActivations patch =
-      model.sourceAblations(tokens, AblationType.RESAMPLE);
+  private final SourceActivations patch = model.sourceAblations(tokens, AblationType.RESAMPLE);
   private final List<DynamicTest> tests = new ArrayList<>();
 
   @AfterEach
@@ -120,8 +120,7 @@ class MisuseTest {
         "batches");
     refused(
         "a batch ablation of a data set",
-        () ->
-            model.sourceAblations(List.of(TestModels.batch(1, 3, 1)), AblationType.RESAMPLE),
+        () -> model.sourceAblations(List.of(TestModels.batch(1, 3, 1)), AblationType.RESAMPLE),
         "RESAMPLE",
         "one tensor");
     refused(
@@ -146,8 +145,7 @@ class MisuseTest {
         () ->
             model.forward(
                 tokens,
-                PatchContext.of(
-                    patch, Masks.perExample(graph, new double[3][graph.maskSize()]))),
+                PatchContext.of(patch, Masks.perExample(graph, new double[3][graph.maskSize()]))),
         "2 examples",
         "of 3");
     ModelGraph other = ModelGraph.of(TestModels.CONFIG, false, false);
@@ -171,8 +169,7 @@ class MisuseTest {
         "an edge of another model",
         () -> model.patchMode(patch, ModelGraph.of(TestModels.MICRO, true, false).edges()),
         "B0.0");
-    refused(
-        "an unknown module", () -> model.masks().module("blocks.0.hook_mpl_in"), "hook_mlp_in");
+    refused("an unknown module", () -> model.masks().module("blocks.0.hook_mpl_in"), "hook_mlp_in");
     refused("a tensor of another size", () -> model.masks().set(torch.zeros(4)), "got [4]");
     refused("dropout of 1", () -> model.maskFnMode(MaskFn.NONE, 1), "[0, 1)", "got 1.0");
     refused(
@@ -342,10 +339,7 @@ class MisuseTest {
     assertThatThrownBy(
             () ->
                 PatchWrapper.interpolate(
-                    arg0,
-                    sources,
-                    sources,
-                    PatchWrapper.Mask.of(torch.zeros(4), false, false)))
+                    arg0, sources, sources, PatchWrapper.Mask.of(torch.zeros(4), false, false)))
         .isInstanceOf(NativeException.class)
         .message()
         .doesNotContain("frame #");

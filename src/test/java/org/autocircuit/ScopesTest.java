@@ -26,6 +26,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
+@SuppressWarnings("MustBeClosedChecker") // It closes too late, twice, or elsewhere, on purpose.
 class ScopesTest {
 
   private final PointerScope scope = new PointerScope();
@@ -231,6 +232,11 @@ class ScopesTest {
     }
   }
 
+  private static MaskFn fn(Random random) {
+    return random.nextBoolean() ? MaskFn.SIGMOID : MaskFn.HARD_CONCRETE;
+  }
+
+  @SuppressWarnings("InfiniteRecursion") // It ends with an exception, on purpose.
   private void nest(Random random, int depth, List<ModelScope> opened) {
     if (depth == 0) {
       throw new UnsupportedOperationException("on purpose");
@@ -238,7 +244,7 @@ class ScopesTest {
     ModelScope next =
         switch (random.nextInt(4)) {
           case 0 -> model.patchMode(patch, TestModels.circuit(model.graph(), 0.3, depth));
-          case 1 -> model.maskFnMode(MaskFn.values()[random.nextInt(3)], 0.25);
+          case 1 -> model.maskFnMode(fn(random), 0.25);
           case 2 -> model.trainMaskMode(random.nextBoolean());
           default -> model.patchMode(patch, Masks.uniform(model.graph(), 0.5));
         };
@@ -246,8 +252,7 @@ class ScopesTest {
       opened.add(mode);
       model.forward(tokens);
       if (random.nextInt(3) == 0) {
-        assertThatThrownBy(
-                () -> model.patchModeByName(patch, List.of("no edge")))
+        assertThatThrownBy(() -> model.patchModeByName(patch, List.of("no edge")))
             .isInstanceOf(IllegalArgumentException.class);
       }
       nest(random, depth - 1, opened);

@@ -62,11 +62,7 @@ final class Checkpoints {
           });
       Gpt2Checkpoint.save(
           folder,
-          new HuggingFaceConfig(
-              config,
-              tied,
-              OptionalInt.empty(),
-              OptionalInt.empty()),
+          new HuggingFaceConfig(config, tied, OptionalInt.empty(), OptionalInt.empty()),
           model.precision().safetensorsType(),
           bytes);
     }
@@ -107,7 +103,7 @@ final class Checkpoints {
    * JavaCPP counts the whole process against its limit and fails with an error that does not say
    * what to do; better to say so before a minute of loading.
    */
-  private static void requireMemory(Path folder, long bytes) {
+  static void requireMemory(Path folder, long bytes) {
     boolean active = !Boolean.getBoolean("org.bytedeco.javacpp.noPointerGC");
     long limit = Pointer.maxPhysicalBytes();
     if (!active || limit <= 0) {
@@ -153,8 +149,7 @@ final class Checkpoints {
 
   private static void write(Tensor weight, WritableByteChannel channel) throws IOException {
     try (CallScope scope = new CallScope()) {
-      Tensor plain =
-          weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
+      Tensor plain = weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
       long size = plain.nbytes();
       BytePointer bytes = new BytePointer(plain.data_ptr());
       for (long begin = 0; begin < size; begin += MAX_WRITE_BYTES) {
