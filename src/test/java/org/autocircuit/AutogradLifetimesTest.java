@@ -162,10 +162,10 @@ class AutogradLifetimesTest {
     }
     Tensor step =
         TensorArrays.of(
-                RandomModels.normal(own.numel(), 1e-6, new Random(4)),
-                Precision.FLOAT64.scalarType(),
-                "cpu",
-                own.shape());
+            RandomModels.normal(own.numel(), 1e-6, new Random(4)),
+            Precision.FLOAT64.scalarType(),
+            "cpu",
+            own.shape());
     double expected = own.grad().mul(step).sum().item_double() * 2;
     Tensor fixed = own.detach();
     try (SourceActivations up = SourceActivations.of(fixed.add(step));
@@ -202,7 +202,9 @@ class AutogradLifetimesTest {
         double down = loss(patched(activations, values)).item_double();
         weight.add_(step);
         assertThat(expected).as(name).isNotZero();
-        assertThat(up - down).as(name).isCloseTo(expected, within(1e-7 * Math.abs(expected) + 1e-9));
+        assertThat(up - down)
+            .as(name)
+            .isCloseTo(expected, within(1e-7 * Math.abs(expected) + 1e-9));
       }
     }
   }
@@ -236,8 +238,7 @@ class AutogradLifetimesTest {
         assertThat(model.forward(tokens(1), context).requires_grad()).isTrue();
         assertThat(
                 model
-                    .forward(
-                        ForwardRequest.of(tokens(1)).withContext(context).withGrad(false))
+                    .forward(ForwardRequest.of(tokens(1)).withContext(context).withGrad(false))
                     .logits()
                     .requires_grad())
             .isFalse();
@@ -261,13 +262,13 @@ class AutogradLifetimesTest {
   @Test
   void whatAPassReturnsIsTheCallersToChange() {
     try (SourceActivations activations = corrupt()) {
-      PatchContext context =
-          PatchContext.of(activations, Masks.of(model.graph(), values));
+      PatchContext context = PatchContext.of(activations, Masks.of(model.graph(), values));
       ForwardRequest request =
           ForwardRequest.of(tokens(1))
               .withContext(context)
               .withSourceOutputs()
-              .withReads("blocks.0.hook_resid_pre", "blocks.1.hook_q_input", "blocks.1.hook_mlp_in");
+              .withReads(
+                  "blocks.0.hook_resid_pre", "blocks.1.hook_q_input", "blocks.1.hook_mlp_in");
       double[] expected = TensorArrays.doubles(model.forward(request).logits());
       ForwardResult result = model.forward(request);
       result.logits().zero_();

@@ -99,8 +99,7 @@ class CheckpointForwardTest {
       double[] lastExpected = TensorArrays.doubles(expected.select(1, -1));
       for (int i = 0; i < lastExpected.length; i++) {
         int v = CONFIG.dVocab();
-        assertThat((double) last[i / v][i % v])
-            .isCloseTo(lastExpected[i], within(1e-4));
+        assertThat((double) last[i / v][i % v]).isCloseTo(lastExpected[i], within(1e-4));
       }
       model.weights().forEach((name, weight) -> assertClose(name, weight, exact.get(name), 0));
     }
@@ -121,8 +120,7 @@ class CheckpointForwardTest {
     try (Model model = Model.of(CONFIG, weights)) {
       assertThat(model.tiedEmbedding()).isEqualTo(tied);
       model.save(first);
-      try (PatchableModel patchable =
-          PatchableModel.of(model, PatchableModelOptions.defaults())) {
+      try (PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
         logits = TensorArrays.doubles(patchable.forward(tokens));
       }
     }
@@ -130,8 +128,7 @@ class CheckpointForwardTest {
       assertThat(model.tiedEmbedding()).isEqualTo(tied);
       model.weights().forEach((name, weight) -> assertClose(name, weight, weights.get(name), 0));
       model.save(second);
-      try (PatchableModel patchable =
-          PatchableModel.of(model, PatchableModelOptions.defaults())) {
+      try (PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
         assertThat(TensorArrays.doubles(patchable.forward(tokens))).isEqualTo(logits);
       }
     }
@@ -146,8 +143,7 @@ class CheckpointForwardTest {
     try (Model model = Model.of(CONFIG, weights)) {
       model.save(folder);
     }
-    try (Model model =
-        Model.load(folder, LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64))) {
+    try (Model model = Model.load(folder, LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64))) {
       model
           .weights()
           .forEach(
@@ -193,8 +189,7 @@ class CheckpointForwardTest {
                   begin + bytes.length));
       begin += bytes.length;
     }
-    byte[] header =
-        ("{" + String.join(",", entries) + "}").getBytes(StandardCharsets.UTF_8);
+    byte[] header = ("{" + String.join(",", entries) + "}").getBytes(StandardCharsets.UTF_8);
     ByteBuffer file =
         ByteBuffer.allocate(Math.toIntExact(8 + header.length + begin))
             .order(ByteOrder.LITTLE_ENDIAN);

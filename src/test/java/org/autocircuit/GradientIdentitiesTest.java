@@ -65,7 +65,7 @@ class GradientIdentitiesTest {
                     new Kind(false, true, true, fn)));
   }
 
-  /** Hard-concrete samples are compared in PatchWrapperTest and with the golden data. */
+  /** Hard-concrete samples are compared in PatchWrapperLoopTest and with the golden data. */
   static Stream<Kind> kindsWithoutNoise() {
     return kinds().filter(kind -> kind.maskFn != MaskFn.HARD_CONCRETE);
   }
@@ -112,8 +112,7 @@ class GradientIdentitiesTest {
             .maskFn(kind.maskFn)
             .noise(noise)
             .build();
-    double[] gradient =
-        TensorArrays.doubles(model.maskGradient(clean, context, LOSS).gradient());
+    double[] gradient = TensorArrays.doubles(model.maskGradient(clean, context, LOSS).gradient());
     double step = 1e-6;
     Random random = new Random(1);
     for (int trial = 0; trial < 8; trial++) {
@@ -171,8 +170,7 @@ class GradientIdentitiesTest {
           TrainMaskMode training = model.trainMaskMode(parameters)) {
         model.forward(clean).mul(weights).sum().backward();
       }
-      assertClose(
-          "gradient", parameters.gradientArray(), TensorArrays.doubles(leaf.grad()), 1e-9);
+      assertClose("gradient", parameters.gradientArray(), TensorArrays.doubles(leaf.grad()), 1e-9);
     }
   }
 
@@ -186,8 +184,7 @@ class GradientIdentitiesTest {
                 .maskGradient(clean, PatchContext.of(activations, Masks.of(graph, masks)), LOSS)
                 .gradient());
     Masks same = Masks.perExample(graph, new double[][] {masks, masks, masks});
-    Tensor each =
-        model.maskGradient(clean, PatchContext.of(activations, same), LOSS).gradient();
+    Tensor each = model.maskGradient(clean, PatchContext.of(activations, same), LOSS).gradient();
     assertThat(each.shape()).containsExactly(BATCH, graph.maskSize());
     assertClose("sum", TensorArrays.doubles(each.sum(0)), shared, 1e-10);
   }
@@ -233,8 +230,7 @@ class GradientIdentitiesTest {
     double[][] passes = new double[4][];
     for (int again = 0; again < 2; again++) {
       try (PatchMode patching = model.patchMode(activations, masks);
-          MaskFnMode function =
-              model.maskFnMode(MaskFn.HARD_CONCRETE, 0, Noise.seeded(9, 0))) {
+          MaskFnMode function = model.maskFnMode(MaskFn.HARD_CONCRETE, 0, Noise.seeded(9, 0))) {
         passes[2 * again] = TensorArrays.doubles(model.forward(clean));
         passes[2 * again + 1] = TensorArrays.doubles(model.forward(clean));
       }
@@ -253,8 +249,7 @@ class GradientIdentitiesTest {
       parameters.setAll(0.7);
       double[] still =
           TensorArrays.doubles(
-              model.forward(
-                  clean, PatchContext.of(activations, Masks.uniform(graph, 0.7))));
+              model.forward(clean, PatchContext.of(activations, Masks.uniform(graph, 0.7))));
       assertThat(TensorArrays.doubles(model.forward(clean))).isEqualTo(still);
       try (TrainMaskMode training = model.trainMaskMode(parameters)) {
         assertThat(TensorArrays.doubles(model.forward(clean))).isNotEqualTo(still);

@@ -27,11 +27,11 @@ import org.bytedeco.pytorch.Tensor;
 
 /** What LeakTest repeats, in a JVM of its own. */
 enum LeakWorkload {
-  LOADS(400),
-  FORWARDS(1500),
-  GRADIENTS(800),
-  SCOPES(800),
-  FAILURES(800);
+  LOADS(1500),
+  FORWARDS(1000),
+  GRADIENTS(1000),
+  SCOPES(1000),
+  FAILURES(1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
   private static final TransformerConfig CONFIG =
@@ -50,29 +50,32 @@ enum LeakWorkload {
     this.rounds = rounds;
   }
 
-  /** Prints {@code <workload> <bytes per round> bytes a round ...}. */
+  /** Prints for each workload {@code <name> <bytes per round> bytes a round ...}. */
   public static void main(String[] arguments) {
-    LeakWorkload workload = valueOf(arguments[0]);
-    Path folder = Path.of(arguments[1], "model");
+    Path folder = Path.of(arguments[0]);
     Threads.set(1);
     try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
       model.save(folder);
     }
     try (PatchableModel model = PatchableModel.open(folder)) {
-      // Warm up: allocators, caches and the compiler reach their sizes.
-      workload.repeat(workload.rounds, model, folder);
-      double[] resident = new double[SAMPLES];
-      for (int i = 0; i < SAMPLES; i++) {
-        workload.repeat(workload.rounds / 5, model, folder);
-        resident[i] = residentBytes();
+      // Allocators, caches and the compiler reach their sizes.
+      for (LeakWorkload workload : values()) {
+        workload.repeat(workload.rounds, model, folder);
       }
-      System.out.printf(
-          "%s %.1f bytes a round over %d rounds, resident %.1f to %.1f MB%n",
-          workload,
-          slope(resident) / (workload.rounds / 5),
-          SAMPLES * (workload.rounds / 5),
-          resident[0] / 1e6,
-          resident[SAMPLES - 1] / 1e6);
+      for (LeakWorkload workload : values()) {
+        int rounds = workload.rounds / SAMPLES;
+        double[] resident = new double[SAMPLES];
+        for (int i = 0; i < SAMPLES; i++) {
+          workload.repeat(rounds, model, folder);
+          resident[i] = residentBytes();
+        }
+        System.out.printf(
+            "%s %.1f bytes a round over %d rounds, resident %s MB%n",
+            workload,
+            slope(resident) / rounds,
+            SAMPLES * rounds,
+            Arrays.stream(resident).mapToObj(bytes -> "%.2f".formatted(bytes / 1e6)).toList());
+      }
     }
   }
 
@@ -124,31 +127,36 @@ enum LeakWorkload {
         activations.tensor();
       }
       // Without a scope around the call, the caller closes what it was given.
-      try (Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, round);
+      try (Tensor tokens = ownTokens(round);
           Tensor logits = model.forward(tokens, context)) {
         logits.numel();
       }
     }
   }
 
+  /** Tokens that belong to no scope. */
+  private static Tensor ownTokens(int round) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, round);
+      tokens.retainReference();
+      return tokens;
+    }
+  }
+
   private static void gradient(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       MaskGradientResult result =
           model.maskGradient(
-              prompts,
-              PatchContext.of(activations, Masks.uniform(model.graph(), 0)),
-              LOSS);
+              prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
       result.loss().item_double();
     }
   }
 
   private static void train(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         MaskParameters masks = model.newMaskParameters();
         PatchMode patching = model.patchMode(activations, masks);
         MaskFnMode function = model.maskFnMode(MaskFn.SIGMOID, 0.1);
@@ -169,8 +177,7 @@ enum LeakWorkload {
     expectFailure(() -> model.to("no-such-device").close());
     expectFailure(() -> PatchableModel.open(folder.resolve("nowhere")).close());
     expectFailure(() -> Model.of(CONFIG, Map.of()).close());
-    try (SourceActivations activations =
-            model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, 1);
       expectFailure(() -> model.patchModeByName(activations, List.of("A9.9->MLP 0")).close());

@@ -14,6 +14,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.internal.TensorArrays;
@@ -61,8 +62,7 @@ class ManyThreadsTest {
   }
 
   private static PatchableModel model() {
-    return RandomModels.patchable(
-        SMALL, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
+    return RandomModels.patchable(SMALL, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
   }
 
   /** Everything that one request of a server might do, of its own circuit. */
@@ -79,9 +79,7 @@ class ManyThreadsTest {
       try (SourceActivations own = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
         results.add(
             TensorArrays.doubles(
-                model
-                    .maskGradient(tokens, PatchContext.of(shared, masks), LOSS)
-                    .gradient()));
+                model.maskGradient(tokens, PatchContext.of(shared, masks), LOSS).gradient()));
         parameters.set(values);
         try (PatchMode patching = model.patchMode(own, parameters);
             MaskFnMode function =
@@ -127,8 +125,7 @@ class ManyThreadsTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = model();
         SourceActivations shared =
-            model.sourceAblations(
-                RandomModels.tokens(SMALL, 2, 5, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(RandomModels.tokens(SMALL, 2, 5, 1), AblationType.RESAMPLE)) {
       List<List<double[]>> alone = new ArrayList<>();
       for (int i = 0; i < THREADS; i++) {
         alone.add(request(model, shared, i));
@@ -183,18 +180,17 @@ class ManyThreadsTest {
       int pause = round % 5;
       Callable<Boolean> closeModel =
           () -> {
-            Thread.sleep(0, 200_000 * pause);
+            LockSupport.parkNanos(200_000L * pause);
             model.close();
             return true;
           };
       Callable<Boolean> closeActivations =
           () -> {
-            Thread.sleep(0, 300_000 * pause);
+            LockSupport.parkNanos(300_000L * pause);
             activations.close();
             return true;
           };
-      assertThat(
-              together(List.of(forwards, forwards, forwards, closeModel, closeActivations)))
+      assertThat(together(List.of(forwards, forwards, forwards, closeModel, closeActivations)))
           .containsOnly(true);
       assertThat(model.isClosed()).isTrue();
     }
@@ -206,16 +202,15 @@ class ManyThreadsTest {
   void defaultMasksBelongToTheThreadThatMadeTheModel() throws Exception {
     try (PatchableModel model = model();
         SourceActivations activations =
-            model.sourceAblations(
-                RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE)) {
       Callable<Throwable> call =
           () ->
               catchThrowable(
-                        () -> {
-                          try (PatchMode mode = model.patchMode(activations)) {
-                            model.logits(RandomModels.prompts(SMALL, 1, 3, 1));
-                          }
-                        });
+                  () -> {
+                    try (PatchMode mode = model.patchMode(activations)) {
+                      model.logits(RandomModels.prompts(SMALL, 1, 3, 1));
+                    }
+                  });
       assertThat(together(List.of(call)).get(0))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("thread");
@@ -227,12 +222,9 @@ class ManyThreadsTest {
   void aScopeIsClosedOnlyOnItsThread() throws Exception {
     try (PatchableModel model = model();
         SourceActivations activations =
-            model.sourceAblations(
-                RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE);
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE);
         PatchMode mode = model.patchMode(activations, Masks.uniform(model.graph(), 1))) {
-      Callable<Throwable> call =
-          () ->
-              catchThrowable(mode::close);
+      Callable<Throwable> call = () -> catchThrowable(mode::close);
       assertThat(together(List.of(call)).get(0))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("patchMode")

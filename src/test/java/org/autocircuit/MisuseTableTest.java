@@ -41,12 +41,10 @@ class MisuseTableTest {
   private static final class Subject implements AutoCloseable {
 
     final PatchableModel model =
-        RandomModels.patchable(
-            CONFIG, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
+        RandomModels.patchable(CONFIG, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
     final ModelGraph graph = model.graph();
     final Tensor tokens = RandomModels.tokens(CONFIG, 2, 4, 1);
-    final SourceActivations activations =
-        model.sourceAblations(tokens, AblationType.RESAMPLE);
+    final SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE);
     final Masks masks = Masks.uniform(graph, 0.5);
     final PatchContext context = PatchContext.of(activations, masks);
 
@@ -90,8 +88,7 @@ class MisuseTableTest {
     starts();
     weights();
     closedThings();
-    return table.stream()
-        .map(misuse -> DynamicTest.dynamicTest(misuse.name, () -> check(misuse)));
+    return table.stream().map(misuse -> DynamicTest.dynamicTest(misuse.name, () -> check(misuse)));
   }
 
   private static void check(Misuse misuse) {
@@ -123,8 +120,7 @@ class MisuseTableTest {
         "[batch, seq]",
         "[4]");
     illegal("floats as tokens", s -> s.model.forward(s.floats(2, 4)), "tokens", "Long", "Float");
-    illegal(
-        "integers as tokens", s -> s.model.forward(s.tokens.to(ScalarType.Int)), "Long", "Int");
+    illegal("integers as tokens", s -> s.model.forward(s.tokens.to(ScalarType.Int)), "Long", "Int");
     illegal(
         "tokens on another device",
         s -> s.model.forward(s.tokens.to(new Device("meta"), ScalarType.Long)),
@@ -139,13 +135,8 @@ class MisuseTableTest {
         "row 1",
         "position 1");
     illegal(
-        "a negative token",
-        s -> s.model.logits(new long[][] {{-1}}),
-        "-1",
-        "row 0",
-        "position 0");
-    illegal(
-        "more tokens than positions", s -> s.model.logits(new long[1][10]), "at most 9", "10");
+        "a negative token", s -> s.model.logits(new long[][] {{-1}}), "-1", "row 0", "position 0");
+    illegal("more tokens than positions", s -> s.model.logits(new long[1][10]), "at most 9", "10");
     illegal("no prompt", s -> s.model.logits(new long[0][]), "tokens", "at least one");
     illegal("an empty prompt", s -> s.model.logits(new long[1][0]), "tokens", "at least one");
     illegal(
@@ -215,18 +206,15 @@ class MisuseTableTest {
         "source activations",
         "meta",
         "cpu");
-    illegal(
-        "masks of another size", s -> Masks.of(s.graph, new double[3]), "masks", "got 3");
-    illegal(
-        "masks of no example", s -> Masks.perExample(s.graph, new double[0][]), "at least one");
+    illegal("masks of another size", s -> Masks.of(s.graph, new double[3]), "masks", "got 3");
+    illegal("masks of no example", s -> Masks.perExample(s.graph, new double[0][]), "at least one");
     illegal(
         "masks of another number of examples",
         s ->
             s.model.forward(
                 s.tokens,
                 PatchContext.of(
-                    s.activations,
-                    Masks.perExample(s.graph, new double[3][s.graph.maskSize()]))),
+                    s.activations, Masks.perExample(s.graph, new double[3][s.graph.maskSize()]))),
         "2 examples",
         "3");
     illegal(
@@ -237,11 +225,7 @@ class MisuseTableTest {
                 PatchContext.of(
                     s.activations, Masks.uniform(ModelGraph.of(CONFIG, true, false), 0))),
         "masks");
-    illegal(
-        "a mask tensor of another size",
-        s -> s.model.masks().set(s.floats(3)),
-        "masks",
-        "[3]");
+    illegal("a mask tensor of another size", s -> s.model.masks().set(s.floats(3)), "masks", "[3]");
     illegal(
         "uniforms of another shape",
         s ->
@@ -384,10 +368,7 @@ class MisuseTableTest {
         "blocks.0.weights");
     table.add(
         new Misuse(
-            "an unknown device",
-            s -> s.model.to("gpu"),
-            RuntimeException.class,
-            List.of("gpu")));
+            "an unknown device", s -> s.model.to("gpu"), RuntimeException.class, List.of("gpu")));
   }
 
   private static void withWeights(Consumer<Map<String, Tensor>> change) {

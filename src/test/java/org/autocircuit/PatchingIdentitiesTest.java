@@ -157,8 +157,7 @@ class PatchingIdentitiesTest {
         double[] only = new double[size];
         only[s.model.graph().index(edge)] = 1;
         Tensor effect =
-            s.patched(Masks.ofEdges(s.model.graph(), List.of(edge)))
-                .sub(s.model.forward(s.clean));
+            s.patched(Masks.ofEdges(s.model.graph(), List.of(edge))).sub(s.model.forward(s.clean));
         Tensor expected =
             s.plainlyPatched(only, size)
                 .sub(new PlainGpt2(SMALL, s.model.weights()).logits(s.clean));
@@ -172,8 +171,7 @@ class PatchingIdentitiesTest {
   void sourceOutputsOfAPatchedRun(Kind kind) {
     try (Setup s = new Setup(kind)) {
       double[] values = RandomModels.masks(s.model.graph(), 4);
-      Tensor masks =
-          TensorArrays.of(values, kind.precision.scalarType(), "cpu", values.length);
+      Tensor masks = TensorArrays.of(values, kind.precision.scalarType(), "cpu", values.length);
       PlainPatching plain = new PlainPatching(s.model.graph(), s.activations.tensor(), masks);
       new PlainGpt2(SMALL, s.model.weights()).logits(s.clean, plain);
       Tensor outputs =
@@ -235,8 +233,7 @@ class PatchingIdentitiesTest {
           s.model.forward(
               ForwardRequest.of(s.clean).withSourceOutputs().withReads("blocks.1.hook_resid_pre"));
       ForwardRequest late = ForwardRequest.startingAt(1, clean.read("blocks.1.hook_resid_pre"));
-      assertClose(
-          "plain", s.model.forward(late).logits(), clean.logits(), kind.tolerance());
+      assertClose("plain", s.model.forward(late).logits(), clean.logits(), kind.tolerance());
       ForwardResult whole =
           s.model.forward(ForwardRequest.of(s.clean).withContext(context).withSourceOutputs());
       ForwardResult part =
@@ -276,8 +273,7 @@ class PatchingIdentitiesTest {
       int next = 1;
       for (int block = 0; block < 2; block++) {
         String b = "blocks." + block + ".";
-        sum =
-            sum.add(outputs.narrow(0, next, heads).sum(0)).add(weights.get(b + "attn.b_O"));
+        sum = sum.add(outputs.narrow(0, next, heads).sum(0)).add(weights.get(b + "attn.b_O"));
         assertClose(b + "mid", result.read(b + "hook_resid_mid"), sum, 1e-10);
         sum = sum.add(outputs.select(0, next + heads));
         assertClose(b + "post", result.read(b + "hook_resid_post"), sum, 1e-10);
@@ -294,8 +290,7 @@ class PatchingIdentitiesTest {
       double[] values = RandomModels.masks(joint.model.graph(), 9);
       double[] same = new double[separate.model.graph().maskSize()];
       for (DestModule module : separate.model.graph().destModules()) {
-        String name =
-            module.moduleName().replaceAll("hook_[qkv]_input", "hook_attn_in");
+        String name = module.moduleName().replaceAll("hook_[qkv]_input", "hook_attn_in");
         DestModule from = joint.model.graph().destModule(name);
         System.arraycopy(values, from.offset(), same, module.offset(), module.size());
       }

@@ -39,8 +39,7 @@ final class PlainGpt2 {
     Tensor embed =
         weights.get("embed.W_E").index_select(0, tokens.reshape(batch * seq)).reshape(stream);
     Tensor pos = weights.get("pos_embed.W_pos").narrow(0, 0, seq).unsqueeze(0).expand(stream);
-    Tensor resid =
-        visitor.visit("hook_embed", embed).add(visitor.visit("hook_pos_embed", pos));
+    Tensor resid = visitor.visit("hook_embed", embed).add(visitor.visit("hook_pos_embed", pos));
     for (int block = 0; block < config.nLayers(); block++) {
       resid = block("blocks." + block + ".", resid, visitor);
     }
@@ -59,8 +58,7 @@ final class PlainGpt2 {
     Tensor pre = torch.matmul(mlpIn, weights.get(b + "mlp.W_in")).add(weights.get(b + "mlp.b_in"));
     Tensor out =
         torch.matmul(geluNew(pre), weights.get(b + "mlp.W_out")).add(weights.get(b + "mlp.b_out"));
-    return visitor.visit(
-        b + "hook_resid_post", mid.add(visitor.visit(b + "hook_mlp_out", out)));
+    return visitor.visit(b + "hook_resid_post", mid.add(visitor.visit(b + "hook_mlp_out", out)));
   }
 
   /** The sum of the heads' results, without the output bias. */
@@ -70,17 +68,13 @@ final class PlainGpt2 {
     Tensor q = projection(b, 0, visitor.visit(b + "hook_q_input", input));
     Tensor k = projection(b, 1, visitor.visit(b + "hook_k_input", input));
     Tensor v = projection(b, 2, visitor.visit(b + "hook_v_input", input));
-    Tensor scores =
-        einsum("bqhe,bkhe->bhqk", q, k).div(new Scalar(Math.sqrt(config.dHead())));
+    Tensor scores = einsum("bqhe,bkhe->bhqk", q, k).div(new Scalar(Math.sqrt(config.dHead())));
     long seq = resid.size(1);
-    Tensor future =
-        torch.full(new long[] {seq, seq}, new Scalar(Double.NEGATIVE_INFINITY)).triu(1);
+    Tensor future = torch.full(new long[] {seq, seq}, new Scalar(Double.NEGATIVE_INFINITY)).triu(1);
     Tensor pattern = torch.softmax(scores.add(future.to(scores.scalar_type())), -1);
     Tensor z = einsum("bhqk,bkhe->bqhe", pattern, v);
     Tensor outputs =
-        weights
-            .get(b + "attn.W_O")
-            .reshape(config.nHeads(), config.dHead(), config.dModel());
+        weights.get(b + "attn.W_O").reshape(config.nHeads(), config.dHead(), config.dModel());
     Tensor result = einsum("bqhe,hed->bqhd", z, outputs);
     return visitor.visit(b + "attn.hook_result", result).sum(2);
   }

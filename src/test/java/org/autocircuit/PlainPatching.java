@@ -6,8 +6,8 @@ import org.autocircuit.graph.SrcModule;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Edge patching as it is defined, one source at a time: a destination's input gains mask value times
- * (patched minus current output) of each of its sources.
+ * Edge patching as it is defined, one source at a time: a destination's input gains mask value
+ * times (patched minus current output) of each of its sources.
  */
 final class PlainPatching implements PlainGpt2.Visitor {
 
