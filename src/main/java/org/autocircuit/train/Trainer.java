@@ -23,8 +23,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Trains the weights of a model in place to predict next tokens: AdamW (Loshchilov and Hutter,
- * 2019; LibTorch's, betas 0.9 and 0.999) on the gradients that the library's own forward pass records, clipped
- * to norm 1. Weight decay is for matrices only.
+ * 2019; LibTorch's, betas 0.9 and 0.999) on the gradients that the library's own forward pass
+ * records, clipped to norm 1. Weight decay is for matrices only.
  *
  * <p>Whoever shares the weights sees them change, so nobody else should run the model meanwhile.
  * With the same weights, batches and number of threads on the same machine the steps come out the

@@ -12,6 +12,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.Threads;
 import org.autocircuit.data.IndirectObjectPrompts;
 import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.PromptBatches;
@@ -40,9 +41,12 @@ class TrainedModelTest {
   private static Path folder;
   private static PatchableModel model;
   private static Tokenizer tokenizer;
+  private static int threads;
 
   @BeforeAll
   static void load() throws URISyntaxException {
+    threads = Threads.get();
+    Threads.set(1);
     folder =
         Path.of(
                 Objects.requireNonNull(Model.class.getResource("indirect-object/config.json"))
@@ -58,6 +62,7 @@ class TrainedModelTest {
   static void close() {
     tokenizer.close();
     model.close();
+    Threads.set(threads);
   }
 
   @Test
@@ -78,7 +83,7 @@ class TrainedModelTest {
 
   @Test
   void tellsHeldOutIndirectObjects() {
-    HeldOutScores scores = HeldOutScores.of(model, 4711, 500);
+    HeldOutScores scores = HeldOutScores.of(model, 4711, 300);
     assertThat(scores.abb().accuracy()).isGreaterThanOrEqualTo(0.98);
     assertThat(scores.bab().accuracy()).isGreaterThanOrEqualTo(0.98);
     assertThat(scores.others().get(Pattern.AGREEMENT).accuracy()).isGreaterThan(0.95);

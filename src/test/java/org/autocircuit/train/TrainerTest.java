@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.Threads;
 import org.autocircuit.data.TrainingBatch;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.TensorArrays;
@@ -16,18 +17,14 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 class TrainerTest {
 
   private static final TransformerConfig CONFIG =
-      TransformerConfig.builder()
-          .nLayers(2)
-          .dModel(16)
-          .nHeads(2)
-          .dVocab(11)
-          .nCtx(8)
-          .build();
+      TransformerConfig.builder().nLayers(2).dModel(16).nHeads(2).dVocab(11).nCtx(8).build();
 
   private static final TrainingBatch BATCH =
       new TrainingBatch(
@@ -36,13 +33,26 @@ class TrainerTest {
 
   private static final float[][] WEIGHTS = {{1, 1, 1, 3}, {1, 3, 1, 0}};
 
+  private int threads;
+
+  @BeforeEach
+  void oneThread() {
+    threads = Threads.get();
+    Threads.set(1);
+  }
+
+  @AfterEach
+  void restoreThreads() {
+    Threads.set(threads);
+  }
+
   @Test
   void learnsABatchByHeart() {
     try (PatchableModel model = model();
         Trainer trainer = new Trainer(model, 0)) {
       double first = trainer.step(BATCH, WEIGHTS, 1e-2);
       double last = 0;
-      for (int i = 0; i < 60; i++) {
+      for (int i = 0; i < 120; i++) {
         last = trainer.step(BATCH, WEIGHTS, 1e-2);
       }
       assertThat(first).isBetween(1.5, 4.0);
