@@ -52,8 +52,7 @@ class RunPromptTest {
   void patchingAllEdgesIntoTheOutputGivesTheCorruptPromptsAnswer() {
     List<String> arguments =
         new ArrayList<>(List.of("--prompt", CLEAN, "--corrupt", CORRUPT, "--top-k", "1"));
-    for (String src :
-        List.of("Resid Start", "A0.0", "A0.1", "MLP 0", "A1.0", "A1.1", "MLP 1")) {
+    for (String src : List.of("Resid Start", "A0.0", "A0.1", "MLP 0", "A1.0", "A1.1", "MLP 1")) {
       arguments.addAll(List.of("--patch", src + "->Resid End"));
     }
     String patched = lastLine(run(arguments.toArray(String[]::new)));

@@ -13,7 +13,6 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -44,7 +43,7 @@ public final class TinyModel {
       torch.manual_seed(11);
       Map<String, Tensor> weights = new LinkedHashMap<>();
       for (Gpt2Weights.Weight weight : Gpt2Weights.of(config, true)) {
-        Tensor random = torch.randn(weight.shapeArray()).mul(new Scalar(0.5));
+        Tensor random = torch.randn(weight.shapeArray());
         weights.put(weight.name(), random);
       }
       weights.put("unembed.W_U", weights.get("embed.W_E"));

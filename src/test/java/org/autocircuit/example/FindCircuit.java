@@ -1,12 +1,12 @@
 package org.autocircuit.example;
 
 import java.nio.file.Path;
+import java.util.List;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.eval.CircuitRuns;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.MaskGradient;
@@ -21,8 +21,8 @@ public class FindCircuit {
       var batches = PromptBatches.of(PromptDataset.read(Path.of(args[1])), tokenizer, 16).batches();
       PruneScores scores = MaskGradient.builder().build().pruneScores(model, batches);
       scores.top(10).forEach(System.out::println);
-      EdgeSet circuit = scores.circuit(20);
-      CircuitRuns.builder(PruneScores.ofCircuit(circuit))
+      CircuitRuns.builder(scores)
+          .sizes(List.of(5, 20))
           .patchType(PatchType.TREE_PATCH)
           .build()
           .measure(model, batches)
