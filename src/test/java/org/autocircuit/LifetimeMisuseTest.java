@@ -15,7 +15,6 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
@@ -23,6 +22,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Wrong weights, closed things and broken folders are Java exceptions that name what and where. */
+@SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 class LifetimeMisuseTest {
 
   private static final TransformerConfig CONFIG = MisuseTable.CONFIG;
@@ -134,7 +134,8 @@ class LifetimeMisuseTest {
         s -> PatchableModel.open(folder.resolve("nowhere")),
         "nowhere",
         "config.json");
-    table.illegal("a missing weight file", s -> open("weights", Files::delete), "model.safetensors");
+    table.illegal(
+        "a missing weight file", s -> open("weights", Files::delete), "model.safetensors");
     table.illegal(
         "a truncated weight file",
         s -> open("short", file -> truncate(file, Files.size(file) - 1)),
@@ -150,8 +151,7 @@ class LifetimeMisuseTest {
                 "config",
                 file -> {
                   Path config = file.resolveSibling("config.json");
-                  Files.writeString(
-                      config, Files.readString(config).replace("n_layer", "layers"));
+                  Files.writeString(config, Files.readString(config).replace("n_layer", "layers"));
                 }),
         "config.json",
         "n_layer");
