@@ -171,6 +171,7 @@ enum LeakWorkload {
     }
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private static void fail(PatchableModel model, Path folder) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, 1);
     expectFailure(() -> model.logits(new long[][] {{CONFIG.dVocab()}}));
@@ -214,7 +215,7 @@ enum LeakWorkload {
   private static double residentBytes() {
     System.gc();
     try {
-      return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ")[1]) * 4096.0;
+      return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[1]) * 4096.0;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -15,7 +15,6 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
@@ -75,6 +74,7 @@ class LifetimeMisuseTest {
     table.add("an unknown device", s -> s.model.to("gpu"), RuntimeException.class, "gpu");
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void closedThings() {
     table.state(
         "a closed model",
@@ -134,7 +134,8 @@ class LifetimeMisuseTest {
         s -> PatchableModel.open(folder.resolve("nowhere")),
         "nowhere",
         "config.json");
-    table.illegal("a missing weight file", s -> open("weights", Files::delete), "model.safetensors");
+    table.illegal(
+        "a missing weight file", s -> open("weights", Files::delete), "model.safetensors");
     table.illegal(
         "a truncated weight file",
         s -> open("short", file -> truncate(file, Files.size(file) - 1)),
@@ -150,8 +151,7 @@ class LifetimeMisuseTest {
                 "config",
                 file -> {
                   Path config = file.resolveSibling("config.json");
-                  Files.writeString(
-                      config, Files.readString(config).replace("n_layer", "layers"));
+                  Files.writeString(config, Files.readString(config).replace("n_layer", "layers"));
                 }),
         "config.json",
         "n_layer");

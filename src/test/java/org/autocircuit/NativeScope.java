@@ -6,8 +6,8 @@ import org.junit.jupiter.api.extension.BeforeEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
 /**
- * Runs each test of a class inside a {@code PointerScope}, which frees the tensors it made, and with
- * one thread for each native call: small matrices only lose by being shared out.
+ * Runs each test of a class inside a {@code PointerScope}, which frees the tensors it made, and
+ * with one thread for each native call: small matrices only lose by being shared out.
  */
 public final class NativeScope implements BeforeEachCallback, AfterEachCallback {
 

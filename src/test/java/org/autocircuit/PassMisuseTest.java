@@ -43,8 +43,10 @@ class PassMisuseTest {
         "tokens",
         "[batch, seq]",
         "[4]");
-    table.illegal("floats as tokens", s -> s.model.forward(s.floats(2, 4)), "tokens", "Long", "Float");
-    table.illegal("integers as tokens", s -> s.model.forward(s.tokens.to(ScalarType.Int)), "Long", "Int");
+    table.illegal(
+        "floats as tokens", s -> s.model.forward(s.floats(2, 4)), "tokens", "Long", "Float");
+    table.illegal(
+        "integers as tokens", s -> s.model.forward(s.tokens.to(ScalarType.Int)), "Long", "Int");
     table.illegal(
         "tokens on another device",
         s -> s.model.forward(s.tokens.to(new Device("meta"), ScalarType.Long)),
@@ -60,7 +62,8 @@ class PassMisuseTest {
         "position 1");
     table.illegal(
         "a negative token", s -> s.model.logits(new long[][] {{-1}}), "-1", "row 0", "position 0");
-    table.illegal("more tokens than positions", s -> s.model.logits(new long[1][10]), "at most 9", "10");
+    table.illegal(
+        "more tokens than positions", s -> s.model.logits(new long[1][10]), "at most 9", "10");
     table.illegal("no prompt", s -> s.model.logits(new long[0][]), "tokens", "at least one");
     table.illegal("an empty prompt", s -> s.model.logits(new long[1][0]), "tokens", "at least one");
     table.illegal(
@@ -94,6 +97,7 @@ class PassMisuseTest {
         "at least one");
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void contexts() {
     table.illegal(
         "activations of other prompts",
@@ -131,7 +135,8 @@ class PassMisuseTest {
         "meta",
         "cpu");
     table.illegal("masks of another size", s -> Masks.of(s.graph, new double[3]), "masks", "got 3");
-    table.illegal("masks of no example", s -> Masks.perExample(s.graph, new double[0][]), "at least one");
+    table.illegal(
+        "masks of no example", s -> Masks.perExample(s.graph, new double[0][]), "at least one");
     table.illegal(
         "masks of another number of examples",
         s ->
@@ -149,7 +154,8 @@ class PassMisuseTest {
                 PatchContext.of(
                     s.activations, Masks.uniform(ModelGraph.of(CONFIG, true, false), 0))),
         "masks");
-    table.illegal("a mask tensor of another size", s -> s.model.masks().set(s.floats(3)), "masks", "[3]");
+    table.illegal(
+        "a mask tensor of another size", s -> s.model.masks().set(s.floats(3)), "masks", "[3]");
     table.illegal(
         "uniforms of another shape",
         s ->
@@ -170,6 +176,7 @@ class PassMisuseTest {
     }
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void edges() {
     table.illegal(
         "an unknown edge",
@@ -229,7 +236,8 @@ class PassMisuseTest {
   }
 
   private void starts() {
-    table.illegal("block 0", s -> ForwardRequest.startingAt(0, s.floats(2, 4, 12)), "startBlock", "0");
+    table.illegal(
+        "block 0", s -> ForwardRequest.startingAt(0, s.floats(2, 4, 12)), "startBlock", "0");
     table.illegal(
         "a block beyond the last",
         s -> s.model.forward(ForwardRequest.startingAt(2, s.floats(2, 4, 12))),

@@ -103,7 +103,7 @@ class GoldenTest {
     for (String op : ops) {
       String[] words = op.split(" ", 2);
       numbers
-          .computeIfAbsent(words[1], StringBuilder::new)
+          .computeIfAbsent(words[1], name -> new StringBuilder(name))
           .append(' ')
           .append(words[0].substring("op".length()));
     }
