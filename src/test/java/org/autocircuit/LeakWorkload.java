@@ -26,6 +26,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /** What LeakTest repeats, in a JVM of its own. */
+@SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 enum LeakWorkload {
   LOADS(1500),
   FORWARDS(1000),
@@ -171,7 +172,6 @@ enum LeakWorkload {
     }
   }
 
-  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private static void fail(PatchableModel model, Path folder) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, 1);
     expectFailure(() -> model.logits(new long[][] {{CONFIG.dVocab()}}));
@@ -215,7 +215,8 @@ enum LeakWorkload {
   private static double residentBytes() {
     System.gc();
     try {
-      return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[1]) * 4096.0;
+      return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[1])
+          * 4096.0;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Wrong weights, closed things and broken folders are Java exceptions that name what and where. */
+@SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 class LifetimeMisuseTest {
 
   private static final TransformerConfig CONFIG = MisuseTable.CONFIG;

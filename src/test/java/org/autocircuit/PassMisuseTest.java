@@ -18,6 +18,7 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
 /** Every wrong argument of a pass is a Java exception that names what and where. */
+@SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 class PassMisuseTest {
 
   private static final TransformerConfig CONFIG = MisuseTable.CONFIG;

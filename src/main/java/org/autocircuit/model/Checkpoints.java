@@ -9,7 +9,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import org.autocircuit.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.javacpp.BytePointer;
@@ -80,18 +79,12 @@ final class Checkpoints {
         layout.add(size);
       }
     }
-    List<Tensor> read;
-    try {
-      read =
-          ModelHandle.readTensors(
-              file.path().toString(),
-              layout.stream().mapToLong(Long::longValue).toArray(),
-              options.precision().scalarType().value,
-              options.device());
-    } catch (NativeException e) {
-      throw new CheckpointException(
-          "%s: cannot be loaded: %s".formatted(file.path(), e.getMessage()), e);
-    }
+    List<Tensor> read =
+        ModelHandle.readTensors(
+            file.path().toString(),
+            layout.stream().mapToLong(Long::longValue).toArray(),
+            options.precision().scalarType().value,
+            options.device());
     Map<TensorEntry, Tensor> tensors = new LinkedHashMap<>();
     for (int i = 0; i < read.size(); i++) {
       tensors.put(entries.get(i), read.get(i));

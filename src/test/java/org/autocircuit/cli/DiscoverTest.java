@@ -90,8 +90,8 @@ class DiscoverTest {
     List<String> lines = run.out().lines().toList();
     String all = lines.stream().filter(line -> line.contains("100 %  ")).findFirst().orElseThrow();
     String full = lines.stream().filter(l -> l.startsWith("  model")).findFirst().orElseThrow();
-    String[] allCells = all.strip().split("\\s{2,}|(?<=%)\\s+");
-    String[] fullCells = full.strip().split("\\s{2,}");
+    String[] allCells = all.strip().split("\\s{2,}|(?<=%)\\s+", -1);
+    String[] fullCells = full.strip().split("\\s{2,}", -1);
     assertThat(allCells[allCells.length - 3]).isEqualTo(fullCells[1]);
     assertThat(all).contains("0.0000");
     assertThat(run.out()).contains("the same 12 prompts").doesNotContain("Random: mean");
