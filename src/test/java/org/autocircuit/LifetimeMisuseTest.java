@@ -75,6 +75,7 @@ class LifetimeMisuseTest {
     table.add("an unknown device", s -> s.model.to("gpu"), RuntimeException.class, "gpu");
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void closedThings() {
     table.state(
         "a closed model",

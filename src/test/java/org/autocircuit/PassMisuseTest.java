@@ -98,6 +98,7 @@ class PassMisuseTest {
         "at least one");
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void contexts() {
     table.illegal(
         "activations of other prompts",
@@ -176,6 +177,7 @@ class PassMisuseTest {
     }
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void edges() {
     table.illegal(
         "an unknown edge",

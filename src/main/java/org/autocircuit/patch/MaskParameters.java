@@ -74,6 +74,11 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     }
   }
 
+  /** For the library: masks of value 0 like these, for the calling thread. */
+  public MaskParameters another() {
+    return zeros(graph, type, device);
+  }
+
   @Override
   public ModelGraph graph() {
     return graph;
