@@ -93,7 +93,7 @@ class ForwardRun final : public Hooks {
   }
 
   bool wants(HookId hook) const override {
-    return model_.wrapper(hook) != nullptr || reader(hook) >= 0;
+    return reader(hook) >= 0 || records(hook);
   }
 
   void head_outputs(
@@ -104,15 +104,12 @@ class ForwardRun final : public Hooks {
     if (!wants(hook)) {
       return;
     }
-    const PatchWrapper* w = model_.wrapper(hook);
-    if (w != nullptr && deltas_ && !result_.src_outs.defined() &&
-        reader(hook) < 0 && !at::GradMode::is_enabled()) {
-      deltas_->record_product(w->src_start, inputs, weights);
+    if (records(hook) && !result_.src_outs.defined() && reader(hook) < 0 &&
+        !at::GradMode::is_enabled()) {
+      deltas_->record_product(model_.wrapper(hook)->src_start, inputs, weights);
       return;
     }
-    if (w != nullptr || reader(hook) >= 0) {
-      head_outputs(hook, at::bmm(inputs, weights).view(shape));
-    }
+    head_outputs(hook, at::bmm(inputs, weights).view(shape));
   }
 
   void head_outputs(HookId hook, const at::Tensor& value) override {
@@ -146,6 +143,13 @@ class ForwardRun final : public Hooks {
  private:
   int64_t reader(HookId hook) const {
     return readers_[static_cast<size_t>(hook)];
+  }
+
+  /// Whether this pass keeps the output of a source at a hook point.
+  bool records(HookId hook) const {
+    const PatchWrapper* w = model_.wrapper(hook);
+    return w != nullptr && w->is_src() &&
+        (deltas_.has_value() || result_.src_outs.defined());
   }
 
   void read_heads(HookId hook, const at::Tensor& heads_first) {

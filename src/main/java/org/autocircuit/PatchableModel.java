@@ -1,12 +1,9 @@
 package org.autocircuit;
 
 import java.nio.file.Path;
-import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.graph.Edge;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
@@ -15,16 +12,10 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
-import org.autocircuit.patch.MaskFn;
-import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
-import org.autocircuit.patch.MaskValues;
-import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
-import org.autocircuit.patch.TrainMaskMode;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -38,8 +29,8 @@ import org.bytedeco.pytorch.Tensor;
  * }
  * }</pre>
  *
- * <p><b>Two ways to patch.</b> Pass a {@link PatchContext} with each call, which is what servers do:
- * the call depends on nothing else. Or open modes, as in the Python original; then {@link
+ * <p><b>Two ways to patch.</b> Pass a {@link PatchContext} with each call, which is what servers
+ * do: the call depends on nothing else. Or open modes, as in the Python original; then {@link
  * #forward(Tensor)} on the same thread is patched until they are closed. What takes a context
  * ignores open modes.
  *
@@ -60,24 +51,23 @@ import org.bytedeco.pytorch.Tensor;
  * <p><b>Gradients.</b> A pass is recorded for backward if its input, masks or source activations
  * require gradients, or if the request says so. Double backward is not supported.
  */
-public final class PatchableModel implements AutoCloseable {
+public final class PatchableModel extends ModelModes implements AutoCloseable {
 
   private final String name;
   private final Model model;
   private final PatchableModelOptions options;
   private final Passes passes;
-  private final Modes modes;
-  private final MaskParameters masks;
 
-  /** Takes the model over. */
-  private PatchableModel(Model model, ModelGraph graph, OutputSlice slice) {
+  /** Takes everything over. */
+  private PatchableModel(
+      String name, Model model, OutputSlice slice, Passes passes, MaskParameters masks) {
+    super(name, masks);
+    ModelGraph graph = masks.graph();
+    this.name = name;
     this.model = model;
-    this.name = "PatchableModel of " + model;
     this.options =
         new PatchableModelOptions(graph.factorized(), graph.separateQkv(), graph.seqLen(), slice);
-    this.modes = new Modes(name);
-    this.masks = MaskParameters.zeros(graph, model.precision().scalarType(), model.device());
-    this.passes = new Passes(name, model, graph, slice);
+    this.passes = passes;
   }
 
   /** Loads a Hugging Face GPT-2 folder and makes it patchable, both with default options. */
@@ -147,11 +137,6 @@ public final class PatchableModel implements AutoCloseable {
     return owning(model.to(model.device()), graph, slice);
   }
 
-  /** The graph whose edges can be patched. */
-  public ModelGraph graph() {
-    return masks.graph();
-  }
-
   /** The structure of the model. */
   public ModelConfig config() {
     return model.config();
@@ -200,7 +185,7 @@ public final class PatchableModel implements AutoCloseable {
     PatchableModel moved = owning(model.to(device), graph(), options.outputSlice());
     boolean made = false;
     try (CallScope scope = new CallScope()) {
-      moved.masks.set(masks.tensor());
+      moved.masks().set(masks().tensor());
       made = true;
       return moved;
     } finally {
@@ -235,7 +220,7 @@ public final class PatchableModel implements AutoCloseable {
   /** Runs the model as a request says. */
   public ForwardResult forward(ForwardRequest request) {
     requireOpen();
-    return passes.forward(request, request.context().orElseGet(modes::next));
+    return passes.forward(request, request.context().orElseGet(modes()::next));
   }
 
   /**
@@ -246,7 +231,7 @@ public final class PatchableModel implements AutoCloseable {
    */
   public float[][] logits(long[][] tokens) {
     requireOpen();
-    return passes.logits(tokens, modes.next());
+    return passes.logits(tokens, modes().next());
   }
 
   /**
@@ -312,115 +297,6 @@ public final class PatchableModel implements AutoCloseable {
     return passes.maskGradient(tokens, context, loss);
   }
 
-  /**
-   * The default masks, at first 0: what {@link #patchMode(SourceActivations)} patches with and
-   * {@link #patchMode(SourceActivations, Collection)} writes. Confined to the thread that made the
-   * model, and closed with it.
-   */
-  public MaskParameters masks() {
-    requireOpen();
-    return masks;
-  }
-
-  /** Masks of value 0 for this thread, to be closed by the caller. */
-  public MaskParameters newMaskParameters() {
-    requireOpen();
-    return MaskParameters.zeros(graph(), precision().scalarType(), device());
-  }
-
-  /** Patches with the default masks as they stand; the original's {@code patch_mode}. */
-  public PatchMode patchMode(SourceActivations activations) {
-    return patchMode(activations, masks());
-  }
-
-  /**
-   * Patches edges. The default masks are set to 1 for these edges and 0 for all others, and stay so
-   * when the mode is closed, as in the original.
-   *
-   * @throws IllegalArgumentException if an edge is not part of the graph (the original ignores it)
-   */
-  public PatchMode patchMode(SourceActivations activations, Collection<Edge> edges) {
-    return patchMode(activations, EdgeSet.of(graph(), edges));
-  }
-
-  /** As {@link #patchMode(SourceActivations, Collection)}. */
-  public PatchMode patchMode(SourceActivations activations, EdgeSet edges) {
-    masks().setEdges(edges);
-    return patchMode(activations, masks);
-  }
-
-  /**
-   * As {@link #patchMode(SourceActivations, Collection)}, at all positions of the edges named.
-   *
-   * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
-   */
-  public PatchMode patchModeByName(SourceActivations activations, Collection<String> edgeNames) {
-    return patchMode(activations, EdgeSet.ofNames(graph(), edgeNames));
-  }
-
-  /** Patches with masks of one's own; the default ones are neither read nor written. */
-  public PatchMode patchMode(SourceActivations activations, MaskValues masks) {
-    return patchMode(activations, masks, null);
-  }
-
-  /**
-   * Patches with masks of one's own, in passes that start at a later block.
-   *
-   * @param startSourceOutputs outputs of the sources before that block ({@code curr_src_outs} in
-   *     the original), {@code [n_srcs, batch, seq, d_model]}; {@code null} for none
-   */
-  public PatchMode patchMode(
-      SourceActivations activations, MaskValues masks, Tensor startSourceOutputs) {
-    requireOpen();
-    return modes.patch(activations, masks, startSourceOutputs);
-  }
-
-  /** Applies a function to mask values; the original's {@code mask_fn_mode} without dropout. */
-  public MaskFnMode maskFnMode(MaskFn maskFn) {
-    return maskFnMode(maskFn, 0);
-  }
-
-  /** Applies a function and, while the masks are being trained, dropout to mask values. */
-  public MaskFnMode maskFnMode(MaskFn maskFn, double dropout) {
-    return maskFnMode(maskFn, dropout, Noise.DEFAULT);
-  }
-
-  /**
-   * Applies a function and, while the masks are being trained, dropout to mask values.
-   *
-   * @param noise of the first pass; with a seed, each further pass of the mode is one step on
-   */
-  public MaskFnMode maskFnMode(MaskFn maskFn, double dropout, Noise noise) {
-    requireOpen();
-    return modes.maskFn(maskFn, dropout, noise);
-  }
-
-  /** Trains the default masks; the original's {@code train_mask_mode}. */
-  public TrainMaskMode trainMaskMode() {
-    return trainMaskMode(true);
-  }
-
-  /** Trains the default masks; without gradients only dropout acts. */
-  public TrainMaskMode trainMaskMode(boolean requiresGrad) {
-    return trainMaskMode(masks(), requiresGrad);
-  }
-
-  /** Trains masks of one's own, which are those that patch modes and contexts name. */
-  public TrainMaskMode trainMaskMode(MaskParameters parameters) {
-    return trainMaskMode(parameters, true);
-  }
-
-  /** Trains masks of one's own; without gradients only dropout acts. */
-  public TrainMaskMode trainMaskMode(MaskParameters parameters, boolean requiresGrad) {
-    requireOpen();
-    return modes.train(parameters, requiresGrad);
-  }
-
-  /** The modes that are open on any thread, in words. */
-  public List<String> openScopes() {
-    return modes.describeOpen();
-  }
-
   /** Whether the model was closed. */
   public boolean isClosed() {
     return passes.isClosed();
@@ -438,9 +314,9 @@ public final class PatchableModel implements AutoCloseable {
     if (passes.close()) {
       model.close();
       try {
-        modes.closeAll();
+        modes().closeAll();
       } finally {
-        masks.close();
+        closeMasks();
       }
     }
   }
@@ -451,27 +327,36 @@ public final class PatchableModel implements AutoCloseable {
     return name;
   }
 
-  private void requireOpen() {
+  @Override
+  void requireOpen() {
     if (passes.isClosed()) {
       throw new IllegalStateException(name + " is closed");
     }
   }
 
+  /** Takes the model over, and closes it if it cannot be made patchable. */
   private static PatchableModel owning(Model model, ModelGraph graph, OutputSlice slice) {
+    String name = "PatchableModel of " + model;
+    Passes passes = null;
     boolean made = false;
     try {
-      PatchableModel patchable = new PatchableModel(model, graph, slice);
+      passes = new Passes(name, model, graph, slice);
+      MaskParameters masks =
+          MaskParameters.zeros(graph, model.precision().scalarType(), model.device());
+      PatchableModel patchable = new PatchableModel(name, model, slice, passes, masks);
       made = true;
       return patchable;
     } finally {
       if (!made) {
+        if (passes != null) {
+          passes.close();
+        }
         model.close();
       }
     }
   }
 
   private static ModelGraph graph(ModelConfig config, PatchableModelOptions options) {
-    return ModelGraph.of(
-        config, options.factorized(), options.separateQkv(), options.seqLen());
+    return ModelGraph.of(config, options.factorized(), options.separateQkv(), options.seqLen());
   }
 }

@@ -109,8 +109,14 @@ final class Discover implements Callable<Integer> {
   @Option(
       names = "--picture",
       paramLabel = "FILE",
-      description = "Draw the best edges: a .svg image, or a .html page to look into.")
+      defaultValue = "autocircuit-circuit.html",
+      description =
+          "Where the picture of the best edges goes: a .svg image, or a .html page to look into."
+              + " Default: ${DEFAULT-VALUE}.")
   private Path picture;
+
+  @Option(names = "--no-picture", description = "Draw no picture.")
+  private boolean noPicture;
 
   @Option(
       names = "--picture-edges",
@@ -150,11 +156,14 @@ final class Discover implements Callable<Integer> {
       throws IOException {
     ModelGraph graph = model.graph();
     List<Integer> sizes = sizes(graph);
-    print("model    %s", folder.describe());
-    print(
-        "graph    %,d edges from %,d sources to %,d destinations",
-        graph.nEdges(), graph.srcs().size(), graph.dests().size());
-    print("prompts  %s", prompts.describe());
+    fact("model", "%s", folder.describe());
+    fact(
+        "graph",
+        "%,d edges from %,d sources to %,d destinations",
+        graph.nEdges(),
+        graph.srcs().size(),
+        graph.dests().size());
+    fact("prompts", "%s", prompts.describe());
     out.println();
     out.flush();
 
@@ -184,7 +193,7 @@ final class Discover implements Callable<Integer> {
         random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
     out.println();
     write(graph, scores);
-    print("time     %s", phases);
+    fact("time", "%s", phases);
   }
 
   private PruneScores attribute(PatchableModel model, Prompts prompts) {
@@ -219,7 +228,7 @@ final class Discover implements Callable<Integer> {
                   randomMeasures.computeIfAbsent(size, k -> new ArrayList<>()).add(measures));
     }
     if (random > 0) {
-      phases.end("random circuits");
+      phases.end("random");
     }
     CircuitTable table = new CircuitTable(nEdges, full);
     found.forEach(
@@ -248,12 +257,12 @@ final class Discover implements Callable<Integer> {
 
   private void write(ModelGraph graph, PruneScores scores) throws IOException {
     PruneScoresJson.write(scores, output);
-    print("scores   %s (%,d edges)", output, scores.size());
-    if (picture != null) {
+    fact("scores", "%s (%,d edges)", output, scores.size());
+    if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
       CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
           .write(picture);
-      print("picture  %s (%,d edges)", picture, drawn);
+      fact("picture", "%s (%,d edges)", picture, drawn);
     }
     phases.end("files");
   }
@@ -276,7 +285,7 @@ final class Discover implements Callable<Integer> {
     sizeOptions.check(spec);
     promptOptions.check(spec);
     checkWritable("--output", output);
-    if (picture != null) {
+    if (!noPicture) {
       try {
         CircuitPicture.isHtml(picture);
       } catch (IllegalArgumentException e) {
@@ -294,6 +303,12 @@ final class Discover implements Callable<Integer> {
           spec.commandLine(),
           "%s %s cannot be written: its folder must exist and be writable".formatted(option, file));
     }
+  }
+
+  /** A name and what there is to say about it. */
+  private void fact(String name, String format, Object... values) {
+    String text = String.format(Locale.ROOT, format, values);
+    out.println(Wrap.lines(String.format("%-9s", name), text, 80));
   }
 
   private void print(String format, Object... values) {

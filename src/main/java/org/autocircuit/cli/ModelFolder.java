@@ -20,23 +20,23 @@ final class ModelFolder implements AutoCloseable {
   private final HuggingFaceConfig config;
   private final Tokenizer tokenizer;
 
-  private ModelFolder(EmbeddedModel embedded, Path folder, LoadOptions load) {
+  private ModelFolder(EmbeddedModel embedded, Path folder, ModelOptions options) {
     this.embedded = embedded;
     this.folder = folder;
-    this.load = load;
+    load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
+    options.setThreads(weights(config));
     tokenizer = Tokenizer.load(folder);
   }
 
   static ModelFolder open(ModelOptions options) {
-    LoadOptions load = options.loadOptions();
     if (options.folder != null) {
       requireFolder(options.folder);
-      return new ModelFolder(null, options.folder, load);
+      return new ModelFolder(null, options.folder, options);
     }
     EmbeddedModel embedded = EmbeddedModel.unpack();
     try {
-      return new ModelFolder(embedded, embedded.folder(), load);
+      return new ModelFolder(embedded, embedded.folder(), options);
     } catch (RuntimeException e) {
       embedded.close();
       throw e;
@@ -68,10 +68,6 @@ final class ModelFolder implements AutoCloseable {
 
   static String describe(HuggingFaceConfig config) {
     TransformerConfig sizes = config.transformer();
-    long weights =
-        Gpt2Weights.of(sizes, config.tiedEmbedding()).stream()
-            .mapToLong(weight -> weight.shape().stream().reduce(1L, Math::multiplyExact))
-            .sum();
     return String.format(
         Locale.ROOT,
         "%d layers, %d heads, d_model %d, vocabulary %,d, %,d weights",
@@ -79,7 +75,13 @@ final class ModelFolder implements AutoCloseable {
         sizes.nHeads(),
         sizes.dModel(),
         sizes.dVocab(),
-        weights);
+        weights(config));
+  }
+
+  private static long weights(HuggingFaceConfig config) {
+    return Gpt2Weights.of(config.transformer(), config.tiedEmbedding()).stream()
+        .mapToLong(weight -> weight.shape().stream().reduce(1L, Math::multiplyExact))
+        .sum();
   }
 
   @Override

@@ -9,7 +9,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import org.autocircuit.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.javacpp.BytePointer;
@@ -62,11 +61,7 @@ final class Checkpoints {
           });
       Gpt2Checkpoint.save(
           folder,
-          new HuggingFaceConfig(
-              config,
-              tied,
-              OptionalInt.empty(),
-              OptionalInt.empty()),
+          new HuggingFaceConfig(config, tied, OptionalInt.empty(), OptionalInt.empty()),
           model.precision().safetensorsType(),
           bytes);
     }
@@ -84,18 +79,12 @@ final class Checkpoints {
         layout.add(size);
       }
     }
-    List<Tensor> read;
-    try {
-      read =
-          ModelHandle.readTensors(
-              file.path().toString(),
-              layout.stream().mapToLong(Long::longValue).toArray(),
-              options.precision().scalarType().value,
-              options.device());
-    } catch (NativeException e) {
-      throw new CheckpointException(
-          "%s: cannot be loaded: %s".formatted(file.path(), e.getMessage()), e);
-    }
+    List<Tensor> read =
+        ModelHandle.readTensors(
+            file.path().toString(),
+            layout.stream().mapToLong(Long::longValue).toArray(),
+            options.precision().scalarType().value,
+            options.device());
     Map<TensorEntry, Tensor> tensors = new LinkedHashMap<>();
     for (int i = 0; i < read.size(); i++) {
       tensors.put(entries.get(i), read.get(i));
@@ -107,7 +96,7 @@ final class Checkpoints {
    * JavaCPP counts the whole process against its limit and fails with an error that does not say
    * what to do; better to say so before a minute of loading.
    */
-  private static void requireMemory(Path folder, long bytes) {
+  static void requireMemory(Path folder, long bytes) {
     boolean active = !Boolean.getBoolean("org.bytedeco.javacpp.noPointerGC");
     long limit = Pointer.maxPhysicalBytes();
     if (!active || limit <= 0) {
@@ -153,8 +142,7 @@ final class Checkpoints {
 
   private static void write(Tensor weight, WritableByteChannel channel) throws IOException {
     try (CallScope scope = new CallScope()) {
-      Tensor plain =
-          weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
+      Tensor plain = weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
       long size = plain.nbytes();
       BytePointer bytes = new BytePointer(plain.data_ptr());
       for (long begin = 0; begin < size; begin += MAX_WRITE_BYTES) {

@@ -66,8 +66,7 @@ final class WeightShapes {
       shapes.put(UNEMBEDDING_BIAS, new long[] {transformer.dVocab()});
     } else {
       for (int block = 0; block < config.nLayers(); block++) {
-        shapes.put(
-            "blocks." + block + ".weights", new long[] {config.nHeads(), config.dModel()});
+        shapes.put("blocks." + block + ".weights", new long[] {config.nHeads(), config.dModel()});
       }
     }
     return shapes;

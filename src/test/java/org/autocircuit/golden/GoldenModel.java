@@ -111,7 +111,7 @@ final class GoldenModel implements AutoCloseable {
 
   /** The prompts that a parameter such as {@code "clean batch 0"} names. */
   Tensor input(String which) {
-    String[] words = which.split(" ");
+    String[] words = which.split(" ", -1);
     if (words.length != 3 || !words[1].equals("batch")) {
       throw new IllegalArgumentException("expected '<which> batch <number>', got '" + which + "'");
     }

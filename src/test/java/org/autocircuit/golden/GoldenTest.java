@@ -11,9 +11,11 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.BiConsumer;
 import java.util.stream.Stream;
+import org.autocircuit.Threads;
 import org.autocircuit.graph.ModelGraph;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
@@ -38,16 +40,30 @@ class GoldenTest {
           Map.entry("patch_start_at_layer", GoldenForwardOps::patchStartAtLayer),
           Map.entry("mask_grad", GoldenGradientOps::maskGrad),
           Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
-          Map.entry("batched_masks", GoldenGradientOps::batchedMasks));
+          Map.entry("batched_masks", GoldenGradientOps::batchedMasks),
+          Map.entry("run_circuits", GoldenCircuitOps::runCircuits),
+          Map.entry("measures", GoldenCircuitOps::measures));
 
-  /** Operations without a forward pass, which a test of another class compares. */
+  /** Operations that a test of another class compares. */
   private static final Map<String, String> ELSEWHERE =
-      Map.of("edge_counts", "PruneScoresGoldenTest", "ground_truth", "PruneScoresGoldenTest");
+      Map.of(
+          "edge_counts", "PruneScoresGoldenTest",
+          "ground_truth", "PruneScoresGoldenTest",
+          "run_circuits", "CircuitRunsGoldenTest",
+          "measures", "CircuitRunsGoldenTest");
 
   /** Case, then reason, then operations. */
   private static final Map<String, Map<String, List<String>>> SKIPPED = new TreeMap<>();
 
   private static int ran;
+  private static int threadsBefore;
+
+  /** These matrices are so small that sharing them out costs more than it saves. */
+  @BeforeAll
+  static void oneThread() {
+    threadsBefore = Threads.get();
+    Threads.set(1);
+  }
 
   @TestFactory
   Stream<DynamicNode> everyOperationOfEveryCase() {
@@ -62,20 +78,36 @@ class GoldenTest {
       return Stream.of(skipped("tensor_ops", "not in this folder", List.of()));
     }
     GoldenCase golden = GoldenCase.load("tensor_ops");
-    return operations(golden, op -> Optional.ofNullable(GoldenTensorOps.OPERATIONS.get(op.name()))
-        .map(operation -> () -> operation.accept(op)), GoldenTensorOps.ELSEWHERE);
+    return operations(
+        golden,
+        op ->
+            Optional.ofNullable(GoldenTensorOps.OPERATIONS.get(op.name()))
+                .map(operation -> () -> operation.accept(op)),
+        GoldenTensorOps.ELSEWHERE);
   }
 
   @AfterAll
   static void reportSkipped() {
+    Threads.set(threadsBefore);
     System.out.printf("Golden data in %s: %d operations compared.%n", GoldenCase.root(), ran);
     SKIPPED.forEach(
         (name, reasons) ->
             reasons.forEach(
                 (reason, ops) ->
-                    System.out.printf(
-                        "  skipped %s%s: %s%n",
-                        name, ops.isEmpty() ? "" : " " + String.join(", ", ops), reason)));
+                    System.out.printf("  skipped %s: %s%s%n", name, reason, byName(ops))));
+  }
+
+  /** Operations and their numbers, as in {@code ": acdc 31 32, roc 43"}. */
+  private static String byName(List<String> ops) {
+    Map<String, StringBuilder> numbers = new LinkedHashMap<>();
+    for (String op : ops) {
+      String[] words = op.split(" ", 2);
+      numbers
+          .computeIfAbsent(words[1], name -> new StringBuilder(name))
+          .append(' ')
+          .append(words[0].substring("op".length()));
+    }
+    return ops.isEmpty() ? "" : ": " + String.join(", ", numbers.values());
   }
 
   private static DynamicNode caseTests(GoldenCase golden) {
