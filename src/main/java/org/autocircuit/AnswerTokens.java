@@ -43,7 +43,8 @@ final class AnswerTokens {
       String name, long[][] tokens, long batch, long vocabulary, String device) {
     if (tokens.length != batch) {
       throw new IllegalArgumentException(
-          "%s: expected a row for each of %d prompts, got %d".formatted(name, batch, tokens.length));
+          "%s: expected a row for each of %d prompts, got %d"
+              .formatted(name, batch, tokens.length));
     }
     for (int row = 0; row < tokens.length; row++) {
       int real = 0;
@@ -57,8 +58,7 @@ final class AnswerTokens {
       }
       if (real == 0) {
         throw new IllegalArgumentException(
-            "%s: expected at least one token in each row, got none in row %d"
-                .formatted(name, row));
+            "%s: expected at least one token in each row, got none in row %d".formatted(name, row));
       }
     }
     return TensorArrays.of(tokens, name, device);

@@ -77,7 +77,9 @@ public final class ForwardRequest {
     return new ForwardRequest(residual, block, null, null, null, null, false, List.of());
   }
 
-  /** This request with a context, ignoring open modes; {@link PatchContext#NONE}: the plain model. */
+  /**
+   * This request with a context, ignoring open modes; {@link PatchContext#NONE}: the plain model.
+   */
   public ForwardRequest withContext(PatchContext value) {
     return new ForwardRequest(
         input,

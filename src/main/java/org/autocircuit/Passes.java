@@ -35,8 +35,7 @@ final class Passes {
   Passes(String name, Model model, ModelGraph graph, OutputSlice slice) {
     hookNames = model.hookNames();
     arguments =
-        new PassArguments(
-            graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
+        new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
     defaultSlice = slice;
     device = model.device();
     vocabulary = AnswerTokens.vocabulary(model.config());
@@ -44,8 +43,7 @@ final class Passes {
     handle =
         model
             .handle()
-            .makePatchable(
-                name, wrappers.modules(), wrappers.numbers(), graph.seqLen().orElse(0));
+            .makePatchable(name, wrappers.modules(), wrappers.numbers(), graph.seqLen().orElse(0));
   }
 
   List<String> hookNames() {

@@ -17,8 +17,8 @@ public final class PatchWrapper {
   /**
    * A mask and what is done to it.
    *
-   * @param values {@code [n]}, {@code [rows, n]}, {@code [seq, n]} or {@code [seq, rows, n]}, or one
-   *     of these with a leading batch dimension
+   * @param values {@code [n]}, {@code [rows, n]}, {@code [seq, n]} or {@code [seq, rows, n]}, or
+   *     one of these with a leading batch dimension
    * @param hasRows whether the values have a dimension for heads
    * @param hasSeq whether the values have a dimension for positions
    * @param maskFn applied to the values
@@ -58,8 +58,7 @@ public final class PatchWrapper {
    * @return {@code arg0}'s shape, with a rows dimension if the mask has one
    * @throws NativeException if shapes, types or devices do not fit
    */
-  public static Tensor interpolate(
-      Tensor arg0, Tensor srcActs, Tensor currSrcOuts, Mask mask) {
+  public static Tensor interpolate(Tensor arg0, Tensor srcActs, Tensor currSrcOuts, Mask mask) {
     Arguments.live("arg0", arg0);
     Arguments.live("srcActs", srcActs);
     Arguments.live("currSrcOuts", currSrcOuts);

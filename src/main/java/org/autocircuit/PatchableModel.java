@@ -38,8 +38,8 @@ import org.bytedeco.pytorch.Tensor;
  * }
  * }</pre>
  *
- * <p><b>Two ways to patch.</b> Pass a {@link PatchContext} with each call, which is what servers do:
- * the call depends on nothing else. Or open modes, as in the Python original; then {@link
+ * <p><b>Two ways to patch.</b> Pass a {@link PatchContext} with each call, which is what servers
+ * do: the call depends on nothing else. Or open modes, as in the Python original; then {@link
  * #forward(Tensor)} on the same thread is patched until they are closed. What takes a context
  * ignores open modes.
  *
@@ -471,7 +471,6 @@ public final class PatchableModel implements AutoCloseable {
   }
 
   private static ModelGraph graph(ModelConfig config, PatchableModelOptions options) {
-    return ModelGraph.of(
-        config, options.factorized(), options.separateQkv(), options.seqLen());
+    return ModelGraph.of(config, options.factorized(), options.separateQkv(), options.seqLen());
   }
 }

@@ -7,8 +7,8 @@ import org.autocircuit.patch.OutputSlice;
 /**
  * How a model is made patchable.
  *
- * @param factorized {@code true}: an edge from every earlier node to every later one; {@code false}:
- *     the residual graph, whose edges stand for nodes
+ * @param factorized {@code true}: an edge from every earlier node to every later one; {@code
+ *     false}: the residual graph, whose edges stand for nodes
  * @param separateQkv whether a head's query, key and value inputs are destinations of their own
  * @param seqLen number of token positions with edges of their own; empty: edges hold for all
  *     positions, and prompts may have any length

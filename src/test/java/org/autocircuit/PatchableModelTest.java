@@ -88,8 +88,7 @@ class PatchableModelTest {
   @Test
   void plainArraysGiveTheLogitsOfTheLastPosition() {
     try (PatchableModel model =
-            TestModels.patchable(
-                Precision.FLOAT32, OPTIONS.withOutputSlice(OutputSlice.ALL));
+            TestModels.patchable(Precision.FLOAT32, OPTIONS.withOutputSlice(OutputSlice.ALL));
         PointerScope scope = new PointerScope()) {
       long[][] tokens = TestModels.tokens(2, 5, 1);
       Tensor all = model.forward(TensorArrays.of(tokens, "tokens", "cpu"));
@@ -122,8 +121,7 @@ class PatchableModelTest {
         PointerScope scope = new PointerScope()) {
       Tensor tokens = TestModels.tokenTensor(2, 5, 1);
       ForwardResult result =
-          model.forward(
-              ForwardRequest.of(tokens).withSourceOutputs().withReads(model.hookNames()));
+          model.forward(ForwardRequest.of(tokens).withSourceOutputs().withReads(model.hookNames()));
       assertThat(result.reads().keySet()).containsExactlyElementsOf(model.hookNames());
       try (SourceActivations clean = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
         assertThat(torch.equal(result.sourceOutputs().orElseThrow(), clean.tensor())).isTrue();
@@ -143,8 +141,7 @@ class PatchableModelTest {
       ForwardResult clean =
           model.forward(
               ForwardRequest.of(tokens).withSourceOutputs().withReads("blocks.1.hook_resid_pre"));
-      ForwardRequest start =
-          ForwardRequest.startingAt(1, clean.read("blocks.1.hook_resid_pre"));
+      ForwardRequest start = ForwardRequest.startingAt(1, clean.read("blocks.1.hook_resid_pre"));
       assertClose(model.forward(start).logits(), clean.logits(), 1e-12);
 
       EdgeSet late =
@@ -254,8 +251,7 @@ class PatchableModelTest {
 
   @Test
   void edgesOfPositions() {
-    try (PatchableModel model =
-            TestModels.patchable(Precision.FLOAT64, OPTIONS.withSeqLen(5));
+    try (PatchableModel model = TestModels.patchable(Precision.FLOAT64, OPTIONS.withSeqLen(5));
         PatchableModel plain = TestModels.patchable(Precision.FLOAT64, OPTIONS);
         PointerScope scope = new PointerScope()) {
       Tensor tokens = TestModels.tokenTensor(2, 5, 1);
@@ -267,8 +263,7 @@ class PatchableModelTest {
         Tensor everywhere =
             model.forward(tokens, PatchContext.of(patch, Masks.ofNames(model.graph(), names)));
         assertClose(everywhere, expected, 1e-12);
-        Masks one =
-            Masks.ofEdges(model.graph(), List.of(model.graph().edge("A0.1->MLP 1", 4)));
+        Masks one = Masks.ofEdges(model.graph(), List.of(model.graph().edge("A0.1->MLP 1", 4)));
         assertThat(torch.equal(model.forward(tokens, PatchContext.of(patch, one)), expected))
             .isFalse();
       }
@@ -337,8 +332,7 @@ class PatchableModelTest {
     }
   }
 
-  private static PatchContext context(
-      PatchableModel model, SourceActivations patch, double value) {
+  private static PatchContext context(PatchableModel model, SourceActivations patch, double value) {
     return PatchContext.of(patch, Masks.uniform(model.graph(), value));
   }
 

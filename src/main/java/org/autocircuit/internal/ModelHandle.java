@@ -33,8 +33,7 @@ public final class ModelHandle implements AutoCloseable {
   /** Tensors read from a file, handed out; see {@code read_tensors}. */
   public static List<Tensor> readTensors(String path, long[] layout, int dtype, String device) {
     try (CallScope scope = new CallScope()) {
-      return handOut(
-          scope, NativeLibrary.readTensors(path, layout, layout.length, dtype, device));
+      return handOut(scope, NativeLibrary.readTensors(path, layout, layout.length, dtype, device));
     }
   }
 

@@ -12,8 +12,8 @@ import java.util.function.Supplier;
 import org.autocircuit.ScopeOrderException;
 
 /**
- * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a value,
- * the topmost scope's being in force.
+ * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a
+ * value, the topmost scope's being in force.
  *
  * <p>What a user holds is a {@link Scope}, what the stack holds is its frame. So a scope that was
  * dropped without closing becomes unreachable, which is how it is noticed: it is logged with the
@@ -29,6 +29,7 @@ public final class ScopeStack<V> {
 
   private final String owner;
   private final V outside;
+
   /** The topmost frame of each thread that has one; a thread touches its own entry only. */
   private final ConcurrentMap<Thread, Frame<V>> top = new ConcurrentHashMap<>();
 
@@ -77,7 +78,9 @@ public final class ScopeStack<V> {
     return scope;
   }
 
-  /** Scopes that are open on any thread: name, thread, and as the cause the stack that opened it. */
+  /**
+   * Scopes that are open on any thread: name, thread, and as the cause the stack that opened it.
+   */
   public List<IllegalStateException> describeOpen() {
     List<IllegalStateException> all = new ArrayList<>();
     for (Frame<V> innermost : top.values()) {

@@ -62,11 +62,7 @@ final class Checkpoints {
           });
       Gpt2Checkpoint.save(
           folder,
-          new HuggingFaceConfig(
-              config,
-              tied,
-              OptionalInt.empty(),
-              OptionalInt.empty()),
+          new HuggingFaceConfig(config, tied, OptionalInt.empty(), OptionalInt.empty()),
           model.precision().safetensorsType(),
           bytes);
     }
@@ -153,8 +149,7 @@ final class Checkpoints {
 
   private static void write(Tensor weight, WritableByteChannel channel) throws IOException {
     try (CallScope scope = new CallScope()) {
-      Tensor plain =
-          weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
+      Tensor plain = weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
       long size = plain.nbytes();
       BytePointer bytes = new BytePointer(plain.data_ptr());
       for (long begin = 0; begin < size; begin += MAX_WRITE_BYTES) {

@@ -91,8 +91,7 @@ public record HuggingFaceConfig(
       builder.eps(reader.positiveNumber("layer_norm_epsilon"));
     }
     if (reader.isSet("activation_function")) {
-      builder.activation(
-          reader.requireString("activation_function", TransformerConfig.ACTIVATIONS));
+      builder.activation(reader.requireString("activation_function", Activation.names()));
     }
     return new HuggingFaceConfig(
         builder.build(),
@@ -112,7 +111,7 @@ public record HuggingFaceConfig(
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     json.putArray("architectures").add("GPT2LMHeadModel");
     json.put("model_type", "gpt2");
-    json.put("activation_function", transformer.activation());
+    json.put("activation_function", transformer.activation().text());
     json.put("n_layer", transformer.nLayers());
     json.put("n_embd", transformer.dModel());
     json.put("n_head", transformer.nHeads());

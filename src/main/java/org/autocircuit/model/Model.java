@@ -13,9 +13,9 @@ import org.bytedeco.pytorch.Tensor;
  * A model: its structure and its weights, in one precision, on one device. It runs nothing by
  * itself; make a patchable model of it.
  *
- * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}; a micro
- * model has {@code blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is
- * optional. An embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}.
+ * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}; a
+ * micro model has {@code blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]}
+ * is optional. An embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}.
  * {@link #weights()} are the tensors that the model computes with, so training them in place trains
  * the model, and every patchable model made of it.
  *
@@ -139,7 +139,8 @@ public final class Model implements AutoCloseable {
 
   /**
    * The weights that the model computes with, by canonical name. The tensors share the model's
-   * memory, stay valid when it is closed, and belong to the caller's innermost {@code PointerScope}.
+   * memory, stay valid when it is closed, and belong to the caller's innermost {@code
+   * PointerScope}.
    *
    * @throws IllegalStateException if the model is closed
    */

@@ -40,8 +40,7 @@ public final class TransformerLensWeights {
       } else {
         for (int block = 0; block < config.nLayers(); block++) {
           String name = "blocks." + block + ".weights";
-          canonical.put(
-              name, new Tensor(weight(weights, name, config.nHeads(), config.dModel())));
+          canonical.put(name, new Tensor(weight(weights, name, config.nHeads(), config.dModel())));
         }
       }
       canonical.values().forEach(scope::handOut);
@@ -59,15 +58,15 @@ public final class TransformerLensWeights {
       if (name.endsWith("attn.W_QKV")) {
         List<Tensor> parts = new ArrayList<>();
         for (String part : List.of("Q", "K", "V")) {
-          Tensor projection =
-              weight(weights, name.replace("QKV", part), heads, dModel, dHead);
+          Tensor projection = weight(weights, name.replace("QKV", part), heads, dModel, dHead);
           parts.add(projection.permute(1, 0, 2).reshape(dModel, heads * dHead));
         }
         canonical.put(name, joined(parts, 1));
       } else if (name.endsWith("attn.b_QKV")) {
         List<Tensor> parts = new ArrayList<>();
         for (String part : List.of("Q", "K", "V")) {
-          parts.add(weight(weights, name.replace("QKV", part), heads, dHead).reshape(heads * dHead));
+          parts.add(
+              weight(weights, name.replace("QKV", part), heads, dHead).reshape(heads * dHead));
         }
         canonical.put(name, joined(parts, 0));
       } else if (name.endsWith("attn.W_O")) {
@@ -80,8 +79,7 @@ public final class TransformerLensWeights {
     Tensor unembedding = weight(weights, "unembed.W_U", dModel, config.dVocab());
     canonical.put("unembed.W_U", unembedding.t().contiguous());
     if (weights.containsKey("unembed.b_U")) {
-      canonical.put(
-          "unembed.b_U", new Tensor(weight(weights, "unembed.b_U", config.dVocab())));
+      canonical.put("unembed.b_U", new Tensor(weight(weights, "unembed.b_U", config.dVocab())));
     }
   }
 

@@ -186,8 +186,8 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /**
    * The values of one destination module, as a view {@code ([seq_len]) ([heads]) [n]} on {@link
-   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's innermost
-   * {@code PointerScope}.
+   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's
+   * innermost {@code PointerScope}.
    *
    * @throws IllegalArgumentException if no destination is at that hook point; suggests the nearest
    */

@@ -28,8 +28,8 @@ public sealed interface ModelScope extends AutoCloseable
   /**
    * Ends the mode. Does nothing the second time.
    *
-   * @throws org.autocircuit.ScopeOrderException if modes opened inside this one were still open; all
-   *     are closed now
+   * @throws org.autocircuit.ScopeOrderException if modes opened inside this one were still open;
+   *     all are closed now
    * @throws IllegalStateException on another thread than the one that opened it; nothing changes
    */
   @Override

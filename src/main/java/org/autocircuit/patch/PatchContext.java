@@ -5,9 +5,9 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * All that decides how a forward pass is patched. An immutable value: make it once, share it between
- * threads, pass it to {@code PatchableModel.forward(tokens, context)}. It owns nothing; source
- * activations and {@link MaskParameters} are closed by whoever made them.
+ * All that decides how a forward pass is patched. An immutable value: make it once, share it
+ * between threads, pass it to {@code PatchableModel.forward(tokens, context)}. It owns nothing;
+ * source activations and {@link MaskParameters} are closed by whoever made them.
  *
  * <p>Every destination reads {@code residual + sum over sources of f(mask) * (activation - current
  * output)}.
@@ -42,7 +42,9 @@ public final class PatchContext {
     return builder(activations, masks).build();
   }
 
-  /** Begins a context with mask function {@link MaskFn#NONE}, no dropout and {@link Noise#DEFAULT}. */
+  /**
+   * Begins a context with mask function {@link MaskFn#NONE}, no dropout and {@link Noise#DEFAULT}.
+   */
   public static Builder builder(SourceActivations activations, MaskValues masks) {
     return new Builder(
         Objects.requireNonNull(activations, "activations"), Objects.requireNonNull(masks, "masks"));

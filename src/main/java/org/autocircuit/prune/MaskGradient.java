@@ -60,8 +60,8 @@ public final class MaskGradient {
   }
 
   /**
-   * Begins with logits, the difference of right and wrong answers, mask value 0, and resampling from
-   * corrupt prompts.
+   * Begins with logits, the difference of right and wrong answers, mask value 0, and resampling
+   * from corrupt prompts.
    */
   public static Builder builder() {
     return new Builder();
@@ -123,8 +123,7 @@ public final class MaskGradient {
         .map(target -> AnswerLoss.mse(gradFunction, target.apply(batch)))
         .orElseGet(
             () ->
-                AnswerLoss.of(
-                    gradFunction, answerFunction, batch.answers(), batch.wrongAnswers()));
+                AnswerLoss.of(gradFunction, answerFunction, batch.answers(), batch.wrongAnswers()));
   }
 
   private static final class Steps {
@@ -175,8 +174,7 @@ public final class MaskGradient {
      */
     public Builder integratedGradSamples(int n) {
       if (n < 1) {
-        throw new IllegalArgumentException(
-            "integratedGradSamples: expected 1 or more, got " + n);
+        throw new IllegalArgumentException("integratedGradSamples: expected 1 or more, got " + n);
       }
       integratedGradSamples = OptionalInt.of(n);
       return this;

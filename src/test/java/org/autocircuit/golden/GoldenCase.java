@@ -153,7 +153,7 @@ public final class GoldenCase {
     if (!List.of("LN", "LNPre").contains(cfg.path("normalization_type").asText())) {
       return Optional.of("norms of type " + cfg.get("normalization_type") + " are not supported");
     }
-    if (!TransformerConfig.ACTIVATIONS.contains(cfg.path("act_fn").asText())) {
+    if (!org.autocircuit.model.Activation.names().contains(cfg.path("act_fn").asText())) {
       return Optional.of("activation " + cfg.get("act_fn") + " is not supported");
     }
     double attentionScale = Math.sqrt(cfg.get("d_head").asDouble());

@@ -33,7 +33,8 @@ final class GoldenComparison {
       GoldenOp op, ModelGraph graph, double[] actual, Map<String, GoldenTensor> expected) {
     double relative = op.goldenCase().isDouble() ? 1e-9 : 1e-3;
     double rounding = (op.goldenCase().isDouble() ? 1e-14 : 1e-6) * op.goldenCase().logitScale();
-    double largest = expected.values().stream().mapToDouble(GoldenComparison::largest).max().orElse(0);
+    double largest =
+        expected.values().stream().mapToDouble(GoldenComparison::largest).max().orElse(0);
     assertThat(expected).as(op.toString()).isNotEmpty();
     int examples = actual.length / graph.maskSize();
     for (DestModule module : graph.destModules()) {
@@ -43,8 +44,7 @@ final class GoldenComparison {
       double tolerance =
           relative * ((wanted == null ? 0 : largest(wanted)) + 1e-3 * largest) + rounding;
       for (int i = 0; i < examples * module.size(); i++) {
-        int at =
-            i / module.size() * graph.maskSize() + module.offset() + i % module.size();
+        int at = i / module.size() * graph.maskSize() + module.offset() + i % module.size();
         assertClose(
             op,
             module.moduleName(),

@@ -56,7 +56,8 @@ final class GoldenForwardOps {
       return g.model().sourceAblations(g.input(sample), type);
     }
     Assumptions.assumeTrue(
-        g.takesTokens(), "data-set means take prompts of tokens, which a micro model does not read");
+        g.takesTokens(),
+        "data-set means take prompts of tokens, which a micro model does not read");
     return g.model().sourceAblations(g.promptPairs(), type);
   }
 
@@ -67,7 +68,8 @@ final class GoldenForwardOps {
     try (SourceActivations activations = g.activations(op)) {
       try (PatchMode mode = g.model().patchMode(activations, edges)) {
         assertThat(g.model().masks().toArray()).as(op.toString()).isEqualTo(masks);
-        assertFull(op, g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)));
+        assertFull(
+            op, g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)));
         assertSliced(g, op, g.model().forward(input));
       }
       assertThat(Masks.ofEdges(g.graph(), edges).toArray()).isEqualTo(masks);
@@ -101,7 +103,8 @@ final class GoldenForwardOps {
         assertThat(g.model().masks().toArray())
             .as(op.toString())
             .isEqualTo(g.flat(op.outputByModule("masks")));
-        assertFull(op, g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)));
+        assertFull(
+            op, g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)));
       }
     }
   }
@@ -110,8 +113,7 @@ final class GoldenForwardOps {
     Tensor input = g.input(op.param("input").asText());
     try (SourceActivations activations = g.activations(op)) {
       PatchContext context =
-          PatchContext.builder(
-                  activations, Masks.of(g.graph(), g.flat(op.inputByModule("masks"))))
+          PatchContext.builder(activations, Masks.of(g.graph(), g.flat(op.inputByModule("masks"))))
               .maskFn(maskFn(op))
               .build();
       assertPatched(g, op, context, input, op.hasOutput("curr_src_outs"));
@@ -121,8 +123,7 @@ final class GoldenForwardOps {
   static void patchMaskAllOnes(GoldenModel g, GoldenOp op) {
     Tensor input = g.input(op.param("input").asText());
     try (SourceActivations activations = g.activations(op)) {
-      assertPatched(
-          g, op, PatchContext.of(activations, Masks.uniform(g.graph(), 1)), input, false);
+      assertPatched(g, op, PatchContext.of(activations, Masks.uniform(g.graph(), 1)), input, false);
     }
   }
 

@@ -103,8 +103,7 @@ final class GoldenGradientOps {
               .logits();
       assertActivations(op, "logits", logits, op.output("logits"));
       if (op.hasOutput("grads")) {
-        assertScalar(
-            op, "loss", loss(g, op, logits).item_double(), op.scalar("loss").asDouble());
+        assertScalar(op, "loss", loss(g, op, logits).item_double(), op.scalar("loss").asDouble());
         Assumptions.assumeTrue(
             lastPositionAnswers(g, op),
             "logits and loss agree, but masks for each example have gradients of answer losses"

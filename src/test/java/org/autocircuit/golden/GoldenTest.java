@@ -62,8 +62,12 @@ class GoldenTest {
       return Stream.of(skipped("tensor_ops", "not in this folder", List.of()));
     }
     GoldenCase golden = GoldenCase.load("tensor_ops");
-    return operations(golden, op -> Optional.ofNullable(GoldenTensorOps.OPERATIONS.get(op.name()))
-        .map(operation -> () -> operation.accept(op)), GoldenTensorOps.ELSEWHERE);
+    return operations(
+        golden,
+        op ->
+            Optional.ofNullable(GoldenTensorOps.OPERATIONS.get(op.name()))
+                .map(operation -> () -> operation.accept(op)),
+        GoldenTensorOps.ELSEWHERE);
   }
 
   @AfterAll

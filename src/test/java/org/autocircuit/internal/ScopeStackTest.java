@@ -106,7 +106,8 @@ class ScopeStackTest {
           .singleElement()
           .satisfies(
               open -> {
-                assertThat(open).hasMessageContaining("forgotten of model is open on thread pooled");
+                assertThat(open)
+                    .hasMessageContaining("forgotten of model is open on thread pooled");
                 assertThat(open.getCause().getStackTrace())
                     .anyMatch(frame -> frame.getMethodName().equals("forgetScope"));
               });

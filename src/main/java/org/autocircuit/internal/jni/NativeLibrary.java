@@ -46,9 +46,7 @@ public final class NativeLibrary {
 
   @Name("new_model")
   public static native @Cast("int64_t") long newModel(
-      @StdString String description,
-      @StdString String names,
-      @Const @ByRef TensorVector weights)
+      @StdString String description, @StdString String names, @Const @ByRef TensorVector weights)
       throws NativeException;
 
   @Name("release_model")
@@ -104,9 +102,7 @@ public final class NativeLibrary {
 
   @Name("source_ablations")
   public static native @ByVal Tensor sourceAblations(
-      @Cast("int64_t") long model,
-      @Const @ByRef Tensor input,
-      @Cast("int64_t") long ablationType)
+      @Cast("int64_t") long model, @Const @ByRef Tensor input, @Cast("int64_t") long ablationType)
       throws NativeException;
 
   @Name("mask_gradient")
@@ -142,9 +138,7 @@ public final class NativeLibrary {
 
   @Name("record_source")
   public static native void recordSource(
-      @Const @ByRef Tensor output,
-      @ByRef Tensor currSrcOuts,
-      @Cast("int64_t") long srcStart)
+      @Const @ByRef Tensor output, @ByRef Tensor currSrcOuts, @Cast("int64_t") long srcStart)
       throws NativeException;
 
   @Name("apply_mask_fn")
