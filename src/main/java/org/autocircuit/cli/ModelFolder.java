@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.model.Gpt2Weights;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Tokenizer;
@@ -68,10 +67,6 @@ final class ModelFolder implements AutoCloseable {
 
   static String describe(HuggingFaceConfig config) {
     TransformerConfig sizes = config.transformer();
-    long weights =
-        Gpt2Weights.of(sizes, config.tiedEmbedding()).stream()
-            .mapToLong(weight -> weight.shape().stream().reduce(1L, Math::multiplyExact))
-            .sum();
     return String.format(
         Locale.ROOT,
         "%d layers, %d heads, d_model %d, vocabulary %,d, %,d weights",
@@ -79,7 +74,7 @@ final class ModelFolder implements AutoCloseable {
         sizes.nHeads(),
         sizes.dModel(),
         sizes.dVocab(),
-        weights);
+        config.nWeights());
   }
 
   @Override

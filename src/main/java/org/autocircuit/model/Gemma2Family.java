@@ -50,8 +50,14 @@ final class Gemma2Family extends LlamaFamily {
     json.put("hidden_activation", config.activation().text());
     putCap(json, "attn_logit_softcapping", scores.softCap());
     putCap(json, "final_logit_softcapping", config.logitSoftCap());
-    scores.scale().ifPresent(scale -> json.put("query_pre_attn_scalar", 1 / (scale * scale)));
-    WindowKeys.write(config, json);
+    scores.scale().ifPresent(scale -> json.put("query_pre_attn_scalar", scalar(scale)));
+    WindowKeys.write(config, WINDOW_EVERY, json);
+  }
+
+  /** The number whose inverse root the scale is: a whole one where that gives the scale exactly. */
+  private static double scalar(double scale) {
+    double whole = Math.rint(1 / (scale * scale));
+    return 1 / Math.sqrt(whole) == scale ? whole : 1 / (scale * scale);
   }
 
   private static void putCap(ObjectNode json, String key, double cap) {

@@ -75,9 +75,9 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder in 32-bit floats on the CPU.
+   * Loads a Hugging Face folder in 32-bit floats on the CPU.
    *
-   * @param folder holds {@code config.json} and {@code model.safetensors}
+   * @param folder holds {@code config.json} and the weights
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated
    * @see #load(Path, LoadOptions)
    */
@@ -86,10 +86,14 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder. The file is mapped into memory and its pages are given back
-   * as they are converted, so the peak is about the size of the weights once.
+   * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}. Its weights
+   * are in {@code model.safetensors}, or in the files that {@code model.safetensors.index.json}
+   * lists, as fp64, fp32, fp16 or bf16. Files are mapped into memory, and their pages are given back
+   * as each weight is converted and brought into the library's layout (linear layers are stored the
+   * other way round, queries, keys and values apart), so the peak is about the size of the weights
+   * once and of the largest of them.
    *
-   * @param folder holds {@code config.json} and {@code model.safetensors} (fp64, fp32, fp16, bf16)
+   * @param folder holds {@code config.json} and the weights
    * @param options precision and device
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
    *     the file, the key or tensor, and what was met
@@ -101,12 +105,14 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Saves the model as a Hugging Face GPT-2 folder in its own precision: {@code config.json} and
-   * {@code model.safetensors}, each replaced in one step.
+   * Saves the model as a Hugging Face folder in its own precision: {@code config.json} and one
+   * {@code model.safetensors}, each replaced in one step. The family is the first that can describe
+   * the model; one that is structured like Mistral without windows is saved as a Llama.
    *
    * @param folder made if need be
-   * @throws IllegalArgumentException if the model is none that the format can hold: a micro model,
-   *     or one with an unembedding bias that is not zero
+   * @throws IllegalArgumentException if no family can describe the model: a micro model, an
+   *     attention-only one, or one with weights that the family has no place for and that are not
+   *     zero
    * @throws CheckpointException if writing fails
    */
   public void save(Path folder) {

@@ -11,9 +11,6 @@ import java.util.List;
  */
 abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily, LlamaFamily {
 
-  static final String UNEMBEDDING = "unembed.W_U";
-  static final String HEAD = "lm_head.weight";
-
   private final String modelType;
   private final String architecture;
   private final String prefix;
@@ -70,7 +67,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
 
   /** The unembedding's name where it is not tied. */
   String head() {
-    return HEAD;
+    return "lm_head.weight";
   }
 
   /** Whether a tensor is none of the weights and may be left alone: buffers of old versions. */
@@ -88,9 +85,25 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
     weights.addAll(ending(config));
     weights.add(
         tied
-            ? new StoredWeight(UNEMBEDDING, embedding)
-            : StoredWeight.same(UNEMBEDDING, head(), config.dVocab(), config.dModel()));
+            ? new StoredWeight(WeightShapes.UNEMBEDDING, embedding)
+            : StoredWeight.same(WeightShapes.UNEMBEDDING, head(), config.dVocab(), config.dModel()));
     return Collections.unmodifiableList(weights);
+  }
+
+  /** Number of values in all weights, without listing the blocks, which are alike. */
+  final long size(TransformerConfig config, boolean tied) {
+    List<StoredWeight> rest = weights(config.toBuilder().nLayers(1).build(), tied);
+    long block = size(block(config, 0));
+    return Math.addExact(
+        size(rest), Math.multiplyExact(config.nLayers() - 1L, block));
+  }
+
+  private static long size(List<StoredWeight> weights) {
+    return weights.stream()
+        .map(StoredWeight::source)
+        .distinct()
+        .mapToLong(TensorSource::size)
+        .reduce(0, Math::addExact);
   }
 
   /** What no family supports. */

@@ -78,6 +78,6 @@ record TensorSource(List<Part> parts, boolean transposed, int fusedHeads) {
   private static Tensor swapped(Tensor rows, long outer, long inner) {
     return rows.unflatten(0, new long[] {outer, inner, -1})
         .transpose(0, 1)
-        .reshape(rows.sizes().vec().get());
+        .reshape(rows.shape());
   }
 }

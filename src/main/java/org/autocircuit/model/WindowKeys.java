@@ -60,9 +60,13 @@ final class WindowKeys {
     return true;
   }
 
-  static void write(TransformerConfig config, ObjectNode json) {
+  /** What {@link #read} reads; the types only where they are not as usual. */
+  static void write(TransformerConfig config, int usualEvery, ObjectNode json) {
     AttentionScores scores = config.attentionScores();
     scores.window().ifPresent(window -> json.put("sliding_window", window));
+    if (scores.window().isPresent() && scores.windowEvery() == usualEvery) {
+      return;
+    }
     ArrayNode types = json.putArray(TYPES);
     for (int block = 0; block < config.nLayers(); block++) {
       boolean sliding = scores.window().isPresent() && block % scores.windowEvery() == 0;
@@ -93,7 +97,11 @@ final class WindowKeys {
   }
 
   static void writeQwen(TransformerConfig config, ObjectNode json) {
-    json.put("use_sliding_window", config.attentionScores().window().isPresent());
-    write(config, json);
+    boolean windows = config.attentionScores().window().isPresent();
+    json.put("use_sliding_window", windows);
+    if (windows) {
+      json.put("max_window_layers", 0);
+      write(config, 1, json);
+    }
   }
 }
