@@ -63,10 +63,10 @@ final class FamilyFolders {
   static void writeConfig(ObjectNode config, Path folder) {
     try {
       Files.createDirectories(folder);
+      Files.writeString(folder.resolve("config.json"), config.toPrettyString());
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    JsonFiles.write(folder.resolve("config.json"), config);
   }
 
   static void writeFile(Map<String, Tensor> tensors, Path file, SafetensorsType type) {

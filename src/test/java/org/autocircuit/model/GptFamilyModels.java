@@ -13,7 +13,8 @@ import org.bytedeco.pytorch.global.torch;
 /** The families with LayerNorm: GPT-2, GPT-NeoX and GPT-J. */
 final class GptFamilyModels {
 
-  private static final int HEAD = FamilyModel.D / FamilyModel.HEADS;
+  private static final int N_HEADS = 2;
+  private static final int HEAD = FamilyModel.D / N_HEADS;
   private static final double SCALE = 1 / Math.sqrt(HEAD);
   private static final double EPS = 1e-5;
 
@@ -53,7 +54,7 @@ final class GptFamilyModels {
               String h = "transformer.h." + n + ".";
               Tensor qkv = conv(normed(x, h + "ln_1"), h + "attn.c_attn");
               List<Tensor> z = new ArrayList<>();
-              for (int i = 0; i < HEADS; i++) {
+              for (int i = 0; i < N_HEADS; i++) {
                 Tensor q = head(qkv, i * HEAD, HEAD);
                 Tensor k = head(qkv, D + i * HEAD, HEAD);
                 Tensor v = head(qkv, 2 * D + i * HEAD, HEAD);
@@ -72,7 +73,7 @@ final class GptFamilyModels {
           }
         };
     model.config.put("n_layer", FamilyModel.LAYERS).put("n_embd", FamilyModel.D);
-    model.config.put("n_head", FamilyModel.HEADS).put("n_inner", FamilyModel.MLP);
+    model.config.put("n_head", N_HEADS).put("n_inner", FamilyModel.MLP);
     model.config.put("n_positions", FamilyModel.CONTEXT);
     model.config.put("tie_word_embeddings", tied);
     model.matrix("transformer.wte.weight", FamilyModel.VOCAB, FamilyModel.D);
@@ -113,7 +114,7 @@ final class GptFamilyModels {
                   projected(
                       normed(x, layer + "input_layernorm"), layer + "attention.query_key_value");
               List<Tensor> z = new ArrayList<>();
-              for (int i = 0; i < HEADS; i++) {
+              for (int i = 0; i < N_HEADS; i++) {
                 Tensor q = FamilyOps.turned(head(qkv, 3 * i * HEAD, HEAD), frequencies, false);
                 Tensor k =
                     FamilyOps.turned(head(qkv, (3 * i + 1) * HEAD, HEAD), frequencies, false);
@@ -130,7 +131,7 @@ final class GptFamilyModels {
           }
         };
     model.config.put("num_hidden_layers", FamilyModel.LAYERS).put("hidden_size", FamilyModel.D);
-    model.config.put("num_attention_heads", FamilyModel.HEADS);
+    model.config.put("num_attention_heads", N_HEADS);
     model.config.put("intermediate_size", FamilyModel.MLP);
     model.config.put("max_position_embeddings", FamilyModel.CONTEXT);
     model.config.put("rotary_pct", 0.5).put("rotary_emb_base", 500).put("hidden_act", "gelu");
@@ -165,7 +166,7 @@ final class GptFamilyModels {
         new Gpt("gptj", 3) {
           @Override
           Tensor forward(Tensor tokens) {
-            double[] frequencies = FamilyOps.frequencies(2, 10_000);
+            double[] frequencies = FamilyOps.frequencies(4, 10_000);
             Tensor x = torch.embedding(tensor("transformer.wte.weight"), tokens);
             for (int n = 0; n < LAYERS; n++) {
               String h = "transformer.h." + n + ".";
@@ -174,7 +175,7 @@ final class GptFamilyModels {
               Tensor keys = projected(read, h + "attn.k_proj");
               Tensor values = projected(read, h + "attn.v_proj");
               List<Tensor> z = new ArrayList<>();
-              for (int i = 0; i < HEADS; i++) {
+              for (int i = 0; i < N_HEADS; i++) {
                 Tensor q = FamilyOps.turned(head(queries, i * HEAD, HEAD), frequencies, true);
                 Tensor k = FamilyOps.turned(head(keys, i * HEAD, HEAD), frequencies, true);
                 z.add(attend(q, k, head(values, i * HEAD, HEAD), SCALE, 0, 0));
@@ -188,8 +189,8 @@ final class GptFamilyModels {
           }
         };
     model.config.put("n_layer", FamilyModel.LAYERS).put("n_embd", FamilyModel.D);
-    model.config.put("n_head", FamilyModel.HEADS).put("n_inner", FamilyModel.MLP);
-    model.config.put("n_positions", FamilyModel.CONTEXT).put("rotary_dim", 2);
+    model.config.put("n_head", N_HEADS).put("n_inner", FamilyModel.MLP);
+    model.config.put("n_positions", FamilyModel.CONTEXT).put("rotary_dim", 4);
     model.matrix("transformer.wte.weight", FamilyModel.VOCAB, FamilyModel.D);
     for (int n = 0; n < FamilyModel.LAYERS; n++) {
       String h = "transformer.h." + n + ".";
