@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.autocircuit.AnswerLoss;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.ForwardResult;
 import org.autocircuit.NativeScope;
@@ -113,11 +114,9 @@ class ModelFamiliesTest {
       ForwardResult result =
           model.forward(ForwardRequest.of(tokens(3)).withSourceOutputs().withReads(reads));
       Tensor sources = result.sourceOutputs().orElseThrow();
-      int embeddings = config.rotary().isPresent() ? 1 : 1;
-      assertThat(sources.size(0))
-          .isEqualTo(embeddings + (long) config.nLayers() * (config.nHeads() + 1));
+      assertThat(sources.size(0)).isEqualTo(1L + config.nLayers() * (config.nHeads() + 1));
       Tensor residual = sources.select(0, 0);
-      int next = embeddings;
+      int next = 1;
       for (int block = 0; block < config.nLayers(); block++) {
         assertClose(result.reads().get("blocks." + block + ".hook_resid_pre"), residual, 1e-12);
         for (int head = 0; head < config.nHeads(); head++) {
@@ -136,17 +135,69 @@ class ModelFamiliesTest {
     }
   }
 
+  /** Every kind of graph that a family's models have. */
+  private static List<PatchableModelOptions> graphs(TransformerConfig config) {
+    List<PatchableModelOptions> graphs = new ArrayList<>(List.of(OPTIONS));
+    if (config.groupedQueries()) {
+      graphs.add(OPTIONS.withUngroupKeyValues(true));
+    }
+    graphs.add(OPTIONS.withSeparateQkv(false));
+    if (config.blockKind() == BlockKind.SEQUENTIAL) {
+      graphs.add(OPTIONS.withFactorized(false));
+    }
+    return graphs;
+  }
+
   @ParameterizedTest
   @MethodSource("names")
   void masksOfOneGiveThePatchRun(String name) {
     FamilyFolders.write(FamilyModels.named(name), folder, SafetensorsType.F64);
+    try (Model loaded = Model.load(folder, as(Precision.FLOAT64))) {
+      for (PatchableModelOptions options : graphs((TransformerConfig) loaded.config())) {
+        try (PatchableModel model = PatchableModel.of(loaded, options);
+            SourceActivations patch = model.sourceAblations(tokens(5), AblationType.RESAMPLE)) {
+          Tensor expected = model.forward(tokens(5));
+          PatchContext all = PatchContext.of(patch, Masks.uniform(model.graph(), 1));
+          assertClose(model.forward(tokens(4), all), expected, 1e-9);
+          PatchContext none = PatchContext.of(patch, Masks.uniform(model.graph(), 0));
+          assertClose(model.forward(tokens(4), none), model.forward(tokens(4)), 1e-12);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("names")
+  void maskGradientsAreFiniteDifferences(String name) {
+    FamilyFolders.write(FamilyModels.named(name), folder, SafetensorsType.F64);
+    AnswerLoss loss =
+        AnswerLoss.of(
+            AnswerLoss.GradFunction.LOGPROB,
+            AnswerLoss.AnswerFunction.AVG_DIFF,
+            new long[][] {{1}, {2}},
+            new long[][] {{3}, {4}});
     try (PatchableModel model = PatchableModel.open(folder, as(Precision.FLOAT64), OPTIONS);
-        SourceActivations patch = model.sourceAblations(tokens(5), AblationType.RESAMPLE)) {
-      Tensor expected = model.forward(tokens(5));
-      PatchContext all = PatchContext.of(patch, Masks.uniform(model.graph(), 1));
-      assertClose(model.forward(tokens(4), all), expected, 1e-9);
-      PatchContext none = PatchContext.of(patch, Masks.uniform(model.graph(), 0));
-      assertClose(model.forward(tokens(4), none), model.forward(tokens(4)), 1e-12);
+        SourceActivations patch = model.sourceAblations(tokens(7), AblationType.RESAMPLE)) {
+      Random random = new Random(8);
+      double[] masks = random.doubles(model.graph().nEdges()).toArray();
+      double[] gradient =
+          TensorArrays.doubles(
+              model
+                  .maskGradient(
+                      tokens(6), PatchContext.of(patch, Masks.of(model.graph(), masks)), loss)
+                  .gradient());
+      for (int i = 0; i < 5; i++) {
+        int edge = random.nextInt(masks.length);
+        double difference = 0;
+        for (int side : new int[] {1, -1}) {
+          double[] moved = masks.clone();
+          moved[edge] += side * 1e-4;
+          PatchContext context = PatchContext.of(patch, Masks.of(model.graph(), moved));
+          difference +=
+              side * model.maskGradient(tokens(6), context, loss).loss().item_double() / 2e-4;
+        }
+        assertThat(gradient[edge]).isCloseTo(difference, within(1e-6));
+      }
     }
   }
 
