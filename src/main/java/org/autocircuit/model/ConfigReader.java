@@ -67,9 +67,7 @@ final class ConfigReader {
 
   int naturalInt(String key, int absent) {
     JsonNode node = json.get(key);
-    return node != null && node.isInt() && node.intValue() == 0
-        ? 0
-        : positiveInt(key, absent);
+    return node != null && node.isInt() && node.intValue() == 0 ? 0 : positiveInt(key, absent);
   }
 
   /** The default stands for an absent key and for null. */
@@ -84,7 +82,7 @@ final class ConfigReader {
   double positiveNumber(String key) {
     JsonNode node = json.get(key);
     if (node == null
-        || !node.isNumber() 
+        || !node.isNumber()
         || !(node.doubleValue() > 0)
         || Double.isInfinite(node.doubleValue())) {
       throw error(key, node, "a positive number");
@@ -157,8 +155,7 @@ final class ConfigReader {
     try {
       return Activation.named(node.isTextual() ? node.textValue() : "");
     } catch (IllegalArgumentException e) {
-      throw error(
-          key, node, "one of %s (nothing else is supported)".formatted(Activation.names()));
+      throw error(key, node, "one of %s (nothing else is supported)".formatted(Activation.names()));
     }
   }
 

@@ -77,12 +77,10 @@ final class GptJFamily extends ModelFamily {
             StoredWeight.part(attn + "k_proj.weight", d, d),
             StoredWeight.part(attn + "v_proj.weight", d, d)));
     weights.add(
-        StoredWeight.linear(
-            to + "attn.W_O", StoredWeight.part(attn + "out_proj.weight", d, d)));
+        StoredWeight.linear(to + "attn.W_O", StoredWeight.part(attn + "out_proj.weight", d, d)));
     weights.addAll(norm(to + "ln2", from + "ln_1", config, d));
     weights.add(
-        StoredWeight.linear(
-            to + "mlp.W_in", StoredWeight.part(from + "mlp.fc_in.weight", mlp, d)));
+        StoredWeight.linear(to + "mlp.W_in", StoredWeight.part(from + "mlp.fc_in.weight", mlp, d)));
     weights.add(StoredWeight.same(to + "mlp.b_in", from + "mlp.fc_in.bias", mlp));
     weights.add(
         StoredWeight.linear(

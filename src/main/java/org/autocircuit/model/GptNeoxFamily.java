@@ -34,9 +34,7 @@ final class GptNeoxFamily extends ModelFamily {
         .rotary(RotaryKeys.readPartial(reader, dHead))
         .activation(reader.activation("hidden_act", Activation.GELU))
         .blockKind(
-            reader.flag("use_parallel_residual", true)
-                ? BlockKind.PARALLEL
-                : BlockKind.SEQUENTIAL)
+            reader.flag("use_parallel_residual", true) ? BlockKind.PARALLEL : BlockKind.SEQUENTIAL)
         .biases(new Biases(biases, biases, true))
         .build();
   }
@@ -75,14 +73,12 @@ final class GptNeoxFamily extends ModelFamily {
     weights.add(
         sorted(
             config,
-            StoredWeight.linear(
-                to + "attn.W_QKV", StoredWeight.part(qkv + ".weight", 3L * d, d))));
+            StoredWeight.linear(to + "attn.W_QKV", StoredWeight.part(qkv + ".weight", 3L * d, d))));
     if (config.biases().qkv()) {
       weights.add(sorted(config, StoredWeight.same(to + "attn.b_QKV", qkv + ".bias", 3L * d)));
     }
     String dense = from + "attention.dense";
-    weights.add(
-        StoredWeight.linear(to + "attn.W_O", StoredWeight.part(dense + ".weight", d, d)));
+    weights.add(StoredWeight.linear(to + "attn.W_O", StoredWeight.part(dense + ".weight", d, d)));
     if (config.biases().attentionOutput()) {
       weights.add(StoredWeight.same(to + "attn.b_O", dense + ".bias", d));
     }

@@ -132,8 +132,7 @@ record HuggingFaceCheckpoint(
       }
       List<TensorSource.Part> parts = weight.source().parts();
       for (int i = 0; i < parts.size(); i++) {
-        writer.add(
-            parts.get(i).tensor(), type, parts.get(i).shapeArray(), bytes.of(weight, i));
+        writer.add(parts.get(i).tensor(), type, parts.get(i).shapeArray(), bytes.of(weight, i));
       }
     }
     try {

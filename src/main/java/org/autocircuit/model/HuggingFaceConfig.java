@@ -88,7 +88,9 @@ public record HuggingFaceConfig(
         eosTokenId);
   }
 
-  /** A model with tied embedding and no special tokens, of the first family that can describe it. */
+  /**
+   * A model with tied embedding and no special tokens, of the first family that can describe it.
+   */
   public HuggingFaceConfig(TransformerConfig transformer) {
     this(transformer, true, OptionalInt.empty(), OptionalInt.empty());
   }

@@ -120,8 +120,7 @@ sealed class LlamaFamily extends ModelFamily
       weights.addAll(norm(to + "attn.k_norm", attn + "k_norm", config, dHead));
     }
     weights.add(
-        StoredWeight.linear(
-            to + "attn.W_O", StoredWeight.part(attn + "o_proj.weight", d, heads)));
+        StoredWeight.linear(to + "attn.W_O", StoredWeight.part(attn + "o_proj.weight", d, heads)));
     if (config.biases().attentionOutput()) {
       weights.add(StoredWeight.same(to + "attn.b_O", attn + "o_proj.bias", d));
     }

@@ -13,11 +13,15 @@ import org.bytedeco.pytorch.Tensor;
  * A model: its structure and its weights, in one precision, on one device. It runs nothing by
  * itself; make a patchable model of it.
  *
- * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}; a
- * micro model has {@code blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]}
- * is optional. An embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}.
- * {@link #weights()} are the tensors that the model computes with, so training them in place trains
- * the model, and every patchable model made of it.
+ * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}. Other
+ * transformers leave out what their structure has not and may have more: {@code blocks.N.mlp.W_gate
+ * [d_model, d_mlp]}, {@code blocks.N.attn.q_norm.w} and {@code k_norm.w [d_head]}, {@code
+ * blocks.N.ln1_post.w} and {@code ln2_post.w [d_model]}; with grouped queries {@code W_QKV} is
+ * {@code [d_model, (n_heads + 2 * n_key_value_heads) * d_head]}. A micro model has {@code
+ * blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is optional. An
+ * embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}. {@link
+ * #weights()} are the tensors that the model computes with, so training them in place trains the
+ * model, and every patchable model made of it.
  *
  * <p><b>Ownership.</b> Close it. Patchable models made of it keep what they need. If it is closed
  * while another thread uses it, that use finishes first. A model that was forgotten is freed by the
@@ -88,10 +92,10 @@ public final class Model implements AutoCloseable {
   /**
    * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}. Its weights
    * are in {@code model.safetensors}, or in the files that {@code model.safetensors.index.json}
-   * lists, as fp64, fp32, fp16 or bf16. Files are mapped into memory, and their pages are given back
-   * as each weight is converted and brought into the library's layout (linear layers are stored the
-   * other way round, queries, keys and values apart), so the peak is about the size of the weights
-   * once and of the largest of them.
+   * lists, as fp64, fp32, fp16 or bf16. Files are mapped into memory, and their pages are given
+   * back as each weight is converted and brought into the library's layout (linear layers are
+   * stored the other way round, queries, keys and values apart), so the peak is about the size of
+   * the weights once and of the largest of them.
    *
    * @param folder holds {@code config.json} and the weights
    * @param options precision and device

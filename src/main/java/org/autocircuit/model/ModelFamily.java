@@ -86,7 +86,8 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
     weights.add(
         tied
             ? new StoredWeight(WeightShapes.UNEMBEDDING, embedding)
-            : StoredWeight.same(WeightShapes.UNEMBEDDING, head(), config.dVocab(), config.dModel()));
+            : StoredWeight.same(
+                WeightShapes.UNEMBEDDING, head(), config.dVocab(), config.dModel()));
     return Collections.unmodifiableList(weights);
   }
 
@@ -94,8 +95,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
   final long size(TransformerConfig config, boolean tied) {
     List<StoredWeight> rest = weights(config.toBuilder().nLayers(1).build(), tied);
     long block = size(block(config, 0));
-    return Math.addExact(
-        size(rest), Math.multiplyExact(config.nLayers() - 1L, block));
+    return Math.addExact(size(rest), Math.multiplyExact(config.nLayers() - 1L, block));
   }
 
   private static long size(List<StoredWeight> weights) {
@@ -115,8 +115,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
   }
 
   /** A norm's weights and, where norms have them, biases. */
-  static List<StoredWeight> norm(
-      String name, String tensor, TransformerConfig config, int size) {
+  static List<StoredWeight> norm(String name, String tensor, TransformerConfig config, int size) {
     List<StoredWeight> weights = new ArrayList<>();
     weights.add(StoredWeight.same(name + ".w", tensor + ".weight", size));
     if (config.norm().hasBias()) {

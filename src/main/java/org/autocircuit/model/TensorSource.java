@@ -69,15 +69,12 @@ record TensorSource(List<Part> parts, boolean transposed, int fusedHeads) {
       for (Part part : parts.subList(0, index)) {
         begin += part.shape().get(0);
       }
-      return scope.handOut(
-          rows.narrow(0, begin, parts.get(index).shape().get(0)).contiguous());
+      return scope.handOut(rows.narrow(0, begin, parts.get(index).shape().get(0)).contiguous());
     }
   }
 
   /** Rows {@code [outer, inner, n]} as {@code [inner, outer, n]}. */
   private static Tensor swapped(Tensor rows, long outer, long inner) {
-    return rows.unflatten(0, new long[] {outer, inner, -1})
-        .transpose(0, 1)
-        .reshape(rows.shape());
+    return rows.unflatten(0, new long[] {outer, inner, -1}).transpose(0, 1).reshape(rows.shape());
   }
 }

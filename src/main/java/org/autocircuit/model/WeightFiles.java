@@ -92,8 +92,7 @@ record WeightFiles(Path path, Map<String, Stored> tensors) {
       if (shard == null || !shard.matches("[\\w.-]+\\.safetensors")) {
         throw new CheckpointException(
             "%s: %s of %s is %s, expected the name of a .safetensors file beside the index"
-                .formatted(
-                    index, MAP, tensor.getKey(), JsonFiles.describe(tensor.getValue())));
+                .formatted(index, MAP, tensor.getKey(), JsonFiles.describe(tensor.getValue())));
       }
       shards.put(tensor.getKey(), shard);
     }

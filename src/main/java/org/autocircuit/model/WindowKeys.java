@@ -90,7 +90,7 @@ final class WindowKeys {
           "max_window_layers",
           first,
           "0 or at least num_hidden_layers, which is %d (windows in only the last blocks are not"
-              .formatted(nLayers)
+                  .formatted(nLayers)
               + " supported)");
     }
     return first == 0 ? scores.withWindow(window) : scores;

@@ -66,8 +66,7 @@ final class FamilyModels {
   private FamilyModels() {}
 
   private static void llama(String name, String modelType, int kv, int dHead, String settings) {
-    ALL.put(
-        name, () -> new LlamaFamilyModel(modelType, kv, dHead, THETA.formatted(settings)));
+    ALL.put(name, () -> new LlamaFamilyModel(modelType, kv, dHead, THETA.formatted(settings)));
   }
 
   static String[] names() {

@@ -121,13 +121,11 @@ final class GptFamilyModels {
                 z.add(attend(q, k, head(qkv, (3 * i + 2) * HEAD, HEAD), SCALE, 0, 0));
               }
               Tensor mid = x.add(projected(FamilyOps.cat(z), layer + "attention.dense"));
-              Tensor read =
-                  normed(parallel ? x : mid, layer + "post_attention_layernorm");
+              Tensor read = normed(parallel ? x : mid, layer + "post_attention_layernorm");
               Tensor hidden = FamilyOps.gelu(projected(read, layer + "mlp.dense_h_to_4h"));
               x = mid.add(projected(hidden, layer + "mlp.dense_4h_to_h"));
             }
-            return linear(
-                normed(x, "gpt_neox.final_layer_norm"), tensor("embed_out.weight"));
+            return linear(normed(x, "gpt_neox.final_layer_norm"), tensor("embed_out.weight"));
           }
         };
     model.config.put("num_hidden_layers", FamilyModel.LAYERS).put("hidden_size", FamilyModel.D);

@@ -56,7 +56,8 @@ class HuggingFaceCheckpointTest {
     config.write(folder);
   }
 
-  private HuggingFaceCheckpoint changed(HuggingFaceConfig config, Consumer<Map<String, long[]>> change) {
+  private HuggingFaceCheckpoint changed(
+      HuggingFaceConfig config, Consumer<Map<String, long[]>> change) {
     Map<String, long[]> shapes = shapes(config);
     change.accept(shapes);
     write(config, shapes, SafetensorsType.F32);

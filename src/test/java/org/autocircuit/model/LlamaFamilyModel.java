@@ -117,8 +117,7 @@ final class LlamaFamilyModel extends FamilyModel {
     }
     Tensor logits =
         linear(
-            normed(x, "model.norm"),
-            tensor(tied ? "model.embed_tokens.weight" : "lm_head.weight"));
+            normed(x, "model.norm"), tensor(tied ? "model.embed_tokens.weight" : "lm_head.weight"));
     return FamilyOps.softCap(logits, config.path("final_logit_softcapping").asDouble());
   }
 

@@ -21,6 +21,7 @@ import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
@@ -29,6 +30,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every family's folders against forward passes written from the families' own formulas. */
 @ExtendWith(NativeScope.class)
+@Tag("slow")
 class ModelFamiliesTest {
 
   private static final PatchableModelOptions OPTIONS =

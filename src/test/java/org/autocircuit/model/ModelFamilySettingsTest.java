@@ -13,6 +13,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,8 +21,11 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The keys of {@code config.json}: each that is read matters, each that is not supported throws. */
+/**
+ * The keys of {@code config.json}: each that is read matters, each that is not supported throws.
+ */
 @ExtendWith(NativeScope.class)
+@Tag("slow")
 class ModelFamilySettingsTest {
 
   @TempDir Path folder;
@@ -192,8 +196,23 @@ class ModelFamilySettingsTest {
   @MethodSource("names")
   void anyValueGivesACheckpointExceptionOrAConfig(String name) {
     String[] values = {
-      "null", "0", "-1", "1", "7", "0.5", "1e300", "true", "false", "''", "[]", "{}", "[[1]]",
-      "2147483647", "99999999999", "{'type': 'linear', 'factor': 1e-300}", "{'rope_theta': 1e308}"
+      "null",
+      "0",
+      "-1",
+      "1",
+      "7",
+      "0.5",
+      "1e300",
+      "true",
+      "false",
+      "''",
+      "[]",
+      "{}",
+      "[[1]]",
+      "2147483647",
+      "99999999999",
+      "{'type': 'linear', 'factor': 1e-300}",
+      "{'rope_theta': 1e308}"
     };
     ObjectNode usual = FamilyModels.named(name).config;
     SplittableRandom random = new SplittableRandom(1);

@@ -161,8 +161,7 @@ class ShardedWeightsTest {
         model.tensors.entrySet().stream()
             .collect(
                 java.util.stream.Collectors.toMap(
-                    tensor -> tensor.getKey().replaceFirst("model\\.", ""),
-                    Map.Entry::getValue)),
+                    tensor -> tensor.getKey().replaceFirst("model\\.", ""), Map.Entry::getValue)),
         folder.resolve("model.safetensors"),
         SafetensorsType.F32);
     try (Model loaded = Model.load(folder)) {
