@@ -37,7 +37,8 @@ final class GoldenGroupedQueryOps {
       MaskFn maskFn = op.param("mask_fn").asText().equals("sigmoid") ? MaskFn.SIGMOID : MaskFn.NONE;
       MaskGradientResult actual = run(grouped, masks, maskFn);
       MaskGradientResult expected = run(ungrouped, repeated(ungrouped.graph(), masks), maskFn);
-      assertClose(op, TensorArrays.doubles(actual.logits()), TensorArrays.doubles(expected.logits()));
+      assertClose(
+          op, TensorArrays.doubles(actual.logits()), TensorArrays.doubles(expected.logits()));
       assertClose(
           op,
           TensorArrays.doubles(actual.gradient()),

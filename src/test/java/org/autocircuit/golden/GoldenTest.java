@@ -112,7 +112,9 @@ class GoldenTest {
   }
 
   private static BiConsumer<GoldenModel, GoldenOp> operation(GoldenCase golden, GoldenOp op) {
-    return golden.referenceFailsToPatch() && op.raises() != null && OPERATIONS.containsKey(op.name())
+    return golden.referenceFailsToPatch()
+            && op.raises() != null
+            && OPERATIONS.containsKey(op.name())
         ? GoldenGroupedQueryOps::patched
         : OPERATIONS.get(op.name());
   }
@@ -122,7 +124,8 @@ class GoldenTest {
     try (GoldenModel model = new GoldenModel(golden)) {
       ModelGraph graph = model.graph();
       assertThat(graph).isEqualTo(golden.graph());
-      assertThat(golden.referenceGraph().nEdges()).isEqualTo(golden.json().at("/graph/n_edges").asInt());
+      assertThat(golden.referenceGraph().nEdges())
+          .isEqualTo(golden.json().at("/graph/n_edges").asInt());
       assertThat(graph.srcs()).hasSameSizeAs(golden.json().at("/graph/srcs"));
     }
   }
