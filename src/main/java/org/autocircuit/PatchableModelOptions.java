@@ -64,12 +64,14 @@ public record PatchableModelOptions(
 
   /** These options with edges for each of so many positions. */
   public PatchableModelOptions withSeqLen(int value) {
-    return new PatchableModelOptions(factorized, separateQkv, ungroupKeyValues, OptionalInt.of(value), outputSlice);
+    return new PatchableModelOptions(
+        factorized, separateQkv, ungroupKeyValues, OptionalInt.of(value), outputSlice);
   }
 
   /** These options with edges for all positions. */
   public PatchableModelOptions withoutSeqLen() {
-    return new PatchableModelOptions(factorized, separateQkv, ungroupKeyValues, OptionalInt.empty(), outputSlice);
+    return new PatchableModelOptions(
+        factorized, separateQkv, ungroupKeyValues, OptionalInt.empty(), outputSlice);
   }
 
   /** These options with the logits of other positions. */

@@ -175,7 +175,9 @@ public final class ModelGraph {
     return separateQkv;
   }
 
-  /** Whether query heads that share keys and values have key and value destinations of their own. */
+  /**
+   * Whether query heads that share keys and values have key and value destinations of their own.
+   */
   public boolean ungroupedKeyValues() {
     return ungroupedKeyValues;
   }

@@ -99,6 +99,10 @@ public record TransformerConfig(
     // A LayerNorm's mean mixes what the heads add, so no head has a part of its own.
     require(
         !postNorms || norm.kind() == Norm.Kind.RMS_NORM, "postNorms need an RMS norm, got " + norm);
+    // Normed, it would add something else to the stream at every position: no constant, no source.
+    require(
+        !postNorms || !biases.attentionOutput(),
+        "postNorms and a bias of the attention output do not go together, got " + biases);
     requirePositive("embedScale", embedScale);
     requireCap("logitSoftCap", logitSoftCap);
   }

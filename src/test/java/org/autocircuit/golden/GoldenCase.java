@@ -166,6 +166,11 @@ public final class GoldenCase {
     return ungroupKeyValues() ? graph.ungroupKeyValues() : graph;
   }
 
+  /** The reference's graph, which is not {@link #graph()} if {@link #referenceFailsToPatch()}. */
+  public ModelGraph referenceGraph() {
+    return graph().ungroupKeyValues();
+  }
+
   /** Whether grouped-query attention has key and value destinations for each query head. */
   public boolean ungroupKeyValues() {
     return json.at("/cfg/ungroup_grouped_query_attention").asBoolean();

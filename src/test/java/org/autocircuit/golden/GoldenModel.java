@@ -33,6 +33,10 @@ final class GoldenModel implements AutoCloseable {
   private final PatchableModel model;
 
   GoldenModel(GoldenCase golden) {
+    this(golden, golden.ungroupKeyValues());
+  }
+
+  GoldenModel(GoldenCase golden, boolean ungroupKeyValues) {
     this.golden = golden;
     ModelConfig config = golden.config();
     Map<String, Tensor> weights = new LinkedHashMap<>();
@@ -44,7 +48,7 @@ final class GoldenModel implements AutoCloseable {
               new PatchableModelOptions(
                   golden.json().get("factorized").asBoolean(),
                   golden.json().path("separate_qkv").asBoolean(),
-                  golden.ungroupKeyValues(),
+                  ungroupKeyValues,
                   golden.seqLen(),
                   slice()));
     }
