@@ -27,7 +27,7 @@ final class GraphOptions {
   }
 
   boolean separateQkv() {
-    return inputs == null || !inputs.joint;
+    return inputs == null || inputs.separate || !inputs.joint;
   }
 
   boolean factorized() {
