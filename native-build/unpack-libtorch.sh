@@ -40,6 +40,7 @@ for jar in jars:
                 with archive.open(name) as src, open(os.path.join(work, file), "wb") as dst:
                     shutil.copyfileobj(src, dst, 1 << 20)
 PYTHON
+  chmod 755 "$work"
   mv -T "$work" "$target" 2>/dev/null || [ -d "$target" ] || fail "could not write $target"
 fi
 echo "$target"

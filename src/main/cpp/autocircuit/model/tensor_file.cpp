@@ -27,7 +27,7 @@ class MappedFile {
       size_ = static_cast<size_t>(status.st_size);
       data_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
     }
-    const std::string failure = data_ == MAP_FAILED ? reason() : "empty file";
+    const std::string failure = size_ == 0 ? "empty file" : reason();
     close(file);
     TORCH_CHECK(data_ != MAP_FAILED && size_ > 0, path, ": ", failure);
     madvise(data_, size_, MADV_SEQUENTIAL);

@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.List;
@@ -323,6 +324,7 @@ public final class PatchableModel implements AutoCloseable {
   }
 
   /** Patches with the default masks as they stand; the original's {@code patch_mode}. */
+  @MustBeClosed
   public PatchMode patchMode(SourceActivations activations) {
     return patchMode(activations, masks());
   }
@@ -333,11 +335,13 @@ public final class PatchableModel implements AutoCloseable {
    *
    * @throws IllegalArgumentException if an edge is not part of the graph (the original ignores it)
    */
+  @MustBeClosed
   public PatchMode patchMode(SourceActivations activations, Collection<Edge> edges) {
     return patchMode(activations, EdgeSet.of(graph(), edges));
   }
 
   /** As {@link #patchMode(SourceActivations, Collection)}. */
+  @MustBeClosed
   public PatchMode patchMode(SourceActivations activations, EdgeSet edges) {
     masks().setEdges(edges);
     return patchMode(activations, masks);
@@ -348,11 +352,13 @@ public final class PatchableModel implements AutoCloseable {
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
    */
+  @MustBeClosed
   public PatchMode patchModeByName(SourceActivations activations, Collection<String> edgeNames) {
     return patchMode(activations, EdgeSet.ofNames(graph(), edgeNames));
   }
 
   /** Patches with masks of one's own; the default ones are neither read nor written. */
+  @MustBeClosed
   public PatchMode patchMode(SourceActivations activations, MaskValues masks) {
     return patchMode(activations, masks, null);
   }
@@ -363,6 +369,7 @@ public final class PatchableModel implements AutoCloseable {
    * @param startSourceOutputs outputs of the sources before that block ({@code curr_src_outs} in
    *     the original), {@code [n_srcs, batch, seq, d_model]}; {@code null} for none
    */
+  @MustBeClosed
   public PatchMode patchMode(
       SourceActivations activations, MaskValues masks, Tensor startSourceOutputs) {
     requireOpen();
@@ -370,11 +377,13 @@ public final class PatchableModel implements AutoCloseable {
   }
 
   /** Applies a function to mask values; the original's {@code mask_fn_mode} without dropout. */
+  @MustBeClosed
   public MaskFnMode maskFnMode(MaskFn maskFn) {
     return maskFnMode(maskFn, 0);
   }
 
   /** Applies a function and, while the masks are being trained, dropout to mask values. */
+  @MustBeClosed
   public MaskFnMode maskFnMode(MaskFn maskFn, double dropout) {
     return maskFnMode(maskFn, dropout, Noise.DEFAULT);
   }
@@ -384,27 +393,32 @@ public final class PatchableModel implements AutoCloseable {
    *
    * @param noise of the first pass; with a seed, each further pass of the mode is one step on
    */
+  @MustBeClosed
   public MaskFnMode maskFnMode(MaskFn maskFn, double dropout, Noise noise) {
     requireOpen();
     return modes.maskFn(maskFn, dropout, noise);
   }
 
   /** Trains the default masks; the original's {@code train_mask_mode}. */
+  @MustBeClosed
   public TrainMaskMode trainMaskMode() {
     return trainMaskMode(true);
   }
 
   /** Trains the default masks; without gradients only dropout acts. */
+  @MustBeClosed
   public TrainMaskMode trainMaskMode(boolean requiresGrad) {
     return trainMaskMode(masks(), requiresGrad);
   }
 
   /** Trains masks of one's own, which are those that patch modes and contexts name. */
+  @MustBeClosed
   public TrainMaskMode trainMaskMode(MaskParameters parameters) {
     return trainMaskMode(parameters, true);
   }
 
   /** Trains masks of one's own; without gradients only dropout acts. */
+  @MustBeClosed
   public TrainMaskMode trainMaskMode(MaskParameters parameters, boolean requiresGrad) {
     requireOpen();
     return modes.train(parameters, requiresGrad);

@@ -150,11 +150,14 @@ final class Discover implements Callable<Integer> {
       throws IOException {
     ModelGraph graph = model.graph();
     List<Integer> sizes = sizes(graph);
-    print("model    %s", folder.describe());
-    print(
-        "graph    %,d edges from %,d sources to %,d destinations",
-        graph.nEdges(), graph.srcs().size(), graph.dests().size());
-    print("prompts  %s", prompts.describe());
+    fact("model", "%s", folder.describe());
+    fact(
+        "graph",
+        "%,d edges from %,d sources to %,d destinations",
+        graph.nEdges(),
+        graph.srcs().size(),
+        graph.dests().size());
+    fact("prompts", "%s", prompts.describe());
     out.println();
     out.flush();
 
@@ -184,7 +187,7 @@ final class Discover implements Callable<Integer> {
         random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
     out.println();
     write(graph, scores);
-    print("time     %s", phases);
+    fact("time", "%s", phases);
   }
 
   private PruneScores attribute(PatchableModel model, Prompts prompts) {
@@ -248,12 +251,12 @@ final class Discover implements Callable<Integer> {
 
   private void write(ModelGraph graph, PruneScores scores) throws IOException {
     PruneScoresJson.write(scores, output);
-    print("scores   %s (%,d edges)", output, scores.size());
+    fact("scores", "%s (%,d edges)", output, scores.size());
     if (picture != null) {
       int drawn = Math.min(pictureEdges, scores.size());
       CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
           .write(picture);
-      print("picture  %s (%,d edges)", picture, drawn);
+      fact("picture", "%s (%,d edges)", picture, drawn);
     }
     phases.end("files");
   }
@@ -294,6 +297,12 @@ final class Discover implements Callable<Integer> {
           spec.commandLine(),
           "%s %s cannot be written: its folder must exist and be writable".formatted(option, file));
     }
+  }
+
+  /** A name and what there is to say about it. */
+  private void fact(String name, String format, Object... values) {
+    String text = String.format(Locale.ROOT, format, values);
+    out.println(Wrap.lines(String.format("%-9s", name), text, 80));
   }
 
   private void print(String format, Object... values) {

@@ -1,7 +1,10 @@
 package org.autocircuit.cli;
 
+import java.io.IOException;
 import java.io.PrintStream;
 import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Timer;
 import java.util.TimerTask;
@@ -40,7 +43,7 @@ final class Progress implements AutoCloseable {
 
   /** Begins a phase; on a terminal the bar goes to the process's standard error. */
   static Progress of(String phase, PrintWriter err) {
-    boolean interactive = System.console() != null && !"dumb".equals(System.getenv("TERM"));
+    boolean interactive = isTerminal() && !"dumb".equals(System.getenv("TERM"));
     return new Progress(phase, err, interactive, System::nanoTime);
   }
 
@@ -99,6 +102,16 @@ final class Progress implements AutoCloseable {
         .setConsumer(new ConsoleProgressBarConsumer(terminal))
         .clearDisplayOnFinish()
         .build();
+  }
+
+  /** Whether standard error is a terminal; System.console() tells of the other two streams. */
+  private static boolean isTerminal() {
+    try {
+      String file = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
+      return file.startsWith("/dev/pts/") || file.startsWith("/dev/tty");
+    } catch (IOException | UnsupportedOperationException e) {
+      return false;
+    }
   }
 
   /** Ends the phase. Does nothing the second time. */

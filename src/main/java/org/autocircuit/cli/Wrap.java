@@ -7,13 +7,18 @@ final class Wrap {
 
   /** Lines of at most {@code width} characters, broken at blanks. */
   static String lines(String text, int width) {
-    StringBuilder lines = new StringBuilder();
-    int column = 0;
+    return lines("", text, width);
+  }
+
+  /** Lines that begin with a label, and with as many blanks from the second on. */
+  static String lines(String label, String text, int width) {
+    StringBuilder lines = new StringBuilder(label);
+    int column = label.length();
     for (String word : text.split(" ", -1)) {
-      if (column > 0 && column + 1 + word.length() > width) {
-        lines.append(System.lineSeparator());
-        column = 0;
-      } else if (column > 0) {
+      if (column > label.length() && column + 1 + word.length() > width) {
+        lines.append(System.lineSeparator()).append(" ".repeat(label.length()));
+        column = label.length();
+      } else if (column > label.length()) {
         lines.append(' ');
         column++;
       }

@@ -112,7 +112,7 @@ final class Checkpoints {
    * JavaCPP counts the whole process against its limit and fails with an error that does not say
    * what to do; better to say so before a minute of loading.
    */
-  private static void requireMemory(Path folder, long bytes) {
+  static void requireMemory(Path folder, long bytes) {
     boolean active = !Boolean.getBoolean("org.bytedeco.javacpp.noPointerGC");
     long limit = Pointer.maxPhysicalBytes();
     if (!active || limit <= 0) {

@@ -23,6 +23,8 @@ final class Gemma2Family extends LlamaFamily {
     // Absent is not the model's width shared out, as elsewhere, but 256.
     reader.positiveInt("head_dim");
     reader.requireUnset("use_bidirectional_attention", false);
+    // A bias inside what is normed afterwards is no constant of the residual stream.
+    reader.requireUnset("attention_bias", false);
     builder
         .norm(Norm.rmsNorm(reader.positiveNumber("rms_norm_eps", 1e-6)).withWeightOffset(1))
         .postNorms(true)

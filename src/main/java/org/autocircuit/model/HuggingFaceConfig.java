@@ -29,7 +29,7 @@ import java.util.OptionalInt;
  * <tr><td>mistral</td><td>Mistral 7B</td><td></td></tr>
  * <tr><td>qwen2</td><td>Qwen 1.5, 2, 2.5</td><td>windows that begin at a later block</td></tr>
  * <tr><td>qwen3</td><td>Qwen 3 (dense)</td><td>windows that begin at a later block</td></tr>
- * <tr><td>gemma2</td><td>Gemma 2</td><td>use_bidirectional_attention</td></tr>
+ * <tr><td>gemma2</td><td>Gemma 2</td><td>use_bidirectional_attention, attention_bias</td></tr>
  * </table>
  *
  * <p>In all of them {@code rope_scaling} may be of the types {@code default}, {@code linear} and

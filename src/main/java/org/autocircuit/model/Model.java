@@ -13,11 +13,10 @@ import org.bytedeco.pytorch.Tensor;
  * A model: its structure and its weights, in one precision, on one device. It runs nothing by
  * itself; make a patchable model of it.
  *
- * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}. Other
- * transformers leave out what their structure has not and may have more: {@code blocks.N.mlp.W_gate
- * [d_model, d_mlp]}, {@code blocks.N.attn.q_norm.w} and {@code k_norm.w [d_head]}, {@code
- * blocks.N.ln1_post.w} and {@code ln2_post.w [d_model]}; with grouped queries {@code W_QKV} is
- * {@code [d_model, (n_heads + 2 * n_key_value_heads) * d_head]}. A micro model has {@code
+ * <p><b>Weights</b> have the library's own names and layouts. Those of GPT-2's kind are listed at
+ * {@link Gpt2Weights}. In general {@code attn.W_QKV} is {@code [d_model, (n_heads + 2 *
+ * n_key_value_heads) * d_head]}, a gated MLP has {@code mlp.W_gate [d_model, d_mlp]}, and norms and
+ * biases are those that the {@link TransformerConfig} says. A micro model has {@code
  * blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is optional. An
  * embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}. {@link
  * #weights()} are the tensors that the model computes with, so training them in place trains the

@@ -17,12 +17,12 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, a leaf of the
- * autograd graph, of the model's precision and on its device. The values of one destination module
- * are a view on it.
+ * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, of the model's
+ * precision and on its device. The values of one destination module are a view on it.
  *
- * <p>Gradients are wanted only inside a {@link TrainMaskMode}; they stay when it is closed, until
- * {@link #zeroGrad} or the next one.
+ * <p>Passes are recorded only inside a {@link TrainMaskMode}. Gradients stay when it is closed,
+ * until {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In
+ * the original a backward pass after the mode leaves no gradients, and nothing says so.)
  *
  * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} throws an
  * {@link IllegalStateException} on others. Each thread makes its own with {@code
@@ -38,23 +38,39 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   private final ScalarType type;
   private final String device;
   private final Thread thread = Thread.currentThread();
+
+  /** What passes use that are not recorded, and what values are written to. */
+  private final Tensor values;
+
+  /** The same memory, but requires gradients: what passes use inside a {@link TrainMaskMode}. */
   private final Tensor leaf;
+
   private final NativeResource resource;
+  private boolean requiresGrad;
   private boolean training;
 
-  private MaskParameters(ModelGraph graph, ScalarType type, String device, Tensor leaf) {
+  private MaskParameters(
+      ModelGraph graph, ScalarType type, String device, Tensor values, Tensor leaf) {
     this.graph = graph;
     this.type = type;
     this.device = device;
+    this.values = values;
     this.leaf = leaf;
-    this.resource = new NativeResource(NAME, leaf::releaseReference);
+    this.resource =
+        new NativeResource(
+            NAME,
+            () -> {
+              values.releaseReference();
+              leaf.releaseReference();
+            });
   }
 
   /** For the library: masks of value 0. */
   public static MaskParameters zeros(ModelGraph graph, ScalarType type, String device) {
     try (CallScope scope = new CallScope()) {
-      Tensor leaf = TensorArrays.zeros(type, device, graph.maskSize());
-      return new MaskParameters(graph, type, device, scope.keep(leaf));
+      Tensor values = scope.keep(TensorArrays.zeros(type, device, graph.maskSize()));
+      Tensor leaf = scope.keep(values.detach().set_requires_grad(true));
+      return new MaskParameters(graph, type, device, values, leaf);
     }
   }
 
@@ -72,7 +88,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     Objects.checkIndex(index, graph.maskSize());
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.detach().narrow(0, index, 1).fill_(new Scalar(value));
+      values.narrow(0, index, 1).fill_(new Scalar(value));
     }
   }
 
@@ -100,7 +116,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public void setAll(double value) {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.detach().fill_(new Scalar(value));
+      values.fill_(new Scalar(value));
     }
   }
 
@@ -117,28 +133,28 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /**
    * Sets all values.
    *
-   * @param values one for each edge index
+   * @param newValues one for each edge index
    * @throws IllegalArgumentException if they are not as many as the graph has edges
    */
-  public void set(float[] values) {
-    Masks.checkSize(graph, values.length);
+  public void set(float[] newValues) {
+    Masks.checkSize(graph, newValues.length);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.detach().copy_(TensorArrays.of(values, type, device, values.length));
+      values.copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
   }
 
   /**
    * Sets all values.
    *
-   * @param values one for each edge index
+   * @param newValues one for each edge index
    * @throws IllegalArgumentException if they are not as many as the graph has edges
    */
-  public void set(double[] values) {
-    Masks.checkSize(graph, values.length);
+  public void set(double[] newValues) {
+    Masks.checkSize(graph, newValues.length);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.detach().copy_(TensorArrays.of(values, type, device, values.length));
+      values.copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
   }
 
@@ -155,13 +171,13 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /**
    * Copies values from a tensor.
    *
-   * @param values {@code [n_masks]}, of any floating-point type and device
+   * @param newValues {@code [n_masks]}, of any floating-point type and device
    */
-  public void set(Tensor values) {
-    Arguments.shape("masks", Arguments.live("masks", values), "[n_masks]", graph.maskSize());
+  public void set(Tensor newValues) {
+    Arguments.shape("masks", Arguments.live("masks", newValues), "[n_masks]", graph.maskSize());
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.detach().copy_(values.detach());
+      values.copy_(newValues.detach());
     }
   }
 
@@ -169,18 +185,19 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public double[] toArray() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return TensorArrays.doubles(leaf);
+      return TensorArrays.doubles(values);
     }
   }
 
   /**
-   * The leaf tensor {@code [n_masks]} itself, for optimisers: what is written to it changes these
-   * masks. Belongs to the caller's innermost {@code PointerScope}.
+   * The values {@code [n_masks]} themselves: what is written to the tensor changes these masks.
+   * Inside a {@link TrainMaskMode} it is the leaf that gathers gradients, always the same one, for
+   * optimisers. Belongs to the caller's innermost {@code PointerScope}.
    */
   public Tensor tensor() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(new Tensor(leaf));
+      return scope.handOut(new Tensor(inForce()));
     }
   }
 
@@ -195,7 +212,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     DestModule module = graph.destModule(moduleName);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(view(leaf, module));
+      return scope.handOut(view(inForce(), module));
     }
   }
 
@@ -205,7 +222,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
         CallScope scope = new CallScope()) {
       Map<String, Tensor> modules = new LinkedHashMap<>();
       for (DestModule module : graph.destModules()) {
-        modules.put(module.moduleName(), scope.handOut(view(leaf, module)));
+        modules.put(module.moduleName(), scope.handOut(view(inForce(), module)));
       }
       return Collections.unmodifiableMap(modules);
     }
@@ -214,7 +231,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
   public boolean requiresGrad() {
     try (NativeResource.Use use = use()) {
-      return leaf.requires_grad();
+      return requiresGrad;
     }
   }
 
@@ -284,24 +301,20 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /** Zeroes the gradients and begins training; what is returned ends it. */
-  Runnable train(boolean requiresGrad) {
+  Runnable train(boolean wantsGrad) {
     zeroGrad();
-    boolean outerRequiresGrad = requiresGrad();
+    boolean outerRequiresGrad = requiresGrad;
     boolean outerTraining = training;
-    mode(requiresGrad, true);
+    requiresGrad = wantsGrad;
+    training = true;
     return () -> {
-      if (!isClosed()) {
-        mode(outerRequiresGrad, outerTraining);
-      }
+      requiresGrad = outerRequiresGrad;
+      training = outerTraining;
     };
   }
 
-  private void mode(boolean requiresGrad, boolean train) {
-    try (NativeResource.Use use = use();
-        CallScope scope = new CallScope()) {
-      leaf.set_requires_grad(requiresGrad);
-      training = train;
-    }
+  private Tensor inForce() {
+    return requiresGrad ? leaf : values;
   }
 
   private NativeResource.Use use() {

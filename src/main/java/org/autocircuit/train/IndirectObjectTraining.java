@@ -57,6 +57,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
   private int step;
   private double lossSum;
   private int lossCount;
+  private double meanLoss;
 
   /**
    * Makes a model of random weights.
@@ -165,10 +166,12 @@ public final class IndirectObjectTraining implements AutoCloseable {
   }
 
   private double takeMeanLoss() {
-    double mean = lossSum / lossCount;
-    lossSum = 0;
-    lossCount = 0;
-    return mean;
+    if (lossCount > 0) {
+      meanLoss = lossSum / lossCount;
+      lossSum = 0;
+      lossCount = 0;
+    }
+    return meanLoss;
   }
 
   /** The model as it is now, made patchable; closed with the training. */

@@ -23,8 +23,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Trains the weights of a model in place to predict next tokens: AdamW (Loshchilov and Hutter,
- * 2019; betas 0.9 and 0.98) on the gradients that the library's own forward pass records, clipped
- * to norm 1. Weight decay is for matrices only.
+ * 2019; LibTorch's, betas 0.9 and 0.999) on the gradients that the library's own forward pass
+ * records, clipped to norm 1. Weight decay is for matrices only.
  *
  * <p>Whoever shares the weights sees them change, so nobody else should run the model meanwhile.
  * With the same weights, batches and number of threads on the same machine the steps come out the
@@ -41,7 +41,6 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public final class Trainer implements AutoCloseable {
 
-  private static final double[] BETAS = {0.9, 0.98};
   private static final double MAX_GRADIENT_NORM = 1;
 
   private final PatchableModel model;
@@ -158,7 +157,6 @@ public final class Trainer implements AutoCloseable {
 
   private static AdamW adamW(List<Tensor> weights, double weightDecay) {
     AdamWOptions options = new AdamWOptions(1e-3);
-    options.betas().put(BETAS);
     options.weight_decay().put(weightDecay);
     return new AdamW(vector(weights), options);
   }

@@ -20,7 +20,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 final class GoldenTensorOps {
 
   static final Map<String, Consumer<GoldenOp>> OPERATIONS =
-      Map.of("sample_hard_concrete", GoldenTensorOps::sampleHardConcrete);
+      Map.of(
+          "sample_hard_concrete", GoldenTensorOps::sampleHardConcrete,
+          "answer_ops", GoldenCircuitOps::answerOps,
+          "multibatch_kl_div", GoldenCircuitOps::multibatchKlDiv);
 
   static final Map<String, String> ELSEWHERE =
       Map.of("prune_scores_threshold", "PruneScoresGoldenTest");

@@ -39,7 +39,9 @@ class GoldenTest {
           Map.entry("patch_start_at_layer", GoldenForwardOps::patchStartAtLayer),
           Map.entry("mask_grad", GoldenGradientOps::maskGrad),
           Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
-          Map.entry("batched_masks", GoldenGradientOps::batchedMasks));
+          Map.entry("batched_masks", GoldenGradientOps::batchedMasks),
+          Map.entry("run_circuits", GoldenCircuitOps::runCircuits),
+          Map.entry("measures", GoldenCircuitOps::measures));
 
   /** Operations without a forward pass, which a test of another class compares. */
   private static final Map<String, String> ELSEWHERE =

@@ -165,6 +165,7 @@ class ModelFamilySettingsTest {
         "qwen2 windows, tied | layer_types | 7 | layer_types is 7, expected an array of strings",
         "qwen3 | head_dim | absent | head_dim is missing, expected a positive integer",
         "gemma2 | head_dim | null | head_dim is null, expected a positive integer",
+        "gemma2 | attention_bias | true | attention_bias is true, expected false",
         "gemma2 | use_bidirectional_attention | true | use_bidirectional_attention is true",
         "gemma2 | attn_logit_softcapping | 0 | attn_logit_softcapping is 0, expected a positive",
         "gemma2 | model_type | 'gemma3' | model_type is \"gemma3\", expected one of [gpt2, gpt_neox,",

@@ -1,0 +1,235 @@
+package org.autocircuit;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskFnMode;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+
+/** What LeakTest repeats, in a JVM of its own. */
+enum LeakWorkload {
+  LOADS(1500),
+  FORWARDS(1000),
+  GRADIENTS(1000),
+  SCOPES(1000),
+  FAILURES(1000);
+
+  // Large enough that one forgotten tensor of activations or weights is above what is allowed.
+  private static final TransformerConfig CONFIG =
+      new TransformerConfig(2, 32, 4, 8, 64, 64, 16, 1e-5, "gelu_new");
+  private static final int SAMPLES = 10;
+  private static final AnswerLoss LOSS =
+      AnswerLoss.of(
+          GradFunction.LOGPROB,
+          AnswerFunction.AVG_DIFF,
+          new long[][] {{3}, {1}},
+          new long[][] {{2}, {8}});
+
+  private final int rounds;
+
+  LeakWorkload(int rounds) {
+    this.rounds = rounds;
+  }
+
+  /** Prints for each workload {@code <name> <bytes per round> bytes a round ...}. */
+  public static void main(String[] arguments) {
+    Path folder = Path.of(arguments[0]);
+    Threads.set(1);
+    try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
+      model.save(folder);
+    }
+    try (PatchableModel model = PatchableModel.open(folder)) {
+      // Allocators, caches and the compiler reach their sizes.
+      for (LeakWorkload workload : values()) {
+        workload.repeat(workload.rounds, model, folder);
+      }
+      for (LeakWorkload workload : values()) {
+        int rounds = workload.rounds / SAMPLES;
+        double[] resident = new double[SAMPLES];
+        for (int i = 0; i < SAMPLES; i++) {
+          workload.repeat(rounds, model, folder);
+          resident[i] = residentBytes();
+        }
+        System.out.printf(
+            "%s %.1f bytes a round over %d rounds, resident %s MB%n",
+            workload,
+            slope(resident) / rounds,
+            SAMPLES * rounds,
+            Arrays.stream(resident).mapToObj(bytes -> "%.2f".formatted(bytes / 1e6)).toList());
+      }
+    }
+  }
+
+  private void repeat(int times, PatchableModel model, Path folder) {
+    for (int i = 0; i < times; i++) {
+      switch (this) {
+        case LOADS -> load(folder);
+        case FORWARDS -> forward(model, i);
+        case GRADIENTS -> gradient(model, i);
+        case SCOPES -> train(model, i);
+        case FAILURES -> fail(model, folder);
+      }
+    }
+  }
+
+  private static void load(Path folder) {
+    try (PatchableModel model = PatchableModel.open(folder);
+        PointerScope scope = new PointerScope()) {
+      model.weights();
+      model.hookNames();
+      try (MaskParameters masks = model.newMaskParameters()) {
+        masks.setAll(1);
+        masks.modules();
+      }
+    }
+  }
+
+  private static void forward(PatchableModel model, int round) {
+    long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
+    AblationType[] types = {
+      AblationType.RESAMPLE, AblationType.ZERO, AblationType.BATCH_TOKENWISE_MEAN
+    };
+    try (SourceActivations activations =
+        model.sourceAblations(prompts, types[round % types.length])) {
+      PatchContext context =
+          PatchContext.builder(activations, Masks.uniform(model.graph(), 0.3))
+              .maskFn(MaskFn.HARD_CONCRETE)
+              .noise(Noise.seeded(1, round))
+              .build();
+      model.logits(prompts, context);
+      model.logits(prompts);
+      try (PointerScope scope = new PointerScope()) {
+        Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, round);
+        model.forward(
+            ForwardRequest.of(tokens)
+                .withContext(context)
+                .withSourceOutputs()
+                .withReads("blocks.1.hook_q_input", "blocks.1.attn.hook_pattern"));
+        activations.tensor();
+      }
+      // Without a scope around the call, the caller closes what it was given.
+      try (Tensor tokens = ownTokens(round);
+          Tensor logits = model.forward(tokens, context)) {
+        logits.numel();
+      }
+    }
+  }
+
+  /** Tokens that belong to no scope. */
+  private static Tensor ownTokens(int round) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, round);
+      tokens.retainReference();
+      return tokens;
+    }
+  }
+
+  private static void gradient(PatchableModel model, int round) {
+    long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+        PointerScope scope = new PointerScope()) {
+      MaskGradientResult result =
+          model.maskGradient(
+              prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
+      result.loss().item_double();
+    }
+  }
+
+  private static void train(PatchableModel model, int round) {
+    long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+        MaskParameters masks = model.newMaskParameters();
+        PatchMode patching = model.patchMode(activations, masks);
+        MaskFnMode function = model.maskFnMode(MaskFn.SIGMOID, 0.1);
+        TrainMaskMode training = model.trainMaskMode(masks);
+        PointerScope scope = new PointerScope()) {
+      Tensor logits = model.forward(RandomModels.tokens(CONFIG, 2, 8, round));
+      // Half of the graphs are never run backward.
+      if (round % 2 == 0) {
+        logits.mul(logits).sum().backward();
+        masks.gradientArray();
+      }
+    }
+  }
+
+  private static void fail(PatchableModel model, Path folder) {
+    long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, 1);
+    expectFailure(() -> model.logits(new long[][] {{CONFIG.dVocab()}}));
+    expectFailure(() -> model.to("no-such-device").close());
+    expectFailure(() -> PatchableModel.open(folder.resolve("nowhere")).close());
+    expectFailure(() -> Model.of(CONFIG, Map.of()).close());
+    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+        PointerScope scope = new PointerScope()) {
+      Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, 1);
+      expectFailure(() -> model.patchModeByName(activations, List.of("A9.9->MLP 0")).close());
+      expectFailure(
+          () ->
+              model.forward(
+                  tokens.narrow(1, 0, 5).contiguous(),
+                  PatchContext.of(activations, Masks.uniform(model.graph(), 0))));
+      expectFailure(
+          () ->
+              PatchWrapper.interpolate(
+                  activations.tensor().select(0, 0),
+                  activations.tensor(),
+                  activations.tensor(),
+                  PatchWrapper.Mask.of(tokens, false, false)));
+      expectFailure(
+          () ->
+              model.maskGradient(
+                  tokens,
+                  PatchContext.of(activations, Masks.uniform(model.graph(), 0)),
+                  AnswerLoss.mse(GradFunction.LOGIT, activations.tensor())));
+    }
+  }
+
+  private static void expectFailure(Runnable call) {
+    try {
+      call.run();
+    } catch (RuntimeException e) {
+      return;
+    }
+    throw new AssertionError("a call that should fail did not");
+  }
+
+  private static double residentBytes() {
+    System.gc();
+    try {
+      return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ")[1]) * 4096.0;
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The median of the slopes between all pairs (Theil and Sen), which single jumps do not move. */
+  private static double slope(double[] values) {
+    double[] slopes = new double[values.length * (values.length - 1) / 2];
+    int n = 0;
+    for (int i = 0; i < values.length; i++) {
+      for (int j = i + 1; j < values.length; j++) {
+        slopes[n++] = (values[j] - values[i]) / (j - i);
+      }
+    }
+    Arrays.sort(slopes);
+    return slopes[n / 2];
+  }
+}

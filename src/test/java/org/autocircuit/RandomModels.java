@@ -1,0 +1,105 @@
+package org.autocircuit;
+
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Random;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Gpt2Weights;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
+import org.autocircuit.model.TransformerConfig;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/** Small models with random weights, and prompts for them. The same seed gives the same numbers. */
+public final class RandomModels {
+
+  /** Two blocks whose heads are narrower together than the residual stream. */
+  public static final TransformerConfig SMALL =
+      new TransformerConfig(2, 12, 3, 2, 20, 17, 9, 1e-5, "gelu_new");
+
+  private RandomModels() {}
+
+  /** Normally distributed numbers. */
+  public static double[] normal(long size, double scale, Random random) {
+    double[] values = new double[Math.toIntExact(size)];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = scale * random.nextGaussian();
+    }
+    return values;
+  }
+
+  /** Numbers from 0 to 1. */
+  public static double[] uniform(int size, long seed) {
+    return new Random(seed).doubles(size).toArray();
+  }
+
+  /** Canonical weights. Goes to the innermost scope. */
+  public static Map<String, Tensor> weights(
+      TransformerConfig config, ScalarType type, boolean tied, long seed) {
+    Random random = new Random(seed);
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    for (Gpt2Weights.Weight weight : Gpt2Weights.of(config, tied)) {
+      long[] shape = weight.shapeArray();
+      long size = 1;
+      for (long dimension : shape) {
+        size *= dimension;
+      }
+      boolean matrix = shape.length == 2;
+      double[] values = normal(size, matrix ? 0.4 : 0.3, random);
+      if (weight.name().contains("ln") && weight.name().endsWith(".w")) {
+        for (int i = 0; i < values.length; i++) {
+          values[i] += 1;
+        }
+      }
+      weights.put(weight.name(), TensorArrays.of(values, type, "cpu", shape));
+    }
+    weights.putIfAbsent("unembed.W_U", weights.get("embed.W_E"));
+    return weights;
+  }
+
+  /** A model in the CPU's memory. */
+  public static Model model(TransformerConfig config, Precision precision, long seed) {
+    try (PointerScope scope = new PointerScope()) {
+      return Model.of(config, weights(config, precision.scalarType(), false, seed));
+    }
+  }
+
+  /** A patchable model. */
+  public static PatchableModel patchable(
+      TransformerConfig config, Precision precision, PatchableModelOptions options, long seed) {
+    try (Model model = model(config, precision, seed)) {
+      return PatchableModel.of(model, options);
+    }
+  }
+
+  /** Random prompts. */
+  public static long[][] prompts(TransformerConfig config, int batch, int seq, long seed) {
+    Random random = new Random(seed);
+    long[][] tokens = new long[batch][seq];
+    for (long[] row : tokens) {
+      for (int i = 0; i < seq; i++) {
+        row[i] = random.nextInt(config.dVocab());
+      }
+    }
+    return tokens;
+  }
+
+  /** Random prompts as a tensor, which goes to the innermost scope. */
+  public static Tensor tokens(TransformerConfig config, int batch, int seq, long seed) {
+    return TensorArrays.of(prompts(config, batch, seq, seed), "tokens", "cpu");
+  }
+
+  /** Mask values from -0.5 to 1.5, some exactly 0 and some exactly 1. */
+  public static double[] masks(ModelGraph graph, long seed) {
+    Random random = new Random(seed);
+    double[] masks = new double[graph.maskSize()];
+    for (int i = 0; i < masks.length; i++) {
+      int kind = random.nextInt(4);
+      masks[i] = kind == 0 ? 0 : kind == 1 ? 1 : 2 * random.nextDouble() - 0.5;
+    }
+    return masks;
+  }
+}

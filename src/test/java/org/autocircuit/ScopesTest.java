@@ -1,0 +1,265 @@
+package org.autocircuit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskFnMode;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.ModelScope;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+@SuppressWarnings("MustBeClosedChecker") // It closes too late, twice, or elsewhere, on purpose.
+class ScopesTest {
+
+  private final PointerScope scope = new PointerScope();
+  private final PatchableModel model = TestModels.patchable();
+  private final Tensor tokens = TestModels.tokenTensor(2, 5, 1);
+  private final SourceActivations patch =
+      model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE);
+
+  @AfterEach
+  void close() {
+    patch.close();
+    model.close();
+    scope.close();
+  }
+
+  @Test
+  void modesOfDifferentKindsCombine() {
+    model.masks().setAll(0.7);
+    Tensor expected =
+        model.forward(
+            tokens,
+            PatchContext.builder(patch, Masks.uniform(model.graph(), 0.7f))
+                .maskFn(MaskFn.SIGMOID)
+                .build());
+    try (MaskFnMode fn = model.maskFnMode(MaskFn.SIGMOID);
+        TrainMaskMode train = model.trainMaskMode();
+        PatchMode mode = model.patchMode(patch)) {
+      assertEqual(model.forward(tokens).detach(), expected);
+    }
+    try (PatchMode mode = model.patchMode(patch);
+        MaskFnMode fn = model.maskFnMode(MaskFn.SIGMOID)) {
+      assertEqual(model.forward(tokens), expected);
+    }
+  }
+
+  @Test
+  void aModeOfTheSameKindShadowsAndClosingRestores() {
+    EdgeSet first = TestModels.circuit(model.graph(), 0.2, 1);
+    EdgeSet second = TestModels.circuit(model.graph(), 0.2, 2);
+    Tensor outerLogits = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(first)));
+    Tensor innerLogits = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(second)));
+    try (PatchMode outer = model.patchMode(patch, Masks.ofEdges(first))) {
+      try (PatchMode inner = model.patchMode(patch, Masks.ofEdges(second))) {
+        assertEqual(model.forward(tokens), innerLogits);
+      }
+      assertEqual(model.forward(tokens), outerLogits);
+    }
+    assertEqual(model.forward(tokens), model.forward(tokens, PatchContext.NONE));
+  }
+
+  @Test
+  void patchModeWithEdgesWritesTheDefaultMasksAndLeavesThem() {
+    EdgeSet circuit = TestModels.circuit(model.graph(), 0.2, 1);
+    model.masks().setAll(0.5);
+    try (PatchMode mode = model.patchMode(patch, circuit)) {
+      assertThat(mode.masks()).isSameAs(model.masks());
+    }
+    assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(circuit).toArray());
+  }
+
+  @Test
+  void aMaskFunctionAloneChangesNothing() {
+    try (MaskFnMode fn = model.maskFnMode(MaskFn.HARD_CONCRETE)) {
+      assertEqual(model.forward(tokens), model.forward(tokens, PatchContext.NONE));
+    }
+  }
+
+  @Test
+  void eachPassOfAModeHasNoiseOfItsOwnAndAModeOpenedAgainTheSame() {
+    List<Tensor> first = new ArrayList<>();
+    List<Tensor> second = new ArrayList<>();
+    for (List<Tensor> logits : List.of(first, second)) {
+      try (MaskFnMode fn = model.maskFnMode(MaskFn.HARD_CONCRETE, 0, Noise.seeded(3, 0))) {
+        for (int step = 0; step < 3; step++) {
+          try (PatchMode mode = model.patchMode(patch)) {
+            logits.add(model.forward(tokens));
+          }
+        }
+      }
+    }
+    for (int step = 0; step < 3; step++) {
+      assertEqual(first.get(step), second.get(step));
+      PatchContext explicit =
+          PatchContext.builder(patch, model.masks())
+              .maskFn(MaskFn.HARD_CONCRETE)
+              .noise(Noise.seeded(3, step))
+              .build();
+      assertEqual(model.forward(tokens, explicit), first.get(step));
+    }
+    assertThat(torch.equal(first.get(0), first.get(1))).isFalse();
+  }
+
+  @Test
+  void trainMaskModeRestoresTheFlagAndKeepsGradients() {
+    MaskParameters masks = model.masks();
+    assertThat(masks.requiresGrad()).isFalse();
+    try (TrainMaskMode train = model.trainMaskMode();
+        PatchMode mode = model.patchMode(patch)) {
+      assertThat(train.parameters()).isSameAs(masks);
+      assertThat(masks.requiresGrad()).isTrue();
+      try (TrainMaskMode inner = model.trainMaskMode(false)) {
+        assertThat(masks.requiresGrad()).isFalse();
+      }
+      assertThat(masks.requiresGrad()).isTrue();
+      model.forward(tokens).sum().backward();
+    }
+    assertThat(masks.requiresGrad()).isFalse();
+    assertThat(masks.isTraining()).isFalse();
+    double[] gradients = masks.gradientArray();
+    assertThat(gradients).hasSize(model.graph().maskSize());
+    assertThat(gradients[gradients.length - 1]).isNotZero();
+    try (TrainMaskMode again = model.trainMaskMode()) {
+      assertThat(masks.hasGradients()).isFalse();
+    }
+  }
+
+  @Test
+  void dropoutActsOnlyWhileMasksAreTrained() {
+    model.masks().setAll(0.5);
+    Tensor plain = model.forward(tokens, PatchContext.of(patch, model.masks()));
+    try (MaskFnMode fn = model.maskFnMode(MaskFn.NONE, 0.5);
+        PatchMode mode = model.patchMode(patch)) {
+      assertEqual(model.forward(tokens), plain);
+      try (TrainMaskMode train = model.trainMaskMode(false)) {
+        assertThat(torch.equal(model.forward(tokens), plain)).isFalse();
+      }
+    }
+  }
+
+  @Test
+  void wrongOrderClosesTheInnerModesAndSaysSo() {
+    PatchMode outer = model.patchMode(patch);
+    TrainMaskMode inner = model.trainMaskMode();
+    assertThatThrownBy(outer::close)
+        .isInstanceOf(ScopeOrderException.class)
+        .hasMessageContaining("patchMode")
+        .hasMessageContaining("trainMaskMode");
+    assertThat(inner.isOpen()).isFalse();
+    assertThat(model.masks().requiresGrad()).isFalse();
+    inner.close();
+    assertEqual(model.forward(tokens), model.forward(tokens, PatchContext.NONE));
+  }
+
+  @Test
+  void anotherThreadIsNotPatchedAndMayNotClose() throws Exception {
+    Tensor plain = model.forward(tokens, PatchContext.NONE);
+    ExecutorService other = Executors.newSingleThreadExecutor();
+    EdgeSet all = EdgeSet.all(model.graph());
+    try (PatchMode mode = model.patchMode(patch, all)) {
+      Tensor patched = model.forward(tokens);
+      other
+          .submit(
+              () -> {
+                try (PointerScope theirs = new PointerScope()) {
+                  assertEqual(model.forward(tokens), plain);
+                  assertThatThrownBy(mode::close).isInstanceOf(IllegalStateException.class);
+                  assertThatThrownBy(() -> model.patchMode(patch, all))
+                      .isInstanceOf(IllegalStateException.class)
+                      .hasMessageContaining("newMaskParameters");
+                  try (MaskParameters own = model.newMaskParameters();
+                      PatchMode theirMode = model.patchMode(patch, own)) {
+                    own.setAll(1);
+                    assertEqual(model.forward(tokens), patched);
+                  }
+                }
+                return null;
+              })
+          .get();
+      assertThat(mode.isOpen()).isTrue();
+      assertEqual(model.forward(tokens), patched);
+    } finally {
+      other.shutdownNow();
+    }
+  }
+
+  @Test
+  void closingTheModelWithOpenModesClosesAllAndSaysSo() {
+    try (PatchableModel another = TestModels.patchable()) {
+      PatchMode mode = another.patchMode(patch);
+      assertThat(another.openScopes()).singleElement().asString().contains("patchMode");
+      assertThatThrownBy(another::close)
+          .isInstanceOf(ScopeOrderException.class)
+          .hasMessageContaining("patchMode");
+      assertThat(another.isClosed()).isTrue();
+      assertThat(mode.isOpen()).isFalse();
+      mode.close();
+    }
+  }
+
+  /** Random nesting, with exceptions thrown through it: afterwards everything is as it was. */
+  @Test
+  void exceptionsThroughNestedModesLeaveNothingBehind() {
+    Tensor plain = model.forward(tokens);
+    for (long seed = 0; seed < 30; seed++) {
+      Random random = new Random(seed);
+      List<ModelScope> opened = new ArrayList<>();
+      assertThatThrownBy(() -> nest(random, 6, opened)).hasMessage("on purpose");
+      assertThat(opened).noneMatch(ModelScope::isOpen);
+      assertThat(model.openScopes()).isEmpty();
+      assertThat(model.masks().requiresGrad()).isFalse();
+      assertThat(model.masks().isTraining()).isFalse();
+      assertEqual(model.forward(tokens), plain);
+    }
+  }
+
+  private static MaskFn fn(Random random) {
+    return random.nextBoolean() ? MaskFn.SIGMOID : MaskFn.HARD_CONCRETE;
+  }
+
+  @SuppressWarnings("InfiniteRecursion") // It ends with an exception, on purpose.
+  private void nest(Random random, int depth, List<ModelScope> opened) {
+    if (depth == 0) {
+      throw new UnsupportedOperationException("on purpose");
+    }
+    ModelScope next =
+        switch (random.nextInt(4)) {
+          case 0 -> model.patchMode(patch, TestModels.circuit(model.graph(), 0.3, depth));
+          case 1 -> model.maskFnMode(fn(random), 0.25);
+          case 2 -> model.trainMaskMode(random.nextBoolean());
+          default -> model.patchMode(patch, Masks.uniform(model.graph(), 0.5));
+        };
+    try (ModelScope mode = next) {
+      opened.add(mode);
+      model.forward(tokens);
+      if (random.nextInt(3) == 0) {
+        assertThatThrownBy(() -> model.patchModeByName(patch, List.of("no edge")))
+            .isInstanceOf(IllegalArgumentException.class);
+      }
+      nest(random, depth - 1, opened);
+    }
+  }
+
+  private static void assertEqual(Tensor actual, Tensor expected) {
+    assertThat(torch.equal(actual, expected)).isTrue();
+  }
+}

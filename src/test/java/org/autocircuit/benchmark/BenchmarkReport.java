@@ -1,0 +1,77 @@
+package org.autocircuit.benchmark;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.SerializationFeature;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Measurements for people and for programs. */
+final class BenchmarkReport {
+
+  private static final String FORMAT = "%-11s %-34s %10s %8s %15s %6s %8s %9s %10s%s%n";
+
+  private BenchmarkReport() {}
+
+  static void printTable(List<Measurement> measurements, PrintStream out) {
+    out.printf(
+        FORMAT,
+        "size",
+        "row",
+        "ms",
+        "x plain",
+        "quartiles",
+        "limit",
+        "GFLOP",
+        "GFLOP/s",
+        "peak MB",
+        "");
+    for (Measurement m : measurements) {
+      out.printf(
+          FORMAT,
+          m.size().label(),
+          m.row().label(),
+          "%.3f".formatted(m.milliseconds()),
+          ratio(m.ratio()),
+          ratio(m.lowerQuartile()) + " - " + ratio(m.upperQuartile()),
+          m.row().limit().isPresent() ? "%.1f".formatted(m.row().limit().getAsDouble()) : "",
+          m.flops() == 0 ? "" : "%.2f".formatted(m.flops() / 1e9),
+          m.flops() == 0 ? "" : "%.1f".formatted(m.gigaflopsPerSecond()),
+          m.peakBytes().isPresent() ? "%.1f".formatted(m.peakBytes().getAsLong() / 1e6) : "",
+          m.withinLimit() ? "" : "  over the limit");
+    }
+    out.println(
+        """
+
+        x plain: time of the row over that of the plain forward pass right before it, median of all rounds
+        GFLOP:   of the matrix products that the row needs when every mask value counts (FlopCount)
+        peak MB: how far the resident set rises above that of the loaded model, in a process of its own\
+        """);
+  }
+
+  /** Writes a list of {@code {row, size, ratio, limit}}. */
+  static void writeRatios(List<Measurement> measurements, Path file) throws IOException {
+    List<Map<String, Object>> entries = new ArrayList<>();
+    for (Measurement m : measurements) {
+      Map<String, Object> entry = new LinkedHashMap<>();
+      entry.put("row", m.row().label());
+      entry.put("size", m.size().label());
+      entry.put("ratio", m.ratio());
+      entry.put("limit", m.row().limit().isPresent() ? m.row().limit().getAsDouble() : null);
+      entries.add(entry);
+    }
+    Files.createDirectories(file.toAbsolutePath().getParent());
+    new ObjectMapper()
+        .enable(SerializationFeature.INDENT_OUTPUT)
+        .writeValue(file.toFile(), entries);
+  }
+
+  private static String ratio(double value) {
+    return value < 0.1 ? "%.4f".formatted(value) : "%.2f".formatted(value);
+  }
+}

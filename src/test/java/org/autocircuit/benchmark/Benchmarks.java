@@ -1,0 +1,141 @@
+package org.autocircuit.benchmark;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.OptionalLong;
+import java.util.function.LongSupplier;
+import org.autocircuit.Threads;
+import org.autocircuit.graph.ModelGraph;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.CommandLineOptionException;
+import org.openjdk.jmh.runner.options.CommandLineOptions;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.VerboseMode;
+import org.openjdk.jmh.util.Optional;
+
+/**
+ * Measures every row at every size, each row against the plain pass of its own rounds, then prints
+ * a table and writes {@code target/benchmark/ratios.json}.
+ *
+ * <pre>
+ * mvn -q -Pbenchmark
+ * mvn -q -Pbenchmark -Dautocircuit.threads=1
+ * mvn -q -Pbenchmark -Dbenchmark.arguments="-p size=FOUR_LAYER -p row=DENSE,MASK_GRADIENT -i 40"
+ * </pre>
+ *
+ * Arguments are JMH's own. Threads default to all cores. On a machine that is busy with other
+ * things, {@code -Dautocircuit.threads=1 -Dautocircuit.clock=cpu} counts processor time, which is
+ * steadier.
+ */
+public final class Benchmarks {
+
+  /** System property: threads of one call; all cores if it is empty. */
+  static final String THREADS = "autocircuit.threads";
+
+  /** System property: {@code cpu} counts the thread's processor time instead of the wall clock. */
+  static final String CLOCK = "autocircuit.clock";
+
+  private static final Path RATIOS = Path.of("target", "benchmark", "ratios.json");
+  private static final List<BenchmarkSize> SIZES =
+      List.of(BenchmarkSize.FOUR_LAYER, BenchmarkSize.GPT2_SMALL);
+  private static final List<Row> ROWS_WITH_PEAK = List.of(Row.PLAIN, Row.DENSE, Row.MASK_GRADIENT);
+
+  private final Options options;
+  private final PrintStream out;
+
+  Benchmarks(Options options, PrintStream out) {
+    this.options = options;
+    this.out = out;
+  }
+
+  /** Runs what the arguments, which are JMH's, do not exclude. */
+  public static void main(String[] arguments)
+      throws IOException, InterruptedException, RunnerException, CommandLineOptionException {
+    Benchmarks benchmarks = new Benchmarks(new CommandLineOptions(arguments), System.out);
+    List<Measurement> measurements = benchmarks.run();
+    System.out.println();
+    BenchmarkReport.printTable(measurements, System.out);
+    BenchmarkReport.writeRatios(measurements, RATIOS);
+  }
+
+  /** Sets the number of threads, for this process, if the user gave one. */
+  static void setThreads() {
+    String threads = System.getProperty(THREADS, "");
+    if (!threads.isEmpty()) {
+      Threads.set(Integer.parseInt(threads));
+    }
+  }
+
+  /** Nanoseconds since some moment, of the clock that the user wants. */
+  static LongSupplier clock() {
+    return switch (System.getProperty(CLOCK, "")) {
+      case "", "wall" -> System::nanoTime;
+      case "cpu" -> {
+        if (Threads.get() != 1) {
+          throw new IllegalArgumentException(
+              "%s=cpu counts one thread only: set %s=1".formatted(CLOCK, THREADS));
+        }
+        yield ManagementFactory.getThreadMXBean()::getCurrentThreadCpuTime;
+      }
+      default ->
+          throw new IllegalArgumentException(
+              "%s: expected wall or cpu, got %s".formatted(CLOCK, System.getProperty(CLOCK)));
+    };
+  }
+
+  List<Measurement> run() throws IOException, InterruptedException, RunnerException {
+    List<BenchmarkSize> sizes = parameter("size", BenchmarkSize.class, SIZES);
+    List<Row> rows = parameter("row", Row.class, List.of(Row.values()));
+    List<Measurement> measurements = new ArrayList<>();
+    for (BenchmarkSize size : sizes) {
+      ModelGraph graph = ModelGraph.of(size.config(), true, true);
+      FlopCount flops = FlopCount.of(size.config(), graph, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
+      for (Row row : rows) {
+        RunResult result = new Runner(options(size, row)).runSingle();
+        Measurement m = Measurement.of(size, row, result, row.flops(flops), peak(size, row));
+        measurements.add(m);
+        out.printf("%s, %s: %.3f ms%n", size.label(), row.label(), m.milliseconds());
+      }
+    }
+    return measurements;
+  }
+
+  private Options options(BenchmarkSize size, Row row) {
+    OptionsBuilder builder = new OptionsBuilder();
+    builder
+        .parent(options)
+        .include(PairedRounds.class.getSimpleName())
+        .param("size", size.name())
+        .param("row", row.name())
+        .shouldFailOnError(true);
+    if (!options.verbosity().hasValue()) {
+      builder.verbosity(VerboseMode.SILENT);
+    }
+    if (!options.getMeasurementIterations().hasValue()) {
+      builder.measurementIterations(size.rounds());
+    }
+    return builder.build();
+  }
+
+  private static OptionalLong peak(BenchmarkSize size, Row row)
+      throws IOException, InterruptedException {
+    return ROWS_WITH_PEAK.contains(row) && PeakMemory.isAvailable()
+        ? OptionalLong.of(PeakMemory.fork(size, row))
+        : OptionalLong.empty();
+  }
+
+  private <E extends Enum<E>> List<E> parameter(String name, Class<E> type, List<E> defaults) {
+    Optional<Collection<String>> given = options.getParameter(name);
+    return given.hasValue()
+        ? given.get().stream().map(value -> Enum.valueOf(type, value)).toList()
+        : defaults;
+  }
+}

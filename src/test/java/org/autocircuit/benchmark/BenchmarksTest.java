@@ -1,0 +1,85 @@
+package org.autocircuit.benchmark;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.TransformerConfig;
+import org.bytedeco.javacpp.PointerScope;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+
+/** That the benchmarks run and report, not how fast anything is. */
+@Tag("slow")
+class BenchmarksTest {
+
+  @TempDir Path folder;
+
+  @Test
+  void runsEveryRowAndWritesItsRatio() throws Exception {
+    Options options =
+        new OptionsBuilder()
+            .forks(0)
+            .warmupIterations(0)
+            .measurementIterations(2)
+            .param("size", BenchmarkSize.TINY.name())
+            .build();
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    PrintStream out = new PrintStream(printed, true, StandardCharsets.UTF_8);
+
+    List<Measurement> measurements = new Benchmarks(options, out).run();
+    BenchmarkReport.printTable(measurements, out);
+    Path file = folder.resolve("benchmark").resolve("ratios.json");
+    BenchmarkReport.writeRatios(measurements, file);
+
+    JsonNode entries = new ObjectMapper().readTree(file.toFile());
+    assertThat(entries).hasSize(Row.values().length);
+    for (Row row : Row.values()) {
+      JsonNode entry = entries.get(row.ordinal());
+      assertThat(entry.fieldNames()).toIterable().containsExactly("row", "size", "ratio", "limit");
+      assertThat(entry.get("row").asText()).isEqualTo(row.label());
+      assertThat(entry.get("size").asText()).isEqualTo("tiny");
+      assertThat(entry.get("ratio").asDouble()).isPositive();
+      assertThat(entry.get("limit").isNull()).isEqualTo(row.limit().isEmpty());
+      assertThat(printed.toString(StandardCharsets.UTF_8)).contains(row.label());
+    }
+    assertThat(measurements.get(Row.MASK_GRADIENT.ordinal()).peakBytes().isPresent())
+        .isEqualTo(PeakMemory.isAvailable());
+  }
+
+  @Test
+  void medianIsBetweenTheTwoMiddleValues() {
+    assertThat(Measurement.quantile(new double[] {1, 2, 4, 8}, 0.5)).isEqualTo(3);
+    assertThat(Measurement.quantile(new double[] {1, 2, 4}, 0.5)).isEqualTo(2);
+    assertThat(Measurement.quantile(new double[] {5}, 0.25)).isEqualTo(5);
+  }
+
+  @Test
+  void countsOperationsOfGpt2SmallByHand() {
+    TransformerConfig config = BenchmarkSize.GPT2_SMALL.config();
+    FlopCount count = FlopCount.of(config, ModelGraph.of(config, true, true), 8, 16);
+
+    // 12 d_model^2 weights in a block, 128 tokens, 12 blocks; 8 last positions.
+    assertThat(count.products()).isEqualTo(2L * 12 * 128 * 12 * 768 * 768 + 2L * 8 * 768 * 50257);
+    assertThat(count.attention()).isEqualTo(12L * 4 * 128 * 16 * 768);
+    assertThat(count.headOutputs()).isEqualTo(12L * 2 * 128 * 768 * 768);
+    assertThat(count.interpolation()).isEqualTo(2L * 128 * 768 * 32491);
+  }
+
+  @Test
+  void plainPassesAgree() {
+    try (Workload workload = new Workload(BenchmarkSize.TINY);
+        PointerScope scope = new PointerScope()) {
+      assertThat(workload.plainLogits().allclose(workload.rawLogits(), 1e-4, 1e-5, false)).isTrue();
+    }
+  }
+}

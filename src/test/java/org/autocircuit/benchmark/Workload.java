@@ -1,0 +1,196 @@
+package org.autocircuit.benchmark;
+
+import static org.autocircuit.AnswerLoss.AnswerFunction.AVG_DIFF;
+import static org.autocircuit.AnswerLoss.GradFunction.LOGIT;
+
+import java.util.BitSet;
+import java.util.List;
+import java.util.Random;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.Model;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.AbstractTensor;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * A model, prompts and patches, and one method for each thing that is measured. Every method frees
+ * all native memory that it took. Confined to the thread that made it.
+ */
+final class Workload implements AutoCloseable {
+
+  private static final int EDGES = 1000;
+  private static final double SPARSE_SHARE = 0.01;
+
+  private final Random random = new Random(1);
+  private final BenchmarkSize size;
+  private final Model model;
+  private final PatchableModel patchable;
+  private final Tensor clean;
+  private final Tensor corrupt;
+  private final RawForward raw;
+  private final Masks zeros;
+  private final EdgeSet edges;
+  private final List<Edge> edgeList;
+  private final List<String> edgeNames;
+  private final AnswerLoss loss;
+  private SourceActivations activations; // made when first needed, not to weigh on a plain pass
+  private PatchContext dense;
+  private PatchContext sparse;
+
+  Workload(BenchmarkSize size) {
+    this.size = size;
+    model = RandomWeights.model(size.config(), 1);
+    patchable = PatchableModel.of(model, PatchableModelOptions.defaults());
+    clean = tokens();
+    corrupt = tokens();
+    raw = new RawForward(size.config(), model.weights());
+    zeros = Masks.uniform(graph(), 0);
+    edges = randomEdges(EDGES);
+    edgeList = List.copyOf(edges.edges());
+    edgeNames = edgeList.stream().map(Edge::name).toList();
+    loss = AnswerLoss.of(LOGIT, AVG_DIFF, answers(), answers());
+  }
+
+  FlopCount flops() {
+    return FlopCount.of(size.config(), graph(), BenchmarkSize.BATCH, BenchmarkSize.SEQ);
+  }
+
+  Object plainForward() {
+    return forward(PatchContext.NONE);
+  }
+
+  /** The same pass written with the presets' operations: what the model's own is held against. */
+  Object rawForward() {
+    try (PointerScope scope = new PointerScope()) {
+      return rawLogits().numel();
+    }
+  }
+
+  /** Goes to the caller's scope, with all that led to it. */
+  Tensor rawLogits() {
+    return raw.logits(clean);
+  }
+
+  /** Goes to the caller's scope. */
+  Tensor plainLogits() {
+    return patchable.forward(clean, PatchContext.NONE);
+  }
+
+  /** Every edge patched with a value of its own. */
+  Object densePatchedForward() {
+    if (dense == null) {
+      float[] values = new float[graph().maskSize()];
+      for (int i = 0; i < values.length; i++) {
+        values[i] = random.nextFloat();
+      }
+      dense = PatchContext.of(activations(), Masks.of(graph(), values));
+    }
+    return forward(dense);
+  }
+
+  /** One edge in a hundred patched, all others left alone. */
+  Object sparsePatchedForward() {
+    if (sparse == null) {
+      int n = Math.max(1, (int) Math.round(graph().nEdges() * SPARSE_SHARE));
+      sparse = PatchContext.of(activations(), Masks.ofEdges(randomEdges(n)));
+    }
+    return forward(sparse);
+  }
+
+  /** What edge attribution patching does for one batch, from the run on the corrupt prompts on. */
+  Object maskGradient() {
+    try (PointerScope scope = new PointerScope();
+        SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+      return patchable.maskGradient(clean, PatchContext.of(patch, zeros), loss).gradient().numel();
+    }
+  }
+
+  Object enterContextByEdge() {
+    try (PatchMode mode = patchable.patchMode(activations(), edgeList)) {
+      return mode;
+    }
+  }
+
+  Object enterContextByName() {
+    try (PatchMode mode = patchable.patchModeByName(activations(), edgeNames)) {
+      return mode;
+    }
+  }
+
+  /** The context that servers use: masks from names, then a context of them. */
+  Object buildMasks() {
+    return PatchContext.of(activations(), Masks.ofNames(graph(), edgeNames));
+  }
+
+  Object constructGraph() {
+    return ModelGraph.of(size.config(), true, true);
+  }
+
+  Object makePatchable() {
+    try (PatchableModel made = PatchableModel.of(model, PatchableModelOptions.defaults())) {
+      return made.graph();
+    }
+  }
+
+  private ModelGraph graph() {
+    return patchable.graph();
+  }
+
+  private SourceActivations activations() {
+    if (activations == null) {
+      activations = patchable.sourceAblations(corrupt, AblationType.RESAMPLE);
+    }
+    return activations;
+  }
+
+  private Object forward(PatchContext context) {
+    try (PointerScope scope = new PointerScope()) {
+      return patchable.forward(clean, context).numel();
+    }
+  }
+
+  private EdgeSet randomEdges(int n) {
+    BitSet indices = new BitSet();
+    int wanted = Math.min(n, graph().nEdges());
+    while (indices.cardinality() < wanted) {
+      indices.set(random.nextInt(graph().nEdges()));
+    }
+    return EdgeSet.ofIndices(graph(), indices);
+  }
+
+  private Tensor tokens() {
+    long[] tokens =
+        random.longs(BenchmarkSize.BATCH * BenchmarkSize.SEQ, 0, size.config().dVocab()).toArray();
+    return AbstractTensor.create(tokens, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
+  }
+
+  private long[][] answers() {
+    long[][] answers = new long[BenchmarkSize.BATCH][];
+    for (int i = 0; i < answers.length; i++) {
+      answers[i] = new long[] {random.nextInt(size.config().dVocab())};
+    }
+    return answers;
+  }
+
+  @Override
+  public void close() {
+    if (activations != null) {
+      activations.close();
+    }
+    raw.close();
+    clean.close();
+    corrupt.close();
+    patchable.close();
+    model.close();
+  }
+}

@@ -1,0 +1,241 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.autocircuit.data.PromptDataset;
+import org.autocircuit.data.PromptPair;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.HuggingFaceConfig;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.PruneScoresJson;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class DiscoverTest {
+
+  @TempDir private static Path shared;
+
+  private static Path model;
+  private static Path prompts;
+
+  @TempDir private Path folder;
+
+  @BeforeAll
+  static void writeModel() throws IOException {
+    model = TinyModel.write(shared.resolve("tiny"));
+    prompts = shared.resolve("pairs.json");
+    TinyModel.prompts().write(prompts);
+  }
+
+  private CommandRun discover(Object... more) {
+    Object[] arguments = new Object[7 + more.length];
+    Object[] first = {
+      "discover", "--model", model, "--prompts", prompts, "--output", folder.resolve("scores.json")
+    };
+    System.arraycopy(first, 0, arguments, 0, first.length);
+    System.arraycopy(more, 0, arguments, first.length, more.length);
+    return CommandRun.of(arguments);
+  }
+
+  @Test
+  void findsACircuitAndPrintsIt() throws IOException {
+    CommandRun run = discover("--top", 5, "--picture", folder.resolve("circuit.svg"));
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .contains("2 layers, 2 heads, d_model 8, vocabulary 12")
+        .contains("6 to find the circuit")
+        .contains("The 5 edges that matter most, of ")
+        .contains("Circuits on 6 held-out prompts")
+        .contains("random circuits")
+        .contains("100 %")
+        .contains("time     loading");
+    assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
+    PruneScores scores =
+        PruneScoresJson.read(
+            ModelGraph.of(HuggingFaceConfig.read(model).transformer(), true, true),
+            folder.resolve("scores.json"));
+    assertThat(scores.descending()[0]).isPositive();
+    assertThat(run.out()).contains(scores.top(1).get(0).edge().name());
+    assertThat(folder.resolve("circuit.svg")).content().contains("</svg>");
+  }
+
+  @Test
+  void printsTheSameTwiceButForTheTime() {
+    CommandRun first = discover("--seed", 3, "--random", 2);
+    CommandRun second = discover("--seed", 3, "--random", 2);
+    assertThat(withoutTime(first)).isEqualTo(withoutTime(second));
+  }
+
+  private static List<String> withoutTime(CommandRun run) {
+    return run.out().lines().filter(line -> !line.startsWith("time")).toList();
+  }
+
+  @Test
+  void aCircuitOfAllEdgesIsTheModel() {
+    CommandRun run = discover("--edges", "3", "--sizes", "100", "--random", 0, "--held-out", 0);
+    List<String> lines = run.out().lines().toList();
+    String all = lines.stream().filter(line -> line.contains("100 %  ")).findFirst().orElseThrow();
+    String full = lines.stream().filter(l -> l.startsWith("  model")).findFirst().orElseThrow();
+    String[] allCells = all.strip().split("\\s{2,}|(?<=%)\\s+");
+    String[] fullCells = full.strip().split("\\s{2,}");
+    assertThat(allCells[allCells.length - 3]).isEqualTo(fullCells[1]);
+    assertThat(all).contains("0.0000");
+    assertThat(run.out()).contains("the same 12 prompts").doesNotContain("Random: mean");
+  }
+
+  @Test
+  void smallerBatchesGiveTheSameMeasures() {
+    CommandRun whole = discover("--edges", "5,20", "--held-out", 0, "--random", 0);
+    CommandRun parts =
+        discover("--edges", "5,20", "--held-out", 0, "--random", 0, "--batch-size", 4);
+    assertThat(parts.out()).contains("summed over 3 batches");
+    assertThat(table(parts)).isEqualTo(table(whole)).hasSizeGreaterThan(3);
+  }
+
+  private static List<String> table(CommandRun run) {
+    return run.out()
+        .lines()
+        .dropWhile(line -> !line.startsWith("Circuits"))
+        .takeWhile(line -> !line.startsWith("logit diff:"))
+        .toList();
+  }
+
+  @Test
+  void otherGraphs() {
+    assertThat(discover("--joint", "--random", 1).out()).contains("edges from 7 sources to 7 ");
+    assertThat(discover("--residual", "--random", 1).code()).isEqualTo(Main.OK);
+    CommandRun run = discover("--per-position", "--random", 1, "--limit", 4);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains("position");
+    assertThat(discover("--dtype", "float64", "--random", 0, "--threads", 1).code())
+        .isEqualTo(Main.OK);
+  }
+
+  @Test
+  void writesAPage() throws IOException {
+    Path page = folder.resolve("circuit.html");
+    assertThat(discover("--picture", page, "--picture-edges", 7, "--random", 0).code())
+        .isEqualTo(Main.OK);
+    assertThat(Files.readString(page)).contains("<svg", "Resid Start", "<td class=\"n\">7</td>");
+  }
+
+  @Test
+  void promptsWithoutWrongAnswers() {
+    new PromptDataset(
+            TinyModel.prompts().prompts().stream()
+                .map(p -> new PromptPair(p.clean(), p.corrupt(), p.answers(), List.of()))
+                .toList())
+        .write(folder.resolve("right.json"));
+    CommandRun run = discover("--prompts", folder.resolve("right.json"));
+    assertThat(run.code()).isEqualTo(Main.USAGE);
+    CommandRun right =
+        CommandRun.of(
+            "discover",
+            "--model",
+            model,
+            "--prompts",
+            folder.resolve("right.json"),
+            "--output",
+            folder.resolve("scores.json"));
+    assertThat(right.err()).isEmpty();
+    assertThat(right.out()).contains("how much the answer's logit falls");
+  }
+
+  @Test
+  void saysWhatIsWrongWithOptions() {
+    assertUsage(discover("--sizes", "101"), "--sizes must be per cent from 0 to 100");
+    assertUsage(discover("--edges", "-1"), "--edges must not be negative");
+    assertUsage(discover("--edges", "100000"), "--edges 100,000: the graph has only");
+    assertUsage(discover("--picture", "circuit.png"), "must end in .svg or .html");
+    assertUsage(discover("--random", "-1"), "--random at least 0");
+    assertUsage(discover("--held-out", "100"), "--held-out must be");
+    assertUsage(discover("--batch-size", "0"), "--batch-size must be at least 1");
+    assertUsage(discover("--joint", "--separate-qkv"), "mutually exclusive");
+    assertUsage(discover("--dtype", "float16"), "FLOAT32, FLOAT64");
+    CommandRun nowhere =
+        CommandRun.of("discover", "--model", model, "--output", folder.resolve("no/x.json"));
+    assertUsage(nowhere, "its folder must exist and be writable");
+  }
+
+  private static void assertUsage(CommandRun run, String message) {
+    assertThat(run.code()).isEqualTo(Main.USAGE);
+    assertThat(run.err()).contains(message).contains("autocircuit discover --help");
+    assertThat(run.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void saysWhatIsWrongWithPrompts() throws IOException {
+    Path unequal = folder.resolve("unequal.json");
+    new PromptDataset(
+            List.of(new PromptPair("Mary and John", "Mary and", List.of("Mary"), List.of("John"))))
+        .write(unequal);
+    assertFailure(withPrompts(unequal), "\"Mary and John\"", "3", "2");
+
+    Path lengths = folder.resolve("lengths.json");
+    new PromptDataset(
+            List.of(
+                new PromptPair("Mary and", "John and", List.of("Mary"), List.of("John")),
+                new PromptPair("and", "to", List.of("Mary"), List.of("John"))))
+        .write(lengths);
+    assertFailure(withPrompts(lengths, "--per-position"), "--per-position needs prompts of one");
+    assertThat(withPrompts(lengths).code()).isEqualTo(Main.OK);
+
+    Path broken = folder.resolve("broken.json");
+    Files.writeString(broken, "{\"prompts\": [{\"clean\": \"Mary\"}]}");
+    assertFailure(withPrompts(broken), "broken.json", "prompts[0].answers", "expected");
+    assertFailure(withPrompts(folder.resolve("none.json")), "none.json: no such file");
+  }
+
+  private CommandRun withPrompts(Path file, Object... more) {
+    Object[] first = {
+      "discover", "--model", model, "--prompts", file, "--output", folder.resolve("scores.json")
+    };
+    Object[] arguments = Arrays.copyOf(first, first.length + more.length);
+    System.arraycopy(more, 0, arguments, first.length, more.length);
+    return CommandRun.of(arguments);
+  }
+
+  @Test
+  void saysWhatIsWrongWithAModel() throws IOException {
+    CommandRun missing = CommandRun.of("discover", "--model", folder.resolve("gone"));
+    assertFailure(missing, "gone: no such folder; expected a folder with config.json");
+
+    Path truncated = Files.createDirectory(folder.resolve("truncated"));
+    for (String file : List.of("config.json", "tokenizer.json", "model.safetensors")) {
+      Files.copy(model.resolve(file), truncated.resolve(file));
+    }
+    byte[] weights = Files.readAllBytes(truncated.resolve("model.safetensors"));
+    Files.write(
+        truncated.resolve("model.safetensors"), Arrays.copyOf(weights, weights.length - 100));
+    CommandRun run =
+        CommandRun.of(
+            "discover",
+            "--model",
+            truncated,
+            "--prompts",
+            prompts,
+            "--output",
+            folder.resolve("scores.json"));
+    assertFailure(run, "model.safetensors");
+    assertThat(folder.resolve("scores.json")).doesNotExist();
+  }
+
+  private static void assertFailure(CommandRun run, String... messages) {
+    assertThat(run.code()).as("%s", run).isEqualTo(Main.FAILURE);
+    assertThat(run.err()).contains(messages);
+    assertThat(run.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void debugShowsWhere() {
+    CommandRun run = CommandRun.of("discover", "--debug", "--model", folder.resolve("gone"));
+    assertThat(run.err()).contains("IllegalArgumentException", "at org.autocircuit.cli");
+  }
+}

@@ -1,0 +1,75 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import org.junit.jupiter.api.Test;
+
+class MainTest {
+
+  @Test
+  void helpTeaches() {
+    CommandRun run = CommandRun.of("--help");
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .contains("discover", "graph", "run", "Examples:", "Exit codes:", "wrong options")
+        .contains("autocircuit discover --model gpt2");
+    assertThat(run.err()).isEmpty();
+  }
+
+  @Test
+  void everyCommandHasHelpWithExamples() {
+    Main.commandLine()
+        .getSubcommands()
+        .keySet()
+        .forEach(
+            name -> {
+              CommandRun run = CommandRun.of(name, "--help");
+              assertThat(run.code()).as(name).isEqualTo(Main.OK);
+              assertThat(run.out()).as(name).contains("Usage: autocircuit " + name, "\nExample");
+              assertThat(run.out().lines()).as(name).allMatch(line -> line.length() <= 100);
+            });
+  }
+
+  @Test
+  void versionIsPrinted() {
+    CommandRun run = CommandRun.of("--version");
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out()).startsWith("autocircuit ").contains("Java ");
+  }
+
+  @Test
+  void noCommandIsAUsageError() {
+    CommandRun run = CommandRun.of();
+    assertThat(run.code()).isEqualTo(Main.USAGE);
+    assertThat(run.err()).contains("Usage: autocircuit");
+  }
+
+  @Test
+  void unknownWordsGetASuggestion() {
+    CommandRun command = CommandRun.of("discovr");
+    assertThat(command.code()).isEqualTo(Main.USAGE);
+    assertThat(command.err()).contains("discovr", "discover");
+    CommandRun option = CommandRun.of("discover", "--promts", "x");
+    assertThat(option.code()).isEqualTo(Main.USAGE);
+    assertThat(option.err()).contains("--promts", "--prompts");
+    assertThat(option.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void unexpectedExceptionsSayHowToLearnMore() {
+    StringWriter err = new StringWriter();
+    int code =
+        new Failures(() -> false)
+            .handleExecutionException(
+                new UnsupportedOperationException("no\nway"),
+                Main.commandLine().setErr(new PrintWriter(err)),
+                null);
+    assertThat(code).isEqualTo(Main.FAILURE);
+    assertThat(err)
+        .hasToString(
+            "autocircuit: unexpected UnsupportedOperationException: no (--debug shows where)"
+                + System.lineSeparator());
+  }
+}

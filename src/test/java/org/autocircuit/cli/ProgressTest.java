@@ -1,0 +1,41 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import org.junit.jupiter.api.Test;
+
+class ProgressTest {
+
+  private final StringWriter text = new StringWriter();
+  private long seconds;
+
+  private Progress progress() {
+    return Progress.lines("circuits", new PrintWriter(text), () -> seconds * 1_000_000_000);
+  }
+
+  @Test
+  void quickPhasesAreSilent() {
+    try (Progress progress = progress()) {
+      for (int done = 1; done <= 100; done++) {
+        progress.report(done, 100);
+      }
+      seconds = 2;
+      progress.report(100, 100);
+    }
+    assertThat(text.toString()).isEmpty();
+  }
+
+  @Test
+  void longPhasesSayNowAndThenHowFarTheyAre() {
+    try (Progress progress = progress()) {
+      for (int done = 1; done < 100; done++) {
+        seconds = done;
+        progress.report(done, 100);
+      }
+    }
+    assertThat(text.toString().lines()).hasSize(10);
+    assertThat(text.toString()).startsWith("circuits: 2 of 100 (2 %), 2 s");
+  }
+}

@@ -1,0 +1,96 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class RunPromptTest {
+
+  private static final String CLEAN = "Mary and John went, John gave it to";
+  private static final String CORRUPT = "Mary and John went, Mary gave it to";
+
+  @TempDir private static Path shared;
+
+  private static Path model;
+
+  @BeforeAll
+  static void writeModel() throws IOException {
+    model = TinyModel.write(shared.resolve("tiny"));
+  }
+
+  private static CommandRun run(String... more) {
+    List<Object> arguments = new ArrayList<>(List.of("run", "--model", model));
+    arguments.addAll(List.of(more));
+    return CommandRun.of(arguments.toArray());
+  }
+
+  @Test
+  void printsTheNextTokens() {
+    CommandRun run = run("--prompt", CLEAN, "--top-k", "3");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out()).contains("(9 tokens)", "next token", "  3  ").doesNotContain("  4  ");
+  }
+
+  @Test
+  void printsThemBeforeAndAfterPatching() {
+    CommandRun run =
+        run("--prompt", CLEAN, "--corrupt", CORRUPT, "--patch", "Resid Start->Resid End");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains("before", "after", "patched  Resid Start->Resid End", CORRUPT);
+    CommandRun zeros = run("--prompt", CLEAN, "--patch", "MLP 1->Resid End");
+    assertThat(zeros.out()).contains("patched edges carry zeros");
+  }
+
+  @Test
+  void patchingAllEdgesIntoTheOutputGivesTheCorruptPromptsAnswer() {
+    List<String> arguments =
+        new ArrayList<>(List.of("--prompt", CLEAN, "--corrupt", CORRUPT, "--top-k", "1"));
+    for (String src : List.of("Resid Start", "A0.0", "A0.1", "MLP 0", "A1.0", "A1.1", "MLP 1")) {
+      arguments.addAll(List.of("--patch", src + "->Resid End"));
+    }
+    String patched = lastLine(run(arguments.toArray(String[]::new)));
+    String corrupt = lastLine(run("--prompt", CORRUPT, "--top-k", "1"));
+    assertThat(patched).endsWith(corrupt.substring(corrupt.indexOf('\'')).replaceAll("\\s+", " "));
+  }
+
+  private static String lastLine(CommandRun run) {
+    List<String> lines = run.out().lines().toList();
+    return lines.get(lines.size() - 1).replaceAll("\\s+", " ");
+  }
+
+  @Test
+  void patchesAtOnePosition() {
+    CommandRun run = run("--prompt", CLEAN, "--corrupt", CORRUPT, "--patch", "A0.1->A1.0.K@5");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isEqualTo(Main.OK);
+    CommandRun beyond = run("--prompt", CLEAN, "--patch", "A0.1->A1.0.K@9");
+    assertThat(beyond.code()).isEqualTo(Main.FAILURE);
+    assertThat(beyond.err()).contains("9").contains("8");
+  }
+
+  @Test
+  void suggestsTheNearestEdge() {
+    CommandRun run = run("--prompt", CLEAN, "--patch", "A0.1->A1.O.K");
+    assertThat(run.code()).isEqualTo(Main.FAILURE);
+    assertThat(run.err()).contains("A0.1->A1.O.K", "A0.1->A1.0.K");
+    assertThat(run.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void saysWhatIsWrong() {
+    CommandRun lengths =
+        run("--prompt", CLEAN, "--corrupt", "Mary and", "--patch", "MLP 0->Resid End");
+    assertThat(lengths.code()).isEqualTo(Main.FAILURE);
+    assertThat(lengths.err()).contains("9", "2");
+    assertThat(run("--corrupt", CORRUPT).err()).contains("--prompt=TEXT", "run --help");
+    assertThat(run("--prompt", CLEAN, "--corrupt", CORRUPT).err()).contains("--patch");
+    assertThat(run("--prompt", CLEAN, "--top-k", "0").code()).isEqualTo(Main.USAGE);
+  }
+}

@@ -1,0 +1,75 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.autocircuit.data.PromptDataset;
+import org.autocircuit.data.PromptPair;
+import org.autocircuit.model.Gpt2Weights;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.WordLevelVocabulary;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/** A model folder with random weights and a vocabulary of a few words, and prompts for it. */
+public final class TinyModel {
+
+  private static final List<String> NAMES = List.of("Mary", "John", "Anna", "Paul");
+  private static final List<String> WORDS =
+      List.of("Mary", "John", "Anna", "Paul", "and", "went", ",", "gave", "it", "to");
+
+  private TinyModel() {}
+
+  /** Writes the folder: two layers of two heads. */
+  public static Path write(Path folder) throws IOException {
+    WordLevelVocabulary vocabulary = new WordLevelVocabulary(WORDS);
+    TransformerConfig config =
+        TransformerConfig.builder()
+            .nLayers(2)
+            .dModel(8)
+            .nHeads(2)
+            .dHead(4)
+            .dMlp(16)
+            .dVocab(vocabulary.size())
+            .nCtx(16)
+            .build();
+    Files.createDirectories(folder);
+    try (PointerScope scope = new PointerScope()) {
+      torch.manual_seed(11);
+      Map<String, Tensor> weights = new LinkedHashMap<>();
+      for (Gpt2Weights.Weight weight : Gpt2Weights.of(config, true)) {
+        Tensor random = torch.randn(weight.shapeArray());
+        weights.put(weight.name(), random);
+      }
+      weights.put("unembed.W_U", weights.get("embed.W_E"));
+      try (Model model = Model.of(config, weights)) {
+        model.save(folder);
+      }
+    }
+    vocabulary.write(folder, false);
+    return folder;
+  }
+
+  /** Pairs of eight tokens each, for every two names. */
+  public static PromptDataset prompts() {
+    return new PromptDataset(
+        NAMES.stream()
+            .flatMap(
+                a ->
+                    NAMES.stream()
+                        .filter(b -> !b.equals(a))
+                        .map(
+                            b ->
+                                new PromptPair(
+                                    a + " and " + b + " went, " + b + " gave it to",
+                                    a + " and " + b + " went, " + a + " gave it to",
+                                    List.of(a),
+                                    List.of(b))))
+            .toList());
+  }
+}

@@ -1,0 +1,169 @@
+package org.autocircuit.prune;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestModels;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class MaskGradientTest {
+
+  private final PatchableModel model =
+      TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
+  private final List<PromptPairBatch> batches =
+      List.of(TestModels.batch(3, 5, 10), TestModels.batch(2, 5, 20));
+
+  @AfterEach
+  void close() {
+    model.close();
+  }
+
+  @Test
+  void scoresAreSumsOverBatches() {
+    double[] scores = MaskGradient.builder().build().pruneScores(model, batches).toArray();
+    double[] expected = new double[scores.length];
+    for (PromptPairBatch batch : batches) {
+      add(expected, gradient(batch, batch.corrupt(), 0));
+    }
+    assertClose(scores, expected);
+  }
+
+  @Test
+  void scoresAreSumsOverSamplesEndsIncluded() {
+    List<String> progress = new ArrayList<>();
+    double[] scores =
+        MaskGradient.builder()
+            .integratedGradSamples(2)
+            .progress((done, total) -> progress.add(done + "/" + total))
+            .build()
+            .pruneScores(model, batches)
+            .toArray();
+    double[] expected = new double[scores.length];
+    for (PromptPairBatch batch : batches) {
+      for (double value : new double[] {0, 0.5, 1}) {
+        add(expected, gradient(batch, batch.corrupt(), value));
+      }
+    }
+    assertClose(scores, expected);
+    assertThat(progress).containsExactly("1/6", "2/6", "3/6", "4/6", "5/6", "6/6");
+  }
+
+  @Test
+  void theScoreOfAnEdgeIsTheSlopeOfTheLoss() {
+    PromptPairBatch batch = batches.get(0);
+    double[] scores = MaskGradient.builder().build().pruneScores(model, List.of(batch)).toArray();
+    try (PointerScope scope = new PointerScope();
+        SourceActivations patch = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+      for (int index = 0; index < scores.length; index += 13) {
+        double[] masks = new double[scores.length];
+        masks[index] = 1e-6;
+        double above = loss(batch, patch, masks);
+        masks[index] = -1e-6;
+        double below = loss(batch, patch, masks);
+        assertThat(scores[index]).isCloseTo((above - below) / 2e-6, within(1e-6));
+      }
+    }
+  }
+
+  @Test
+  void ablationsOfDataSetsAndOfCleanPrompts() {
+    double[] zero =
+        MaskGradient.builder()
+            .patchInput(CleanCorrupt.CLEAN)
+            .build()
+            .pruneScores(model, batches)
+            .toArray();
+    assertThat(zero)
+        .usingElementComparator((a, b) -> Math.abs(a - b) < 1e-12 ? 0 : 1)
+        .containsOnly(0);
+    double[] mean =
+        MaskGradient.builder()
+            .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
+            .build()
+            .pruneScores(model, batches)
+            .toArray();
+    assertThat(Arrays.stream(mean).map(Math::abs).max().orElseThrow()).isGreaterThan(1e-4);
+  }
+
+  @Test
+  void allLosses() {
+    for (GradFunction gradFunction : GradFunction.values()) {
+      for (AnswerFunction answerFunction : AnswerFunction.values()) {
+        MaskGradient.Builder builder = MaskGradient.builder().gradFunction(gradFunction);
+        if (answerFunction == AnswerFunction.MSE) {
+          builder.targets(batch -> torch.zeros(batch.size(), 31).to(ScalarType.Double));
+        } else {
+          builder.answerFunction(answerFunction);
+        }
+        try (PointerScope scope = new PointerScope()) {
+          double[] scores = builder.build().pruneScores(model, batches).toArray();
+          assertThat(Arrays.stream(scores).map(Math::abs).max().orElseThrow())
+              .isGreaterThan(0)
+              .isFinite();
+        }
+      }
+    }
+  }
+
+  @Test
+  void settingsThatContradictEachOtherAreRefused() {
+    assertThatThrownBy(() -> MaskGradient.builder().maskValue(0.5).integratedGradSamples(3).build())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("got both");
+    assertThatThrownBy(() -> MaskGradient.builder().integratedGradSamples(0))
+        .isInstanceOf(IllegalArgumentException.class);
+    assertThatThrownBy(() -> MaskGradient.builder().answerFunction(AnswerFunction.MSE).build())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("targets");
+    assertThatThrownBy(() -> MaskGradient.builder().build().pruneScores(model, List.of()))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("at least one");
+  }
+
+  private double[] gradient(PromptPairBatch batch, long[][] patchInput, double maskValue) {
+    try (PointerScope scope = new PointerScope();
+        SourceActivations patch = model.sourceAblations(patchInput, AblationType.RESAMPLE)) {
+      PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), maskValue));
+      return TensorArrays.doubles(
+          model.maskGradient(batch.clean(), context, loss(batch)).gradient());
+    }
+  }
+
+  private double loss(PromptPairBatch batch, SourceActivations patch, double[] masks) {
+    PatchContext context = PatchContext.of(patch, Masks.of(model.graph(), masks));
+    return model.maskGradient(batch.clean(), context, loss(batch)).loss().item_double();
+  }
+
+  private static AnswerLoss loss(PromptPairBatch batch) {
+    return AnswerLoss.of(
+        GradFunction.LOGIT, AnswerFunction.AVG_DIFF, batch.answers(), batch.wrongAnswers());
+  }
+
+  private static void add(double[] sum, double[] values) {
+    Arrays.setAll(sum, i -> sum[i] + values[i]);
+  }
+
+  private static void assertClose(double[] actual, double[] expected) {
+    assertThat(actual).containsExactly(expected, within(1e-12));
+  }
+}
