@@ -56,7 +56,8 @@ class LeakTest {
     Map<String, Double> slopes = new HashMap<>();
     for (String line : output.lines().filter(l -> l.contains(" bytes a round ")).toList()) {
       System.out.println("LeakTest: " + line);
-      slopes.put(line.split(" ")[0], Double.valueOf(line.split(" ")[1]));
+      String[] words = line.split(" ", -1);
+      slopes.put(words[0], Double.valueOf(words[1]));
     }
     for (LeakWorkload workload : LeakWorkload.values()) {
       assertThat(slopes).as(output).containsKey(workload.name());

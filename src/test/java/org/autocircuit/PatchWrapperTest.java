@@ -79,8 +79,7 @@ class PatchWrapperTest {
       case SIGMOID -> 1 / (1 + Math.exp(-mask));
       case HARD_CONCRETE -> {
         double u = Math.min(Math.max(uniform, 1e-4), 1 - 1e-4);
-        double concrete =
-            1 / (1 + Math.exp(-(Math.log(u) - Math.log(1 - u) + mask) / (2.0 / 3.0)));
+        double concrete = 1 / (1 + Math.exp(-(Math.log(u) - Math.log(1 - u) + mask) / (2.0 / 3.0)));
         yield Math.min(1, Math.max(0, concrete * 1.2 - 0.1));
       }
     };
@@ -102,8 +101,7 @@ class PatchWrapperTest {
     int drawnSize = (int) Arrays.stream(drawnShape).reduce(1, (a, b) -> a * b);
     Noise noise =
         Noise.uniforms(
-            TensorArrays.of(
-                Arrays.copyOf(u, drawnSize), ScalarType.Double, "cpu", drawnShape));
+            TensorArrays.of(Arrays.copyOf(u, drawnSize), ScalarType.Double, "cpu", drawnShape));
     Tensor result =
         PatchWrapper.interpolate(
             arg0,
@@ -131,8 +129,7 @@ class PatchWrapperTest {
             for (int i = 0; i < N; i++) {
               int at = ((i * BATCH + b) * SEQ + s) * D + d;
               double f =
-                  weight(
-                      shape.maskFn, m[shape.index(b, s, r, i)], u[drawn.index(b, s, r, i)]);
+                  weight(shape.maskFn, m[shape.index(b, s, r, i)], u[drawn.index(b, s, r, i)]);
               sum += f * (a[at] - c[at]);
             }
             expected[((b * SEQ + s) * rows + r) * D + d] = sum;
@@ -246,7 +243,8 @@ class PatchWrapperTest {
                 1));
     double kept = Arrays.stream(dropped).filter(v -> v != 0).count() / (double) n;
     assertThat(kept).isCloseTo(0.7, within(0.005));
-    assertThat(Arrays.stream(dropped).filter(v -> v != 0).allMatch(v -> Math.abs(v - 1 / 0.7) < 1e-12))
+    assertThat(
+            Arrays.stream(dropped).filter(v -> v != 0).allMatch(v -> Math.abs(v - 1 / 0.7) < 1e-12))
         .isTrue();
   }
 
@@ -267,7 +265,9 @@ class PatchWrapperTest {
     assertThatThrownBy(
             () ->
                 PatchWrapper.interpolate(
-                    arg0, acts, random(3, N, BATCH, SEQ, D + 1),
+                    arg0,
+                    acts,
+                    random(3, N, BATCH, SEQ, D + 1),
                     PatchWrapper.Mask.of(random(1, N), false, false)))
         .hasMessageContaining("[n, batch, seq, d_model]");
     assertThatThrownBy(() -> PatchWrapper.recordSource(random(6, BATCH, SEQ, 3, D), outputs, 3))

@@ -109,8 +109,14 @@ final class Discover implements Callable<Integer> {
   @Option(
       names = "--picture",
       paramLabel = "FILE",
-      description = "Draw the best edges: a .svg image, or a .html page to look into.")
+      defaultValue = "autocircuit-circuit.html",
+      description =
+          "Where the picture of the best edges goes: a .svg image, or a .html page to look into."
+              + " Default: ${DEFAULT-VALUE}.")
   private Path picture;
+
+  @Option(names = "--no-picture", description = "Draw no picture.")
+  private boolean noPicture;
 
   @Option(
       names = "--picture-edges",
@@ -222,7 +228,7 @@ final class Discover implements Callable<Integer> {
                   randomMeasures.computeIfAbsent(size, k -> new ArrayList<>()).add(measures));
     }
     if (random > 0) {
-      phases.end("random circuits");
+      phases.end("random");
     }
     CircuitTable table = new CircuitTable(nEdges, full);
     found.forEach(
@@ -252,7 +258,7 @@ final class Discover implements Callable<Integer> {
   private void write(ModelGraph graph, PruneScores scores) throws IOException {
     PruneScoresJson.write(scores, output);
     fact("scores", "%s (%,d edges)", output, scores.size());
-    if (picture != null) {
+    if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
       CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
           .write(picture);
@@ -279,7 +285,7 @@ final class Discover implements Callable<Integer> {
     sizeOptions.check(spec);
     promptOptions.check(spec);
     checkWritable("--output", output);
-    if (picture != null) {
+    if (!noPicture) {
       try {
         CircuitPicture.isHtml(picture);
       } catch (IllegalArgumentException e) {

@@ -17,7 +17,12 @@ final class EmbeddedModel implements AutoCloseable {
   static final String NAME = "indirect-object";
 
   private static final List<String> FILES =
-      List.of("config.json", "model.safetensors", "tokenizer.json");
+      List.of(
+          "config.json",
+          "model.safetensors",
+          "tokenizer.json",
+          "tokenizer_config.json",
+          "special_tokens_map.json");
 
   private final Path folder;
 

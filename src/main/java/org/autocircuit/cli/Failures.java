@@ -43,7 +43,7 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
         "%s; %s'%s --help' says what there is"
             .formatted(
                 firstLine(e.getMessage()),
-                hint.isEmpty() ? "" : hint + " ",
+                hint.isEmpty() ? "" : hint + "; ",
                 command.getCommandSpec().qualifiedName()),
         e);
     return Main.USAGE;

@@ -59,7 +59,18 @@ public final class Main implements Callable<Integer> {
 
   /** Runs a command and ends the process with its exit code. */
   public static void main(String[] arguments) {
-    System.exit(commandLine().execute(arguments));
+    System.exit(execute(commandLine(), arguments));
+  }
+
+  private static int execute(CommandLine command, String[] arguments) {
+    try {
+      return command.execute(arguments);
+    } catch (OutOfMemoryError e) {
+      command.getErr().println("autocircuit: out of memory: " + e.getMessage());
+      command.getErr().println("Smaller batches need less: --batch-size, where a command has it.");
+      command.getErr().flush();
+      return FAILURE;
+    }
   }
 
   /** The command line, ready to execute arguments; writers can be set to capture what it prints. */

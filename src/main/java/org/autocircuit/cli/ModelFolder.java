@@ -19,23 +19,23 @@ final class ModelFolder implements AutoCloseable {
   private final HuggingFaceConfig config;
   private final Tokenizer tokenizer;
 
-  private ModelFolder(EmbeddedModel embedded, Path folder, LoadOptions load) {
+  private ModelFolder(EmbeddedModel embedded, Path folder, ModelOptions options) {
     this.embedded = embedded;
     this.folder = folder;
-    this.load = load;
+    load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
+    options.setThreads(config.nWeights());
     tokenizer = Tokenizer.load(folder);
   }
 
   static ModelFolder open(ModelOptions options) {
-    LoadOptions load = options.loadOptions();
     if (options.folder != null) {
       requireFolder(options.folder);
-      return new ModelFolder(null, options.folder, load);
+      return new ModelFolder(null, options.folder, options);
     }
     EmbeddedModel embedded = EmbeddedModel.unpack();
     try {
-      return new ModelFolder(embedded, embedded.folder(), load);
+      return new ModelFolder(embedded, embedded.folder(), options);
     } catch (RuntimeException e) {
       embedded.close();
       throw e;

@@ -9,6 +9,9 @@ import picocli.CommandLine.Option;
 /** Options of commands that load a model. */
 final class ModelOptions {
 
+  /** Weights of a model that is no smaller. */
+  private static final long SMALL_MODEL = 10_000_000;
+
   @Option(
       names = {"-m", "--model"},
       paramLabel = "FOLDER",
@@ -28,14 +31,22 @@ final class ModelOptions {
   @Option(
       names = "--threads",
       paramLabel = "N",
-      description = "Threads of the computation. Default: one for each processor.")
-  Integer threads;
+      description =
+          "Threads of the computation. Default: one for each processor; one for small models,"
+              + " where threads wait for each other more than they help.")
+  private Integer threads;
 
-  /** What is to be loaded and how; also sets the number of threads. */
-  LoadOptions loadOptions() {
+  /** Sets the number of threads. */
+  void setThreads(long weights) {
     if (threads != null) {
       Threads.set(threads);
+    } else if (weights < SMALL_MODEL) {
+      Threads.set(1);
     }
+  }
+
+  /** What is to be loaded and how. */
+  LoadOptions loadOptions() {
     return LoadOptions.DEFAULT.withPrecision(precision);
   }
 }

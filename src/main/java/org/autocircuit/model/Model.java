@@ -100,6 +100,7 @@ public final class Model implements AutoCloseable {
    * @param options precision and device
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
    *     the file, the key or tensor, and what was met
+   * @throws org.autocircuit.NativeException if there is no such device, or reading fails
    * @throws IllegalStateException if JavaCPP's limit on the process's memory is below what loading
    *     needs; names the property that sets it
    */

@@ -32,8 +32,12 @@ final class PictureLayout {
   private static final List<String> PORTS = List.of("Q", "K", "V");
   private static final int MIN_WIDTH = 640;
 
-  /** A box; {@code ports} are the inputs it has places for, none for the middle of its side. */
-  record Box(String name, int x, int y, List<String> ports, boolean touched) {
+  /**
+   * A box; {@code ports} are the inputs it has places for, none for the middle of its side; {@code
+   * low} if it is below the heads.
+   */
+  record Box(
+      String name, int column, boolean low, int x, int y, List<String> ports, boolean touched) {
 
     int right() {
       return x + BOX_WIDTH;
@@ -60,7 +64,14 @@ final class PictureLayout {
     this.edges = edges;
     width =
         Math.max(MIN_WIDTH, boxes.values().stream().mapToInt(Box::right).max().orElse(0) + MARGIN);
-    height = boxes.values().stream().mapToInt(Box::y).max().orElse(TOP) + BOX_HEIGHT + MARGIN;
+    int lowest = boxes.values().stream().mapToInt(Box::y).max().orElse(TOP) + BOX_HEIGHT;
+    int deepest =
+        edges.stream()
+            .mapToInt(edge -> sag(boxOf(edge.edge().src()), boxOf(edge.edge().dest())))
+            .max()
+            .orElse(0);
+    // Only edges between two low boxes hang down all the way.
+    height = lowest + MARGIN + deepest / 2;
   }
 
   static PictureLayout of(ModelGraph graph, List<ScoredEdge> edges) {
@@ -85,21 +96,30 @@ final class PictureLayout {
         (name, layer) -> columns.computeIfAbsent(layer, key -> new ArrayList<>()).add(name));
     int rows = columns.values().stream().mapToInt(List::size).max().orElse(0);
     Map<String, Box> boxes = new LinkedHashMap<>();
-    int x = MARGIN;
-    for (List<String> column : columns.values()) {
-      int y = TOP + (rows - column.size()) * ROW_HEIGHT / 2;
-      for (String name : column) {
-        List<String> inputs = List.copyOf(ports.getOrDefault(name, Set.of()));
-        boxes.put(name, new Box(name, x, y, sorted(inputs), touched.contains(name)));
+    int column = 0;
+    for (List<String> names : columns.values()) {
+      // What stands alone between heads goes below them, out of the way of their edges.
+      boolean low = names.size() == 1 && column > 0 && column < columns.size() - 1;
+      int y = TOP + (low ? rows * ROW_HEIGHT : (rows - names.size()) * ROW_HEIGHT / 2);
+      for (String name : names) {
+        List<String> inputs = sorted(ports.getOrDefault(name, Set.of()));
+        int x = MARGIN + column * COLUMN_WIDTH;
+        boxes.put(name, new Box(name, column, low, x, y, inputs, touched.contains(name)));
         y += ROW_HEIGHT;
       }
-      x += COLUMN_WIDTH;
+      column++;
     }
     return new PictureLayout(boxes, edges);
   }
 
   Collection<Box> boxes() {
     return boxes.values();
+  }
+
+  /** How far an edge hangs down, so as to pass below the boxes between. */
+  static int sag(Box from, Box to) {
+    int between = to.column() - from.column() - 1;
+    return between > 0 && (from.low() || to.low()) ? 20 + 12 * between : 0;
   }
 
   /** The box that shows a node. */
@@ -138,7 +158,7 @@ final class PictureLayout {
         : node.name().substring(0, node.name().length() - port.length() - 1);
   }
 
-  private static List<String> sorted(List<String> ports) {
+  private static List<String> sorted(Set<String> ports) {
     return PORTS.stream().filter(ports::contains).toList();
   }
 

@@ -67,8 +67,8 @@ final class SvgDrawing {
 
   private void legend() {
     int x = PictureLayout.MARGIN;
-    legendLine(x, POSITIVE, false, "positive: patching it lowers the answer");
-    legendLine(x + 300, NEGATIVE, true, "negative: patching it raises the answer");
+    legendLine(x, POSITIVE, false, "positive: works for the answer");
+    legendLine(x + 260, NEGATIVE, true, "negative: works against it");
     add(
         "<text x=\"%d\" y=\"70\" font-size=\"11\" fill=\"#6b7280\">width: absolute score, up to"
             + " %s</text>",
@@ -89,6 +89,7 @@ final class SvgDrawing {
     int y1 = from.middle();
     int y2 = to.port(PictureLayout.port(edge.dest()));
     double bend = Math.max(40, (to.x() - from.right()) * 0.45);
+    int sag = PictureLayout.sag(from, to) * 4 / 3;
     double share = greatest > 0 ? Math.min(1, Math.abs(scored.score()) / greatest) : 0;
     boolean negative = scored.score() < 0;
     add(
@@ -100,9 +101,9 @@ final class SvgDrawing {
         from.right(),
         y1,
         from.right() + bend,
-        y1,
+        y1 + (from.low() ? sag : 0),
         to.x() - bend,
-        y2,
+        y2 + (to.low() ? sag : 0),
         to.x(),
         y2,
         negative ? NEGATIVE : POSITIVE,

@@ -21,6 +21,7 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
 
   private static final int BATCH = 100;
 
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Asked(long[] prompt, int answer) {}
 
   /**

@@ -68,7 +68,7 @@ public record HeldOutScores(AnswerScore abb, AnswerScore bab, Map<Pattern, Answe
   }
 
   private static boolean answerComesFirst(Sentence sentence) {
-    for (String word : sentence.prompt().split("\\W+")) {
+    for (String word : sentence.prompt().split("\\W+", -1)) {
       if (IndirectObjectSentences.names().contains(word)) {
         return word.equals(sentence.answer());
       }

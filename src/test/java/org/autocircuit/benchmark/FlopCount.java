@@ -26,8 +26,8 @@ record FlopCount(long products, long attention, long headOutputs, long interpola
     long unembedding = 2L * batch * dModel * config.dVocab();
     return new FlopCount(
         config.nLayers() * (projections + mlp) + unembedding,
-        config.nLayers() * 2 * 2 * tokens * seq * heads,
-        config.nLayers() * 2 * tokens * heads * dModel,
+        4L * config.nLayers() * tokens * seq * heads,
+        2L * config.nLayers() * tokens * heads * dModel,
         2L * graph.maskSize() * tokens * dModel);
   }
 

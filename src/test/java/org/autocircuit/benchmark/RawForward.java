@@ -43,7 +43,7 @@ final class RawForward implements AutoCloseable {
 
   private Tensor attention(String prefix, Tensor x, long batch, Tensor future) {
     long heads = config.nHeads();
-    long dHead = config.dHead();
+    int dHead = config.dHead();
     Tensor qkv =
         torch
             .addmm(weight(prefix + "b_QKV"), x, weight(prefix + "W_QKV"))

@@ -12,9 +12,11 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.BiConsumer;
 import java.util.stream.Stream;
+import org.autocircuit.Threads;
 import org.autocircuit.graph.ModelGraph;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicContainer;
 import org.junit.jupiter.api.DynamicNode;
 import org.junit.jupiter.api.DynamicTest;
@@ -43,14 +45,26 @@ class GoldenTest {
           Map.entry("run_circuits", GoldenCircuitOps::runCircuits),
           Map.entry("measures", GoldenCircuitOps::measures));
 
-  /** Operations without a forward pass, which a test of another class compares. */
+  /** Operations that a test of another class compares. */
   private static final Map<String, String> ELSEWHERE =
-      Map.of("edge_counts", "PruneScoresGoldenTest", "ground_truth", "PruneScoresGoldenTest");
+      Map.of(
+          "edge_counts", "PruneScoresGoldenTest",
+          "ground_truth", "PruneScoresGoldenTest",
+          "run_circuits", "CircuitRunsGoldenTest",
+          "measures", "CircuitRunsGoldenTest");
 
   /** Case, then reason, then operations. */
   private static final Map<String, Map<String, List<String>>> SKIPPED = new TreeMap<>();
 
   private static int ran;
+  private static int threadsBefore;
+
+  /** These matrices are so small that sharing them out costs more than it saves. */
+  @BeforeAll
+  static void oneThread() {
+    threadsBefore = Threads.get();
+    Threads.set(1);
+  }
 
   @TestFactory
   Stream<DynamicNode> everyOperationOfEveryCase() {
@@ -75,14 +89,26 @@ class GoldenTest {
 
   @AfterAll
   static void reportSkipped() {
+    Threads.set(threadsBefore);
     System.out.printf("Golden data in %s: %d operations compared.%n", GoldenCase.root(), ran);
     SKIPPED.forEach(
         (name, reasons) ->
             reasons.forEach(
                 (reason, ops) ->
-                    System.out.printf(
-                        "  skipped %s%s: %s%n",
-                        name, ops.isEmpty() ? "" : " " + String.join(", ", ops), reason)));
+                    System.out.printf("  skipped %s: %s%s%n", name, reason, byName(ops))));
+  }
+
+  /** Operations and their numbers, as in {@code ": acdc 31 32, roc 43"}. */
+  private static String byName(List<String> ops) {
+    Map<String, StringBuilder> numbers = new LinkedHashMap<>();
+    for (String op : ops) {
+      String[] words = op.split(" ", 2);
+      numbers
+          .computeIfAbsent(words[1], StringBuilder::new)
+          .append(' ')
+          .append(words[0].substring("op".length()));
+    }
+    return ops.isEmpty() ? "" : ": " + String.join(", ", numbers.values());
   }
 
   private static DynamicNode caseTests(GoldenCase golden) {

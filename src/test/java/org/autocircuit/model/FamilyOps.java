@@ -71,7 +71,7 @@ final class FamilyOps {
   }
 
   /** The part of {@code x} that belongs to a head. */
-  static Tensor head(Tensor x, long begin, long width) {
+  static Tensor head(Tensor x, int begin, int width) {
     return x.narrow(-1, begin, width);
   }
 
@@ -108,8 +108,9 @@ final class FamilyOps {
       columns[second] = a.mul(sin).add(b.mul(cos));
     }
     List<Tensor> all = new ArrayList<>(List.of(columns));
-    if (x.size(2) > 2 * n) {
-      all.add(x.narrow(-1, 2 * n, x.size(2) - 2 * n));
+    long rest = x.size(2) - columns.length;
+    if (rest > 0) {
+      all.add(x.narrow(-1, columns.length, rest));
     }
     return cat(all);
   }

@@ -56,7 +56,8 @@ class TrainerTest {
         last = trainer.step(BATCH, WEIGHTS, 1e-2);
       }
       assertThat(first).isBetween(1.5, 4.0);
-      assertThat(last).isLessThan(0.05 * first);
+      // Both rows begin alike, so of their first tokens only even odds can be learned.
+      assertThat(last).isCloseTo(2 * Math.log(2) / 11, within(0.01));
       float[][] logits = model.logits(new long[][] {{0, 3, 5, 7}}, PatchContext.NONE);
       assertThat(logits[0][9]).isEqualTo(max(logits[0]));
     }
