@@ -116,7 +116,7 @@ class ModelFamiliesTest {
       ForwardResult result =
           model.forward(ForwardRequest.of(tokens(3)).withSourceOutputs().withReads(reads));
       Tensor sources = result.sourceOutputs().orElseThrow();
-      assertThat(sources.size(0)).isEqualTo(1L + config.nLayers() * (config.nHeads() + 1));
+      assertThat(sources.size(0)).isEqualTo(1 + config.nLayers() * (config.nHeads() + 1L));
       Tensor residual = sources.select(0, 0);
       int next = 1;
       for (int block = 0; block < config.nLayers(); block++) {
