@@ -163,7 +163,9 @@ at::Tensor Attention::add_heads(
   if (post_norm && hooks.wants(hook_ids_.result)) {
     flat_z = (flat_z * post_norm->position_factor(sum).unsqueeze(-1))
                  .to(z.scalar_type());
-    w = (w * post_norm->dimension_factor()).to(w.scalar_type());
+    if (post_norm->dimension_factor().defined()) {
+      w = (w * post_norm->dimension_factor()).to(w.scalar_type());
+    }
   }
   hooks.head_outputs(
       hook_ids_.result,

@@ -36,7 +36,7 @@ class Norm {
   at::Tensor operator()(const at::Tensor& x) const;
 
   /// For norms without mean and bias: what multiplies each position [..., 1]
-  /// and each dimension [size] of x.
+  /// and each dimension [size], undefined without affine, of x.
   at::Tensor position_factor(const at::Tensor& x) const;
   const at::Tensor& dimension_factor() const {
     return w_;

@@ -30,9 +30,9 @@ class Transformer final : public Model {
 
   int64_t n_ctx_;
   double embed_scale_; // of the embedding (Gemma)
-  double logit_cap_; // logits become cap * tanh(logits / cap); 0: they stay
-  at::Tensor w_e_; // [d_vocab, d_model]
-  at::Tensor w_pos_; // [n_ctx, d_model]; undefined with rotary positions
+  double logit_cap_;   // logits become cap * tanh(logits / cap); 0: they stay
+  at::Tensor w_e_;     // [d_vocab, d_model]
+  at::Tensor w_pos_;   // [n_ctx, d_model]; undefined with rotary positions
   std::vector<Block> blocks_;
   std::optional<Norm> ln_final_;
   at::Tensor w_u_; // [d_vocab, d_model]
