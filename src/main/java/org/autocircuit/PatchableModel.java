@@ -75,18 +75,18 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     this.passes = passes;
   }
 
-  /** Loads a Hugging Face GPT-2 folder and makes it patchable, both with default options. */
+  /** Loads a Hugging Face folder and makes it patchable, both with default options. */
   public static PatchableModel open(Path folder) {
     return open(folder, PatchableModelOptions.defaults());
   }
 
-  /** Loads a Hugging Face GPT-2 folder in 32-bit floats on the CPU and makes it patchable. */
+  /** Loads a Hugging Face folder in 32-bit floats on the CPU and makes it patchable. */
   public static PatchableModel open(Path folder, PatchableModelOptions options) {
     return open(folder, LoadOptions.DEFAULT, options);
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder and makes it patchable.
+   * Loads a Hugging Face folder and makes it patchable.
    *
    * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed, unsupported
    *     or truncated
