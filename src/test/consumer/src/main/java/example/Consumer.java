@@ -1,17 +1,45 @@
 package example;
 
-import org.autocircuit.internal.jni.NativeLibrary;
+import java.util.List;
+import java.util.Map;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.model.MicroModelConfig;
-import org.bytedeco.javacpp.Loader;
+import org.autocircuit.model.Model;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 
-/** Loads the native libraries out of the packaged jars, where there is no compiler. */
+/** Runs and patches a model out of the packaged jars, where there is no C++ compiler. */
 public final class Consumer {
   private Consumer() {}
 
   public static void main(String[] args) {
-    String library = Loader.load(NativeLibrary.class);
-    System.out.println("loaded " + library);
-    System.out.println(new MicroModelConfig(2));
+    try (PointerScope scope = new PointerScope()) {
+      // Two blocks of two heads, each of which adds its input once: an input is tripled twice.
+      Tensor ones = torch.ones(2, 2);
+      Map<String, Tensor> weights = Map.of("blocks.0.weights", ones, "blocks.1.weights", ones);
+      try (Model model = Model.of(new MicroModelConfig(2), weights);
+          PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
+        Tensor input = torch.ones(1, 1, 2);
+        expect(9, patchable.forward(input));
+        try (SourceActivations zeros = patchable.sourceAblations(input, AblationType.ZERO);
+            PatchMode mode = patchable.patchModeByName(zeros, List.of("B1.0->Resid End"))) {
+          // Without one head of the second block: 3 + 3 of the other.
+          expect(6, patchable.forward(input));
+        }
+      }
+    }
     System.out.println("consumer: ok");
+  }
+
+  private static void expect(double expected, Tensor output) {
+    double actual = output.mean().item().toDouble();
+    if (actual != expected) {
+      throw new AssertionError("expected " + expected + ", got " + actual);
+    }
   }
 }
