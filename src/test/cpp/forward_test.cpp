@@ -230,6 +230,22 @@ TEST(a_kept_graph_gives_the_same_gradient_twice) {
   CHECK_CLOSE(torch::autograd::grad({loss}, {leaf.masks})[0], once, 0, 0);
 }
 
+TEST(a_backward_for_some_inputs_leaves_nothing_to_the_next) {
+  Fixture f;
+  PatchContext leaf = f.context;
+  leaf.masks = f.context.masks.clone().requires_grad_(true);
+  leaf.patch_src_outs = f.context.patch_src_outs.clone().requires_grad_(true);
+  const at::Tensor alone = torch::autograd::grad(
+      {logits(f.model, f.clean, &leaf).sum()}, {leaf.patch_src_outs})[0];
+  const at::Tensor loss = logits(f.model, f.clean, &leaf).sum();
+  torch::autograd::grad({loss}, {leaf.masks}, {}, /*retain_graph=*/true);
+  CHECK_CLOSE(
+      torch::autograd::grad({loss}, {leaf.patch_src_outs})[0],
+      alone,
+      1e-12,
+      1e-12);
+}
+
 TEST(the_gradient_of_a_gradient_is_refused) {
   Fixture f;
   PatchContext leaf = f.context;

@@ -38,13 +38,16 @@ Norm::Norm(
     : shape_(shape) {
   if (shape.affine) {
     w_ = weights.get(prefix + ".w", {size});
-    if (shape.weight_offset != 0) {
-      w_ = w_.to(statistics_type(w_)) + shape.weight_offset;
-    }
     if (shape.centred) {
       b_ = weights.get(prefix + ".b", {size});
     }
   }
+}
+
+at::Tensor Norm::dimension_factor() const {
+  return !w_.defined() || shape_.weight_offset == 0
+      ? w_
+      : w_.to(statistics_type(w_)) + shape_.weight_offset;
 }
 
 at::Tensor Norm::centre(const at::Tensor& x) const {
@@ -60,12 +63,13 @@ at::Tensor Norm::scale(const at::Tensor& centred) const {
 at::Tensor Norm::operator()(const at::Tensor& x) const {
   // The fused operation has no kernel on the meta device.
   if (shape_.centred && !x.is_meta()) {
-    return at::layer_norm(x, {x.size(-1)}, w_, b_, shape_.eps);
+    return at::layer_norm(x, {x.size(-1)}, dimension_factor(), b_, shape_.eps);
   }
   const at::Tensor centred = centre(x);
   at::Tensor y = centred / scale(centred);
   if (w_.defined()) {
-    y = b_.defined() ? y * w_ + b_ : y * w_;
+    y = y * dimension_factor();
+    y = b_.defined() ? y + b_ : y;
   }
   return y.to(x.scalar_type());
 }

@@ -38,9 +38,7 @@ class Norm {
   /// For norms without mean and bias: what multiplies each position [..., 1]
   /// and each dimension [size], undefined without affine, of x.
   at::Tensor position_factor(const at::Tensor& x) const;
-  const at::Tensor& dimension_factor() const {
-    return w_;
-  }
+  at::Tensor dimension_factor() const;
 
   /// Offers the divisor and the normalised value, before weight and bias, to
   /// readers.

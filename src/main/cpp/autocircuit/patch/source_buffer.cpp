@@ -6,6 +6,7 @@
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/graph_task.h>
 
 #include <utility>
 
@@ -25,10 +26,13 @@ void refuse_double_backward() {
       "run it without create_graph");
 }
 
-// Rows of the gradient buffer, which the first to ask for it allocates.
+// Rows of the gradient buffer. Each backward pass starts from zeros, since one
+// for some of the inputs may leave rows behind that it had no use for.
 at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
-  if (!deltas.grad.defined()) {
+  const int task = torch::autograd::get_current_graph_task_id();
+  if (!deltas.grad.defined() || deltas.grad_task != task) {
     deltas.grad = at::zeros(deltas.delta.sizes(), deltas.delta.options());
+    deltas.grad_task = task;
   }
   return deltas.grad.narrow(0, start, n);
 }
@@ -72,8 +76,6 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
     if (ctx->needs_input_grad(2)) {
       grad_patch = rows.clone();
     }
-    // A second backward through the same graph starts from nothing.
-    rows.zero_();
     return {grads[0], grad_outputs, grad_patch, {}, {}};
   }
 };

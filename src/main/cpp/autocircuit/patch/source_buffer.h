@@ -12,8 +12,9 @@ namespace autocircuit {
 struct SourceDeltas : torch::CustomClassHolder {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
-  at::Tensor delta; // [n_srcs, batch, seq, d_model]
-  at::Tensor grad;  // the same, from the first backward on
+  at::Tensor delta;   // [n_srcs, batch, seq, d_model]
+  at::Tensor grad;    // the same, from the first backward on
+  int grad_task = -1; // the backward pass that `grad` belongs to
 };
 
 /// The differences patched minus current output of every source during one
