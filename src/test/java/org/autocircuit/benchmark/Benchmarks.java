@@ -3,6 +3,7 @@ package org.autocircuit.benchmark;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
+import java.lang.management.OperatingSystemMXBean;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -60,15 +61,33 @@ public final class Benchmarks {
   public static void main(String[] arguments)
       throws IOException, InterruptedException, RunnerException, CommandLineOptionException {
     Benchmarks benchmarks = new Benchmarks(new CommandLineOptions(arguments), System.out);
+    warnOfOtherWork();
     List<Measurement> measurements = benchmarks.run();
-    System.out.println();
+    System.out.printf(
+        "%nthreads: %s, clock: %s%n", setting(THREADS, "all"), setting(CLOCK, "wall"));
     BenchmarkReport.printTable(measurements, System.out);
     BenchmarkReport.writeRatios(measurements, RATIOS);
   }
 
+  /** Threads of a product that wait for one another on a busy machine take many times as long. */
+  private static void warnOfOtherWork() {
+    OperatingSystemMXBean system = ManagementFactory.getOperatingSystemMXBean();
+    if (system.getSystemLoadAverage() > system.getAvailableProcessors()
+        && !setting(CLOCK, "wall").equals("cpu")) {
+      System.out.printf(
+          "The machine is busy (load %.1f on %d cores); -D%s=1 -D%s=cpu would be steadier.%n",
+          system.getSystemLoadAverage(), system.getAvailableProcessors(), THREADS, CLOCK);
+    }
+  }
+
+  private static String setting(String property, String otherwise) {
+    String value = System.getProperty(property, "");
+    return value.isEmpty() ? otherwise : value;
+  }
+
   /** Sets the number of threads, for this process, if the user gave one. */
   static void setThreads() {
-    String threads = System.getProperty(THREADS, "");
+    String threads = setting(THREADS, "");
     if (!threads.isEmpty()) {
       Threads.set(Integer.parseInt(threads));
     }
@@ -76,8 +95,8 @@ public final class Benchmarks {
 
   /** Nanoseconds since some moment, of the clock that the user wants. */
   static LongSupplier clock() {
-    return switch (System.getProperty(CLOCK, "")) {
-      case "", "wall" -> System::nanoTime;
+    return switch (setting(CLOCK, "wall")) {
+      case "wall" -> System::nanoTime;
       case "cpu" -> {
         if (Threads.get() != 1) {
           throw new IllegalArgumentException(

@@ -4,7 +4,7 @@ import java.util.OptionalDouble;
 import java.util.function.Function;
 import java.util.function.ToLongFunction;
 
-/** One thing that is measured, each time right after a plain forward pass. */
+/** One thing that is measured, each time next to a plain forward pass. */
 @SuppressWarnings("ImmutableEnumChecker") // its functions have no state
 public enum Row {
   /** A plain pass against itself: how far the ratios can be trusted. */
