@@ -59,42 +59,99 @@ class DestinationList {
 
 } // namespace
 
+std::string description(const Shape& s) {
+  std::string text = "kind=transformer\neps=1e-05\n" + s.more;
+  const auto line = [&](const char* key, int64_t value) {
+    text += std::string(key) + "=" + std::to_string(value) + "\n";
+  };
+  const auto flag = [&](const char* key, bool value) {
+    text += value ? std::string(key) + "=true\n" : "";
+  };
+  line("n_layers", s.layers);
+  line("d_model", s.d_model);
+  line("n_heads", s.heads);
+  line("d_head", s.d_head);
+  line("d_vocab", s.d_vocab);
+  line("n_ctx", s.n_ctx);
+  if (!s.attn_only) {
+    line("d_mlp", s.d_mlp);
+    if (s.more.find("act_fn=") == std::string::npos) {
+      text += "act_fn=gelu_new\n";
+    }
+  }
+  if (s.kv_heads > 0) {
+    line("n_key_value_heads", s.kv_heads);
+  }
+  text += std::string("norm=") + (s.rms ? "rms_norm" : "layer_norm") +
+      (s.norm_weights ? "\n" : "_pre\n");
+  if (!s.learned) {
+    text += "positions=rotary\n";
+  }
+  flag("attn_only", s.attn_only);
+  flag("parallel_attn_mlp", s.parallel);
+  flag("gated_mlp", s.gated);
+  flag("qk_norm", s.qk_norm);
+  flag("post_norms", s.post_norms);
+  return text;
+}
+
 std::shared_ptr<const Model> random_transformer(
     const Shape& s,
     at::ScalarType dtype,
     at::Device device) {
   WeightList w(at::TensorOptions(device).dtype(dtype));
   const int64_t width = s.heads * s.d_head;
+  const int64_t kv_heads = s.kv_heads > 0 ? s.kv_heads : s.heads;
+  const int64_t qkv = width + 2 * kv_heads * s.d_head;
+  const auto norm = [&](const std::string& name, int64_t size) {
+    if (s.norm_weights) {
+      w.add(name + ".w", {size}, 1);
+      if (!s.rms) {
+        w.add(name + ".b", {size}, 0.3);
+      }
+    }
+  };
+  const auto bias = [&](const std::string& name, int64_t size) {
+    if (s.biases) {
+      w.add(name, {size}, 0.3);
+    }
+  };
   w.add("embed.W_E", {s.d_vocab, s.d_model}, 1);
-  w.add("pos_embed.W_pos", {s.n_ctx, s.d_model}, 1);
+  if (s.learned) {
+    w.add("pos_embed.W_pos", {s.n_ctx, s.d_model}, 1);
+  }
   for (int64_t n = 0; n < s.layers; n++) {
     const std::string b = "blocks." + std::to_string(n) + ".";
-    for (const char* ln : {"ln1", "ln2"}) {
-      w.add(b + ln + ".w", {s.d_model}, 1);
-      w.add(b + ln + ".b", {s.d_model}, 0.3);
+    norm(b + "ln1", s.d_model);
+    w.add(b + "attn.W_QKV", {s.d_model, qkv}, 0.5);
+    bias(b + "attn.b_QKV", qkv);
+    if (s.qk_norm) {
+      norm(b + "attn.q_norm", s.d_head);
+      norm(b + "attn.k_norm", s.d_head);
     }
-    w.add(b + "attn.W_QKV", {s.d_model, 3 * width}, 0.5);
-    w.add(b + "attn.b_QKV", {3 * width}, 0.3);
     w.add(b + "attn.W_O", {width, s.d_model}, 0.5);
-    w.add(b + "attn.b_O", {s.d_model}, 0.3);
+    bias(b + "attn.b_O", s.d_model);
+    if (s.post_norms) {
+      norm(b + "ln1_post", s.d_model);
+    }
+    if (s.attn_only) {
+      continue;
+    }
+    norm(b + "ln2", s.d_model);
     w.add(b + "mlp.W_in", {s.d_model, s.d_mlp}, 0.5);
-    w.add(b + "mlp.b_in", {s.d_mlp}, 0.3);
+    if (s.gated) {
+      w.add(b + "mlp.W_gate", {s.d_model, s.d_mlp}, 0.5);
+    }
+    bias(b + "mlp.b_in", s.d_mlp);
     w.add(b + "mlp.W_out", {s.d_mlp, s.d_model}, 0.5);
-    w.add(b + "mlp.b_out", {s.d_model}, 0.3);
+    bias(b + "mlp.b_out", s.d_model);
+    if (s.post_norms) {
+      norm(b + "ln2_post", s.d_model);
+    }
   }
-  w.add("ln_final.w", {s.d_model}, 1);
-  w.add("ln_final.b", {s.d_model}, 0.3);
+  norm("ln_final", s.d_model);
   w.add("unembed.W_U", {s.d_vocab, s.d_model}, 1);
-  const auto line = [](const char* key, int64_t value) {
-    return std::string(key) + "=" + std::to_string(value) + "\n";
-  };
-  return make_model(
-      "kind=transformer\neps=1e-05\nact_fn=gelu_new\n" +
-          line("n_layers", s.layers) + line("d_model", s.d_model) +
-          line("n_heads", s.heads) + line("d_head", s.d_head) +
-          line("d_mlp", s.d_mlp) + line("d_vocab", s.d_vocab) +
-          line("n_ctx", s.n_ctx),
-      w.finish());
+  return make_model(description(s), w.finish());
 }
 
 std::shared_ptr<const Model> micro_model(int64_t layers) {
@@ -116,12 +173,26 @@ std::vector<PatchWrapper> edge_wrappers(const Shape& s, int64_t seq_len) {
   int64_t n = 1;
   for (int64_t layer = 0; layer < s.layers; layer++) {
     const std::string b = "blocks." + std::to_string(layer) + ".";
-    for (const char* part : {"q", "k", "v"}) {
-      wrappers.push_back(dests.next(b + "hook_" + part + "_input", n, s.heads));
+    const int64_t kv_rows =
+        s.kv_heads > 0 && !s.ungrouped ? s.kv_heads : s.heads;
+    if (s.joint) {
+      wrappers.push_back(dests.next(b + "hook_attn_in", n, s.heads));
+    } else {
+      wrappers.push_back(dests.next(b + "hook_q_input", n, s.heads));
+      wrappers.push_back(dests.next(b + "hook_k_input", n, kv_rows));
+      wrappers.push_back(dests.next(b + "hook_v_input", n, kv_rows));
+    }
+    if (s.parallel) {
+      wrappers.push_back(dests.next(b + "hook_mlp_in", n, 0));
     }
     wrappers.push_back(source(b + "attn.hook_result", n, n + s.heads));
     n += s.heads;
-    wrappers.push_back(dests.next(b + "hook_mlp_in", n, 0));
+    if (s.attn_only) {
+      continue;
+    }
+    if (!s.parallel) {
+      wrappers.push_back(dests.next(b + "hook_mlp_in", n, 0));
+    }
     wrappers.push_back(source(b + "hook_mlp_out", n, n + 1));
     n += 1;
   }

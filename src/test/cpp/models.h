@@ -19,18 +19,33 @@ struct Shape {
   int64_t d_mlp = 16;
   int64_t d_vocab = 11;
   int64_t n_ctx = 8;
+  int64_t kv_heads = 0;   // 0: as many as heads
+  bool ungrouped = false; // K and V destinations for each query head
+  bool joint = false;     // one input for q, k and v
+  bool rms = false;
+  bool norm_weights = true;
+  bool learned = true; // positions
+  bool attn_only = false;
+  bool parallel = false;
+  bool gated = false;
+  bool qk_norm = false;
+  bool post_norms = false;
+  bool biases = true;
+  std::string more; // lines of the description for settings without weights
 };
 
-/// A GPT-2 kind model with random weights.
+/// A model with random weights, of GPT-2's kind unless the shape says more.
 std::shared_ptr<const Model> random_transformer(
     const Shape& shape,
     at::ScalarType dtype,
     at::Device device = at::kCPU);
 
+std::string description(const Shape& shape);
+
 /// The micro model whose head weights are 1, 2 and 3, 4.
 std::shared_ptr<const Model> micro_model(int64_t layers);
 
-/// Wrappers of the edge graph with separate q, k and v.
+/// Wrappers of the edge graph, with separate q, k and v unless joint.
 std::vector<PatchWrapper> edge_wrappers(
     const Shape& shape,
     int64_t seq_len = 0);

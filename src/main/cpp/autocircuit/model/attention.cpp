@@ -2,96 +2,178 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/baddbmm.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 
-#include <cmath>
-#include <limits>
+#include <utility>
 
 namespace autocircuit {
 
 Attention::Attention(
     const Weights& weights,
     const std::string& prefix,
-    int64_t d_model,
-    int64_t n_heads,
-    int64_t d_head,
+    AttentionShape shape,
+    int64_t block,
     AttentionHooks hook_ids)
-    : n_heads_(n_heads),
-      d_head_(d_head),
-      w_qkv_(weights.get(prefix + ".W_QKV", {d_model, 3 * n_heads * d_head})),
-      b_qkv_(weights.get(prefix + ".b_QKV", {3 * n_heads * d_head})),
-      w_o_(weights.get(prefix + ".W_O", {n_heads * d_head, d_model})),
-      b_o_(weights.get(prefix + ".b_O", {d_model})),
-      hook_ids_(hook_ids) {}
-
-at::Tensor Attention::project(const at::Tensor& x) const {
-  const int64_t d_model = x.size(-1);
-  if (x.dim() == 3) {
-    return at::addmm(b_qkv_, x.reshape({-1, d_model}), w_qkv_)
-        .view({x.size(0), x.size(1), 3 * n_heads_, d_head_})
-        .permute({2, 0, 1, 3});
+    : shape_(std::move(shape)), block_(block), hook_ids_(hook_ids) {
+  TORCH_CHECK(
+      shape_.n_heads % shape_.n_kv_heads == 0,
+      "expected n_heads to be a multiple of n_key_value_heads, got ",
+      shape_.n_heads,
+      " and ",
+      shape_.n_kv_heads);
+  const int64_t width = shape_.n_heads * shape_.d_head;
+  const int64_t qkv = (shape_.n_heads + 2 * shape_.n_kv_heads) * shape_.d_head;
+  w_qkv_ = weights.get(prefix + ".W_QKV", {shape_.d_model, qkv});
+  b_qkv_ = weights.get_optional(prefix + ".b_QKV", {qkv});
+  w_o_ = weights.get(prefix + ".W_O", {width, shape_.d_model});
+  b_o_ = weights.get_optional(prefix + ".b_O", {shape_.d_model});
+  if (shape_.qk_norm) {
+    q_norm_.emplace(
+        weights, prefix + ".q_norm", shape_.d_head, *shape_.qk_norm);
+    k_norm_.emplace(
+        weights, prefix + ".k_norm", shape_.d_head, *shape_.qk_norm);
   }
-  const int64_t rows = x.size(0);
-  const at::Tensor flat = x.reshape({rows, -1, d_model});
-  const at::Tensor w = w_qkv_.view({d_model, 3 * n_heads_, d_head_})
-                           .permute({1, 0, 2}); // [3 heads, d_model, d_head]
-  const at::Tensor b = b_qkv_.view({3 * n_heads_, 1, d_head_});
-  at::Tensor qkv; // [3 heads, batch * seq, d_head]
-  if (rows == 3 * n_heads_) {
-    qkv = at::baddbmm(b, flat, w);
-  } else {
-    // One input serves a head's q, k and v.
-    std::vector<at::Tensor> parts;
-    for (int64_t part = 0; part < 3; part++) {
-      parts.push_back(at::baddbmm(
-          b.narrow(0, part * n_heads_, n_heads_),
-          flat,
-          w.narrow(0, part * n_heads_, n_heads_)));
-    }
-    qkv = at::cat(parts);
-  }
-  return qkv.view({3 * n_heads_, x.size(1), x.size(2), d_head_});
 }
 
-at::Tensor Attention::operator()(const at::Tensor& x, Hooks& hooks) const {
-  const at::Tensor qkv = project(x);
-  const int64_t batch = qkv.size(1);
-  const int64_t seq = qkv.size(2);
-  const auto part = [&](int64_t i) { // [batch, heads, seq, d_head]
-    return qkv.narrow(0, i * n_heads_, n_heads_).transpose(0, 1);
+at::Tensor Attention::project_rows(
+    const at::Tensor& rows,
+    int64_t first_head,
+    int64_t heads) const {
+  // Several query heads may share a key/value head: their rows lie one after
+  // another, so they are more rows of the same product.
+  const int64_t batch = rows.size(1);
+  const int64_t seq = rows.size(2);
+  const at::Tensor x = rows.reshape({heads, -1, shape_.d_model});
+  const at::Tensor w = w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
+                           .narrow(1, first_head, heads)
+                           .transpose(0, 1); // [heads, d_model, d_head]
+  const at::Tensor y = b_qkv_.defined()
+      ? at::baddbmm(
+            b_qkv_.view({-1, 1, shape_.d_head}).narrow(0, first_head, heads),
+            x,
+            w)
+      : at::bmm(x, w);
+  return y.view({rows.size(0), batch, seq, shape_.d_head})
+      .permute({1, 2, 0, 3});
+}
+
+Attention::Projected Attention::project(const at::Tensor& x) const {
+  const int64_t heads = shape_.n_heads;
+  const int64_t kv_heads = shape_.n_kv_heads;
+  if (x.dim() == 3) {
+    const at::Tensor flat = x.reshape({-1, shape_.d_model});
+    const at::Tensor qkv = (b_qkv_.defined() ? at::addmm(b_qkv_, flat, w_qkv_)
+                                             : at::mm(flat, w_qkv_))
+                               .view({x.size(0), x.size(1), -1, shape_.d_head});
+    return {
+        .q = qkv.narrow(2, 0, heads),
+        .k = qkv.narrow(2, heads, kv_heads),
+        .v = qkv.narrow(2, heads + kv_heads, kv_heads)};
+  }
+  const bool joint = x.size(0) == heads;
+  const int64_t kv_rows = joint ? heads : (x.size(0) - heads) / 2;
+  if (!joint && kv_rows == heads && kv_heads == heads) {
+    const at::Tensor qkv = project_rows(x, 0, 3 * heads);
+    return {
+        .q = qkv.narrow(2, 0, heads),
+        .k = qkv.narrow(2, heads, heads),
+        .v = qkv.narrow(2, 2 * heads, heads)};
+  }
+  const auto rows = [&](int64_t start, int64_t n) {
+    return joint ? x : x.narrow(0, start, n);
   };
-  const at::Tensor q = part(0);
-  const at::Tensor k = part(1);
-  const at::Tensor v = part(2);
-  hooks.read(hook_ids_.q, q.transpose(1, 2));
-  hooks.read(hook_ids_.k, k.transpose(1, 2));
-  hooks.read(hook_ids_.v, v.transpose(1, 2));
+  return {
+      .q = project_rows(rows(0, heads), 0, heads),
+      .k = project_rows(rows(heads, kv_rows), heads, kv_heads),
+      .v = project_rows(
+          rows(heads + kv_rows, kv_rows), heads + kv_heads, kv_heads)};
+}
 
-  const at::Tensor future =
-      at::full(
-          {seq, seq}, -std::numeric_limits<double>::infinity(), x.options())
-          .triu(1);
-  const double scale = 1 / std::sqrt(static_cast<double>(d_head_));
-  const at::Tensor scores = at::matmul(q * scale, k.transpose(-2, -1)) +
-      future; // [batch, heads, seq, seq]
+at::Tensor Attention::for_query_heads(const at::Tensor& x) const {
+  const at::Tensor heads_first = x.transpose(1, 2);
+  if (x.size(2) == shape_.n_heads) {
+    return heads_first;
+  }
+  return heads_first.unsqueeze(2)
+      .expand({-1, -1, shape_.n_heads / x.size(2), -1, -1})
+      .flatten(1, 2);
+}
+
+at::Tensor Attention::mix(
+    const at::Tensor& x,
+    const ContextPositions& positions,
+    const PrefixCache& prefix,
+    Hooks& hooks) const {
+  Projected p = project(x);
+  if (q_norm_) {
+    p.q = (*q_norm_)(p.q);
+    p.k = (*k_norm_)(p.k);
+  }
+  hooks.read(hook_ids_.q, p.q);
+  hooks.read(hook_ids_.k, p.k);
+  hooks.read(hook_ids_.v, p.v);
+  if (!prefix.empty()) {
+    const auto with_prefix = [&](const at::Tensor& before,
+                                 const at::Tensor& now) {
+      const int64_t repeats = now.size(2) / before.size(2);
+      const at::Tensor heads = before.repeat_interleave(repeats, 2);
+      return at::cat({heads.expand({now.size(0), -1, -1, -1}), now}, 1);
+    };
+    const auto n = static_cast<size_t>(block_);
+    p.k = with_prefix(prefix.keys[n], p.k);
+    p.v = with_prefix(prefix.values[n], p.v);
+  }
+  if (shape_.rotary) {
+    p.q = (*shape_.rotary)(p.q, positions.of_tokens());
+    p.k = (*shape_.rotary)(p.k, positions.of_keys());
+  }
+
+  at::Tensor scores = at::matmul(
+      p.q.transpose(1, 2) * shape_.scale,
+      for_query_heads(p.k).transpose(-2, -1)); // [batch, heads, seq, keys]
+  if (shape_.soft_cap > 0) {
+    scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
+  }
+  scores = scores + positions.attention_bias(shape_.window);
   hooks.read(hook_ids_.scores, scores);
-  const at::Tensor pattern = at::softmax(scores, -1);
+  const at::Tensor pattern = positions.clear_padding(at::softmax(scores, -1));
   hooks.read(hook_ids_.pattern, pattern);
-  const at::Tensor z =
-      at::matmul(pattern, v).transpose(1, 2); // [batch, seq, heads, d_head]
+  const at::Tensor z = at::matmul(pattern, for_query_heads(p.v))
+                           .transpose(1, 2); // [batch, seq, heads, d_head]
   hooks.read(hook_ids_.z, z);
+  return z;
+}
 
-  const at::Tensor flat_z = z.reshape({-1, n_heads_, d_head_});
-  const int64_t d_model = w_o_.size(1);
+at::Tensor Attention::add_heads(
+    const at::Tensor& z,
+    const std::optional<Norm>& post_norm,
+    Hooks& hooks) const {
+  const int64_t batch = z.size(0);
+  const int64_t seq = z.size(1);
+  at::Tensor flat_z = z.reshape({batch * seq, shape_.n_heads, shape_.d_head});
+  const at::Tensor sum = b_o_.defined()
+      ? at::addmm(b_o_, flat_z.flatten(1), w_o_)
+      : at::mm(flat_z.flatten(1), w_o_); // [batch * seq, d_model]
+  at::Tensor w = w_o_;
+  if (post_norm && hooks.wants(hook_ids_.result)) {
+    flat_z = (flat_z * post_norm->position_factor(sum).unsqueeze(-1))
+                 .to(z.scalar_type());
+    if (post_norm->dimension_factor().defined()) {
+      w = (w * post_norm->dimension_factor()).to(w.scalar_type());
+    }
+  }
   hooks.head_outputs(
       hook_ids_.result,
       flat_z.transpose(0, 1),
-      w_o_.view({n_heads_, d_head_, d_model}),
-      {n_heads_, batch, seq, d_model});
-  return at::addmm(b_o_, flat_z.flatten(1), w_o_).view({batch, seq, d_model});
+      w.view({shape_.n_heads, shape_.d_head, shape_.d_model}),
+      {shape_.n_heads, batch, seq, shape_.d_model});
+  return (post_norm ? (*post_norm)(sum) : sum)
+      .view({batch, seq, shape_.d_model});
 }
 
 } // namespace autocircuit

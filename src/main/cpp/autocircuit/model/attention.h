@@ -2,12 +2,28 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 
+#include "autocircuit/model/context_positions.h"
 #include "autocircuit/model/hooks.h"
+#include "autocircuit/model/norm.h"
+#include "autocircuit/model/rotary.h"
 #include "autocircuit/model/weights.h"
 
 namespace autocircuit {
+
+struct AttentionShape {
+  int64_t d_model;
+  int64_t n_heads;
+  int64_t n_kv_heads; // fewer than n_heads: grouped-query attention
+  int64_t d_head;
+  double scale;        // of the scores
+  double soft_cap = 0; // scores become cap * tanh(scores / cap); 0: they stay
+  int64_t window = 0;  // positions that a query sees; 0: all before it
+  std::optional<Rotary> rotary;
+  std::optional<NormShape> qk_norm; // of each head's query and key
+};
 
 /// Hook points of one attention layer.
 struct AttentionHooks {
@@ -21,26 +37,61 @@ class Attention {
   Attention(
       const Weights& weights,
       const std::string& prefix,
-      int64_t d_model,
-      int64_t n_heads,
-      int64_t d_head,
+      AttentionShape shape,
+      int64_t block,
       AttentionHooks hook_ids);
 
   /// x: the normed inputs of all heads at once [batch, seq, d_model], or of
   /// each head [heads, batch, seq, d_model], or of each head's q, k and v
-  /// [3 * heads, batch, seq, d_model]. Returns [batch, seq, d_model].
-  at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
+  /// [heads + 2 * key/value destinations, batch, seq, d_model], where K and V
+  /// have a destination for each of their own heads or for each query head.
+  /// Returns z [batch, seq, heads, d_head].
+  at::Tensor mix(
+      const at::Tensor& x,
+      const ContextPositions& positions,
+      const PrefixCache& prefix,
+      Hooks& hooks) const;
+
+  /// What the heads add to the residual stream [batch, seq, d_model]. A
+  /// post-norm's factors apply to each head's part, so that the heads' results
+  /// sum to what is added.
+  at::Tensor add_heads(
+      const at::Tensor& z,
+      const std::optional<Norm>& post_norm,
+      Hooks& hooks) const;
+
+  bool fits_prefix(const at::Tensor& entry) const {
+    return (entry.size(2) == shape_.n_kv_heads ||
+            entry.size(2) == shape_.n_heads) &&
+        entry.size(3) == shape_.d_head;
+  }
 
  private:
-  /// q, k and v of every head: [3 * heads, batch, seq, d_head].
-  at::Tensor project(const at::Tensor& x) const;
+  struct Projected {
+    at::Tensor q; // [batch, seq, heads, d_head]
+    at::Tensor k; // [batch, seq, key/value heads or heads, d_head]
+    at::Tensor v;
+  };
 
-  int64_t n_heads_;
-  int64_t d_head_;
-  at::Tensor w_qkv_; // [d_model, 3 * heads * d_head]
-  at::Tensor b_qkv_; // [3 * heads * d_head]
+  Projected project(const at::Tensor& x) const;
+  /// One of q, k, v from inputs of its own for each of its heads or of the
+  /// query heads.
+  at::Tensor project_rows(
+      const at::Tensor& rows,
+      int64_t first_head,
+      int64_t heads) const;
+  /// [batch, seq, key/value heads, d_head] for each query head: [batch, heads,
+  /// seq, d_head].
+  at::Tensor for_query_heads(const at::Tensor& x) const;
+
+  AttentionShape shape_;
+  int64_t block_;
+  at::Tensor w_qkv_; // [d_model, (heads + 2 * key/value heads) * d_head]
+  at::Tensor b_qkv_; // [(heads + 2 * key/value heads) * d_head], or undefined
   at::Tensor w_o_;   // [heads * d_head, d_model]
-  at::Tensor b_o_;   // [d_model]
+  at::Tensor b_o_;   // [d_model], or undefined
+  std::optional<Norm> q_norm_;
+  std::optional<Norm> k_norm_;
   AttentionHooks hook_ids_;
 };
 

@@ -2,64 +2,117 @@
 
 namespace autocircuit {
 
+namespace {
+
+std::string block_prefix(int64_t block) {
+  return "blocks." + std::to_string(block) + ".";
+}
+
+} // namespace
+
 Block::Block(
     const Weights& weights,
-    const std::string& prefix,
+    int64_t block,
     const BlockShape& shape,
     HookId first_hook)
-    : n_heads_(shape.n_heads),
+    : n_heads_(shape.attention.n_heads),
+      n_kv_heads_(shape.attention.n_kv_heads),
+      parallel_(shape.parallel),
       first_hook_(first_hook),
-      ln1_(weights, prefix + "ln1", shape.d_model, shape.eps),
+      ln1_(
+          weights,
+          block_prefix(block) + "ln1",
+          shape.attention.d_model,
+          shape.norm),
       attention_(
           weights,
-          prefix + "attn",
-          shape.d_model,
-          shape.n_heads,
-          shape.d_head,
+          block_prefix(block) + "attn",
+          shape.attention,
+          block,
           {hook(kQ),
            hook(kK),
            hook(kV),
            hook(kScores),
            hook(kPattern),
            hook(kZ),
-           hook(kResult)}),
-      ln2_(weights, prefix + "ln2", shape.d_model, shape.eps),
-      mlp_(
-          weights,
-          prefix + "mlp",
-          shape.d_model,
-          shape.d_mlp,
-          shape.activation,
-          hook(kPre),
-          hook(kPost)) {}
+           hook(kResult)}) {
+  const std::string prefix = block_prefix(block);
+  const int64_t d_model = shape.attention.d_model;
+  if (shape.post_norms) {
+    ln1_post_.emplace(weights, prefix + "ln1_post", d_model, shape.norm);
+  }
+  if (shape.d_mlp == 0) {
+    return;
+  }
+  ln2_.emplace(weights, prefix + "ln2", d_model, shape.norm);
+  mlp_.emplace(
+      weights,
+      prefix + "mlp",
+      d_model,
+      shape.d_mlp,
+      shape.activation,
+      shape.gated,
+      hook(kPre),
+      hook(kPost));
+  if (shape.post_norms) {
+    ln2_post_.emplace(weights, prefix + "ln2_post", d_model, shape.norm);
+  }
+}
 
 at::Tensor Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
     const {
   at::Tensor inputs = hooks.head_inputs(
-      {hook(kQInput), hook(kKInput), hook(kVInput)}, n_heads_, resid);
+      {hook(kQInput), hook(kKInput), hook(kVInput)},
+      {n_heads_, n_kv_heads_, n_kv_heads_},
+      resid);
   if (!inputs.defined()) {
-    inputs = hooks.head_inputs({hook(kAttnIn)}, n_heads_, resid);
+    inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid);
   }
   return inputs.defined() ? inputs : resid;
 }
 
-at::Tensor Block::operator()(at::Tensor resid, Hooks& hooks) const {
-  resid = hooks.visit(hook(kResidPre), resid);
-  const at::Tensor attn_in = attention_inputs(resid, hooks);
+at::Tensor Block::attend(
+    const at::Tensor& resid,
+    const ContextPositions& positions,
+    const PrefixCache& prefix,
+    Hooks& hooks) const {
+  const at::Tensor in = attention_inputs(resid, hooks);
   ln1_.read(
-      attn_in.dim() == 4 ? attn_in.permute({1, 2, 0, 3}) : attn_in,
+      in.dim() == 4 ? in.permute({1, 2, 0, 3}) : in,
       hook(kLn1Scale),
       hook(kLn1Normalized),
       hooks);
-  const at::Tensor attn_out =
-      hooks.visit(hook(kAttnOut), attention_(ln1_(attn_in), hooks));
-  resid = hooks.visit(hook(kResidMid), resid + attn_out);
+  const at::Tensor z = attention_.mix(ln1_(in), positions, prefix, hooks);
+  return hooks.visit(hook(kAttnOut), attention_.add_heads(z, ln1_post_, hooks));
+}
 
-  const at::Tensor mlp_in = hooks.visit(hook(kMlpIn), resid);
-  ln2_.read(mlp_in, hook(kLn2Scale), hook(kLn2Normalized), hooks);
-  const at::Tensor mlp_out =
-      hooks.visit(hook(kMlpOut), mlp_(ln2_(mlp_in), hooks));
-  return hooks.visit(hook(kResidPost), resid + mlp_out);
+at::Tensor Block::apply_mlp(const at::Tensor& resid, Hooks& hooks) const {
+  const at::Tensor in = hooks.visit(hook(kMlpIn), resid);
+  ln2_->read(in, hook(kLn2Scale), hook(kLn2Normalized), hooks);
+  at::Tensor out = (*mlp_)((*ln2_)(in), hooks);
+  if (ln2_post_) {
+    out = (*ln2_post_)(out);
+  }
+  return hooks.visit(hook(kMlpOut), out);
+}
+
+at::Tensor Block::operator()(
+    at::Tensor resid,
+    const ContextPositions& positions,
+    const PrefixCache& prefix,
+    Hooks& hooks) const {
+  resid = hooks.visit(hook(kResidPre), resid);
+  const at::Tensor after_attention =
+      resid + attend(resid, positions, prefix, hooks);
+  if (!mlp_) {
+    return hooks.visit(hook(kResidPost), after_attention);
+  }
+  if (parallel_) {
+    return hooks.visit(
+        hook(kResidPost), after_attention + apply_mlp(resid, hooks));
+  }
+  const at::Tensor mid = hooks.visit(hook(kResidMid), after_attention);
+  return hooks.visit(hook(kResidPost), mid + apply_mlp(mid, hooks));
 }
 
 } // namespace autocircuit

@@ -1,26 +1,30 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "autocircuit/model/attention.h"
-#include "autocircuit/model/layer_norm.h"
 #include "autocircuit/model/mlp.h"
+#include "autocircuit/model/norm.h"
 
 namespace autocircuit {
 
 /// What the blocks of one transformer have in common.
 struct BlockShape {
-  int64_t d_model;
-  int64_t n_heads;
-  int64_t d_head;
-  int64_t d_mlp;
-  double eps;
-  Activation activation;
+  AttentionShape attention;
+  NormShape norm;
+  int64_t d_mlp = 0; // 0: attention only
+  Activation activation = Activation::kGeluNew;
+  bool gated = false;
+  /// Attention and MLP read the same residual stream, not one after another.
+  bool parallel = false;
+  /// What attention and MLP add to the residual stream is normed, too.
+  bool post_norms = false;
 };
 
-/// Attention, then an MLP, each reading a norm of the residual stream and
+/// Attention and an MLP, each reading a norm of the residual stream and
 /// adding to it.
 class Block {
  public:
@@ -62,28 +66,48 @@ class Block {
       "ln2.hook_normalized", "mlp.hook_pre",          "mlp.hook_post",
       "hook_mlp_out",        "hook_resid_post"};
 
-  /// prefix: "blocks.N."; first_hook: id of its hook_resid_pre.
+  /// block: its number; first_hook: id of its hook_resid_pre.
   Block(
       const Weights& weights,
-      const std::string& prefix,
+      int64_t block,
       const BlockShape& shape,
       HookId first_hook);
 
   /// Residual stream in, residual stream out: [batch, seq, d_model].
-  at::Tensor operator()(at::Tensor resid, Hooks& hooks) const;
+  at::Tensor operator()(
+      at::Tensor resid,
+      const ContextPositions& positions,
+      const PrefixCache& prefix,
+      Hooks& hooks) const;
+
+  /// Whether keys or values of a prefix [batch, prefix, heads, d_head] have
+  /// this block's heads.
+  bool fits_prefix(const at::Tensor& entry) const {
+    return attention_.fits_prefix(entry);
+  }
 
  private:
   HookId hook(Hook hook) const {
     return first_hook_ + hook;
   }
+  at::Tensor attend(
+      const at::Tensor& resid,
+      const ContextPositions& positions,
+      const PrefixCache& prefix,
+      Hooks& hooks) const;
   at::Tensor attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
+  at::Tensor apply_mlp(const at::Tensor& resid, Hooks& hooks) const;
 
   int64_t n_heads_;
+  int64_t n_kv_heads_;
+  bool parallel_;
   HookId first_hook_;
-  LayerNorm ln1_;
+  Norm ln1_;
   Attention attention_;
-  LayerNorm ln2_;
-  Mlp mlp_;
+  std::optional<Norm> ln1_post_;
+  std::optional<Norm> ln2_; // none of the rest in attention-only models
+  std::optional<Mlp> mlp_;
+  std::optional<Norm> ln2_post_;
 };
 
 } // namespace autocircuit

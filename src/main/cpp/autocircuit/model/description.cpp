@@ -61,4 +61,30 @@ double Description::number(const std::string& key) const {
   return parse<double>(key, text(key));
 }
 
+std::string Description::text(
+    const std::string& key,
+    const std::string& missing) const {
+  return values_.contains(key) ? text(key) : missing;
+}
+
+int64_t Description::size(const std::string& key, int64_t missing) const {
+  return values_.contains(key) ? size(key) : missing;
+}
+
+double Description::number(const std::string& key, double missing) const {
+  return values_.contains(key) ? number(key) : missing;
+}
+
+bool Description::flag(const std::string& key) const {
+  const std::string value = text(key, "false");
+  TORCH_CHECK(
+      value == "true" || value == "false",
+      "model description: expected true or false for ",
+      key,
+      ", got '",
+      value,
+      "'");
+  return value == "true";
+}
+
 } // namespace autocircuit

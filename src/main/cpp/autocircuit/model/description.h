@@ -16,6 +16,13 @@ class Description {
   int64_t size(const std::string& key) const;
   double number(const std::string& key) const;
 
+  /// The same, with a value for a missing key.
+  std::string text(const std::string& key, const std::string& missing) const;
+  int64_t size(const std::string& key, int64_t missing) const;
+  double number(const std::string& key, double missing) const;
+  /// true or false; false where the key is missing.
+  bool flag(const std::string& key) const;
+
  private:
   std::map<std::string, std::string> values_;
 };

@@ -24,12 +24,13 @@ class Hooks {
   /// and returns the value that the model goes on with.
   virtual at::Tensor visit(HookId hook, const at::Tensor& value) = 0;
 
-  /// The inputs of the heads behind `modules`, [modules * heads, batch, seq,
-  /// d_model], where patching makes them differ from head to head; undefined
-  /// where all heads read `resid` itself.
+  /// The inputs of the heads behind `modules`, [heads of all modules, batch,
+  /// seq, d_model], where patching makes them differ from head to head;
+  /// undefined where all heads read `resid` itself. `heads` tells readers how
+  /// many each module has.
   virtual at::Tensor head_inputs(
       c10::ArrayRef<HookId> modules,
-      int64_t heads,
+      c10::ArrayRef<int64_t> heads,
       const at::Tensor& resid) = 0;
 
   /// Whether anybody looks at this hook point.

@@ -58,7 +58,7 @@ at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
       : input.value; // [batch, seq, d_model]
   for (int64_t n = input.start_block; n < n_layers(); n++) {
     const at::Tensor& w = block_weights_[static_cast<size_t>(n)];
-    at::Tensor in = hooks.head_inputs({block_hook(n, 0)}, w.size(0), resid);
+    at::Tensor in = hooks.head_inputs({block_hook(n, 0)}, {w.size(0)}, resid);
     if (!in.defined()) {
       in = resid.unsqueeze(0);
     }

@@ -2,7 +2,9 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/silu.h>
 
 namespace autocircuit {
 
@@ -16,8 +18,17 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::gelu(x);
     case Activation::kRelu:
       return at::relu(x);
+    case Activation::kSilu:
+      return at::silu(x);
   }
   TORCH_CHECK(false, "unknown activation");
+}
+
+at::Tensor project(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  return b.defined() ? at::addmm(b, x, w) : at::mm(x, w);
 }
 
 } // namespace
@@ -32,8 +43,14 @@ Activation activation_named(const std::string& name) {
   if (name == "relu") {
     return Activation::kRelu;
   }
+  if (name == "silu") {
+    return Activation::kSilu;
+  }
   TORCH_CHECK(
-      false, "expected activation gelu_new, gelu or relu, got '", name, "'");
+      false,
+      "expected activation gelu_new, gelu, relu or silu, got '",
+      name,
+      "'");
 }
 
 Mlp::Mlp(
@@ -42,25 +59,40 @@ Mlp::Mlp(
     int64_t d_model,
     int64_t d_mlp,
     Activation activation,
+    bool gated,
     HookId pre,
     HookId post)
     : w_in_(weights.get(prefix + ".W_in", {d_model, d_mlp})),
-      b_in_(weights.get(prefix + ".b_in", {d_mlp})),
+      b_in_(weights.get_optional(prefix + ".b_in", {d_mlp})),
       w_out_(weights.get(prefix + ".W_out", {d_mlp, d_model})),
-      b_out_(weights.get(prefix + ".b_out", {d_model})),
+      b_out_(weights.get_optional(prefix + ".b_out", {d_model})),
       activation_(activation),
       pre_(pre),
-      post_(post) {}
+      post_(post) {
+  if (gated) {
+    w_gate_ = weights.get(prefix + ".W_gate", {d_model, d_mlp});
+  }
+}
 
 at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
-  const at::Tensor pre = at::addmm(b_in_, x.reshape({-1, x.size(-1)}), w_in_);
+  const at::Tensor flat = x.reshape({-1, x.size(-1)});
   const auto positions = [&](const at::Tensor& value) {
     return value.view({x.size(0), x.size(1), value.size(-1)});
   };
+  // As in TransformerLens, the bias b_in of a gated MLP belongs to what the
+  // gate multiplies.
+  const at::Tensor pre =
+      w_gate_.defined() ? at::mm(flat, w_gate_) : project(flat, w_in_, b_in_);
   hooks.read(pre_, positions(pre));
-  const at::Tensor post = activate(activation_, pre); // [batch * seq, d_mlp]
+  at::Tensor post = activate(activation_, pre); // [batch * seq, d_mlp]
+  if (w_gate_.defined()) {
+    post = post * at::mm(flat, w_in_);
+    if (b_in_.defined()) {
+      post = post + b_in_;
+    }
+  }
   hooks.read(post_, positions(post));
-  return positions(at::addmm(b_out_, post, w_out_));
+  return positions(project(post, w_out_, b_out_));
 }
 
 } // namespace autocircuit

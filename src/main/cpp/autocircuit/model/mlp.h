@@ -10,12 +10,13 @@
 namespace autocircuit {
 
 /// The functions an MLP may apply between its two projections.
-enum class Activation { kGeluNew, kGelu, kRelu };
+enum class Activation { kGeluNew, kGelu, kRelu, kSilu };
 
 Activation activation_named(const std::string& name);
 
 /// Two projections with an activation between them, from normed input to what
-/// is added to the residual stream.
+/// is added to the residual stream. A gated MLP multiplies the activation of
+/// one projection by another.
 class Mlp {
  public:
   Mlp(const Weights& weights,
@@ -23,6 +24,7 @@ class Mlp {
       int64_t d_model,
       int64_t d_mlp,
       Activation activation,
+      bool gated,
       HookId pre,
       HookId post);
 
@@ -30,10 +32,11 @@ class Mlp {
   at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
 
  private:
-  at::Tensor w_in_;  // [d_model, d_mlp]
-  at::Tensor b_in_;  // [d_mlp]
-  at::Tensor w_out_; // [d_mlp, d_model]
-  at::Tensor b_out_; // [d_model]
+  at::Tensor w_in_;   // [d_model, d_mlp]
+  at::Tensor b_in_;   // [d_mlp], or undefined
+  at::Tensor w_gate_; // [d_model, d_mlp], or undefined
+  at::Tensor w_out_;  // [d_mlp, d_model]
+  at::Tensor b_out_;  // [d_model], or undefined
   Activation activation_;
   HookId pre_;
   HookId post_;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocircuit/model/context_positions.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/weights.h"
 
@@ -26,6 +27,10 @@ struct ModelInput {
   at::Tensor value;
   int64_t start_block = 0;
   OutputSlice slice = OutputSlice::kAll;
+  /// Undefined, or [batch, seq] of 0 for left padding and 1 for tokens.
+  at::Tensor attention_mask = {};
+  /// Keys and values of a frozen prefix; empty for none.
+  PrefixCache prefix = {};
 };
 
 /// A transformer, or what stands for one. Immutable after construction, so

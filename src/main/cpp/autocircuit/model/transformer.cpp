@@ -2,6 +2,9 @@
 
 #include <ATen/ops/index.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/tanh.h>
+
+#include <cmath>
 
 #include "autocircuit/model/description.h"
 
@@ -36,6 +39,45 @@ void check_tokens(const at::Tensor& tokens, int64_t d_vocab) {
   }
 }
 
+BlockShape block_shape(
+    const Description& description,
+    int64_t block,
+    at::Device device) {
+  BlockShape shape;
+  shape.norm = norm_named(
+      description.text("norm", "layer_norm"), description.number("eps"));
+  shape.norm.weight_offset = description.number("norm_weight_offset", 0);
+  AttentionShape& attention = shape.attention;
+  attention.d_model = description.size("d_model");
+  attention.n_heads = description.size("n_heads");
+  attention.n_kv_heads =
+      description.size("n_key_value_heads", attention.n_heads);
+  attention.d_head = description.size("d_head");
+  attention.scale = description.number(
+      "attn_scale", 1 / std::sqrt(static_cast<double>(attention.d_head)));
+  attention.soft_cap = description.number("attn_soft_cap", 0);
+  // Every window_every-th block from window_first on looks back only so far.
+  const int64_t window = description.size("window", 0);
+  const int64_t every = description.size("window_every", 1);
+  if (window > 0 && block % every == 0) {
+    attention.window = window;
+  }
+  if (description.text("positions", "learned") == "rotary") {
+    attention.rotary.emplace(description, attention.d_head, device);
+  }
+  if (description.flag("qk_norm")) {
+    attention.qk_norm = shape.norm;
+  }
+  if (!description.flag("attn_only")) {
+    shape.d_mlp = description.size("d_mlp");
+    shape.activation = activation_named(description.text("act_fn"));
+    shape.gated = description.flag("gated_mlp");
+    shape.parallel = description.flag("parallel_attn_mlp");
+  }
+  shape.post_norms = description.flag("post_norms");
+  return shape;
+}
+
 } // namespace
 
 Transformer::Transformer(const std::string& text, Weights weights)
@@ -45,27 +87,32 @@ Transformer::Transformer(const std::string& text, Weights weights)
           Description(text).size("n_layers"),
           Description(text).size("d_model")) {
   const Description description(text);
-  const int64_t d_vocab = description.size("d_vocab");
-  const BlockShape shape{
-      .d_model = d_model(),
-      .n_heads = description.size("n_heads"),
-      .d_head = description.size("d_head"),
-      .d_mlp = description.size("d_mlp"),
-      .eps = description.number("eps"),
-      .activation = activation_named(description.text("act_fn"))};
   const Weights& w = this->weights();
+  const int64_t d_vocab = description.size("d_vocab");
+  n_ctx_ = description.size("n_ctx");
+  embed_scale_ = description.number("embed_scale", 1);
+  logit_cap_ = description.number("logit_soft_cap", 0);
 
   std::vector<std::string> hooks{"hook_embed", "hook_pos_embed"};
   w_e_ = w.get("embed.W_E", {d_vocab, d_model()});
-  w_pos_ = w.get("pos_embed.W_pos", {description.size("n_ctx"), d_model()});
+  if (description.text("positions", "learned") == "learned") {
+    w_pos_ = w.get("pos_embed.W_pos", {n_ctx_, d_model()});
+  }
   for (int64_t n = 0; n < n_layers(); n++) {
-    const std::string prefix = "blocks." + std::to_string(n) + ".";
-    blocks_.emplace_back(w, prefix, shape, static_cast<HookId>(hooks.size()));
+    blocks_.emplace_back(
+        w,
+        n,
+        block_shape(description, n, options().device()),
+        static_cast<HookId>(hooks.size()));
     for (const std::string_view name : Block::kHookNames) {
-      hooks.push_back(prefix + std::string(name));
+      hooks.push_back("blocks." + std::to_string(n) + "." + std::string(name));
     }
   }
-  ln_final_.emplace(w, "ln_final", d_model(), shape.eps);
+  ln_final_.emplace(
+      w,
+      "ln_final",
+      d_model(),
+      block_shape(description, 0, options().device()).norm);
   hooks.insert(
       hooks.end(), {"ln_final.hook_scale", "ln_final.hook_normalized"});
   w_u_ = w.get("unembed.W_U", {d_vocab, d_model()});
@@ -85,35 +132,102 @@ void Transformer::check_first_input(const at::Tensor& value) const {
       " of ",
       value.dtype());
   TORCH_CHECK(
-      value.size(1) <= w_pos_.size(0),
+      value.size(1) <= n_ctx_,
       "expected at most ",
-      w_pos_.size(0),
+      n_ctx_,
       " positions, got ",
       value.size(1));
   check_tokens(value, w_e_.size(0));
 }
 
-at::Tensor Transformer::embed(const at::Tensor& tokens, Hooks& hooks) const {
+void Transformer::check_prefix(const ModelInput& input) const {
+  const PrefixCache& prefix = input.prefix;
+  if (prefix.empty()) {
+    return;
+  }
+  TORCH_CHECK(
+      prefix.keys.size() == blocks_.size() &&
+          prefix.values.size() == blocks_.size(),
+      "expected keys and values of a prefix for each of ",
+      blocks_.size(),
+      " blocks, got ",
+      prefix.keys.size(),
+      " and ",
+      prefix.values.size());
+  TORCH_CHECK(
+      prefix.length() + input.value.size(1) <= n_ctx_,
+      "expected at most ",
+      n_ctx_,
+      " positions, got a prefix of ",
+      prefix.length(),
+      " and ",
+      input.value.size(1));
+  const std::vector<int64_t> first = prefix.keys[0].sizes().vec();
+  for (size_t n = 0; n < blocks_.size(); n++) {
+    for (const at::Tensor& entry : {prefix.keys[n], prefix.values[n]}) {
+      TORCH_CHECK(
+          entry.dim() == 4 && entry.sizes() == first &&
+              (entry.size(0) == 1 || entry.size(0) == input.value.size(0)) &&
+              blocks_[n].fits_prefix(entry) &&
+              entry.dtype() == options().dtype() &&
+              entry.device() == options().device(),
+          "prefix of block ",
+          n,
+          ": expected keys and values [1 or ",
+          input.value.size(0),
+          ", prefix, key/value heads, d_head] of ",
+          options().dtype(),
+          " on ",
+          options().device(),
+          ", got ",
+          entry.sizes(),
+          " of ",
+          entry.dtype(),
+          " on ",
+          entry.device());
+    }
+  }
+}
+
+at::Tensor Transformer::embed(
+    const at::Tensor& tokens,
+    const ContextPositions& positions,
+    Hooks& hooks) const {
   // Not at::embedding, which has no kernel for the meta device.
-  const at::Tensor embed =
-      hooks.visit(kEmbed, at::index(w_e_, {tokens})); // [batch, seq, d_model]
-  const at::Tensor pos = hooks.visit(
-      kPosEmbed,
-      w_pos_.narrow(0, 0, tokens.size(1)).unsqueeze(0).expand_as(embed));
-  return embed + pos;
+  at::Tensor embed = at::index(w_e_, {tokens}); // [batch, seq, d_model]
+  if (embed_scale_ != 1) {
+    embed = embed * embed_scale_;
+  }
+  embed = hooks.visit(kEmbed, embed);
+  if (!w_pos_.defined()) {
+    return embed;
+  }
+  return embed +
+      hooks.visit(kPosEmbed, positions.embed(w_pos_).expand_as(embed));
 }
 
 at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
   ln_final_->read(resid, final_hook(0), final_hook(1), hooks);
-  return b_u_.defined() ? at::linear((*ln_final_)(resid), w_u_, b_u_)
-                        : at::linear((*ln_final_)(resid), w_u_);
+  const at::Tensor x = (*ln_final_)(resid);
+  const at::Tensor logits =
+      b_u_.defined() ? at::linear(x, w_u_, b_u_) : at::linear(x, w_u_);
+  return logit_cap_ > 0 ? at::tanh(logits / logit_cap_) * logit_cap_ : logits;
 }
 
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
-  at::Tensor resid =
-      input.start_block == 0 ? embed(input.value, hooks) : input.value;
+  check_prefix(input);
+  const ContextPositions positions(
+      input.value.size(0),
+      input.value.size(1),
+      input.prefix.length(),
+      input.attention_mask,
+      options());
+  at::Tensor resid = input.start_block == 0
+      ? embed(input.value, positions, hooks)
+      : input.value;
   for (int64_t n = input.start_block; n < n_layers(); n++) {
-    resid = blocks_[static_cast<size_t>(n)](std::move(resid), hooks);
+    resid = blocks_[static_cast<size_t>(n)](
+        std::move(resid), positions, input.prefix, hooks);
   }
   // Nothing after the last block mixes positions.
   return unembed(slice_positions(resid, input.slice), hooks);

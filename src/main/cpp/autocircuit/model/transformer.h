@@ -7,8 +7,8 @@
 
 namespace autocircuit {
 
-/// A decoder-only transformer of the GPT-2 kind: learned positions, LayerNorm
-/// before attention and MLP, biases. Its structure is fixed at construction.
+/// A decoder-only transformer. Its structure is fixed at construction: norms,
+/// positions, attention and MLP are what its description says.
 class Transformer final : public Model {
  public:
   Transformer(const std::string& description, Weights weights);
@@ -20,14 +20,21 @@ class Transformer final : public Model {
   void check_first_input(const at::Tensor& value) const override;
 
  private:
-  at::Tensor embed(const at::Tensor& tokens, Hooks& hooks) const;
+  void check_prefix(const ModelInput& input) const;
+  at::Tensor embed(
+      const at::Tensor& tokens,
+      const ContextPositions& positions,
+      Hooks& hooks) const;
   at::Tensor unembed(const at::Tensor& resid, Hooks& hooks) const;
   HookId final_hook(int64_t hook) const;
 
-  at::Tensor w_e_;   // [d_vocab, d_model]
-  at::Tensor w_pos_; // [n_ctx, d_model]
+  int64_t n_ctx_;
+  double embed_scale_; // of the embedding (Gemma)
+  double logit_cap_;   // logits become cap * tanh(logits / cap); 0: they stay
+  at::Tensor w_e_;     // [d_vocab, d_model]
+  at::Tensor w_pos_;   // [n_ctx, d_model]; undefined with rotary positions
   std::vector<Block> blocks_;
-  std::optional<LayerNorm> ln_final_;
+  std::optional<Norm> ln_final_;
   at::Tensor w_u_; // [d_vocab, d_model]
   at::Tensor b_u_; // [d_vocab], may be undefined
 };

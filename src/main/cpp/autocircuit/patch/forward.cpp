@@ -62,7 +62,7 @@ class ForwardRun final : public Hooks {
 
   at::Tensor head_inputs(
       c10::ArrayRef<HookId> modules,
-      int64_t heads,
+      c10::ArrayRef<int64_t> heads,
       const at::Tensor& resid) override {
     std::vector<const PatchWrapper*> wrappers;
     for (const HookId module : modules) {
@@ -72,10 +72,10 @@ class ForwardRun final : public Hooks {
       }
     }
     if (wrappers.empty()) {
-      for (const HookId module : modules) {
+      for (size_t i = 0; i < modules.size(); i++) {
         read(
-            module,
-            resid.unsqueeze(2).expand({batch_, seq_, heads, resid.size(2)}));
+            modules[i],
+            resid.unsqueeze(2).expand({batch_, seq_, heads[i], resid.size(2)}));
       }
       return {};
     }
@@ -84,9 +84,10 @@ class ForwardRun final : public Hooks {
         wrappers[0]->module,
         ": wrap the q, k and v inputs of a block together or not at all");
     const at::Tensor inputs = interpolate(wrappers, resid);
+    int64_t first_row = 0;
     for (size_t i = 0; i < modules.size(); i++) {
-      read_heads(
-          modules[i], inputs.narrow(0, static_cast<int64_t>(i) * heads, heads));
+      read_heads(modules[i], inputs.narrow(0, first_row, wrappers[i]->rows));
+      first_row += wrappers[i]->rows;
     }
     return inputs;
   }

@@ -66,22 +66,27 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     this.name = name;
     this.model = model;
     this.options =
-        new PatchableModelOptions(graph.factorized(), graph.separateQkv(), graph.seqLen(), slice);
+        new PatchableModelOptions(
+            graph.factorized(),
+            graph.separateQkv(),
+            graph.ungroupedKeyValues(),
+            graph.seqLen(),
+            slice);
     this.passes = passes;
   }
 
-  /** Loads a Hugging Face GPT-2 folder and makes it patchable, both with default options. */
+  /** Loads a Hugging Face folder and makes it patchable, both with default options. */
   public static PatchableModel open(Path folder) {
     return open(folder, PatchableModelOptions.defaults());
   }
 
-  /** Loads a Hugging Face GPT-2 folder in 32-bit floats on the CPU and makes it patchable. */
+  /** Loads a Hugging Face folder in 32-bit floats on the CPU and makes it patchable. */
   public static PatchableModel open(Path folder, PatchableModelOptions options) {
     return open(folder, LoadOptions.DEFAULT, options);
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder and makes it patchable.
+   * Loads a Hugging Face folder and makes it patchable.
    *
    * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed, unsupported
    *     or truncated
@@ -109,18 +114,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public static PatchableModel makeModelPatchable(
       Model model, GraphEdges edges, OutputSlice slice) {
-    for (boolean factorized : new boolean[] {true, false}) {
-      for (boolean separateQkv : new boolean[] {true, false}) {
-        ModelGraph graph = ModelGraph.of(model.config(), factorized, separateQkv, edges.seqLen());
-        GraphEdges candidate = graph.graphEdges();
-        if (candidate.srcs().equals(edges.srcs()) && candidate.dests().equals(edges.dests())) {
-          return makeModelPatchable(model, graph, slice);
-        }
-      }
-    }
-    throw new IllegalArgumentException(
-        "edges: expected the nodes of a graph of %s, got %s and %s"
-            .formatted(model.config(), edges.srcs(), edges.dests()));
+    return makeModelPatchable(model, MatchingGraph.of(model.config(), edges), slice);
   }
 
   /**
@@ -369,6 +363,8 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   private static ModelGraph graph(ModelConfig config, PatchableModelOptions options) {
-    return ModelGraph.of(config, options.factorized(), options.separateQkv(), options.seqLen());
+    ModelGraph graph =
+        ModelGraph.of(config, options.factorized(), options.separateQkv(), options.seqLen());
+    return options.ungroupKeyValues() ? graph.ungroupKeyValues() : graph;
   }
 }

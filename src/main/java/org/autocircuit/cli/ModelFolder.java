@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.model.Gpt2Weights;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Tokenizer;
@@ -25,7 +24,7 @@ final class ModelFolder implements AutoCloseable {
     this.folder = folder;
     load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
-    options.setThreads(weights(config));
+    options.setThreads(config.nWeights());
     tokenizer = Tokenizer.load(folder);
   }
 
@@ -75,13 +74,7 @@ final class ModelFolder implements AutoCloseable {
         sizes.nHeads(),
         sizes.dModel(),
         sizes.dVocab(),
-        weights(config));
-  }
-
-  private static long weights(HuggingFaceConfig config) {
-    return Gpt2Weights.of(config.transformer(), config.tiedEmbedding()).stream()
-        .mapToLong(weight -> weight.shape().stream().reduce(1L, Math::multiplyExact))
-        .sum();
+        config.nWeights());
   }
 
   @Override

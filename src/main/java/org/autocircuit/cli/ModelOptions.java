@@ -16,7 +16,7 @@ final class ModelOptions {
       names = {"-m", "--model"},
       paramLabel = "FOLDER",
       description =
-          "Hugging Face GPT-2 folder: config.json, model.safetensors, tokenizer.json. Without it"
+          "Hugging Face folder: config.json, model.safetensors, tokenizer.json. Without it"
               + " the small model that comes with the program, trained on indirect-object"
               + " sentences.")
   Path folder;

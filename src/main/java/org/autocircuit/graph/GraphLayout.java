@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.TransformerConfig;
@@ -35,11 +36,16 @@ final class GraphLayout {
     this.seqLen = seqLen;
   }
 
-  static GraphLayout of(ModelConfig config, boolean factorized, boolean separateQkv, int seqLen) {
+  static GraphLayout of(
+      ModelConfig config,
+      boolean factorized,
+      boolean separateQkv,
+      boolean ungroupKeyValues,
+      int seqLen) {
     GraphLayout layout = new GraphLayout(seqLen);
     if (config instanceof TransformerConfig transformer) {
       if (factorized) {
-        layout.factorizedTransformer(transformer, separateQkv);
+        layout.factorizedTransformer(transformer, separateQkv, ungroupKeyValues);
       } else {
         layout.residualTransformer(transformer);
       }
@@ -51,8 +57,10 @@ final class GraphLayout {
     return layout;
   }
 
-  private void factorizedTransformer(TransformerConfig config, boolean separateQkv) {
+  private void factorizedTransformer(
+      TransformerConfig config, boolean separateQkv, boolean ungroupKeyValues) {
     int heads = config.nHeads();
+    int keyValueHeads = ungroupKeyValues ? heads : config.nKeyValueHeads();
     source("Resid Start", "blocks.0.hook_resid_pre", "embed.W_E");
     for (int block = 0; block < config.nLayers(); block++) {
       String prefix = "blocks." + block + ".";
@@ -65,15 +73,23 @@ final class GraphLayout {
               "." + input,
               prefix + "hook_" + input.toLowerCase(Locale.ROOT) + "_input",
               prefix + "attn.W_" + input,
-              heads);
+              input.equals("Q") ? heads : keyValueHeads);
         }
       } else {
         headDests(attention, "", prefix + "hook_attn_in", prefix + "attn.W_QKV", heads);
       }
+      if (config.blockKind() == BlockKind.PARALLEL) {
+        // Of the same layer as the heads, and before they are sources: it does not read them.
+        mlpDest(block);
+      }
       headSources(attention, prefix + "attn.hook_result", prefix + "attn.W_O", heads);
-      layer++;
-      dest("MLP " + block, prefix + "hook_mlp_in", prefix + "mlp.W_in", 0);
-      source("MLP " + block, prefix + "hook_mlp_out", prefix + "mlp.W_out");
+      if (config.blockKind() == BlockKind.SEQUENTIAL) {
+        layer++;
+        mlpDest(block);
+      }
+      if (config.hasMlp()) {
+        mlpSource(block);
+      }
     }
     layer++;
     String last = "blocks." + (config.nLayers() - 1) + ".hook_resid_post";
@@ -81,14 +97,21 @@ final class GraphLayout {
   }
 
   private void residualTransformer(TransformerConfig config) {
+    if (config.blockKind() == BlockKind.PARALLEL) {
+      throw new IllegalArgumentException(
+          "a residual graph has a node between attention and MLP, which parallel blocks do not"
+              + " have; use a factorised graph");
+    }
     source("Resid Start", "blocks.0.hook_resid_pre", null);
     int segment = 0;
     for (int block = 0; block < config.nLayers(); block++) {
       String prefix = "blocks." + block + ".";
       headSources(
           "A" + block + ".", prefix + "attn.hook_result", prefix + "attn.W_O", config.nHeads());
-      segment = residual("Resid Mid " + block, prefix + "hook_resid_mid", segment);
-      source("MLP " + block, prefix + "hook_mlp_out", prefix + "mlp.W_out");
+      if (config.hasMlp()) {
+        segment = residual("Resid Mid " + block, prefix + "hook_resid_mid", segment);
+        mlpSource(block);
+      }
       if (block < config.nLayers() - 1) {
         segment = residual("Resid Post " + block, prefix + "hook_resid_post", segment);
       } else {
@@ -96,6 +119,16 @@ final class GraphLayout {
         dest("Resid End", prefix + "hook_resid_post", null, segment);
       }
     }
+  }
+
+  private void mlpDest(int block) {
+    String prefix = "blocks." + block + ".";
+    dest("MLP " + block, prefix + "hook_mlp_in", prefix + "mlp.W_in", 0);
+  }
+
+  private void mlpSource(int block) {
+    String prefix = "blocks." + block + ".";
+    source("MLP " + block, prefix + "hook_mlp_out", prefix + "mlp.W_out");
   }
 
   private void microModel(MicroModelConfig config, boolean factorized) {

@@ -45,6 +45,7 @@ public final class ModelGraph {
   private final ModelConfig config;
   private final boolean factorized;
   private final boolean separateQkv;
+  private final boolean ungroupedKeyValues;
   private final OptionalInt seqLen;
   private final List<SrcNode> srcs;
   private final List<DestNode> dests;
@@ -56,10 +57,19 @@ public final class ModelGraph {
   private final int maskSize;
 
   private ModelGraph(
-      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
+      ModelConfig config,
+      boolean factorized,
+      boolean separateQkv,
+      boolean ungroupedKeyValues,
+      OptionalInt seqLen) {
     this.config = Objects.requireNonNull(config, "config");
     this.factorized = factorized;
     this.separateQkv = separateQkv && factorized && config instanceof TransformerConfig;
+    this.ungroupedKeyValues =
+        ungroupedKeyValues
+            && this.separateQkv
+            && config instanceof TransformerConfig transformer
+            && transformer.groupedQueries();
     this.seqLen = Objects.requireNonNull(seqLen, "seqLen");
     if (config.nLayers() < 1 || config.nHeads() < 1) {
       throw new IllegalArgumentException(
@@ -69,7 +79,9 @@ public final class ModelGraph {
       throw new IllegalArgumentException(
           "expected a positive sequence length, got " + seqLen.getAsInt());
     }
-    GraphLayout layout = GraphLayout.of(config, factorized, this.separateQkv, seqLen.orElse(0));
+    GraphLayout layout =
+        GraphLayout.of(
+            config, factorized, this.separateQkv, this.ungroupedKeyValues, seqLen.orElse(0));
     if (layout.maskSize > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
           "the graph has %,d edges, more than the %,d that can be numbered; leave out the sequence"
@@ -91,7 +103,7 @@ public final class ModelGraph {
    * boolean, OptionalInt)}.
    */
   public static ModelGraph of(ModelConfig config, boolean factorized, boolean separateQkv) {
-    return new ModelGraph(config, factorized, separateQkv, OptionalInt.empty());
+    return new ModelGraph(config, factorized, separateQkv, false, OptionalInt.empty());
   }
 
   /**
@@ -100,7 +112,7 @@ public final class ModelGraph {
    */
   public static ModelGraph of(
       ModelConfig config, boolean factorized, boolean separateQkv, int seqLen) {
-    return new ModelGraph(config, factorized, separateQkv, OptionalInt.of(seqLen));
+    return new ModelGraph(config, factorized, separateQkv, false, OptionalInt.of(seqLen));
   }
 
   /**
@@ -112,12 +124,25 @@ public final class ModelGraph {
    *     no effect, and reported as {@code false}, where a model or a residual graph has none
    * @param seqLen number of token positions that have masks of their own; empty for masks that hold
    *     for all positions, and then prompts of any length can be run
-   * @throws IllegalArgumentException if the sequence length is not positive or the graph has more
-   *     than {@code 2^31 - 1} edges
+   * @throws IllegalArgumentException if the sequence length is not positive, the graph has more
+   *     than {@code 2^31 - 1} edges, or a residual graph is asked for a model with parallel blocks
    */
   public static ModelGraph of(
       ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
-    return new ModelGraph(config, factorized, separateQkv, seqLen);
+    return new ModelGraph(config, factorized, separateQkv, false, seqLen);
+  }
+
+  /**
+   * This graph with a key and a value destination for each query head rather than for each
+   * key/value head of grouped-query attention; the counterpart of TransformerLens's {@code
+   * ungroup_grouped_query_attention}. Query heads that share keys and values can then be given
+   * different ones. The same graph where there is nothing to ungroup. (In the Python original a
+   * grouped model that was not ungrouped has destinations for each query head, too, and fails when
+   * it runs.)
+   */
+  public ModelGraph ungroupKeyValues() {
+    ModelGraph graph = new ModelGraph(config, factorized, separateQkv, true, seqLen);
+    return graph.equals(this) ? this : graph;
   }
 
   /**
@@ -148,6 +173,13 @@ public final class ModelGraph {
   /** Whether query, key and value inputs are destinations of their own. */
   public boolean separateQkv() {
     return separateQkv;
+  }
+
+  /**
+   * Whether query heads that share keys and values have key and value destinations of their own.
+   */
+  public boolean ungroupedKeyValues() {
+    return ungroupedKeyValues;
   }
 
   /** Number of token positions that have edges of their own, or empty. */
@@ -331,12 +363,13 @@ public final class ModelGraph {
         && config.equals(that.config)
         && factorized == that.factorized
         && separateQkv == that.separateQkv
+        && ungroupedKeyValues == that.ungroupedKeyValues
         && seqLen.equals(that.seqLen);
   }
 
   @Override
   public int hashCode() {
-    return Objects.hash(config, factorized, separateQkv, seqLen);
+    return Objects.hash(config, factorized, separateQkv, ungroupedKeyValues, seqLen);
   }
 
   /** The kind and the size of the graph. */

@@ -5,36 +5,52 @@ import java.nio.ByteBuffer;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.LongSummaryStatistics;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.Set;
+import java.util.stream.LongStream;
+import org.autocircuit.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Weights between model folders and native memory. */
 final class Checkpoints {
 
-  private static final String UNEMBEDDING_BIAS = "unembed.b_U";
   private static final long MAX_WRITE_BYTES = 1 << 26;
 
   private Checkpoints() {}
 
   static Model load(Path folder, LoadOptions options) {
-    Gpt2Checkpoint checkpoint = Gpt2Checkpoint.open(folder);
-    List<TensorEntry> entries = checkpoint.weights().values().stream().distinct().toList();
+    HuggingFaceCheckpoint checkpoint = HuggingFaceCheckpoint.open(folder);
     if (options.device().startsWith("cpu")) {
-      requireMemory(folder, bytes(entries, options.precision()));
+      requireMemory(folder, bytes(checkpoint, options.precision()));
     }
     try (CallScope scope = new CallScope()) {
-      Map<TensorEntry, Tensor> tensors = read(checkpoint.file(), entries, options);
+      Map<TensorSource, Tensor> made = new HashMap<>();
       Map<String, Tensor> weights = new LinkedHashMap<>();
-      checkpoint.weights().forEach((name, entry) -> weights.put(name, tensors.get(entry)));
+      checkpoint
+          .weights()
+          .forEach(
+              (weight, parts) -> {
+                Tensor tensor = made.get(weight.source());
+                if (tensor == null) {
+                  tensor = read(weight.source(), parts, options);
+                  made.put(weight.source(), tensor);
+                }
+                weights.put(weight.name(), tensor);
+              });
       return Model.of(
           "Model " + folder.toAbsolutePath().normalize().getFileName(),
           checkpoint.config().transformer(),
@@ -49,47 +65,47 @@ final class Checkpoints {
     }
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = model.weights();
-      boolean tied = model.tiedEmbedding();
-      Map<String, SafetensorsWriter.TensorBytes> bytes = new LinkedHashMap<>();
-      weights.forEach(
-          (name, weight) -> {
-            if (name.equals(UNEMBEDDING_BIAS)) {
-              requireZero(weight);
-            } else if (!tied || !name.equals("unembed.W_U")) {
-              bytes.put(name, channel -> write(weight, channel));
-            }
-          });
-      Gpt2Checkpoint.save(
+      HuggingFaceConfig description =
+          new HuggingFaceConfig(
+              config, model.tiedEmbedding(), OptionalInt.empty(), OptionalInt.empty());
+      requireFit(description, weights);
+      HuggingFaceCheckpoint.save(
           folder,
-          new HuggingFaceConfig(config, tied, OptionalInt.empty(), OptionalInt.empty()),
+          description,
           model.precision().safetensorsType(),
-          bytes);
+          (weight, part) ->
+              channel -> write(weight.source(), part, weights.get(weight.name()), channel));
     }
   }
 
-  private static Map<TensorEntry, Tensor> read(
-      SafetensorsFile file, List<TensorEntry> entries, LoadOptions options) {
-    List<Long> layout = new ArrayList<>();
-    for (TensorEntry entry : entries) {
-      layout.add((long) scalarType(entry.type()).value);
-      layout.add(entry.begin());
-      layout.add(entry.end());
-      layout.add((long) entry.shape().length);
-      for (long size : entry.shape()) {
-        layout.add(size);
+  /** One weight; its parts are freed before the next one is read. */
+  private static Tensor read(
+      TensorSource source, List<WeightFiles.Stored> parts, LoadOptions options) {
+    try (CallScope scope = new CallScope()) {
+      List<Tensor> tensors = new ArrayList<>();
+      for (WeightFiles.Stored part : parts) {
+        tensors.add(read(part, options));
       }
+      return scope.handOut(source.assemble(tensors));
     }
-    List<Tensor> read =
-        ModelHandle.readTensors(
-            file.path().toString(),
-            layout.stream().mapToLong(Long::longValue).toArray(),
-            options.precision().scalarType().value,
-            options.device());
-    Map<TensorEntry, Tensor> tensors = new LinkedHashMap<>();
-    for (int i = 0; i < read.size(); i++) {
-      tensors.put(entries.get(i), read.get(i));
+  }
+
+  private static Tensor read(WeightFiles.Stored stored, LoadOptions options) {
+    TensorEntry entry = stored.entry();
+    LongStream place =
+        LongStream.of(
+            scalarType(entry.type()).value, entry.begin(), entry.end(), entry.shape().length);
+    try {
+      return ModelHandle.readTensors(
+              stored.file().toString(),
+              LongStream.concat(place, Arrays.stream(entry.shape())).toArray(),
+              options.precision().scalarType().value,
+              options.device())
+          .get(0);
+    } catch (NativeException e) {
+      throw new CheckpointException(
+          "%s: cannot be loaded: %s".formatted(stored.file(), e.getMessage()), e);
     }
-    return tensors;
   }
 
   /**
@@ -111,15 +127,15 @@ final class Checkpoints {
     }
   }
 
-  private static long bytes(List<TensorEntry> entries, Precision precision) {
-    long bytes = 0;
-    for (TensorEntry entry : entries) {
-      bytes +=
-          (entry.end() - entry.begin())
-              / entry.type().bytes()
-              * precision.safetensorsType().bytes();
-    }
-    return bytes;
+  /** All weights once, and what the largest needs while it is put together. */
+  private static long bytes(HuggingFaceCheckpoint checkpoint, Precision precision) {
+    LongSummaryStatistics sizes =
+        checkpoint.weights().keySet().stream()
+            .map(StoredWeight::source)
+            .distinct()
+            .mapToLong(TensorSource::size)
+            .summaryStatistics();
+    return (sizes.getSum() + sizes.getMax()) * precision.safetensorsType().bytes();
   }
 
   private static ScalarType scalarType(SafetensorsType type) {
@@ -132,24 +148,48 @@ final class Checkpoints {
     };
   }
 
-  private static void requireZero(Tensor bias) {
-    if (bias.count_nonzero().item_long() > 0) {
-      throw new IllegalArgumentException(
-          "Hugging Face's GPT-2 has no place for %s, which is not zero"
-              .formatted(UNEMBEDDING_BIAS));
+  /** What the family has no place for may be left out only where it changes nothing. */
+  private static void requireFit(HuggingFaceConfig config, Map<String, Tensor> weights) {
+    List<StoredWeight> stored =
+        config.family().weights(config.transformer(), config.tiedEmbedding());
+    Set<String> superfluous = new LinkedHashSet<>(weights.keySet());
+    Map<TensorSource, Tensor> shared = new HashMap<>();
+    for (StoredWeight weight : stored) {
+      Tensor tensor = weights.get(weight.name());
+      if (tensor == null) {
+        throw new IllegalArgumentException(
+            "weight %s is missing, which Hugging Face's %s has"
+                .formatted(weight.name(), config.modelType()));
+      }
+      superfluous.remove(weight.name());
+      Tensor other = shared.putIfAbsent(weight.source(), tensor);
+      if (other != null && !torch.equal(tensor, other)) {
+        throw new IllegalArgumentException(
+            "weight %s is not the same as another that Hugging Face's %s shares with it"
+                .formatted(weight.name(), config.modelType()));
+      }
+    }
+    for (String name : superfluous) {
+      if (weights.get(name).count_nonzero().item_long() > 0) {
+        throw new IllegalArgumentException(
+            "Hugging Face's %s has no place for %s, which is not zero"
+                .formatted(config.modelType(), name));
+      }
     }
   }
 
-  private static void write(Tensor weight, WritableByteChannel channel) throws IOException {
+  private static void write(
+      TensorSource source, int part, Tensor weight, WritableByteChannel channel)
+      throws IOException {
     try (CallScope scope = new CallScope()) {
-      Tensor plain = weight.detach().to(new Device("cpu"), weight.scalar_type()).contiguous();
+      Tensor plain = source.take(weight.detach().to(new Device("cpu"), weight.scalar_type()), part);
       long size = plain.nbytes();
       BytePointer bytes = new BytePointer(plain.data_ptr());
       for (long begin = 0; begin < size; begin += MAX_WRITE_BYTES) {
         long end = Math.min(size, begin + MAX_WRITE_BYTES);
-        ByteBuffer part = bytes.position(begin).limit(end).asByteBuffer();
-        while (part.hasRemaining()) {
-          channel.write(part);
+        ByteBuffer content = bytes.position(begin).limit(end).asByteBuffer();
+        while (content.hasRemaining()) {
+          channel.write(content);
         }
       }
     }

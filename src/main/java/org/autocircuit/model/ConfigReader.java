@@ -3,27 +3,51 @@ package org.autocircuit.model;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /** Typed access to {@code config.json}; every complaint has the same form. */
 final class ConfigReader {
   private final Path file;
   private final ObjectNode json;
+  // Where the object lies in the file, with a dot at the end.
+  private final String place;
 
   ConfigReader(Path file, ObjectNode json) {
-    this.file = file;
-    this.json = json;
+    this(file, json, "");
   }
 
-  CheckpointException error(String key, String got, String expected) {
-    return new CheckpointException("%s: %s is %s, expected %s".formatted(file, key, got, expected));
+  private ConfigReader(Path file, ObjectNode json, String place) {
+    this.file = file;
+    this.json = json;
+    this.place = place;
+  }
+
+  Path file() {
+    return file;
+  }
+
+  CheckpointException error(String key, Object got, String expected) {
+    return new CheckpointException(
+        "%s: %s%s is %s, expected %s".formatted(file, place, key, got, expected));
   }
 
   private CheckpointException error(String key, JsonNode got, String expected) {
     return got == null
-        ? new CheckpointException("%s: %s is missing, expected %s".formatted(file, key, expected))
+        ? new CheckpointException(
+            "%s: %s%s is missing, expected %s".formatted(file, place, key, expected))
         : error(key, JsonFiles.describe(got), expected);
+  }
+
+  /** Whether the key is there, if only with null. */
+  boolean has(String key) {
+    return json.has(key);
+  }
+
+  boolean isNull(String key) {
+    return has(key) && !isSet(key);
   }
 
   boolean isSet(String key) {
@@ -41,9 +65,26 @@ final class ConfigReader {
     return node.intValue();
   }
 
+  int naturalInt(String key, int absent) {
+    JsonNode node = json.get(key);
+    return node != null && node.isInt() && node.intValue() == 0 ? 0 : positiveInt(key, absent);
+  }
+
+  /** The default stands for an absent key and for null. */
+  int positiveInt(String key, int absent) {
+    return isSet(key) ? positiveInt(key) : absent;
+  }
+
+  double positiveNumber(String key, double absent) {
+    return isSet(key) ? positiveNumber(key) : absent;
+  }
+
   double positiveNumber(String key) {
     JsonNode node = json.get(key);
-    if (!node.isNumber() || !(node.doubleValue() > 0) || Double.isInfinite(node.doubleValue())) {
+    if (node == null
+        || !node.isNumber()
+        || !(node.doubleValue() > 0)
+        || Double.isInfinite(node.doubleValue())) {
       throw error(key, node, "a positive number");
     }
     return node.doubleValue();
@@ -65,8 +106,12 @@ final class ConfigReader {
     return positiveInt(isSet("n_ctx") && !isSet("n_positions") ? "n_ctx" : "n_positions");
   }
 
+  /** Of several ids, as Llama 3 has them for the end of a sequence, the first. */
   OptionalInt tokenId(String key) {
     JsonNode node = json.get(key);
+    if (node != null && node.isArray() && !node.isEmpty()) {
+      node = node.get(0);
+    }
     if (node == null || node.isNull()) {
       return OptionalInt.empty();
     }
@@ -74,6 +119,56 @@ final class ConfigReader {
       throw error(key, node, "a token id or null");
     }
     return OptionalInt.of(node.intValue());
+  }
+
+  /** An object inside this one, unless it is absent or null. */
+  Optional<ConfigReader> object(String key) {
+    if (!isSet(key)) {
+      return Optional.empty();
+    }
+    if (!(json.get(key) instanceof ObjectNode object)) {
+      throw error(key, json.get(key), "an object or null");
+    }
+    return Optional.of(new ConfigReader(file, object, place + key + "."));
+  }
+
+  List<String> strings(String key) {
+    List<String> strings = new ArrayList<>();
+    if (!json.path(key).isArray()) {
+      throw error(key, json.get(key), "an array of strings");
+    }
+    for (JsonNode node : json.get(key)) {
+      if (!node.isTextual()) {
+        throw error(key, node, "an array of strings");
+      }
+      strings.add(node.textValue());
+    }
+    return strings;
+  }
+
+  /** Hugging Face's name of an activation. */
+  Activation activation(String key, Activation absent) {
+    if (!isSet(key)) {
+      return absent;
+    }
+    JsonNode node = json.get(key);
+    try {
+      return Activation.named(node.isTextual() ? node.textValue() : "");
+    } catch (IllegalArgumentException e) {
+      throw error(key, node, "one of %s (nothing else is supported)".formatted(Activation.names()));
+    }
+  }
+
+  /** For objects of which an unknown key changes the computation. */
+  void requireOnly(List<String> known) {
+    json.fieldNames()
+        .forEachRemaining(
+            key -> {
+              if (!known.contains(key)) {
+                throw error(
+                    key, json.get(key), "no such key (only %s are supported)".formatted(known));
+              }
+            });
   }
 
   String requireString(String key, List<String> supported) {

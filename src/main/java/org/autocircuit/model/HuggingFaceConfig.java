@@ -6,25 +6,44 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalInt;
 
 /**
- * What {@code config.json} of a Hugging Face GPT-2 folder says, as far as it matters for running
+ * What {@code config.json} of a Hugging Face model folder says, as far as it matters for running
  * the model. Immutable.
  *
- * <p>Sizes must be present ({@code n_layer}, {@code n_embd}, {@code n_head}, {@code vocab_size},
- * and {@code n_positions} or its old name {@code n_ctx}). {@code n_inner} absent or null means
- * {@code 4 * n_embd}; {@code layer_norm_epsilon}, {@code activation_function} and {@code
- * tie_word_embeddings} default to 1e-5, {@code gelu_new} and true, as they do in Hugging Face's own
- * reader. Settings that change the computation in a way that is not supported are errors, never
- * ignored; settings of training and generation (dropout, sampling) are.
+ * <p>The key {@code model_type} names the family; {@link #MODEL_TYPES} are those that can be read.
+ * Each has its own keys, with the defaults of Hugging Face's own reader. Sizes must be present.
+ * Settings that change the computation in a way that is not supported are errors, never ignored;
+ * settings of training and generation (dropout, sampling) are.
  *
+ * <table>
+ * <caption>Families, and what of them is not supported</caption>
+ * <tr><th>model_type</th><th>models</th><th>refused</th></tr>
+ * <tr><td>gpt2</td><td>GPT-2, DistilGPT-2</td>
+ *     <td>scale_attn_by_inverse_layer_idx, cross attention</td></tr>
+ * <tr><td>gpt_neox</td><td>Pythia, GPT-NeoX-20B</td><td></td></tr>
+ * <tr><td>gptj</td><td>GPT-J-6B</td><td></td></tr>
+ * <tr><td>llama</td><td>Llama 2 to 3.3, TinyLlama, SmolLM</td><td>mlp_bias</td></tr>
+ * <tr><td>mistral</td><td>Mistral 7B</td><td></td></tr>
+ * <tr><td>qwen2</td><td>Qwen 1.5, 2, 2.5</td><td>windows that begin at a later block</td></tr>
+ * <tr><td>qwen3</td><td>Qwen 3 (dense)</td><td>windows that begin at a later block</td></tr>
+ * <tr><td>gemma2</td><td>Gemma 2</td><td>use_bidirectional_attention, attention_bias</td></tr>
+ * </table>
+ *
+ * <p>In all of them {@code rope_scaling} may be of the types {@code default}, {@code linear} and
+ * {@code llama3}, also under the newer name {@code rope_parameters}; quantised weights and pruned
+ * heads are refused.
+ *
+ * @param modelType the family, one of {@link #MODEL_TYPES}
  * @param transformer the structure of the model
  * @param tiedEmbedding whether the unembedding is the embedding itself, not a weight of its own
  * @param bosTokenId the token that begins a sequence, if the folder names one
- * @param eosTokenId the token that ends a sequence, if the folder names one
+ * @param eosTokenId the token that ends a sequence, if the folder names one; the first of several
  */
 public record HuggingFaceConfig(
+    String modelType,
     TransformerConfig transformer,
     boolean tiedEmbedding,
     OptionalInt bosTokenId,
@@ -33,21 +52,45 @@ public record HuggingFaceConfig(
   /** Name of the file inside a model folder. */
   public static final String FILE_NAME = "config.json";
 
+  /** The families that can be read and written, by their names in the file. */
+  public static final List<String> MODEL_TYPES = ModelFamilies.modelTypes();
+
   /**
-   * Checks that the model can be described to Hugging Face at all.
+   * Checks that the family can describe the model.
    *
-   * @throws IllegalArgumentException if {@code nHeads * dHead} is not {@code dModel}, which GPT-2's
-   *     configuration cannot express
+   * @throws IllegalArgumentException if there is no such family, or none of its files would be read
+   *     as this model
    */
   public HuggingFaceConfig {
-    if ((long) transformer.nHeads() * transformer.dHead() != transformer.dModel()) {
+    Objects.requireNonNull(bosTokenId, "bosTokenId");
+    Objects.requireNonNull(eosTokenId, "eosTokenId");
+    if (!ModelFamilies.describes(ModelFamilies.named(modelType), transformer)) {
       throw new IllegalArgumentException(
-          "a Hugging Face GPT-2 has nHeads * dHead = dModel, got %d * %d and %d"
-              .formatted(transformer.nHeads(), transformer.dHead(), transformer.dModel()));
+          "Hugging Face's %s cannot describe %s".formatted(modelType, transformer));
     }
   }
 
-  /** A model with tied embedding and no special tokens. */
+  /**
+   * A model of the first family that can describe it.
+   *
+   * @throws IllegalArgumentException if none can, for instance no model that is attention-only
+   */
+  public HuggingFaceConfig(
+      TransformerConfig transformer,
+      boolean tiedEmbedding,
+      OptionalInt bosTokenId,
+      OptionalInt eosTokenId) {
+    this(
+        ModelFamilies.fitting(transformer).modelType(),
+        transformer,
+        tiedEmbedding,
+        bosTokenId,
+        eosTokenId);
+  }
+
+  /**
+   * A model with tied embedding and no special tokens, of the first family that can describe it.
+   */
   public HuggingFaceConfig(TransformerConfig transformer) {
     this(transformer, true, OptionalInt.empty(), OptionalInt.empty());
   }
@@ -61,73 +104,44 @@ public record HuggingFaceConfig(
   public static HuggingFaceConfig read(Path file) {
     Path json = Files.isDirectory(file) ? file.resolve(FILE_NAME) : file;
     ConfigReader reader = new ConfigReader(json, JsonFiles.readObject(json));
-    reader.requireString("model_type", List.of("gpt2"));
-    reader.requireUnset("scale_attn_by_inverse_layer_idx", false);
-    reader.requireUnset("reorder_and_upcast_attn", false);
-    reader.requireUnset("add_cross_attention", false);
-    reader.requireUnset("is_encoder_decoder", false);
-    reader.requireUnset("scale_attn_weights", true);
-    reader.requireAbsent("quantization_config");
-    reader.requireNoPrunedHeads();
-
-    int dModel = reader.positiveInt("n_embd");
-    int nHeads = reader.positiveInt("n_head");
-    if (dModel % nHeads != 0) {
-      throw reader.error("n_head", nHeads + "", "a divisor of n_embd, which is " + dModel);
-    }
-    TransformerConfig.Builder builder =
-        TransformerConfig.builder()
-            .nLayers(reader.positiveInt("n_layer"))
-            .dModel(dModel)
-            .nHeads(nHeads)
-            .dVocab(reader.positiveInt("vocab_size"))
-            .nCtx(reader.positions());
-    if (reader.isSet("n_inner")) {
-      builder.dMlp(reader.positiveInt("n_inner"));
-    } else if (dModel > Integer.MAX_VALUE / 4) {
-      throw reader.error("n_embd", dModel + "", "an integer whose fourfold is below 2^31");
-    }
-    if (reader.isSet("layer_norm_epsilon")) {
-      builder.eps(reader.positiveNumber("layer_norm_epsilon"));
-    }
-    if (reader.isSet("activation_function")) {
-      builder.activation(
-          reader.requireString("activation_function", TransformerConfig.ACTIVATIONS));
-    }
+    ModelFamily family = ModelFamilies.of(reader);
     return new HuggingFaceConfig(
-        builder.build(),
-        reader.flag("tie_word_embeddings", true),
+        family.modelType(),
+        family.read(reader),
+        reader.flag("tie_word_embeddings", family.tiedByDefault()),
         reader.tokenId("bos_token_id"),
         reader.tokenId("eos_token_id"));
   }
 
   /**
    * Writes {@code config.json}, replacing the file in one step. {@link #read} gives back an equal
-   * configuration, and Hugging Face's {@code GPT2LMHeadModel} reads it too.
+   * configuration, and Hugging Face's own reader makes the same model of it.
    *
    * @param file the file itself, or the existing model folder to put it in
    * @throws CheckpointException if the file cannot be written
    */
   public void write(Path file) {
+    ModelFamily family = family();
     ObjectNode json = JsonNodeFactory.instance.objectNode();
-    json.putArray("architectures").add("GPT2LMHeadModel");
-    json.put("model_type", "gpt2");
-    json.put("activation_function", transformer.activation());
-    json.put("n_layer", transformer.nLayers());
-    json.put("n_embd", transformer.dModel());
-    json.put("n_head", transformer.nHeads());
-    json.put("n_inner", transformer.dMlp());
-    json.put("n_positions", transformer.nCtx());
-    json.put("n_ctx", transformer.nCtx());
-    json.put("vocab_size", transformer.dVocab());
-    json.put("layer_norm_epsilon", transformer.eps());
+    json.putArray("architectures").add(family.architecture());
+    json.put("model_type", modelType);
+    family.write(transformer, json);
     json.put("tie_word_embeddings", tiedEmbedding);
     putTokenId(json, "bos_token_id", bosTokenId);
     putTokenId(json, "eos_token_id", eosTokenId);
     JsonFiles.write(Files.isDirectory(file) ? file.resolve(FILE_NAME) : file, json);
   }
 
-  // Null, not absent: Hugging Face fills an absent id with GPT-2's own 50256.
+  /** Number of values that a model of this structure has learned; a tied embedding counts once. */
+  public long nWeights() {
+    return family().size(transformer, tiedEmbedding);
+  }
+
+  ModelFamily family() {
+    return ModelFamilies.named(modelType);
+  }
+
+  // Null, not absent: Hugging Face fills an absent id with one of the family's own.
   private static void putTokenId(ObjectNode json, String key, OptionalInt id) {
     JsonNode value =
         id.isPresent() ? json.numberNode(id.getAsInt()) : JsonNodeFactory.instance.nullNode();

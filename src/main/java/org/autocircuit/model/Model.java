@@ -13,11 +13,14 @@ import org.bytedeco.pytorch.Tensor;
  * A model: its structure and its weights, in one precision, on one device. It runs nothing by
  * itself; make a patchable model of it.
  *
- * <p><b>Weights</b> have the library's own names and layouts, listed at {@link Gpt2Weights}; a
- * micro model has {@code blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]}
- * is optional. An embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}.
- * {@link #weights()} are the tensors that the model computes with, so training them in place trains
- * the model, and every patchable model made of it.
+ * <p><b>Weights</b> have the library's own names and layouts. Those of GPT-2's kind are listed at
+ * {@link Gpt2Weights}. In general {@code attn.W_QKV} is {@code [d_model, (n_heads + 2 *
+ * n_key_value_heads) * d_head]}, a gated MLP has {@code mlp.W_gate [d_model, d_mlp]}, and norms and
+ * biases are those that the {@link TransformerConfig} says. A micro model has {@code
+ * blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is optional. An
+ * embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}. {@link
+ * #weights()} are the tensors that the model computes with, so training them in place trains the
+ * model, and every patchable model made of it.
  *
  * <p><b>Ownership.</b> Close it. Patchable models made of it keep what they need. If it is closed
  * while another thread uses it, that use finishes first. A model that was forgotten is freed by the
@@ -75,9 +78,9 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder in 32-bit floats on the CPU.
+   * Loads a Hugging Face folder in 32-bit floats on the CPU.
    *
-   * @param folder holds {@code config.json} and {@code model.safetensors}
+   * @param folder holds {@code config.json} and the weights
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated
    * @see #load(Path, LoadOptions)
    */
@@ -86,10 +89,14 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face GPT-2 folder. The file is mapped into memory and its pages are given back
-   * as they are converted, so the peak is about the size of the weights once.
+   * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}. Its weights
+   * are in {@code model.safetensors}, or in the files that {@code model.safetensors.index.json}
+   * lists, as fp64, fp32, fp16 or bf16. Files are mapped into memory, and their pages are given
+   * back as each weight is converted and brought into the library's layout (linear layers are
+   * stored the other way round, queries, keys and values apart), so the peak is about the size of
+   * the weights once and of the largest of them.
    *
-   * @param folder holds {@code config.json} and {@code model.safetensors} (fp64, fp32, fp16, bf16)
+   * @param folder holds {@code config.json} and the weights
    * @param options precision and device
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
    *     the file, the key or tensor, and what was met
@@ -102,12 +109,14 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Saves the model as a Hugging Face GPT-2 folder in its own precision: {@code config.json} and
-   * {@code model.safetensors}, each replaced in one step.
+   * Saves the model as a Hugging Face folder in its own precision: {@code config.json} and one
+   * {@code model.safetensors}, each replaced in one step. The family is the first that can describe
+   * the model; one that is structured like Mistral without windows is saved as a Llama.
    *
    * @param folder made if need be
-   * @throws IllegalArgumentException if the model is none that the format can hold: a micro model,
-   *     or one with an unembedding bias that is not zero
+   * @throws IllegalArgumentException if no family can describe the model: a micro model, an
+   *     attention-only one, or one with weights that the family has no place for and that are not
+   *     zero
    * @throws CheckpointException if writing fails
    */
   public void save(Path folder) {

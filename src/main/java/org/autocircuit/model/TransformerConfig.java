@@ -1,46 +1,71 @@
 package org.autocircuit.model;
 
-import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
 
 /**
- * Structure of a GPT-2 kind transformer: LayerNorm before attention and MLP, learned positions,
- * multi-head attention, biases everywhere.
- *
- * <p>Use {@link #builder()} rather than the constructor: settings may be added, and the builder
- * knows the usual relations between sizes.
+ * Structure of a decoder-only transformer. The defaults of {@link #builder()} are GPT-2's;
+ * everything in which other families differ is a setting.
  *
  * <pre>{@code
- * TransformerConfig config =
+ * TransformerConfig gpt2 =
  *     TransformerConfig.builder().nLayers(2).dModel(64).nHeads(4).dVocab(300).nCtx(32).build();
+ * TransformerConfig llama =
+ *     TransformerConfig.builder().nLayers(2).dModel(64).nHeads(8).nKeyValueHeads(2)
+ *         .dMlp(176).dVocab(300).nCtx(512)
+ *         .norm(Norm.rmsNorm(1e-6))
+ *         .rotary(RotaryPositions.halves(8).withBase(500_000))
+ *         .activation(Activation.SILU).gatedMlp(true)
+ *         .biases(Biases.NONE)
+ *         .build();
  * }</pre>
  *
  * @param nLayers number of blocks
  * @param dModel width of the residual stream
- * @param nHeads attention heads of a block
+ * @param nHeads attention (query) heads of a block
+ * @param nKeyValueHeads heads that have keys and values of their own, a divisor of {@code nHeads};
+ *     fewer of them is grouped-query attention, in which neighbouring query heads share one
  * @param dHead width of one head
- * @param dMlp hidden width of the MLP
+ * @param dMlp hidden width of the MLP; 0 in attention-only models
  * @param dVocab number of tokens, of the embedding and of the logits
- * @param nCtx longest sequence that has learned positions
- * @param eps added to the variance in LayerNorm
- * @param activation the MLP's activation under its Hugging Face name, one of {@link #ACTIVATIONS}
+ * @param nCtx longest sequence; with learned positions the number of them
+ * @param blockKind how attention and MLP of a block stand to each other
+ * @param norm of what attention, MLP and unembedding read
+ * @param postNorms whether what attention and MLP add to the residual stream is normed, too, with
+ *     weights {@code ln1_post.w} and {@code ln2_post.w} (Gemma 2). The sources of the graph are
+ *     then the normed values: a head's is its part of the sum, times the sum's factors.
+ * @param rotary rotary positions; learned ones, added to the embedding, if empty
+ * @param attentionScores how attention scores come from queries and keys
+ * @param activation the MLP's activation; of no effect in attention-only models
+ * @param gatedMlp whether the activation of one projection, {@code mlp.W_gate}, multiplies another,
+ *     {@code mlp.W_in}; a bias {@code mlp.b_in} is added to the product, as in TransformerLens
+ * @param biases which projections add a bias
+ * @param embedScale multiplies the token embedding (Gemma); 1: it stays
+ * @param logitSoftCap logits become {@code cap * tanh(logit / cap)} (Gemma 2); 0: they stay
  */
 public record TransformerConfig(
     int nLayers,
     int dModel,
     int nHeads,
+    int nKeyValueHeads,
     int dHead,
     int dMlp,
     int dVocab,
     int nCtx,
-    double eps,
-    String activation)
+    BlockKind blockKind,
+    Norm norm,
+    boolean postNorms,
+    Optional<RotaryPositions> rotary,
+    AttentionScores attentionScores,
+    Activation activation,
+    boolean gatedMlp,
+    Biases biases,
+    double embedScale,
+    double logitSoftCap)
     implements ModelConfig {
 
-  /** The activations that can be run. */
-  public static final List<String> ACTIVATIONS = List.of("gelu_new", "gelu", "relu");
-
   /**
-   * Checks that every size is positive and that the activation is known.
+   * Checks every size and whether the settings go together.
    *
    * @throws IllegalArgumentException naming the setting and its value
    */
@@ -48,23 +73,75 @@ public record TransformerConfig(
     requirePositive("nLayers", nLayers);
     requirePositive("dModel", dModel);
     requirePositive("nHeads", nHeads);
+    requirePositive("nKeyValueHeads", nKeyValueHeads);
     requirePositive("dHead", dHead);
-    requirePositive("dMlp", dMlp);
     requirePositive("dVocab", dVocab);
     requirePositive("nCtx", nCtx);
-    if (!(eps > 0) || Double.isInfinite(eps)) {
-      throw new IllegalArgumentException("eps must be a positive number, got " + eps);
+    Objects.requireNonNull(blockKind, "blockKind");
+    Objects.requireNonNull(norm, "norm");
+    Objects.requireNonNull(rotary, "rotary");
+    Objects.requireNonNull(attentionScores, "attentionScores");
+    Objects.requireNonNull(activation, "activation");
+    Objects.requireNonNull(biases, "biases");
+    require(
+        nHeads % nKeyValueHeads == 0,
+        "nKeyValueHeads must divide nHeads, got " + nKeyValueHeads + " and " + nHeads);
+    if (blockKind == BlockKind.ATTENTION_ONLY) {
+      require(dMlp == 0, "dMlp must be 0 in an attention-only model, got " + dMlp);
+      require(!gatedMlp, "gatedMlp must be false in an attention-only model");
+    } else {
+      requirePositive("dMlp", dMlp);
     }
-    if (!ACTIVATIONS.contains(activation)) {
-      throw new IllegalArgumentException(
-          "activation must be one of " + ACTIVATIONS + ", got " + activation);
+    if (rotary.isPresent()) {
+      int dims = rotary.get().dims();
+      require(dims <= dHead, "rotary dims must be at most dHead, got " + dims + " and " + dHead);
     }
+    // A LayerNorm's mean mixes what the heads add, so no head has a part of its own.
+    require(
+        !postNorms || norm.kind() == Norm.Kind.RMS_NORM, "postNorms need an RMS norm, got " + norm);
+    // Normed, it would add something else to the stream at every position: no constant, no source.
+    require(
+        !postNorms || !biases.attentionOutput(),
+        "postNorms and a bias of the attention output do not go together, got " + biases);
+    requirePositive("embedScale", embedScale);
+    requireCap("logitSoftCap", logitSoftCap);
   }
 
-  private static void requirePositive(String name, int value) {
-    if (value <= 0) {
-      throw new IllegalArgumentException(name + " must be positive, got " + value);
-    }
+  /**
+   * The GPT-2 kind: LayerNorm, learned positions, as many key/value heads as heads, biases.
+   *
+   * @param activation one of {@link Activation#names()}
+   * @throws IllegalArgumentException naming the setting and its value
+   */
+  public TransformerConfig(
+      int nLayers,
+      int dModel,
+      int nHeads,
+      int dHead,
+      int dMlp,
+      int dVocab,
+      int nCtx,
+      double eps,
+      String activation) {
+    this(
+        nLayers,
+        dModel,
+        nHeads,
+        nHeads,
+        dHead,
+        dMlp,
+        dVocab,
+        nCtx,
+        BlockKind.SEQUENTIAL,
+        Norm.layerNorm(eps),
+        false,
+        Optional.empty(),
+        AttentionScores.PLAIN,
+        Activation.named(activation),
+        false,
+        Biases.ALL,
+        1,
+        0);
   }
 
   /** A builder whose defaults are GPT-2's: {@code eps} 1e-5, {@code gelu_new}, 1024 positions. */
@@ -74,52 +151,101 @@ public record TransformerConfig(
 
   /** A builder that starts from these settings, all of them explicit. */
   public Builder toBuilder() {
-    return new Builder()
-        .nLayers(nLayers)
-        .dModel(dModel)
-        .nHeads(nHeads)
-        .dHead(dHead)
-        .dMlp(dMlp)
-        .dVocab(dVocab)
-        .nCtx(nCtx)
-        .eps(eps)
-        .activation(activation);
+    return new Builder(this);
+  }
+
+  /** What the norm adds to the mean square. */
+  public double eps() {
+    return norm.eps();
+  }
+
+  /** Whether blocks have an MLP. */
+  public boolean hasMlp() {
+    return blockKind != BlockKind.ATTENTION_ONLY;
+  }
+
+  /** Whether several query heads share keys and values. */
+  public boolean groupedQueries() {
+    return nKeyValueHeads < nHeads;
   }
 
   @Override
   public String nativeDescription() {
-    return """
-    kind=transformer
-    n_layers=%d
-    d_model=%d
-    n_heads=%d
-    d_head=%d
-    d_mlp=%d
-    d_vocab=%d
-    n_ctx=%d
-    eps=%s
-    act_fn=%s
-    """
-        .formatted(
-            nLayers, dModel, nHeads, dHead, dMlp, dVocab, nCtx, Double.toString(eps), activation);
+    return TransformerDescription.of(this);
+  }
+
+  static void requirePositive(String name, int value) {
+    if (value <= 0) {
+      throw new IllegalArgumentException(name + " must be positive, got " + value);
+    }
+  }
+
+  static void requirePositive(String name, double value) {
+    if (!(value > 0) || Double.isInfinite(value)) {
+      throw new IllegalArgumentException(name + " must be a positive number, got " + value);
+    }
+  }
+
+  static void requireCap(String name, double value) {
+    if (!(value >= 0) || Double.isInfinite(value)) {
+      throw new IllegalArgumentException(
+          name + " must be a positive number, or 0 for none, got " + value);
+    }
+  }
+
+  private static void require(boolean holds, String message) {
+    if (!holds) {
+      throw new IllegalArgumentException(message);
+    }
   }
 
   /**
    * Collects settings; {@link #build()} checks them. {@code dHead} defaults to {@code dModel /
-   * nHeads} and {@code dMlp} to {@code 4 * dModel}. Not safe for use by several threads.
+   * nHeads}, {@code nKeyValueHeads} to {@code nHeads} and {@code dMlp} to {@code 4 * dModel}. Not
+   * safe for use by several threads.
    */
   public static final class Builder {
     private int nLayers;
     private int dModel;
     private int nHeads;
+    private int nKeyValueHeads;
     private int dHead;
     private int dMlp;
     private int dVocab;
     private int nCtx = 1024;
-    private double eps = 1e-5;
-    private String activation = "gelu_new";
+    private BlockKind blockKind = BlockKind.SEQUENTIAL;
+    private Norm norm = Norm.layerNorm(1e-5);
+    private boolean postNorms;
+    private Optional<RotaryPositions> rotary = Optional.empty();
+    private AttentionScores attentionScores = AttentionScores.PLAIN;
+    private Activation activation = Activation.GELU_NEW;
+    private boolean gatedMlp;
+    private Biases biases = Biases.ALL;
+    private double embedScale = 1;
+    private double logitSoftCap;
 
     private Builder() {}
+
+    private Builder(TransformerConfig config) {
+      nLayers = config.nLayers;
+      dModel = config.dModel;
+      nHeads = config.nHeads;
+      nKeyValueHeads = config.nKeyValueHeads;
+      dHead = config.dHead;
+      dMlp = config.dMlp;
+      dVocab = config.dVocab;
+      nCtx = config.nCtx;
+      blockKind = config.blockKind;
+      norm = config.norm;
+      postNorms = config.postNorms;
+      rotary = config.rotary;
+      attentionScores = config.attentionScores;
+      activation = config.activation;
+      gatedMlp = config.gatedMlp;
+      biases = config.biases;
+      embedScale = config.embedScale;
+      logitSoftCap = config.logitSoftCap;
+    }
 
     /** Sets the number of blocks. */
     public Builder nLayers(int value) {
@@ -136,6 +262,13 @@ public record TransformerConfig(
     /** Sets the attention heads of a block. */
     public Builder nHeads(int value) {
       nHeads = value;
+      return this;
+    }
+
+    /** Sets the heads with keys and values of their own; {@code nHeads} unless called. */
+    public Builder nKeyValueHeads(int value) {
+      requirePositive("nKeyValueHeads", value);
+      nKeyValueHeads = value;
       return this;
     }
 
@@ -159,48 +292,117 @@ public record TransformerConfig(
       return this;
     }
 
-    /** Sets the longest sequence that has learned positions. */
+    /** Sets the longest sequence. */
     public Builder nCtx(int value) {
       nCtx = value;
       return this;
     }
 
-    /** Sets what LayerNorm adds to the variance. */
-    public Builder eps(double value) {
-      eps = value;
+    /** Sets how attention and MLP stand to each other; attention-only models ignore MLP sizes. */
+    public Builder blockKind(BlockKind value) {
+      blockKind = value;
       return this;
     }
 
-    /** Sets the MLP's activation, one of {@link TransformerConfig#ACTIVATIONS}. */
-    public Builder activation(String value) {
+    /** Sets the norm. */
+    public Builder norm(Norm value) {
+      norm = value;
+      return this;
+    }
+
+    /** Sets what the norm adds to the mean square. */
+    public Builder eps(double value) {
+      norm = norm.withEps(value);
+      return this;
+    }
+
+    /** Sets whether what attention and MLP add to the residual stream is normed. */
+    public Builder postNorms(boolean value) {
+      postNorms = value;
+      return this;
+    }
+
+    /** Sets rotary positions in place of learned ones. */
+    public Builder rotary(RotaryPositions value) {
+      rotary = Optional.of(value);
+      return this;
+    }
+
+    /** Sets how attention scores come from queries and keys. */
+    public Builder attentionScores(AttentionScores value) {
+      attentionScores = value;
+      return this;
+    }
+
+    /** Sets the MLP's activation. */
+    public Builder activation(Activation value) {
       activation = value;
+      return this;
+    }
+
+    /** Sets the MLP's activation by its name, see {@link Activation#named}. */
+    public Builder activation(String value) {
+      return activation(Activation.named(value));
+    }
+
+    /** Sets whether the MLP is gated. */
+    public Builder gatedMlp(boolean value) {
+      gatedMlp = value;
+      return this;
+    }
+
+    /** Sets which projections add a bias. */
+    public Builder biases(Biases value) {
+      biases = value;
+      return this;
+    }
+
+    /** Sets what multiplies the token embedding. */
+    public Builder embedScale(double value) {
+      embedScale = value;
+      return this;
+    }
+
+    /** Sets the bound of the logits, 0 for none. */
+    public Builder logitSoftCap(double value) {
+      logitSoftCap = value;
       return this;
     }
 
     /**
      * Makes the configuration.
      *
-     * @throws IllegalArgumentException if a size is missing or not positive, or if {@code dHead} is
-     *     left to its default and {@code nHeads} does not divide {@code dModel}
+     * @throws IllegalArgumentException if a size is missing or not positive, if {@code dHead} is
+     *     left to its default and {@code nHeads} does not divide {@code dModel}, or if settings do
+     *     not go together
      */
     public TransformerConfig build() {
       requirePositive("dModel", dModel);
       requirePositive("nHeads", nHeads);
-      if (dHead == 0 && dModel % nHeads != 0) {
-        throw new IllegalArgumentException(
-            "nHeads must divide dModel unless dHead is set, got nHeads %d and dModel %d"
-                .formatted(nHeads, dModel));
-      }
+      require(
+          dHead != 0 || dModel % nHeads == 0,
+          "nHeads must divide dModel unless dHead is set, got nHeads %d and dModel %d"
+              .formatted(nHeads, dModel));
+      int mlp = dMlp == 0 ? Math.multiplyExact(4, dModel) : dMlp;
       return new TransformerConfig(
           nLayers,
           dModel,
           nHeads,
+          nKeyValueHeads == 0 ? nHeads : nKeyValueHeads,
           dHead == 0 ? dModel / nHeads : dHead,
-          dMlp == 0 ? Math.multiplyExact(4, dModel) : dMlp,
+          blockKind == BlockKind.ATTENTION_ONLY ? 0 : mlp,
           dVocab,
           nCtx,
-          eps,
-          activation);
+          blockKind,
+          norm,
+          postNorms,
+          rotary,
+          attentionScores,
+          activation,
+          gatedMlp,
+          biases,
+          embedScale,
+          logitSoftCap);
     }
   }
 }

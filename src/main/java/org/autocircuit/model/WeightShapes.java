@@ -11,8 +11,12 @@ import org.bytedeco.pytorch.Tensor;
 /** The canonical weights that a model of some structure has, and a check of what a user gives. */
 final class WeightShapes {
 
-  private static final String UNEMBEDDING = "unembed.W_U";
-  private static final String UNEMBEDDING_BIAS = "unembed.b_U";
+  static final String UNEMBEDDING = "unembed.W_U";
+
+  /** The one weight that a transformer may have or not, whatever its structure. */
+  static final String UNEMBEDDING_BIAS = "unembed.b_U";
+
+  private final Map<String, long[]> shapes = new LinkedHashMap<>();
 
   private WeightShapes() {}
 
@@ -56,19 +60,89 @@ final class WeightShapes {
     return checked;
   }
 
-  private static Map<String, long[]> of(ModelConfig config) {
-    Map<String, long[]> shapes = new LinkedHashMap<>();
+  /** Canonical name to shape of every weight, in the order of a forward pass. */
+  static Map<String, long[]> of(ModelConfig config) {
+    WeightShapes weights = new WeightShapes();
     if (config instanceof TransformerConfig transformer) {
-      for (Gpt2Weights.Weight weight : Gpt2Weights.of(transformer, false)) {
-        shapes.put(weight.name(), weight.shapeArray());
-      }
-      shapes.put(UNEMBEDDING, new long[] {transformer.dVocab(), transformer.dModel()});
-      shapes.put(UNEMBEDDING_BIAS, new long[] {transformer.dVocab()});
+      weights.transformer(transformer);
     } else {
       for (int block = 0; block < config.nLayers(); block++) {
-        shapes.put("blocks." + block + ".weights", new long[] {config.nHeads(), config.dModel()});
+        weights.add("blocks." + block + ".weights", config.nHeads(), config.dModel());
       }
     }
-    return shapes;
+    return weights.shapes;
+  }
+
+  private void transformer(TransformerConfig config) {
+    long d = config.dModel();
+    add("embed.W_E", config.dVocab(), d);
+    if (config.rotary().isEmpty()) {
+      add("pos_embed.W_pos", config.nCtx(), d);
+    }
+    for (int block = 0; block < config.nLayers(); block++) {
+      String prefix = "blocks." + block + ".";
+      norm(config.norm(), prefix + "ln1", d);
+      attention(config, prefix + "attn.");
+      if (config.postNorms()) {
+        norm(config.norm(), prefix + "ln1_post", d);
+      }
+      if (config.hasMlp()) {
+        norm(config.norm(), prefix + "ln2", d);
+        mlp(config, prefix + "mlp.");
+        if (config.postNorms()) {
+          norm(config.norm(), prefix + "ln2_post", d);
+        }
+      }
+    }
+    norm(config.norm(), "ln_final", d);
+    add(UNEMBEDDING, config.dVocab(), d);
+    add(UNEMBEDDING_BIAS, config.dVocab());
+  }
+
+  private void attention(TransformerConfig config, String prefix) {
+    long d = config.dModel();
+    long dHead = config.dHead();
+    long qkv = (config.nHeads() + 2L * config.nKeyValueHeads()) * dHead;
+    add(prefix + "W_QKV", d, qkv);
+    if (config.biases().qkv()) {
+      add(prefix + "b_QKV", qkv);
+    }
+    if (config.attentionScores().qkNorm()) {
+      norm(config.norm(), prefix + "q_norm", dHead);
+      norm(config.norm(), prefix + "k_norm", dHead);
+    }
+    add(prefix + "W_O", config.nHeads() * dHead, d);
+    if (config.biases().attentionOutput()) {
+      add(prefix + "b_O", d);
+    }
+  }
+
+  private void mlp(TransformerConfig config, String prefix) {
+    long d = config.dModel();
+    long dMlp = config.dMlp();
+    add(prefix + "W_in", d, dMlp);
+    if (config.gatedMlp()) {
+      add(prefix + "W_gate", d, dMlp);
+    }
+    if (config.biases().mlp()) {
+      add(prefix + "b_in", dMlp);
+    }
+    add(prefix + "W_out", dMlp, d);
+    if (config.biases().mlp()) {
+      add(prefix + "b_out", d);
+    }
+  }
+
+  private void norm(Norm norm, String prefix, long size) {
+    if (norm.weights()) {
+      add(prefix + ".w", size);
+    }
+    if (norm.hasBias()) {
+      add(prefix + ".b", size);
+    }
+  }
+
+  private void add(String name, long... shape) {
+    shapes.put(name, shape);
   }
 }

@@ -3,10 +3,13 @@ package org.autocircuit.prune;
 import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
+import org.autocircuit.model.TransformerConfig;
 
 /** The properties of a graph that a file of scores records, by name. */
 record GraphHeader(Map<String, Object> properties) {
@@ -18,6 +21,15 @@ record GraphHeader(Map<String, Object> properties) {
     properties.put("n_layers", config.nLayers());
     properties.put("n_heads", config.nHeads());
     properties.put("d_model", config.dModel());
+    if (config instanceof TransformerConfig transformer) {
+      if (transformer.blockKind() != BlockKind.SEQUENTIAL) {
+        properties.put("blocks", transformer.blockKind().name().toLowerCase(Locale.ROOT));
+      }
+      if (transformer.groupedQueries()) {
+        properties.put("n_key_value_heads", transformer.nKeyValueHeads());
+        properties.put("ungrouped_key_values", graph.ungroupedKeyValues());
+      }
+    }
     properties.put("factorized", graph.factorized());
     properties.put("separate_qkv", graph.separateQkv());
     properties.put("seq_len", graph.seqLen().isPresent() ? graph.seqLen().getAsInt() : null);

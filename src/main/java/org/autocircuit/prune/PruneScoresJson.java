@@ -29,6 +29,10 @@ import org.autocircuit.graph.ModelGraph;
  *  "scores": {"Resid Start->A0.0.Q": 0.25, ...}}
  * }</pre>
  *
+ * <p>The header of a model whose attention and MLP are not in sequence adds {@code "blocks"}, one
+ * of {@code "parallel"} and {@code "attention_only"}; that of one with grouped-query attention adds
+ * {@code "n_key_value_heads"} and {@code "ungrouped_key_values"}.
+ *
  * <p>In a graph with positions an entry is an array, one number for each position. Numbers that
  * JSON lacks are the strings {@code "inf"}, {@code "-inf"} and {@code "nan"}. The precision is
  * {@code float32} if that holds every score exactly, else {@code float64}; either way reading gives

@@ -137,34 +137,11 @@ public final class GoldenCase {
     if (json.has("patchable_model_raises")) {
       return Optional.of("the reference refuses to build this model");
     }
-    if (!kind().equals("micro") && !kind().equals("gpt2")) {
-      return Optional.of("models of kind '" + kind() + "' are not supported");
-    }
     if (json.has("sae")) {
       return Optional.of("sparse autoencoders are not supported");
     }
     if (json.has("prefix")) {
       return Optional.of("key/value caches are not supported");
-    }
-    return kind().equals("micro") ? Optional.empty() : unsupportedFeature(json.get("cfg"));
-  }
-
-  private static Optional<String> unsupportedFeature(JsonNode cfg) {
-    if (!List.of("LN", "LNPre").contains(cfg.path("normalization_type").asText())) {
-      return Optional.of("norms of type " + cfg.get("normalization_type") + " are not supported");
-    }
-    if (!TransformerConfig.ACTIVATIONS.contains(cfg.path("act_fn").asText())) {
-      return Optional.of("activation " + cfg.get("act_fn") + " is not supported");
-    }
-    double attentionScale = Math.sqrt(cfg.get("d_head").asDouble());
-    if (!cfg.path("use_attn_scale").asBoolean(true)
-        || Math.abs(cfg.path("attn_scale").asDouble(attentionScale) - attentionScale) > 1e-9) {
-      return Optional.of("attention scores are scaled by 1 / sqrt(d_head) only");
-    }
-    for (String flag : List.of("attn_only", "parallel_attn_mlp", "gated_mlp", "use_local_attn")) {
-      if (cfg.path(flag).asBoolean()) {
-        return Optional.of(flag + " is not supported");
-      }
     }
     return Optional.empty();
   }
@@ -175,25 +152,38 @@ public final class GoldenCase {
       return new MicroModelConfig(json.get("n_layers").asInt());
     }
     JsonNode cfg = json.get("cfg");
-    return new TransformerConfig(
-        cfg.get("n_layers").asInt(),
-        cfg.get("d_model").asInt(),
-        cfg.get("n_heads").asInt(),
-        cfg.get("d_head").asInt(),
-        cfg.get("d_mlp").asInt(),
-        cfg.get("d_vocab").asInt(),
-        cfg.get("n_ctx").asInt(),
-        cfg.get("eps").asDouble(),
-        cfg.get("act_fn").asText());
+    return GoldenConfig.of(cfg);
   }
 
   /** The graph of the case's patchable model. */
   public ModelGraph graph() {
-    return ModelGraph.of(
-        config(),
-        json.get("factorized").asBoolean(),
-        json.path("separate_qkv").asBoolean(),
-        seqLen());
+    ModelGraph graph =
+        ModelGraph.of(
+            config(),
+            json.path("factorized").asBoolean(true),
+            json.path("separate_qkv").asBoolean(),
+            seqLen());
+    return ungroupKeyValues() ? graph.ungroupKeyValues() : graph;
+  }
+
+  /** The reference's graph, which is not {@link #graph()} if {@link #referenceFailsToPatch()}. */
+  public ModelGraph referenceGraph() {
+    return graph().ungroupKeyValues();
+  }
+
+  /** Whether grouped-query attention has key and value destinations for each query head. */
+  public boolean ungroupKeyValues() {
+    return json.at("/cfg/ungroup_grouped_query_attention").asBoolean();
+  }
+
+  /**
+   * Whether the reference fails on every patched run, because its graph has key and value
+   * destinations for query heads that its model does not have. Ours has them for key/value heads.
+   */
+  public boolean referenceFailsToPatch() {
+    return config() instanceof TransformerConfig transformer
+        && transformer.groupedQueries()
+        && !ungroupKeyValues();
   }
 
   /** The operations in the order in which the reference ran them. */

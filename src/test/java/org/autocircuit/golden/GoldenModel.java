@@ -33,13 +33,14 @@ final class GoldenModel implements AutoCloseable {
   private final PatchableModel model;
 
   GoldenModel(GoldenCase golden) {
+    this(golden, golden.ungroupKeyValues());
+  }
+
+  GoldenModel(GoldenCase golden, boolean ungroupKeyValues) {
     this.golden = golden;
     ModelConfig config = golden.config();
     Map<String, Tensor> weights = new LinkedHashMap<>();
     golden.byModule("weights").forEach((name, weight) -> weights.put(name, tensor(weight)));
-    if (config instanceof TransformerConfig transformer) {
-      addFoldedNorms(transformer, weights);
-    }
     try (Model plain = Model.of(config, TransformerLensWeights.toCanonical(config, weights))) {
       model =
           PatchableModel.of(
@@ -47,23 +48,9 @@ final class GoldenModel implements AutoCloseable {
               new PatchableModelOptions(
                   golden.json().get("factorized").asBoolean(),
                   golden.json().path("separate_qkv").asBoolean(),
+                  ungroupKeyValues,
                   golden.seqLen(),
                   slice()));
-    }
-  }
-
-  /** A model of kind LNPre has its norms' weights folded into what follows: they are 1 and 0. */
-  private void addFoldedNorms(TransformerConfig config, Map<String, Tensor> weights) {
-    List<String> norms = new ArrayList<>(List.of("ln_final"));
-    for (int block = 0; block < config.nLayers(); block++) {
-      norms.add("blocks." + block + ".ln1");
-      norms.add("blocks." + block + ".ln2");
-    }
-    double[] ones = new double[config.dModel()];
-    Arrays.fill(ones, 1);
-    for (String norm : norms) {
-      weights.putIfAbsent(norm + ".w", tensor(ones, config.dModel()));
-      weights.putIfAbsent(norm + ".b", tensor(new double[ones.length], config.dModel()));
     }
   }
 

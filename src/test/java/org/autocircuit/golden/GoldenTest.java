@@ -1,6 +1,7 @@
 package org.autocircuit.golden;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.file.Files;
 import java.util.ArrayList;
@@ -111,6 +112,16 @@ class GoldenTest {
   }
 
   private static DynamicNode caseTests(GoldenCase golden) {
+    if (golden.json().has("patchable_model_raises")) {
+      return DynamicTest.dynamicTest(
+          golden.name() + ": refused, as by the reference",
+          () -> {
+            assertThatThrownBy(golden::graph)
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("parallel");
+            ran++;
+          });
+    }
     Optional<String> unsupported = golden.unsupported();
     if (unsupported.isPresent()) {
       List<String> ops = golden.ops().stream().map(GoldenTest::shortName).toList();
@@ -123,9 +134,17 @@ class GoldenTest {
             operations(
                 golden,
                 op ->
-                    Optional.ofNullable(OPERATIONS.get(op.name()))
+                    Optional.ofNullable(operation(golden, op))
                         .map(operation -> () -> runOnModel(golden, op, operation)),
                 ELSEWHERE)));
+  }
+
+  private static BiConsumer<GoldenModel, GoldenOp> operation(GoldenCase golden, GoldenOp op) {
+    return golden.referenceFailsToPatch()
+            && op.raises() != null
+            && OPERATIONS.containsKey(op.name())
+        ? GoldenGroupedQueryOps::patched
+        : OPERATIONS.get(op.name());
   }
 
   /** The sizes of the patchable model's graph; ModelGraphGoldenTest compares all of it. */
@@ -133,7 +152,8 @@ class GoldenTest {
     try (GoldenModel model = new GoldenModel(golden)) {
       ModelGraph graph = model.graph();
       assertThat(graph).isEqualTo(golden.graph());
-      assertThat(graph.nEdges()).isEqualTo(golden.json().at("/graph/n_edges").asInt());
+      assertThat(golden.referenceGraph().nEdges())
+          .isEqualTo(golden.json().at("/graph/n_edges").asInt());
       assertThat(graph.srcs()).hasSameSizeAs(golden.json().at("/graph/srcs"));
     }
   }

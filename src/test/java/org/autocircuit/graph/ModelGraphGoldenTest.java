@@ -108,6 +108,7 @@ class ModelGraphGoldenTest {
   @MethodSource("cases")
   void edgesSelectTheMaskValuesOfTheReference(GoldenCase golden) {
     ModelGraph graph = supported(golden);
+    Assumptions.assumeFalse(golden.referenceFailsToPatch(), "the reference has no masks here");
     for (GoldenOp op : golden.ops("patch_edges")) {
       List<Edge> edges = new ArrayList<>();
       for (JsonNode edge : op.param("edges")) {
@@ -140,7 +141,7 @@ class ModelGraphGoldenTest {
     Optional<String> reason = golden.unsupported();
     reason.ifPresent(text -> System.out.println("skipped " + golden + ": " + text));
     Assumptions.assumeTrue(reason.isEmpty(), () -> golden + ": " + reason.orElseThrow());
-    return golden.graph();
+    return golden.referenceGraph();
   }
 
   private static void assertNode(Node node, JsonNode expected) {

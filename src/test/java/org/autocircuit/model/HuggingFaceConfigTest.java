@@ -64,6 +64,7 @@ class HuggingFaceConfigTest {
   void writesWhatItReads() {
     HuggingFaceConfig config =
         new HuggingFaceConfig(
+            "gpt2",
             new TransformerConfig(2, 16, 4, 4, 32, 101, 32, 1e-6, "gelu_new"),
             false,
             OptionalInt.of(0),
@@ -86,6 +87,7 @@ class HuggingFaceConfigTest {
     assertThat(HuggingFaceConfig.read(changed("tie_word_embeddings", "false")).tiedEmbedding())
         .isFalse();
     assertThat(HuggingFaceConfig.read(changed("bos_token_id", null)).bosTokenId()).isEmpty();
+    assertThat(HuggingFaceConfig.read(changed("eos_token_id", "[7, 8]")).eosTokenId()).hasValue(7);
     assertThat(HuggingFaceConfig.read(changed("scale_attn_weights", "true"))).isNotNull();
   }
 
@@ -94,8 +96,8 @@ class HuggingFaceConfigTest {
       delimiter = '|',
       quoteCharacter = '\'',
       value = {
-        "model_type | '\"llama\"' | gpt2",
-        "activation_function | '\"swish\"' | gelu_new",
+        "model_type | '\"bert\"' | [gpt2, gpt_neox, gptj, llama, mistral, qwen2, qwen3, gemma2]",
+        "activation_function | '\"mish\"' | gelu_new",
         "activation_function | 7 | gelu_new",
         "scale_attn_by_inverse_layer_idx | true | false",
         "reorder_and_upcast_attn | true | false",
@@ -120,7 +122,7 @@ class HuggingFaceConfigTest {
         "layer_norm_epsilon | '\"small\"' | positive number",
         "tie_word_embeddings | 1 | true or false",
         "bos_token_id | -1 | token id",
-        "eos_token_id | '[1, 2]' | token id",
+        "eos_token_id | '[]' | token id",
       })
   void namesFileKeyValueAndWhatIsSupported(String key, String value, String expected)
       throws IOException {
@@ -205,10 +207,21 @@ class HuggingFaceConfigTest {
   }
 
   @Test
-  void cannotDescribeHeadsThatDoNotFillTheModel() {
+  void namesWhatAFamilyCannotDescribe() {
     TransformerConfig narrow = new TransformerConfig(1, 16, 4, 3, 32, 9, 8, 1e-5, "gelu_new");
     assertThatIllegalArgumentException()
         .isThrownBy(() -> new HuggingFaceConfig(narrow))
-        .withMessageContaining("nHeads * dHead");
+        .withMessageContaining("none of Hugging Face's")
+        .withMessageContaining("dHead=3");
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                new HuggingFaceConfig(
+                    "llama",
+                    new TransformerConfig(1, 16, 4, 4, 32, 9, 8, 1e-5, "gelu_new"),
+                    true,
+                    OptionalInt.empty(),
+                    OptionalInt.empty()))
+        .withMessageContaining("llama cannot describe");
   }
 }

@@ -61,4 +61,106 @@ class TransformerConfigTest {
         .withMessageContaining("gelu_new");
     assertThatIllegalArgumentException().isThrownBy(() -> new MicroModelConfig(0));
   }
+
+  @Test
+  void describesWhatGpt2DoesNotHave() {
+    TransformerConfig gemma =
+        small()
+            .nKeyValueHeads(2)
+            .norm(Norm.rmsNorm(1e-6).withWeightOffset(1))
+            .postNorms(true)
+            .rotary(RotaryPositions.halves(4).withScaling(new RotaryPositions.Llama3(8, 1, 4, 16)))
+            .attentionScores(
+                AttentionScores.PLAIN.withScale(0.25).withSoftCap(50).withWindow(8, 2).withQkNorm())
+            .gatedMlp(true)
+            .biases(Biases.NONE)
+            .embedScale(4)
+            .logitSoftCap(30)
+            .build();
+    assertThat(gemma.toBuilder().build()).isEqualTo(gemma);
+    assertThat(gemma.nativeDescription().lines().skip(10))
+        .containsExactly(
+            "n_key_value_heads=2",
+            "norm=rms_norm",
+            "norm_weight_offset=1.0",
+            "positions=rotary",
+            "rotary_dim=4",
+            "rotary_base=10000.0",
+            "rotary_pairs=half",
+            "rotary_scaling=llama3",
+            "rotary_factor=8.0",
+            "rotary_low_freq_factor=1.0",
+            "rotary_high_freq_factor=4.0",
+            "rotary_original_n_ctx=16",
+            "attn_scale=0.25",
+            "attn_soft_cap=50.0",
+            "window=8",
+            "window_every=2",
+            "qk_norm=true",
+            "gated_mlp=true",
+            "post_norms=true",
+            "embed_scale=4.0",
+            "logit_soft_cap=30.0");
+    TransformerConfig gptj =
+        small()
+            .blockKind(BlockKind.PARALLEL)
+            .rotary(RotaryPositions.adjacent(2).withScaling(new RotaryPositions.Linear(2)))
+            .build();
+    assertThat(gptj.nativeDescription())
+        .endsWith(
+            """
+            positions=rotary
+            rotary_dim=2
+            rotary_base=10000.0
+            rotary_pairs=adjacent
+            rotary_scaling=linear
+            rotary_factor=2.0
+            parallel_attn_mlp=true
+            """);
+  }
+
+  @Test
+  void attentionOnlyModelsHaveNoMlp() {
+    TransformerConfig config = small().blockKind(BlockKind.ATTENTION_ONLY).dMlp(32).build();
+    assertThat(config.dMlp()).isZero();
+    assertThat(config.hasMlp()).isFalse();
+    assertThat(config.nativeDescription())
+        .contains("attn_only=true")
+        .doesNotContain("d_mlp", "act_fn");
+    assertThat(config.toBuilder().build()).isEqualTo(config);
+  }
+
+  @Test
+  void namesSettingsThatDoNotGoTogether() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().nKeyValueHeads(3).build())
+        .withMessage("nKeyValueHeads must divide nHeads, got 3 and 4");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().rotary(RotaryPositions.halves(6)).build())
+        .withMessage("rotary dims must be at most dHead, got 6 and 4");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> RotaryPositions.halves(3))
+        .withMessageContaining("even");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().postNorms(true).build())
+        .withMessageContaining("RMS norm");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().norm(Norm.rmsNorm(1e-6)).postNorms(true).build())
+        .withMessageContaining("attention output");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().blockKind(BlockKind.ATTENTION_ONLY).gatedMlp(true).build())
+        .withMessageContaining("gatedMlp");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> AttentionScores.PLAIN.withWindow(0))
+        .withMessage("window must be positive, got 0");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> small().logitSoftCap(-1).build())
+        .withMessageContaining("logitSoftCap");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new RotaryPositions.Llama3(8, 4, 4, 16))
+        .withMessageContaining("highFreqFactor");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Norm.layerNorm(1e-5).withoutWeights().withWeightOffset(1))
+        .withMessageContaining("weightOffset");
+  }
 }

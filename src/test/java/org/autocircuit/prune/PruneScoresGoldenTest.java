@@ -150,6 +150,6 @@ class PruneScoresGoldenTest {
   private static ModelGraph supported(GoldenCase golden) {
     Optional<String> reason = golden.unsupported();
     Assumptions.assumeTrue(reason.isEmpty(), () -> golden + ": " + reason.orElseThrow());
-    return golden.graph();
+    return golden.referenceGraph();
   }
 }

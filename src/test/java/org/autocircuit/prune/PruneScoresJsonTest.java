@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
@@ -92,6 +93,26 @@ class PruneScoresJsonTest {
         .hasMessageContaining("expected model transformer, found micro");
     assertRefused(GRAPH, edited("\"d_model\" : 2,", ""))
         .hasMessageContaining("does not say the graph's 'd_model'");
+  }
+
+  @Test
+  void theHeaderSaysWhichKindOfTransformer() throws IOException {
+    TransformerConfig config =
+        TransformerConfig.builder()
+            .nLayers(2)
+            .dModel(16)
+            .nHeads(4)
+            .nKeyValueHeads(2)
+            .dVocab(5)
+            .blockKind(BlockKind.ATTENTION_ONLY)
+            .build();
+    ModelGraph grouped = ModelGraph.of(config, true, true);
+    PruneScores scores = RandomPruneScores.of(grouped, 3);
+    assertThat(copy(scores)).isEqualTo(scores);
+    assertThat(text(scores)).contains("attention_only", "n_key_value_heads");
+    Path file = write("grouped.json", text(scores));
+    assertRefused(grouped.ungroupKeyValues(), file)
+        .hasMessageContaining("expected ungrouped_key_values true, found false");
   }
 
   @Test

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "autocircuit/model/hooks.h"
+#include "autocircuit/model/weights.h"
+
+namespace autocircuit {
+
+/// What a norm does to the last dimension.
+struct NormShape {
+  /// Subtract the mean (LayerNorm) or not (RMSNorm).
+  bool centred = true;
+  /// Multiply by a weight, and for LayerNorm add a bias.
+  bool affine = true;
+  double eps = 1e-5;
+  /// Added to the weight: Gemma stores it minus 1.
+  double weight_offset = 0;
+};
+
+/// "layer_norm", "rms_norm", either with "_pre" appended where it has no
+/// weights of its own (they are folded into what follows).
+NormShape norm_named(const std::string& name, double eps);
+
+/// LayerNorm or RMSNorm over the last dimension. Computes in fp32 at least.
+class Norm {
+ public:
+  Norm(
+      const Weights& weights,
+      const std::string& prefix,
+      int64_t size,
+      const NormShape& shape);
+
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  /// For norms without mean and bias: what multiplies each position [..., 1]
+  /// and each dimension [size], undefined without affine, of x.
+  at::Tensor position_factor(const at::Tensor& x) const;
+  const at::Tensor& dimension_factor() const {
+    return w_;
+  }
+
+  /// Offers the divisor and the normalised value, before weight and bias, to
+  /// readers.
+  void read(
+      const at::Tensor& x,
+      HookId scale_hook,
+      HookId normalized,
+      Hooks& hooks) const;
+
+ private:
+  at::Tensor centre(const at::Tensor& x) const;
+  /// sqrt(mean square + eps), for x minus its mean if that is subtracted.
+  at::Tensor scale(const at::Tensor& centred) const;
+
+  NormShape shape_;
+  at::Tensor w_; // [size]; undefined without affine
+  at::Tensor b_; // [size]; undefined without affine or for RMSNorm
+};
+
+} // namespace autocircuit

@@ -1,0 +1,95 @@
+#include "autocircuit/model/rotary.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace autocircuit {
+
+namespace {
+
+// Llama 3.1: long wavelengths are stretched by `factor`, short ones stay, and
+// those between the two bounds are blended.
+double llama3_frequency(double frequency, const Description& description) {
+  const double factor = description.number("rotary_factor");
+  const double low = description.number("rotary_low_freq_factor");
+  const double high = description.number("rotary_high_freq_factor");
+  const double context = description.number("rotary_original_n_ctx");
+  const double turns = context * frequency / (2 * std::numbers::pi);
+  const double blend = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+  return frequency * (blend + (1 - blend) / factor);
+}
+
+double scaled_frequency(double frequency, const Description& description) {
+  const std::string scaling = description.text("rotary_scaling", "none");
+  if (scaling == "none") {
+    return frequency;
+  }
+  if (scaling == "linear") {
+    return frequency / description.number("rotary_factor");
+  }
+  TORCH_CHECK(
+      scaling == "llama3",
+      "expected rotary_scaling none, linear or llama3, got '",
+      scaling,
+      "'");
+  return llama3_frequency(frequency, description);
+}
+
+} // namespace
+
+Rotary::Rotary(
+    const Description& description,
+    int64_t d_head,
+    at::Device device)
+    : dim_(description.size("rotary_dim")),
+      adjacent_(description.text("rotary_pairs") == "adjacent") {
+  TORCH_CHECK(
+      dim_ <= d_head && dim_ % 2 == 0,
+      "expected an even rotary_dim of at most ",
+      d_head,
+      ", got ",
+      dim_);
+  const double base = description.number("rotary_base");
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < dim_; i += 2) {
+    frequencies.push_back(scaled_frequency(
+        std::pow(base, -static_cast<double>(i) / static_cast<double>(dim_)),
+        description));
+  }
+  frequencies_ = at::tensor(frequencies, at::kDouble).to(device);
+}
+
+at::Tensor Rotary::operator()(const at::Tensor& x, const at::Tensor& positions)
+    const {
+  const at::ScalarType type =
+      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor angles = (positions.unsqueeze(-1) * frequencies_)
+                                .unsqueeze(-2); // ([batch]) [seq, 1, dim / 2]
+  const at::Tensor cos = at::cos(angles).to(type);
+  const at::Tensor sin = at::sin(angles).to(type);
+  const at::Tensor turned = x.narrow(-1, 0, dim_).to(type);
+  const int64_t half = dim_ / 2;
+  const at::Tensor a =
+      adjacent_ ? turned.slice(-1, 0, dim_, 2) : turned.narrow(-1, 0, half);
+  const at::Tensor b =
+      adjacent_ ? turned.slice(-1, 1, dim_, 2) : turned.narrow(-1, half, half);
+  const at::Tensor first = a * cos - b * sin;
+  const at::Tensor second = b * cos + a * sin;
+  at::Tensor result = (adjacent_ ? at::stack({first, second}, -1).flatten(-2)
+                                 : at::cat({first, second}, -1))
+                          .to(x.scalar_type());
+  if (dim_ == x.size(-1)) {
+    return result;
+  }
+  return at::cat({result, x.narrow(-1, dim_, x.size(-1) - dim_)}, -1);
+}
+
+} // namespace autocircuit

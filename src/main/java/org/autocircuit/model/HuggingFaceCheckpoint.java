@@ -1,0 +1,146 @@
+package org.autocircuit.model;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/**
+ * A Hugging Face folder whose {@code config.json} and weights' headers were read and fit together.
+ * Nothing is open: the weights' bytes are for native code to map.
+ *
+ * @param config what {@code config.json} says
+ * @param weights every weight with the places of its parts
+ */
+record HuggingFaceCheckpoint(
+    HuggingFaceConfig config, Map<StoredWeight, List<WeightFiles.Stored>> weights) {
+
+  /** Takes the bytes of a part of a weight to a file. */
+  interface PartBytes {
+    SafetensorsWriter.TensorBytes of(StoredWeight weight, int part);
+  }
+
+  /**
+   * Reads a model folder's configuration and the headers of its weights.
+   *
+   * @throws CheckpointException if the folder or one of the files is missing, malformed,
+   *     unsupported or contradicts the other
+   */
+  static HuggingFaceCheckpoint open(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      throw new CheckpointException(
+          "%s: no such folder, expected a model folder with %s and %s"
+              .formatted(folder, HuggingFaceConfig.FILE_NAME, WeightFiles.SINGLE));
+    }
+    HuggingFaceConfig config = HuggingFaceConfig.read(folder);
+    return new HuggingFaceCheckpoint(config, locate(WeightFiles.open(folder), config));
+  }
+
+  private static Map<StoredWeight, List<WeightFiles.Stored>> locate(
+      WeightFiles files, HuggingFaceConfig config) {
+    ModelFamily family = config.family();
+    // A claim of a billion blocks must not make us name them all before the first is missing.
+    if (config.transformer().nLayers() > files.tensors().size()) {
+      throw new CheckpointException(
+          "%s: has %d tensors, too few for the %d blocks of %s"
+              .formatted(
+                  files.path(),
+                  files.tensors().size(),
+                  config.transformer().nLayers(),
+                  HuggingFaceConfig.FILE_NAME));
+    }
+    boolean prefixed =
+        files.tensors().keySet().stream().anyMatch(name -> name.startsWith(family.prefix()));
+    Set<String> unexpected = new LinkedHashSet<>(files.tensors().keySet());
+    Map<StoredWeight, List<WeightFiles.Stored>> located = new LinkedHashMap<>();
+    for (StoredWeight weight : family.weights(config.transformer(), config.tiedEmbedding())) {
+      List<WeightFiles.Stored> parts = new ArrayList<>();
+      for (TensorSource.Part part : weight.source().parts()) {
+        String name =
+            !prefixed && part.tensor().startsWith(family.prefix())
+                ? part.tensor().substring(family.prefix().length())
+                : part.tensor();
+        parts.add(checked(files, name, part));
+        unexpected.remove(name);
+      }
+      located.put(weight, List.copyOf(parts));
+    }
+    if (config.tiedEmbedding()) {
+      unexpected.remove(family.head());
+    }
+    unexpected.removeIf(family::isBuffer);
+    if (!unexpected.isEmpty()) {
+      throw new CheckpointException(
+          "%s: does not fit %s, which has no place for %s"
+              .formatted(files.path(), HuggingFaceConfig.FILE_NAME, firstFew(unexpected)));
+    }
+    return Collections.unmodifiableMap(located);
+  }
+
+  private static WeightFiles.Stored checked(
+      WeightFiles files, String name, TensorSource.Part part) {
+    WeightFiles.Stored stored = files.tensors().get(name);
+    if (stored == null) {
+      throw new CheckpointException(
+          "%s: tensor %s is missing, expected shape %s"
+              .formatted(files.path(), name, part.shape()));
+    }
+    TensorEntry entry = stored.entry();
+    if (!entry.hasShape(part.shapeArray())) {
+      throw new CheckpointException(
+          "%s: tensor %s has shape %s, expected %s from %s"
+              .formatted(
+                  stored.file(),
+                  name,
+                  Arrays.toString(entry.shape()),
+                  part.shape(),
+                  HuggingFaceConfig.FILE_NAME));
+    }
+    if (!entry.type().isFloatingPoint()) {
+      throw new CheckpointException(
+          "%s: tensor %s is %s, expected one of F32, F16, BF16, F64"
+              .formatted(stored.file(), name, entry.type()));
+    }
+    return stored;
+  }
+
+  private static String firstFew(Set<String> names) {
+    String listed = String.join(", ", names.stream().limit(5).toList());
+    return names.size() > 5 ? listed + " and %d more".formatted(names.size() - 5) : listed;
+  }
+
+  /**
+   * Writes {@code model.safetensors} and then {@code config.json}, each in one step, making the
+   * folder if need be. {@link #open} reads them back, and so does Hugging Face's reader.
+   *
+   * @throws CheckpointException if writing fails
+   */
+  static void save(Path folder, HuggingFaceConfig config, SafetensorsType type, PartBytes bytes) {
+    SafetensorsWriter writer = new SafetensorsWriter().metadata("format", "pt");
+    Set<TensorSource> written = new LinkedHashSet<>();
+    for (StoredWeight weight :
+        config.family().weights(config.transformer(), config.tiedEmbedding())) {
+      if (!written.add(weight.source())) {
+        continue;
+      }
+      List<TensorSource.Part> parts = weight.source().parts();
+      for (int i = 0; i < parts.size(); i++) {
+        writer.add(parts.get(i).tensor(), type, parts.get(i).shapeArray(), bytes.of(weight, i));
+      }
+    }
+    try {
+      Files.createDirectories(folder);
+    } catch (IOException e) {
+      throw new CheckpointException("%s: cannot be made: %s".formatted(folder, e), e);
+    }
+    writer.write(folder.resolve(WeightFiles.SINGLE));
+    config.write(folder);
+  }
+}

@@ -1,0 +1,27 @@
+package org.autocircuit.model;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+/**
+ * {@code qwen3} (Yang et al., 2025): Llama that norms each head's query and key before turning
+ * them, with heads of a width of their own.
+ */
+final class Qwen3Family extends LlamaFamily {
+
+  Qwen3Family() {
+    super("qwen3", "Qwen3ForCausalLM", false);
+  }
+
+  @Override
+  void readDifferences(ConfigReader reader, TransformerConfig.Builder builder) {
+    // Absent is not the model's width shared out, as elsewhere, but 128.
+    reader.positiveInt("head_dim");
+    builder.attentionScores(WindowKeys.readQwen(reader, AttentionScores.PLAIN.withQkNorm()));
+  }
+
+  @Override
+  void write(TransformerConfig config, ObjectNode json) {
+    super.write(config, json);
+    WindowKeys.writeQwen(config, json);
+  }
+}

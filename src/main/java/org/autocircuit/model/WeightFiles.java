@@ -1,0 +1,101 @@
+package org.autocircuit.model;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.TreeSet;
+
+/**
+ * The tensors of a model folder: those of {@code model.safetensors}, or of the shards that {@code
+ * model.safetensors.index.json} lists. Only headers were read, and nothing is open.
+ *
+ * @param path the one file, or the index, for messages
+ * @param tensors name to place
+ */
+record WeightFiles(Path path, Map<String, Stored> tensors) {
+
+  static final String SINGLE = "model.safetensors";
+  static final String INDEX = "model.safetensors.index.json";
+
+  private static final String MAP = "weight_map";
+
+  /** A tensor and the file that holds it. */
+  record Stored(Path file, TensorEntry entry) {}
+
+  static WeightFiles open(Path folder) {
+    Path single = folder.resolve(SINGLE);
+    Path index = folder.resolve(INDEX);
+    if (!Files.exists(single) && Files.exists(index)) {
+      return sharded(folder, index);
+    }
+    if (!Files.exists(single) && Files.exists(folder.resolve("pytorch_model.bin"))) {
+      throw new CheckpointException(
+          "%s: found pytorch_model.bin, but only %s and %s are supported"
+              .formatted(folder, SINGLE, INDEX));
+    }
+    Map<String, Stored> tensors = new LinkedHashMap<>();
+    SafetensorsFile file = SafetensorsFile.open(single);
+    file.entries().forEach((name, entry) -> tensors.put(name, new Stored(single, entry)));
+    return new WeightFiles(single, Collections.unmodifiableMap(tensors));
+  }
+
+  private static WeightFiles sharded(Path folder, Path index) {
+    Map<String, String> shards = readIndex(index);
+    Map<String, Stored> tensors = new LinkedHashMap<>();
+    for (String shard : new TreeSet<>(shards.values())) {
+      Path path = folder.resolve(shard);
+      if (!Files.isRegularFile(path)) {
+        throw new CheckpointException(
+            "%s: lists the shard %s, which is missing; is the download complete?"
+                .formatted(index, shard));
+      }
+      SafetensorsFile file = SafetensorsFile.open(path);
+      for (TensorEntry entry : file.entries().values()) {
+        Stored other = tensors.put(entry.name(), new Stored(path, entry));
+        if (other != null) {
+          throw new CheckpointException(
+              "%s: tensor %s is both in %s and in %s"
+                  .formatted(index, entry.name(), other.file().getFileName(), shard));
+        }
+      }
+    }
+    shards.forEach((tensor, shard) -> requirePlace(index, tensor, shard, tensors.get(tensor)));
+    return new WeightFiles(index, Collections.unmodifiableMap(tensors));
+  }
+
+  private static void requirePlace(Path index, String tensor, String shard, Stored found) {
+    if (found == null) {
+      throw new CheckpointException(
+          "%s: puts tensor %s into %s, which has no such tensor".formatted(index, tensor, shard));
+    }
+    if (!found.file().getFileName().toString().equals(shard)) {
+      throw new CheckpointException(
+          "%s: puts tensor %s into %s, but it is in %s"
+              .formatted(index, tensor, shard, found.file().getFileName()));
+    }
+  }
+
+  /** Tensor to name of its shard. */
+  private static Map<String, String> readIndex(Path index) {
+    if (!(JsonFiles.readObject(index).get(MAP) instanceof ObjectNode map) || map.isEmpty()) {
+      throw new CheckpointException(
+          "%s: expected an object %s with the file of each tensor".formatted(index, MAP));
+    }
+    Map<String, String> shards = new LinkedHashMap<>();
+    for (Map.Entry<String, JsonNode> tensor : map.properties()) {
+      String shard = tensor.getValue().textValue();
+      // A plain name: an index must not lead out of its folder.
+      if (shard == null || !shard.matches("[\\w.-]+\\.safetensors")) {
+        throw new CheckpointException(
+            "%s: %s of %s is %s, expected the name of a .safetensors file beside the index"
+                .formatted(index, MAP, tensor.getKey(), JsonFiles.describe(tensor.getValue())));
+      }
+      shards.put(tensor.getKey(), shard);
+    }
+    return shards;
+  }
+}
