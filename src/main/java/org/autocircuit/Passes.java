@@ -6,6 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Consumer;
 import org.autocircuit.PassArguments.Size;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
@@ -124,23 +125,32 @@ final class Passes {
 
   SourceActivations sourceAblations(
       Iterable<? extends PromptPairBatch> batches, AblationType type) {
-    if (!type.meanOverDataset()) {
-      throw new IllegalArgumentException(
-          type + " is none over a data set: expected one tensor of tokens, got batches");
-    }
-    try (NativeResource.Use use = handle.use();
-        CallScope scope = new CallScope();
-        DataSetMean mean = new DataSetMean()) {
-      for (PromptPairBatch batch : batches) {
-        if (type.cleanDataset()) {
-          add(mean, batch.clean());
-        }
-        if (type.corruptDataset()) {
-          add(mean, batch.corrupt());
-        }
-      }
-      return SourceActivations.of(mean.mean(), Optional.of(type));
-    }
+    return mean(
+        type,
+        mean -> {
+          for (PromptPairBatch batch : batches) {
+            if (type.cleanDataset()) {
+              add(mean, batch.clean());
+            }
+            if (type.corruptDataset()) {
+              add(mean, batch.corrupt());
+            }
+          }
+        });
+  }
+
+  SourceActivations sourceAblations(
+      Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
+    return mean(
+        type,
+        mean -> {
+          if (type.cleanDataset()) {
+            clean.forEach(input -> add(mean, input));
+          }
+          if (type.corruptDataset()) {
+            corrupt.forEach(input -> add(mean, input));
+          }
+        });
   }
 
   MaskGradientResult maskGradient(Tensor input, PatchContext context, AnswerLoss loss) {
@@ -185,9 +195,27 @@ final class Passes {
     return handle.close();
   }
 
+  private SourceActivations mean(AblationType type, Consumer<DataSetMean> addAll) {
+    if (!type.meanOverDataset()) {
+      throw new IllegalArgumentException(
+          type + " is none over a data set: expected one tensor of inputs, got batches");
+    }
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope();
+        DataSetMean mean = new DataSetMean()) {
+      addAll.accept(mean);
+      return SourceActivations.of(mean.mean(), Optional.of(type));
+    }
+  }
+
   private void add(DataSetMean mean, long[][] tokens) {
     try (CallScope scope = new CallScope()) {
-      Tensor input = TensorArrays.of(tokens, "tokens", device);
+      add(mean, TensorArrays.of(tokens, "tokens", device));
+    }
+  }
+
+  private void add(DataSetMean mean, Tensor input) {
+    try (CallScope scope = new CallScope()) {
       mean.add(ablated(input, AblationType.RESAMPLE));
     }
   }

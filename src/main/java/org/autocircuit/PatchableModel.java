@@ -273,6 +273,18 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /**
+   * As {@link #sourceAblations(Iterable, AblationType)}, of inputs that are tensors already.
+   *
+   * @param clean batches of clean inputs; read only if they count
+   * @param corrupt batches of corrupt inputs; read only if they count
+   */
+  public SourceActivations sourceAblations(
+      Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
+    requireOpen();
+    return passes.sourceAblations(clean, corrupt, type);
+  }
+
+  /**
    * The gradient of a loss with respect to the masks, in one native call: forward, loss and
    * backward. Masks need not be {@link MaskParameters}, and their own gradients are not touched.
    *
