@@ -5,16 +5,37 @@
 
 namespace autocircuit {
 
+namespace {
+
+// The one value of all masks, if they have one and looking costs no
+// synchronisation.
+std::optional<double> uniform_value(const PatchContext& context) {
+  const at::Tensor& masks = context.masks;
+  if (!masks.is_cpu() || context.transform.fn != MaskFn::kNone ||
+      context.transform.dropout > 0) {
+    return std::nullopt;
+  }
+  const at::Tensor first = masks.flatten()[0];
+  return masks.eq(first).all().item<bool>()
+      ? std::optional<double>(first.item<double>())
+      : std::nullopt;
+}
+
+} // namespace
+
 MaskGradient mask_gradient(
     const PatchableModel& model,
     const at::Tensor& input,
     const PatchContext& context,
-    const AnswerLoss& loss) {
+    const AnswerLoss& loss,
+    PlanPolicy policy) {
   const at::AutoGradMode record(true);
   PatchContext leaf = context;
   leaf.masks = context.masks.detach().requires_grad_(true);
   leaf.patch_src_outs = context.patch_src_outs.detach();
+  leaf.uniform = uniform_value(leaf);
   ForwardRequest request;
+  request.policy = policy;
   request.input = {
       .value = input, .start_block = 0, .slice = OutputSlice::kLastSeq};
   request.context = &leaf;

@@ -26,6 +26,7 @@ MaskGradient mask_gradient(
     const PatchableModel& model,
     const at::Tensor& input,
     const PatchContext& context,
-    const AnswerLoss& loss);
+    const AnswerLoss& loss,
+    PlanPolicy policy = PlanPolicy::kAuto);
 
 } // namespace autocircuit

@@ -11,6 +11,7 @@
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/threads.h"
+#include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/model.h"
 #include "autocircuit/model/tensor_file.h"
 #include "autocircuit/patch/patch_wrapper.h"
@@ -104,6 +105,14 @@ std::vector<PatchWrapper> unpack_wrappers(
     wrappers.push_back(std::move(w));
   }
   return wrappers;
+}
+
+// What a caller gets never lies in a workspace.
+Tensors outside_workspace(Tensors tensors) {
+  for (at::Tensor& tensor : tensors) {
+    tensor = autocircuit::outside_workspace(tensor);
+  }
+  return tensors;
 }
 
 MaskTransform mask_transform(
@@ -223,6 +232,7 @@ Tensors forward(
     request.start_src_outs = start_src_outs;
     request.want_src_outs = want_src_outs;
     request.reads = split_lines(reads);
+    const WorkspaceScope workspace;
     ForwardResult result = autocircuit::forward(*patchable, request);
     Tensors tensors{std::move(result.logits)};
     if (want_src_outs) {
@@ -231,7 +241,7 @@ Tensors forward(
     for (at::Tensor& read : result.reads) {
       tensors.push_back(std::move(read));
     }
-    return tensors;
+    return outside_workspace(std::move(tensors));
   });
 }
 
@@ -241,10 +251,11 @@ at::Tensor source_ablations(
     int64_t ablation_type) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
-    return autocircuit::source_ablations(
+    const WorkspaceScope workspace;
+    return autocircuit::outside_workspace(autocircuit::source_ablations(
         *from_handle<PatchableModel>(model),
         input,
-        static_cast<BatchAblation>(ablation_type));
+        static_cast<BatchAblation>(ablation_type)));
   });
 }
 
@@ -263,6 +274,7 @@ Tensors mask_gradient(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers) {
   return translating_errors([&] {
+    const WorkspaceScope workspace;
     MaskGradient result = autocircuit::mask_gradient(
         *from_handle<PatchableModel>(model),
         input,
@@ -273,10 +285,10 @@ Tensors mask_gradient(
          .answer_function = static_cast<AnswerFunction>(answer_function),
          .answers = answers,
          .wrong_answers = wrong_answers});
-    return Tensors{
-        std::move(result.grad),
-        std::move(result.loss),
-        std::move(result.logits)};
+    return outside_workspace(
+        {std::move(result.grad),
+         std::move(result.loss),
+         std::move(result.logits)});
   });
 }
 

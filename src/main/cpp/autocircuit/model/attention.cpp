@@ -46,9 +46,12 @@ at::Tensor Attention::project_rows(
     int64_t heads) const {
   // Several query heads may share a key/value head: their rows lie one after
   // another, so they are more rows of the same product.
-  const int64_t batch = rows.size(1);
-  const int64_t seq = rows.size(2);
-  const at::Tensor x = rows.reshape({heads, -1, shape_.d_model});
+  const int64_t batch = rows.size(0);
+  const int64_t seq = rows.size(1);
+  const int64_t repeats = rows.size(2) / heads;
+  const at::Tensor x = rows.unflatten(2, at::IntArrayRef{heads, repeats})
+                           .permute({2, 0, 1, 3, 4})
+                           .reshape({heads, -1, shape_.d_model});
   const at::Tensor w = w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
                            .narrow(1, first_head, heads)
                            .transpose(0, 1); // [heads, d_model, d_head]
@@ -58,8 +61,9 @@ at::Tensor Attention::project_rows(
             x,
             w)
       : at::bmm(x, w);
-  return y.view({rows.size(0), batch, seq, shape_.d_head})
-      .permute({1, 2, 0, 3});
+  return y.view({heads, batch, seq, repeats, shape_.d_head})
+      .permute({1, 2, 0, 3, 4})
+      .flatten(2, 3); // [batch, seq, rows, d_head]
 }
 
 Attention::Projected Attention::project(const at::Tensor& x) const {
@@ -75,8 +79,8 @@ Attention::Projected Attention::project(const at::Tensor& x) const {
         .k = qkv.narrow(2, heads, kv_heads),
         .v = qkv.narrow(2, heads + kv_heads, kv_heads)};
   }
-  const bool joint = x.size(0) == heads;
-  const int64_t kv_rows = joint ? heads : (x.size(0) - heads) / 2;
+  const bool joint = x.size(2) == heads;
+  const int64_t kv_rows = joint ? heads : (x.size(2) - heads) / 2;
   if (!joint && kv_rows == heads && kv_heads == heads) {
     const at::Tensor qkv = project_rows(x, 0, 3 * heads);
     return {
@@ -85,7 +89,7 @@ Attention::Projected Attention::project(const at::Tensor& x) const {
         .v = qkv.narrow(2, 2 * heads, heads)};
   }
   const auto rows = [&](int64_t start, int64_t n) {
-    return joint ? x : x.narrow(0, start, n);
+    return joint ? x : x.narrow(2, start, n);
   };
   return {
       .q = project_rows(rows(0, heads), 0, heads),
@@ -153,27 +157,34 @@ at::Tensor Attention::add_heads(
     const at::Tensor& z,
     const std::optional<Norm>& post_norm,
     Hooks& hooks) const {
-  const int64_t batch = z.size(0);
-  const int64_t seq = z.size(1);
-  at::Tensor flat_z = z.reshape({batch * seq, shape_.n_heads, shape_.d_head});
-  const at::Tensor sum = b_o_.defined()
-      ? at::addmm(b_o_, flat_z.flatten(1), w_o_)
-      : at::mm(flat_z.flatten(1), w_o_); // [batch * seq, d_model]
-  at::Tensor w = w_o_;
-  if (post_norm && hooks.wants(hook_ids_.result)) {
-    flat_z = (flat_z * post_norm->position_factor(sum).unsqueeze(-1))
-                 .to(z.scalar_type());
+  const at::Tensor head_weights =
+      w_o_.view({shape_.n_heads, shape_.d_head, shape_.d_model});
+  if (!post_norm) {
+    at::Tensor sum = hooks.head_outputs(hook_ids_.result, z, head_weights);
+    if (sum.defined()) {
+      return b_o_.defined() ? sum + b_o_ : sum;
+    }
+    return sum_heads(z);
+  }
+  const at::Tensor sum = sum_heads(z);
+  if (hooks.wants(hook_ids_.result)) {
+    const at::Tensor factor =
+        post_norm->position_factor(sum).unsqueeze(-1); // [batch, seq, 1, 1]
+    at::Tensor w = head_weights;
     if (post_norm->dimension_factor().defined()) {
       w = (w * post_norm->dimension_factor()).to(w.scalar_type());
     }
+    hooks.head_outputs(
+        hook_ids_.result, (z * factor).to(z.scalar_type()), w);
   }
-  hooks.head_outputs(
-      hook_ids_.result,
-      flat_z.transpose(0, 1),
-      w.view({shape_.n_heads, shape_.d_head, shape_.d_model}),
-      {shape_.n_heads, batch, seq, shape_.d_model});
-  return (post_norm ? (*post_norm)(sum) : sum)
-      .view({batch, seq, shape_.d_model});
+  return (*post_norm)(sum);
+}
+
+at::Tensor Attention::sum_heads(const at::Tensor& z) const {
+  const at::Tensor flat = z.reshape({z.size(0) * z.size(1), -1});
+  const at::Tensor sum = b_o_.defined() ? at::addmm(b_o_, flat, w_o_)
+                                        : at::mm(flat, w_o_);
+  return sum.view({z.size(0), z.size(1), shape_.d_model});
 }
 
 } // namespace autocircuit

@@ -42,8 +42,8 @@ class Attention {
       AttentionHooks hook_ids);
 
   /// x: the normed inputs of all heads at once [batch, seq, d_model], or of
-  /// each head [heads, batch, seq, d_model], or of each head's q, k and v
-  /// [heads + 2 * key/value destinations, batch, seq, d_model], where K and V
+  /// each head [batch, seq, heads, d_model], or of each head's q, k and v
+  /// [batch, seq, heads + 2 * key/value destinations, d_model], where K and V
   /// have a destination for each of their own heads or for each query head.
   /// Returns z [batch, seq, heads, d_head].
   at::Tensor mix(
@@ -67,6 +67,9 @@ class Attention {
   }
 
  private:
+  /// z [batch, seq, heads, d_head] -> [batch, seq, d_model].
+  at::Tensor sum_heads(const at::Tensor& z) const;
+
   struct Projected {
     at::Tensor q; // [batch, seq, heads, d_head]
     at::Tensor k; // [batch, seq, key/value heads or heads, d_head]

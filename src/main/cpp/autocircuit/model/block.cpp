@@ -61,14 +61,20 @@ Block::Block(
 
 at::Tensor Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
     const {
-  at::Tensor inputs = hooks.head_inputs(
+  HeadInputs inputs = hooks.head_inputs(
       {hook(kQInput), hook(kKInput), hook(kVInput)},
       {n_heads_, n_kv_heads_, n_kv_heads_},
-      resid);
-  if (!inputs.defined()) {
-    inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid);
+      resid,
+      &ln1_);
+  if (!inputs.rows.defined()) {
+    inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid, &ln1_);
   }
-  return inputs.defined() ? inputs : resid;
+  if (inputs.normed) {
+    return inputs.rows;
+  }
+  const at::Tensor& in = inputs.rows.defined() ? inputs.rows : resid;
+  ln1_.read(in, hook(kLn1Scale), hook(kLn1Normalized), hooks);
+  return ln1_(in);
 }
 
 at::Tensor Block::attend(
@@ -76,13 +82,8 @@ at::Tensor Block::attend(
     const ContextPositions& positions,
     const PrefixCache& prefix,
     Hooks& hooks) const {
-  const at::Tensor in = attention_inputs(resid, hooks);
-  ln1_.read(
-      in.dim() == 4 ? in.permute({1, 2, 0, 3}) : in,
-      hook(kLn1Scale),
-      hook(kLn1Normalized),
-      hooks);
-  const at::Tensor z = attention_.mix(ln1_(in), positions, prefix, hooks);
+  const at::Tensor z = attention_.mix(
+      attention_inputs(resid, hooks), positions, prefix, hooks);
   return hooks.visit(hook(kAttnOut), attention_.add_heads(z, ln1_post_, hooks));
 }
 

@@ -95,6 +95,8 @@ class Block {
       const ContextPositions& positions,
       const PrefixCache& prefix,
       Hooks& hooks) const;
+  /// The normed inputs of the heads: [batch, seq, d_model], or [batch, seq,
+  /// heads, d_model] where they differ.
   at::Tensor attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
   at::Tensor apply_mlp(const at::Tensor& resid, Hooks& hooks) const;
 

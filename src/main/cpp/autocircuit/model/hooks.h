@@ -10,12 +10,17 @@ namespace autocircuit {
 /// Position of a hook point in `Model::hook_names()`.
 using HookId = int64_t;
 
+class Norm;
+
+/// What the heads of a block read where patching makes that differ from head to
+/// head.
+struct HeadInputs {
+  at::Tensor rows;     // [batch, seq, heads of all modules, d_model]
+  bool normed = false; // whether the norm was applied
+};
+
 /// What a model meets at its hook points during one forward pass. The model
 /// says what it has there; whoever runs it may replace, record or read it.
-///
-/// Head dimensions come first here ([heads, batch, seq, d_model]), since that
-/// is the layout of every GEMM around a hook; readers get TransformerLens's
-/// [batch, seq, heads, d_model].
 class Hooks {
  public:
   virtual ~Hooks() = default;
@@ -24,27 +29,27 @@ class Hooks {
   /// and returns the value that the model goes on with.
   virtual at::Tensor visit(HookId hook, const at::Tensor& value) = 0;
 
-  /// The inputs of the heads behind `modules`, [heads of all modules, batch,
-  /// seq, d_model], where patching makes them differ from head to head;
-  /// undefined where all heads read `resid` itself. `heads` tells readers how
-  /// many each module has.
-  virtual at::Tensor head_inputs(
+  /// The inputs of the heads behind `modules`; undefined rows where all heads
+  /// read `resid` itself. `heads` tells readers how many each module has. The
+  /// hooks may apply `norm`, which may be nullptr, on the way.
+  virtual HeadInputs head_inputs(
       c10::ArrayRef<HookId> modules,
       c10::ArrayRef<int64_t> heads,
-      const at::Tensor& resid) = 0;
+      const at::Tensor& resid,
+      const Norm* norm) = 0;
 
   /// Whether anybody looks at this hook point.
   virtual bool wants(HookId hook) const = 0;
 
-  /// Head outputs [heads, batch, seq, d_model] as `inputs` [heads, batch *
-  /// seq, k] times `weights` [heads, k, d_model], computed only if wanted.
-  virtual void head_outputs(
+  /// Head outputs as z [batch, seq, heads, k] times `weights` [heads, k,
+  /// d_model], computed only if wanted. Returns their sum [batch, seq, d_model]
+  /// if that came along, or an undefined tensor.
+  virtual at::Tensor head_outputs(
       HookId hook,
-      const at::Tensor& inputs,
-      const at::Tensor& weights,
-      at::IntArrayRef shape) = 0;
+      const at::Tensor& z,
+      const at::Tensor& weights) = 0;
 
-  /// Head outputs that the model has at hand.
+  /// Head outputs [batch, seq, heads, d_model] that the model has at hand.
   virtual void head_outputs(HookId hook, const at::Tensor& value) = 0;
 
   /// Offers any other value, in TransformerLens's layout, to readers.

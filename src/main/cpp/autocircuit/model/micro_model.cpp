@@ -58,14 +58,13 @@ at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
       : input.value; // [batch, seq, d_model]
   for (int64_t n = input.start_block; n < n_layers(); n++) {
     const at::Tensor& w = block_weights_[static_cast<size_t>(n)];
-    at::Tensor in = hooks.head_inputs({block_hook(n, 0)}, {w.size(0)}, resid);
-    if (!in.defined()) {
-      in = resid.unsqueeze(0);
-    }
+    const HeadInputs in =
+        hooks.head_inputs({block_hook(n, 0)}, {w.size(0)}, resid, nullptr);
     const at::Tensor out =
-        in * w.unsqueeze(1).unsqueeze(1); // [heads, batch, seq, d_model]
+        (in.rows.defined() ? in.rows : resid.unsqueeze(2)) *
+        w; // [batch, seq, heads, d_model]
     hooks.head_outputs(block_hook(n, 1), out);
-    resid = resid + out.sum(0);
+    resid = resid + out.sum(2);
     if (n + 1 < n_layers()) {
       resid = hooks.visit(block_hook(n, 2), resid);
     }

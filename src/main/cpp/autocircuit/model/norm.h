@@ -35,6 +35,17 @@ class Norm {
 
   at::Tensor operator()(const at::Tensor& x) const;
 
+  bool centred() const {
+    return shape_.centred;
+  }
+  double eps() const {
+    return shape_.eps;
+  }
+  /// [size]; undefined without affine or for RMSNorm.
+  const at::Tensor& bias() const {
+    return b_;
+  }
+
   /// For norms without mean and bias: what multiplies each position [..., 1]
   /// and each dimension [size], undefined without affine, of x.
   at::Tensor position_factor(const at::Tensor& x) const;

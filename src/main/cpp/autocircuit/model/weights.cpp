@@ -65,6 +65,13 @@ at::Tensor Weights::get_optional(const std::string& name, at::IntArrayRef shape)
   return tensor;
 }
 
+bool Weights::require_grad() const {
+  return std::any_of(
+      tensors_.begin(), tensors_.end(), [](const at::Tensor& tensor) {
+        return tensor.requires_grad();
+      });
+}
+
 Weights Weights::to(at::Device device) const {
   std::unordered_map<c10::TensorImpl*, at::Tensor> moved;
   std::vector<at::Tensor> tensors;

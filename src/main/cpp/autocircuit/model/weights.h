@@ -22,6 +22,9 @@ class Weights {
   /// The tensors on another device; a tensor held under two names stays one.
   Weights to(at::Device device) const;
 
+  /// Whether any of them is being trained.
+  bool require_grad() const;
+
   const std::vector<std::string>& names() const {
     return names_;
   }

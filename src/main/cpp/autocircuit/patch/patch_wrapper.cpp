@@ -1,10 +1,8 @@
 #include "autocircuit/patch/patch_wrapper.h"
 
-#include <ATen/ops/bmm.h>
+#include <ATen/ops/matmul.h>
 
 #include <algorithm>
-
-#include "autocircuit/patch/masked_sum.h"
 
 namespace autocircuit {
 
@@ -21,6 +19,25 @@ at::Tensor PatchWrapper::module_values(const at::Tensor& flat) const {
   shape.push_back(std::max<int64_t>(rows, 1));
   shape.push_back(n_in());
   return flat.narrow(-1, mask_offset, mask_size()).view(shape);
+}
+
+at::Tensor PatchWrapper::token_values(const at::Tensor& flat) const {
+  const at::Tensor values = module_values(flat);
+  return values.view(
+      {flat.dim() == 2 ? flat.size(0) : 1,
+       std::max<int64_t>(seq_len, 1),
+       values.size(-2),
+       values.size(-1)});
+}
+
+void PatchWrapper::check_sources(int64_t n) const {
+  TORCH_CHECK(
+      n == src_stop - src_start,
+      module,
+      ": expected ",
+      src_stop - src_start,
+      " sources, the model has ",
+      n);
 }
 
 at::Tensor interpolate(
@@ -77,20 +94,19 @@ at::Tensor interpolate(
   if (!has_rows) {
     values = values.unsqueeze(-2);
   }
-  values = grouped_values(values, batched, has_seq, batch, seq);
-  const int64_t groups = values.size(0);
-  const int64_t rows = values.size(1);
-  const at::Tensor delta = (src_acts - curr_src_outs)
-                               .reshape({n, groups, -1})
-                               .transpose(0, 1); // [groups, n, columns]
-  const at::Tensor mixed = at::bmm(values, delta)
-                               .transpose(0, 1)
-                               .reshape({rows, batch, seq, d_model});
-  if (!has_rows) {
-    return arg0 + mixed.select(0, 0);
+  if (!has_seq) {
+    values = values.unsqueeze(-3);
   }
-  return (arg0_has_rows ? arg0 : arg0.unsqueeze(2)) +
-      mixed.permute({1, 2, 0, 3});
+  if (!batched) {
+    values = values.unsqueeze(0);
+  }
+  const at::Tensor delta =
+      (src_acts - curr_src_outs).permute({1, 2, 0, 3}); // [batch, seq, n, d]
+  const at::Tensor mixed = at::matmul(values, delta); // [batch, seq, rows, d]
+  if (!has_rows) {
+    return arg0 + mixed.squeeze(2);
+  }
+  return (arg0_has_rows ? arg0 : arg0.unsqueeze(2)) + mixed;
 }
 
 void record_source(

@@ -38,6 +38,12 @@ class PatchWrapper {
   /// Mask values of this module out of the flat vector ([batch]) [n_masks]:
   /// ([batch]) ([seq]) [rows or 1] [n_in], a view.
   at::Tensor module_values(const at::Tensor& flat) const;
+
+  /// The same as [batch or 1, seq or 1, rows or 1, n_in].
+  at::Tensor token_values(const at::Tensor& flat) const;
+
+  /// Throws unless the model has as many sources here as the wrapper.
+  void check_sources(int64_t n) const;
 };
 
 /// The patch wrapper's forward by itself: arg0 + sum over sources of f(mask) *

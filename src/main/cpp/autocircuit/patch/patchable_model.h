@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,14 @@ struct PatchContext {
   at::Tensor patch_src_outs; // [n_srcs, batch, seq, d_model]
   at::Tensor masks;          // ([batch]) [n_masks]
   MaskTransform transform;
+  /// What all f(mask) are, if the caller knows that they are one value.
+  std::optional<double> uniform = std::nullopt;
+};
+
+/// Which executor runs a pass.
+enum class PlanPolicy : int64_t {
+  kAuto = 0,     // the fastest that fits
+  kReference = 1 // plain operations, for comparison
 };
 
 struct ForwardRequest {
@@ -55,6 +64,7 @@ struct ForwardRequest {
   at::Tensor start_src_outs;
   bool want_src_outs = false;
   std::vector<std::string> reads;
+  PlanPolicy policy = PlanPolicy::kAuto;
 };
 
 struct ForwardResult {
@@ -63,9 +73,8 @@ struct ForwardResult {
   std::vector<at::Tensor> reads;
 };
 
-/// Runs a model, patched or not, with the reference executor: wrappers at the
-/// hook points, plain differentiable operations. Autograd records it if grad
-/// mode is on. Checks its arguments.
+/// Runs a model, patched or not. Autograd records it if grad mode is on. Checks
+/// its arguments.
 ForwardResult forward(
     const PatchableModel& model,
     const ForwardRequest& request);

@@ -1,0 +1,177 @@
+#include "autocircuit/engine/buffered_run.h"
+
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
+#include <optional>
+#include <utility>
+
+#include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/engine/workspace_pool.h"
+
+namespace autocircuit {
+
+namespace {
+
+class BufferedRun final : public Hooks {
+ public:
+  BufferedRun(const PatchableModel& model, const ForwardRequest& request)
+      : model_(model), batch_(request.input.value.size(0)) {
+    const int64_t seq = request.input.value.size(1);
+    if (request.want_src_outs) {
+      const ResultScope outside;
+      src_outs_ = at::empty(
+          {batch_, seq, model.n_srcs(), model.model().d_model()},
+          model.model().options());
+    }
+    if (request.context != nullptr) {
+      const PatchContext& context = *request.context;
+      values_ = mask_values(
+          context.masks, context.masks.dim() == 2, batch_, context.transform);
+      uniform_ = context.uniform;
+      deltas_.emplace(context.patch_src_outs);
+    }
+    if (request.start_src_outs.defined()) {
+      record(0, request.start_src_outs.permute({1, 2, 0, 3}));
+    }
+  }
+
+  at::Tensor visit(HookId hook, const at::Tensor& value) override {
+    at::Tensor x = value;
+    if (const PatchWrapper* w = model_.wrapper(hook)) {
+      if (deltas_ && w->is_dest()) {
+        x = rows({w}, x, nullptr).squeeze(2);
+      }
+      if (w->is_src()) {
+        w->check_sources(1);
+        record(w->src_start, x.unsqueeze(2));
+      }
+    }
+    return x;
+  }
+
+  HeadInputs head_inputs(
+      c10::ArrayRef<HookId> modules,
+      c10::ArrayRef<int64_t> heads,
+      const at::Tensor& resid,
+      const Norm* norm) override {
+    (void)heads;
+    std::vector<const PatchWrapper*> wrappers;
+    for (const HookId module : modules) {
+      const PatchWrapper* w = model_.wrapper(module);
+      if (deltas_ && w != nullptr) {
+        wrappers.push_back(w);
+      }
+    }
+    if (wrappers.empty()) {
+      return {};
+    }
+    TORCH_CHECK(
+        wrappers.size() == modules.size(),
+        wrappers[0]->module,
+        ": wrap the q, k and v inputs of a block together or not at all");
+    return {.rows = rows(wrappers, resid, norm), .normed = norm != nullptr};
+  }
+
+  bool wants(HookId hook) const override {
+    const PatchWrapper* w = model_.wrapper(hook);
+    return w != nullptr && w->is_src() &&
+        (deltas_.has_value() || src_outs_.defined());
+  }
+
+  at::Tensor head_outputs(
+      HookId hook,
+      const at::Tensor& z,
+      const at::Tensor& weights) override {
+    if (!wants(hook)) {
+      return {};
+    }
+    const PatchWrapper& w = *model_.wrapper(hook);
+    w.check_sources(z.size(2));
+    if (src_outs_.defined()) {
+      const at::Tensor outputs =
+          at::bmm(
+              z.permute({2, 0, 1, 3}).reshape({z.size(2), -1, z.size(3)}),
+              weights)
+              .view({z.size(2), batch_, -1, weights.size(2)});
+      record(w.src_start, outputs.permute({1, 2, 0, 3}));
+      return {};
+    }
+    return deltas_->record_heads(w.src_start, z, weights);
+  }
+
+  void head_outputs(HookId hook, const at::Tensor& value) override {
+    if (wants(hook)) {
+      const PatchWrapper& w = *model_.wrapper(hook);
+      w.check_sources(value.size(2));
+      record(w.src_start, value);
+    }
+  }
+
+  void read(HookId hook, const at::Tensor& value) override {
+    (void)hook;
+    (void)value;
+  }
+
+  ForwardResult finish(at::Tensor logits) {
+    ForwardResult result;
+    result.logits = std::move(logits);
+    if (src_outs_.defined()) {
+      result.src_outs = src_outs_.permute({2, 0, 1, 3});
+    }
+    return result;
+  }
+
+ private:
+  /// outputs: [batch, seq, sources, d_model].
+  void record(int64_t start, const at::Tensor& outputs) {
+    if (src_outs_.defined()) {
+      src_outs_.narrow(2, start, outputs.size(2)).copy_(outputs.detach());
+    }
+    if (deltas_) {
+      deltas_->record(start, outputs);
+    }
+  }
+
+  /// Patched inputs of destinations that read the same sources and the same
+  /// residual stream, one after another: [batch, seq, rows, d_model].
+  at::Tensor rows(
+      const std::vector<const PatchWrapper*>& wrappers,
+      const at::Tensor& resid,
+      const Norm* norm) const {
+    const PatchWrapper& first = *wrappers[0];
+    std::vector<at::Tensor> parts;
+    for (const PatchWrapper* w : wrappers) {
+      TORCH_CHECK(
+          w->in_start == first.in_start && w->in_stop == first.in_stop,
+          w->module,
+          ": expected the same incoming sources as ",
+          first.module);
+      parts.push_back(w->token_values(values_));
+    }
+    const at::Tensor values =
+        parts.size() == 1 ? parts[0] : at::cat(parts, /*dim=*/2);
+    return uniform_ == 0.0
+        ? deltas_->equal_rows(resid, values, first.in_start, norm)
+        : deltas_->rows(resid, values, first.in_start, norm);
+  }
+
+  const PatchableModel& model_;
+  int64_t batch_;
+  at::Tensor values_;                  // f(mask): ([batch]) [n_masks]
+  std::optional<double> uniform_;      // what all of them are
+  std::optional<SourceBuffer> deltas_; // of patched runs
+  at::Tensor src_outs_;                // [batch, seq, n_srcs, d_model]
+};
+
+} // namespace
+
+ForwardResult buffered_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request) {
+  BufferedRun run(model, request);
+  return run.finish(model.model().forward(request.input, run));
+}
+
+} // namespace autocircuit

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+/// The executor for dense masks and for gradients: every source writes its
+/// difference once into a SourceBuffer, and every destination is one product
+/// with it. Reads no hook points and gives weights no gradients. Expects a
+/// checked request.
+ForwardResult buffered_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request);
+
+} // namespace autocircuit

@@ -1,0 +1,439 @@
+#include "autocircuit/engine/row_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace autocircuit::kernels {
+
+namespace {
+
+// Vectors of W floats in the compiler's own notation; it maps them to whatever
+// registers the instruction set of the calling function has.
+template <int W>
+struct Vector {
+  typedef float type __attribute__((vector_size(W * sizeof(float))));
+};
+
+#define AUTOCIRCUIT_INLINE inline __attribute__((always_inline))
+
+template <int W>
+AUTOCIRCUIT_INLINE void load(typename Vector<W>::type& v, const float* p) {
+  std::memcpy(&v, p, sizeof v);
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void store(float* p, const typename Vector<W>::type& v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
+  float sum = 0;
+  for (int i = 0; i < W; i++) {
+    sum += v[i];
+  }
+  return sum;
+}
+
+// R rows times one tile of W columns. weights: [n_in, R].
+template <int R, int W>
+AUTOCIRCUIT_INLINE void weighted_tile(
+    Rows out,
+    const float* base,
+    const float* weights,
+    ConstRows in,
+    int64_t n_in) {
+  typename Vector<W>::type sums[R];
+  for (int r = 0; r < R; r++) {
+    load<W>(sums[r], base != nullptr ? base : out.data + r * out.stride);
+  }
+  const float* x = in.data;
+  for (int64_t i = 0; i < n_in; i++, x += in.stride, weights += R) {
+    typename Vector<W>::type v;
+    load<W>(v, x);
+    for (int r = 0; r < R; r++) {
+      sums[r] += weights[r] * v;
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    store<W>(out.data + r * out.stride, sums[r]);
+  }
+}
+
+template <int R, int W>
+AUTOCIRCUIT_INLINE void weighted_block(
+    Rows out,
+    const float* base,
+    const float* weights,
+    ConstRows in,
+    int64_t n_in,
+    int64_t d) {
+  const auto shifted = [&](int64_t c) {
+    return base != nullptr ? base + c : nullptr;
+  };
+  int64_t c = 0;
+  for (; c + W <= d; c += W) {
+    weighted_tile<R, W>(
+        {out.data + c, out.stride},
+        shifted(c),
+        weights,
+        {in.data + c, in.stride},
+        n_in);
+  }
+  for (; c < d; c++) {
+    weighted_tile<R, 1>(
+        {out.data + c, out.stride},
+        shifted(c),
+        weights,
+        {in.data + c, in.stride},
+        n_in);
+  }
+}
+
+template <int R, int W>
+AUTOCIRCUIT_INLINE void weighted_rows_of(
+    Rows out,
+    const float* base,
+    const float* weights,
+    int64_t row_stride,
+    int64_t column_stride,
+    ConstRows in,
+    int64_t n_out,
+    int64_t n_in,
+    int64_t d,
+    float* scratch) {
+  const auto pack = [&](int64_t row, int rows) {
+    for (int64_t i = 0; i < n_in; i++) {
+      for (int r = 0; r < rows; r++) {
+        scratch[i * rows + r] =
+            weights[(row + r) * row_stride + i * column_stride];
+      }
+    }
+  };
+  int64_t row = 0;
+  const auto rest = [&]() { return Rows{out.data + row * out.stride, out.stride}; };
+  for (; row + R <= n_out; row += R) {
+    pack(row, R);
+    weighted_block<R, W>(rest(), base, scratch, in, n_in, d);
+  }
+  for (; row + 4 <= n_out; row += 4) {
+    pack(row, 4);
+    weighted_block<4, W>(rest(), base, scratch, in, n_in, d);
+  }
+  for (; row < n_out; row++) {
+    pack(row, 1);
+    weighted_block<1, W>(rest(), base, scratch, in, n_in, d);
+  }
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void terms_tile(
+    float* out,
+    const float* base,
+    const Term* terms,
+    int64_t n_terms,
+    ConstRows in) {
+  typename Vector<W>::type sum;
+  load<W>(sum, base);
+  for (int64_t i = 0; i < n_terms; i++) {
+    typename Vector<W>::type v;
+    load<W>(v, in.data + terms[i].row * in.stride);
+    sum += terms[i].weight * v;
+  }
+  store<W>(out, sum);
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void add_terms_of(
+    float* out,
+    const float* base,
+    const Term* terms,
+    int64_t n_terms,
+    ConstRows in,
+    int64_t d) {
+  int64_t c = 0;
+  for (; c + W <= d; c += W) {
+    terms_tile<W>(
+        out + c, base + c, terms, n_terms, {in.data + c, in.stride});
+  }
+  for (; c < d; c++) {
+    terms_tile<1>(
+        out + c, base + c, terms, n_terms, {in.data + c, in.stride});
+  }
+}
+
+template <int A, int B, int W>
+AUTOCIRCUIT_INLINE void product_block(
+    float* products,
+    int64_t n_b,
+    ConstRows a,
+    ConstRows b,
+    int64_t d) {
+  typename Vector<W>::type sums[A][B] = {};
+  int64_t c = 0;
+  for (; c + W <= d; c += W) {
+    typename Vector<W>::type right[B];
+    for (int j = 0; j < B; j++) {
+      load<W>(right[j], b.data + j * b.stride + c);
+    }
+    for (int i = 0; i < A; i++) {
+      typename Vector<W>::type left;
+      load<W>(left, a.data + i * a.stride + c);
+      for (int j = 0; j < B; j++) {
+        sums[i][j] += left * right[j];
+      }
+    }
+  }
+  for (int i = 0; i < A; i++) {
+    for (int j = 0; j < B; j++) {
+      float sum = sum_of<W>(sums[i][j]);
+      for (int64_t rest = c; rest < d; rest++) {
+        sum += a.data[i * a.stride + rest] * b.data[j * b.stride + rest];
+      }
+      products[i * n_b + j] += sum;
+    }
+  }
+}
+
+template <int A, int W>
+AUTOCIRCUIT_INLINE void product_rows(
+    float* products,
+    ConstRows a,
+    ConstRows b,
+    int64_t n_b,
+    int64_t d) {
+  int64_t j = 0;
+  for (; j + 3 <= n_b; j += 3) {
+    product_block<A, 3, W>(
+        products + j, n_b, a, {b.data + j * b.stride, b.stride}, d);
+  }
+  for (; j < n_b; j++) {
+    product_block<A, 1, W>(
+        products + j, n_b, a, {b.data + j * b.stride, b.stride}, d);
+  }
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void add_row_products_of(
+    float* products,
+    ConstRows a,
+    int64_t n_a,
+    ConstRows b,
+    int64_t n_b,
+    int64_t d) {
+  int64_t i = 0;
+  for (; i + 4 <= n_a; i += 4) {
+    product_rows<4, W>(
+        products + i * n_b, {a.data + i * a.stride, a.stride}, b, n_b, d);
+  }
+  for (; i < n_a; i++) {
+    product_rows<1, W>(
+        products + i * n_b, {a.data + i * a.stride, a.stride}, b, n_b, d);
+  }
+}
+
+// Sum over d of f(c), in W partial sums.
+template <int W, typename F>
+AUTOCIRCUIT_INLINE float reduce(int64_t d, const F& f) {
+  typename Vector<W>::type sums = {};
+  int64_t c = 0;
+  for (; c + W <= d; c += W) {
+    typename Vector<W>::type v;
+    for (int i = 0; i < W; i++) {
+      v[i] = f(c + i);
+    }
+    sums += v;
+  }
+  float sum = sum_of<W>(sums);
+  for (; c < d; c++) {
+    sum += f(c);
+  }
+  return sum;
+}
+
+struct Moments {
+  float mean;
+  float inverse; // of the standard deviation, or of the root mean square
+};
+
+template <int W>
+AUTOCIRCUIT_INLINE Moments
+moments(const float* x, int64_t d, const NormParameters& norm) {
+  const auto size = static_cast<float>(d);
+  const float mean = norm.centred
+      ? reduce<W>(d, [&](int64_t c) { return x[c]; }) / size
+      : 0.0F;
+  const float square = reduce<W>(d, [&](int64_t c) {
+    const float centred = x[c] - mean;
+    return centred * centred;
+  });
+  return {mean, 1 / std::sqrt(square / size + norm.eps)};
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void
+norm_rows_of(Rows rows, int64_t n, int64_t d, const NormParameters& norm) {
+  for (int64_t r = 0; r < n; r++) {
+    float* x = rows.data + r * rows.stride;
+    const Moments m = moments<W>(x, d, norm);
+    for (int64_t c = 0; c < d; c++) {
+      const float weight = norm.weight != nullptr ? norm.weight[c] : 1;
+      const float bias = norm.bias != nullptr ? norm.bias[c] : 0;
+      x[c] = (x[c] - m.mean) * m.inverse * weight + bias;
+    }
+  }
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void norm_rows_backward_of(
+    Rows rows,
+    ConstRows grad,
+    int64_t n,
+    int64_t d,
+    const NormParameters& norm) {
+  const auto size = static_cast<float>(d);
+  for (int64_t r = 0; r < n; r++) {
+    float* x = rows.data + r * rows.stride;
+    const float* g = grad.data + r * grad.stride;
+    const Moments m = moments<W>(x, d, norm);
+    const auto weighted = [&](int64_t c) {
+      return norm.weight != nullptr ? g[c] * norm.weight[c] : g[c];
+    };
+    const auto normed = [&](int64_t c) { return (x[c] - m.mean) * m.inverse; };
+    const float along =
+        reduce<W>(d, [&](int64_t c) { return weighted(c) * normed(c); }) / size;
+    const float mean = norm.centred ? reduce<W>(d, weighted) / size : 0.0F;
+    for (int64_t c = 0; c < d; c++) {
+      x[c] = m.inverse * (weighted(c) - mean - along * normed(c));
+    }
+  }
+}
+
+AUTOCIRCUIT_INLINE void
+sum_rows_of(float* out, ConstRows rows, int64_t n, int64_t d) {
+  std::copy_n(rows.data, d, out);
+  for (int64_t r = 1; r < n; r++) {
+    const float* x = rows.data + r * rows.stride;
+    for (int64_t c = 0; c < d; c++) {
+      out[c] += x[c];
+    }
+  }
+}
+
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+InstructionSet instruction_set() {
+  static const InstructionSet set = [] {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+      return InstructionSet::kAvx512;
+    }
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+        ? InstructionSet::kAvx2
+        : InstructionSet::kBaseline;
+  }();
+  return set;
+}
+
+} // namespace
+
+// A function NAME for each instruction set, and one that chooses. Twelve rows of
+// sums fill the registers of AVX-512, six of two vectors each those of AVX2.
+#define AUTOCIRCUIT_KERNEL(NAME, PARAMETERS, ARGUMENTS, WIDE, NARROW)      \
+  static __attribute__((target("avx512f,avx2,fma"))) void NAME##_avx512    \
+      PARAMETERS {                                                         \
+    WIDE ARGUMENTS;                                                        \
+  }                                                                        \
+  static __attribute__((target("avx2,fma"))) void NAME##_avx2 PARAMETERS { \
+    NARROW ARGUMENTS;                                                      \
+  }                                                                        \
+  static void NAME##_baseline PARAMETERS {                                 \
+    NARROW ARGUMENTS;                                                      \
+  }                                                                        \
+  void NAME PARAMETERS {                                                   \
+    switch (instruction_set()) {                                           \
+      case InstructionSet::kAvx512:                                        \
+        return NAME##_avx512 ARGUMENTS;                                    \
+      case InstructionSet::kAvx2:                                          \
+        return NAME##_avx2 ARGUMENTS;                                      \
+      case InstructionSet::kBaseline:                                      \
+        return NAME##_baseline ARGUMENTS;                                  \
+    }                                                                      \
+  }
+
+AUTOCIRCUIT_KERNEL(
+    weighted_rows,
+    (Rows out,
+     const float* base,
+     const float* weights,
+     int64_t row_stride,
+     int64_t column_stride,
+     ConstRows in,
+     int64_t n_out,
+     int64_t n_in,
+     int64_t d,
+     float* scratch),
+    (out,
+     base,
+     weights,
+     row_stride,
+     column_stride,
+     in,
+     n_out,
+     n_in,
+     d,
+     scratch),
+    (weighted_rows_of<12, 16>),
+    (weighted_rows_of<6, 16>))
+
+AUTOCIRCUIT_KERNEL(
+    add_terms,
+    (float* out,
+     const float* base,
+     const Term* terms,
+     int64_t n_terms,
+     ConstRows in,
+     int64_t d),
+    (out, base, terms, n_terms, in, d),
+    (add_terms_of<64>),
+    (add_terms_of<64>))
+
+AUTOCIRCUIT_KERNEL(
+    add_row_products,
+    (float* products,
+     ConstRows a,
+     int64_t n_a,
+     ConstRows b,
+     int64_t n_b,
+     int64_t d),
+    (products, a, n_a, b, n_b, d),
+    (add_row_products_of<16>),
+    (add_row_products_of<8>))
+
+AUTOCIRCUIT_KERNEL(
+    norm_rows,
+    (Rows rows, int64_t n, int64_t d, const NormParameters& norm),
+    (rows, n, d, norm),
+    (norm_rows_of<16>),
+    (norm_rows_of<16>))
+
+AUTOCIRCUIT_KERNEL(
+    norm_rows_backward,
+    (Rows x,
+     ConstRows grad,
+     int64_t n,
+     int64_t d,
+     const NormParameters& norm),
+    (x, grad, n, d, norm),
+    (norm_rows_backward_of<16>),
+    (norm_rows_backward_of<16>))
+
+AUTOCIRCUIT_KERNEL(
+    sum_rows,
+    (float* out, ConstRows rows, int64_t n, int64_t d),
+    (out, rows, n, d),
+    (sum_rows_of),
+    (sum_rows_of))
+
+} // namespace autocircuit::kernels

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+
+// The arithmetic of edge patching on the CPU in fp32, one token at a time: all
+// rows of a destination, the sources that feed it, their norms. What one token
+// needs (36 rows and 150 sources of 768 numbers) stays in the second-level
+// cache from one step to the next, and nothing is packed or copied first, which
+// a general matrix product does for every call.
+//
+// Rows are d_model contiguous numbers; a matrix of rows has a stride from one
+// row to the next. Compiled for several instruction sets; the processor decides
+// which one runs.
+namespace autocircuit::kernels {
+
+/// Row-major matrix whose rows need not be adjacent.
+struct ConstRows {
+  const float* data;
+  int64_t stride;
+};
+struct Rows {
+  float* data;
+  int64_t stride;
+};
+
+/// How rows are normed; see NormShape.
+struct NormParameters {
+  bool centred;
+  float eps;
+  const float* weight; // [d], or nullptr
+  const float* bias;   // [d], or nullptr
+};
+
+/// out[r] = base + sum over i of weights[r, i] * in[i], for n_out rows; base
+/// nullptr: out[r] += ... Element (r, i) of the weights is at r * row_stride +
+/// i * column_stride. `scratch` holds n_out * n_in floats.
+void weighted_rows(
+    Rows out,
+    const float* base,
+    const float* weights,
+    int64_t row_stride,
+    int64_t column_stride,
+    ConstRows in,
+    int64_t n_out,
+    int64_t n_in,
+    int64_t d,
+    float* scratch);
+
+/// One term of a sparse weighted sum.
+struct Term {
+  int32_t row;
+  float weight;
+};
+
+/// out = base + sum over terms of weight * in[row].
+void add_terms(
+    float* out,
+    const float* base,
+    const Term* terms,
+    int64_t n_terms,
+    ConstRows in,
+    int64_t d);
+
+/// products[r * n_b + i] += a[r] . b[i].
+void add_row_products(
+    float* products,
+    ConstRows a,
+    int64_t n_a,
+    ConstRows b,
+    int64_t n_b,
+    int64_t d);
+
+/// Norms rows in place.
+void norm_rows(Rows rows, int64_t n, int64_t d, const NormParameters& norm);
+
+/// Where x[r] is a row and grad[r] the gradient of the normed row, x[r] becomes
+/// the gradient of the row.
+void norm_rows_backward(
+    Rows x,
+    ConstRows grad,
+    int64_t n,
+    int64_t d,
+    const NormParameters& norm);
+
+/// out = sum of n rows.
+void sum_rows(float* out, ConstRows rows, int64_t n, int64_t d);
+
+} // namespace autocircuit::kernels

@@ -1,0 +1,298 @@
+#include "autocircuit/engine/source_buffer.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/graph_task.h>
+
+#include <optional>
+#include <utility>
+
+#include "autocircuit/engine/masked_rows.h"
+
+namespace autocircuit {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+namespace {
+
+void refuse_double_backward() {
+  TORCH_CHECK(
+      !at::GradMode::is_enabled(),
+      "patched forwards support one backward, not the gradient of a gradient: "
+      "run it without create_graph");
+}
+
+// Rows of the gradient buffer. Each backward pass starts from zeros, since one
+// for some of the inputs may leave rows behind that it had no use for.
+at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
+  const int task = torch::autograd::get_current_graph_task_id();
+  if (!deltas.grad.defined() || deltas.grad_task != task) {
+    deltas.grad = at::zeros(deltas.delta.sizes(), deltas.delta.options());
+    deltas.grad_task = task;
+  }
+  return deltas.grad.narrow(2, start, n);
+}
+
+using Deltas = c10::intrusive_ptr<SourceDeltas>;
+
+/// What every function keeps of the buffer.
+void save(AutogradContext* ctx, const Deltas& deltas, int64_t start) {
+  ctx->saved_data["deltas"] = c10::IValue::make_capsule(deltas);
+  ctx->saved_data["start"] = start;
+}
+Deltas saved_deltas(AutogradContext* ctx) {
+  return c10::static_intrusive_pointer_cast<SourceDeltas>(
+      ctx->saved_data["deltas"].toCapsule());
+}
+int64_t saved_start(AutogradContext* ctx) {
+  return ctx->saved_data["start"].toInt();
+}
+
+// [batch, seq, rows, k] as one matrix [batch * seq, k] for a row; a view where
+// batch and seq have one stride, as they have in the buffers.
+at::Tensor row_matrix(const at::Tensor& x, int64_t row) {
+  return x.select(2, row).flatten(0, 1);
+}
+
+struct RecordFunction : torch::autograd::Function<RecordFunction> {
+  static at::Tensor forward(
+      AutogradContext* ctx,
+      const at::Tensor& token,
+      const at::Tensor& outputs,
+      const at::Tensor& patch,
+      const Deltas& deltas,
+      int64_t start) {
+    at::Tensor delta = deltas->delta.narrow(2, start, outputs.size(2));
+    at::sub_out(delta, patch, outputs);
+    save(ctx, deltas, start);
+    ctx->saved_data["rows"] = outputs.size(2);
+    return token.clone();
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    refuse_double_backward();
+    const at::Tensor rows = grad_rows(
+        *saved_deltas(ctx), saved_start(ctx), ctx->saved_data["rows"].toInt());
+    at::Tensor grad_outputs;
+    at::Tensor grad_patch;
+    if (ctx->needs_input_grad(1)) {
+      grad_outputs = rows.neg();
+    }
+    if (ctx->needs_input_grad(2)) {
+      grad_patch = rows.clone();
+    }
+    return {grads[0], grad_outputs, grad_patch, {}, {}};
+  }
+};
+
+struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
+  static variable_list forward(
+      AutogradContext* ctx,
+      const at::Tensor& token,
+      const at::Tensor& z,
+      const at::Tensor& patch,
+      const at::Tensor& weights,
+      const Deltas& deltas,
+      int64_t start) {
+    const int64_t heads = z.size(2);
+    at::Tensor delta = deltas->delta.narrow(2, start, heads);
+    delta.copy_(patch);
+    for (int64_t h = 0; h < heads; h++) {
+      at::Tensor rows = row_matrix(delta, h);
+      at::addmm_out(
+          rows, rows, row_matrix(z, h), weights[h], /*beta=*/1, /*alpha=*/-1);
+    }
+    ctx->save_for_backward({weights});
+    save(ctx, deltas, start);
+    const at::Tensor flat = z.reshape({-1, heads * z.size(3)});
+    return {
+        token.clone(),
+        at::mm(flat, weights.reshape({flat.size(1), -1}))
+            .view({z.size(0), z.size(1), weights.size(2)})};
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    refuse_double_backward();
+    const at::Tensor weights = ctx->get_saved_variables()[0];
+    const int64_t heads = weights.size(0);
+    at::Tensor rows = grad_rows(*saved_deltas(ctx), saved_start(ctx), heads);
+    at::Tensor grad_patch;
+    if (ctx->needs_input_grad(2)) {
+      grad_patch = rows.clone();
+    }
+    at::Tensor grad_z;
+    if (ctx->needs_input_grad(1)) {
+      // A head's output counts in the sum and, negatively, in its difference.
+      // The rows have no other reader any more.
+      at::sub_out(rows, grads[1].unsqueeze(2), rows);
+      grad_z = at::empty(
+          {rows.size(0), rows.size(1), heads, weights.size(1)},
+          rows.options());
+      for (int64_t h = 0; h < heads; h++) {
+        at::Tensor out = row_matrix(grad_z, h);
+        at::mm_out(out, row_matrix(rows, h), weights[h].t());
+      }
+    }
+    return {grads[0], grad_z, grad_patch, {}, {}, {}};
+  }
+};
+
+/// A norm that a backward needs, which may come after the model is gone.
+struct SavedNorm : torch::CustomClassHolder {
+  explicit SavedNorm(const Norm* given)
+      : norm(given == nullptr ? std::nullopt : std::optional<Norm>(*given)) {}
+
+  const Norm* get() const {
+    return norm ? &*norm : nullptr;
+  }
+
+  std::optional<Norm> norm;
+};
+
+void save_norm(AutogradContext* ctx, const Norm* norm) {
+  ctx->saved_data["norm"] =
+      c10::IValue::make_capsule(c10::make_intrusive<SavedNorm>(norm));
+}
+c10::intrusive_ptr<SavedNorm> saved_norm(AutogradContext* ctx) {
+  return c10::static_intrusive_pointer_cast<SavedNorm>(
+      ctx->saved_data["norm"].toCapsule());
+}
+
+struct RowsFunction : torch::autograd::Function<RowsFunction> {
+  static at::Tensor forward(
+      AutogradContext* ctx,
+      const at::Tensor& base,
+      const at::Tensor& values,
+      const at::Tensor& token,
+      const Deltas& deltas,
+      int64_t start,
+      const Norm* norm) {
+    (void)token;
+    ctx->save_for_backward({base, values});
+    save(ctx, deltas, start);
+    save_norm(ctx, norm);
+    return masked_rows(
+        base, values, deltas->delta.narrow(2, start, values.size(3)), norm);
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    refuse_double_backward();
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor& base = saved[0];
+    const at::Tensor& values = saved[1];
+    const Deltas deltas = saved_deltas(ctx);
+    const int64_t start = saved_start(ctx);
+    const int64_t n = values.size(3);
+    const bool to_sources = ctx->needs_input_grad(2);
+    const MaskedRowsGradient result = masked_rows_backward(
+        grads[0],
+        base,
+        values,
+        deltas->delta.narrow(2, start, n),
+        saved_norm(ctx)->get(),
+        ctx->needs_input_grad(1),
+        to_sources ? grad_rows(*deltas, start, n) : at::Tensor());
+    return {
+        ctx->needs_input_grad(0) ? result.base : at::Tensor(),
+        result.values,
+        to_sources ? at::zeros({}, base.options()) : at::Tensor(),
+        {},
+        {},
+        {}};
+  }
+};
+
+struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
+  static at::Tensor forward(
+      AutogradContext* ctx,
+      const at::Tensor& x,
+      const at::Tensor& values,
+      const Deltas& deltas,
+      int64_t start,
+      const Norm* norm) {
+    ctx->save_for_backward({x, values});
+    save(ctx, deltas, start);
+    save_norm(ctx, norm);
+    const at::Tensor y = norm == nullptr ? x.clone() : (*norm)(x);
+    return y.unsqueeze(2).expand({-1, -1, values.size(2), -1});
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    refuse_double_backward();
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor& values = saved[1];
+    const MaskedRowsGradient result = equal_rows_backward(
+        grads[0],
+        saved[0],
+        values,
+        saved_deltas(ctx)->delta.narrow(2, saved_start(ctx), values.size(3)),
+        saved_norm(ctx)->get());
+    return {result.base, result.values, {}, {}, {}};
+  }
+};
+
+} // namespace
+
+SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs)
+    : patch_(patch_src_outs.permute({1, 2, 0, 3})),
+      deltas_(c10::make_intrusive<SourceDeltas>(at::empty(
+          patch_.sizes(),
+          patch_.options().requires_grad(false)))),
+      token_(at::zeros({}, deltas_->delta.options())) {}
+
+void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
+  token_ = RecordFunction::apply(
+      token_,
+      outputs,
+      patch_.narrow(2, start, outputs.size(2)),
+      deltas_,
+      start);
+}
+
+at::Tensor SourceBuffer::record_heads(
+    int64_t start,
+    const at::Tensor& z,
+    const at::Tensor& weights) {
+  const variable_list results = RecordHeadsFunction::apply(
+      token_,
+      z,
+      patch_.narrow(2, start, z.size(2)),
+      weights,
+      deltas_,
+      start);
+  token_ = results[0];
+  return results[1];
+}
+
+at::Tensor SourceBuffer::rows(
+    const at::Tensor& base,
+    const at::Tensor& values,
+    int64_t in_start,
+    const Norm* norm) const {
+  return RowsFunction::apply(base, values, token_, deltas_, in_start, norm);
+}
+
+at::Tensor SourceBuffer::equal_rows(
+    const at::Tensor& x,
+    const at::Tensor& values,
+    int64_t in_start,
+    const Norm* norm) const {
+  return EqualRowsFunction::apply(x, values, deltas_, in_start, norm);
+}
+
+} // namespace autocircuit

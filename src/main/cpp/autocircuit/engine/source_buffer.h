@@ -1,0 +1,78 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "autocircuit/model/norm.h"
+
+namespace autocircuit {
+
+/// What the autograd functions of a SourceBuffer share.
+struct SourceDeltas : torch::CustomClassHolder {
+  explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
+
+  at::Tensor delta;   // [batch, seq, n_srcs, d_model]
+  at::Tensor grad;    // the same, from the first backward on
+  int grad_task = -1; // the backward pass that `grad` belongs to
+};
+
+/// The differences patched minus current output of every source during one
+/// patched forward: each source writes its rows once, and every destination
+/// after it reads them. They lie token by token; see masked_rows.h.
+///
+/// Autograd sees functions that share this one buffer in the forward and one
+/// gradient buffer in the backward, and that compute a destination's rows anew
+/// rather than keep them. So what a pass saves grows with the number of sources,
+/// where saving a difference tensor at every destination would grow with its
+/// square.
+///
+/// Note [Token]: the functions exchange data through buffers that autograd does
+/// not track. A scalar token runs from each record to the next and into every
+/// read between them; it carries no value, but it makes autograd run the
+/// backward of a record only after that of all its readers.
+class SourceBuffer {
+ public:
+  /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
+  explicit SourceBuffer(const at::Tensor& patch_src_outs);
+
+  /// Writes the rows of sources start... from their outputs [batch, seq, rows,
+  /// d_model].
+  void record(int64_t start, const at::Tensor& outputs);
+
+  /// The same for heads, whose outputs are z [batch, seq, heads, d_head] times
+  /// their weights [heads, d_head, d_model]. Returns the sum of the outputs
+  /// [batch, seq, d_model].
+  at::Tensor record_heads(
+      int64_t start,
+      const at::Tensor& z,
+      const at::Tensor& weights);
+
+  /// The rows of a destination, normed if `norm` is given: `base` [batch, seq,
+  /// d_model] plus, for each row of values [batch, seq, rows, n], the weighted
+  /// sum of the differences of sources in_start...: [batch, seq, rows,
+  /// d_model].
+  at::Tensor rows(
+      const at::Tensor& base,
+      const at::Tensor& values,
+      int64_t in_start,
+      const Norm* norm) const;
+
+  /// The same where all values are one constant, so that all rows are norm(x):
+  /// an expanded tensor. `values` receives its gradient as if the rows
+  /// were apart; x, which the caller made, that of all of them.
+  at::Tensor equal_rows(
+      const at::Tensor& x,
+      const at::Tensor& values,
+      int64_t in_start,
+      const Norm* norm) const;
+
+ private:
+  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
+  c10::intrusive_ptr<SourceDeltas> deltas_;
+  at::Tensor token_; // see Note [Token]
+};
+
+} // namespace autocircuit

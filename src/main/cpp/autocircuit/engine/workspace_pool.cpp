@@ -1,0 +1,237 @@
+#include "autocircuit/engine/workspace_pool.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <list>
+#include <map>
+#include <mutex>
+#include <new>
+
+namespace autocircuit {
+
+namespace {
+
+// Smaller tensors are malloc's business: it does not give them back.
+constexpr size_t kSmallest = size_t{16} << 10U;
+constexpr size_t kHugePage = size_t{2} << 20U;
+constexpr int64_t kDefaultLimit = int64_t{1} << 30U;
+
+// How many WorkspaceScopes are open on this thread; 0 inside a ResultScope.
+thread_local int scope_depth = 0;
+
+// Sizes are rounded up to one of four steps for each power of two, so that a
+// block fits the next tensor of about that size.
+size_t size_class(size_t bytes) {
+  const size_t step = std::bit_floor(bytes) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+struct Block {
+  void* data;
+  size_t size;
+};
+
+/// Idle blocks by size, and in the order in which they were given back.
+class Pool {
+ public:
+  Block take(size_t bytes) {
+    const size_t size = size_class(bytes);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      const auto found = by_size_.find(size);
+      if (found != by_size_.end()) {
+        const Block block = *found->second;
+        by_age_.erase(found->second);
+        by_size_.erase(found);
+        idle_ -= size;
+        leased_ += size;
+        return block;
+      }
+      fresh_++;
+      leased_ += size;
+    }
+    void* data = map(size);
+    if (data == nullptr) {
+      // What is idle in other sizes may be what is missing.
+      trim(0);
+      data = map(size);
+    }
+    if (data == nullptr) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      leased_ -= size;
+    }
+    return {data, size};
+  }
+
+  void give_back(const Block& block) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      leased_ -= block.size;
+      idle_ += block.size;
+      by_age_.push_front(block);
+      by_size_.emplace(block.size, by_age_.begin());
+    }
+    trim(limit());
+  }
+
+  void set_limit(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      limit_ = bytes;
+    }
+    trim(bytes);
+  }
+
+  size_t limit() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return limit_;
+  }
+
+  WorkspaceStats stats() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return {
+        .leased_bytes = static_cast<int64_t>(leased_),
+        .idle_bytes = static_cast<int64_t>(idle_),
+        .fresh_blocks = fresh_};
+  }
+
+ private:
+  static void* map(size_t size) {
+    // Huge pages where the system has them: fewer faults, fewer TLB misses.
+    const size_t alignment = size < kHugePage ? size_t{64} : kHugePage;
+    void* data =
+        std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    if (data != nullptr && size >= kHugePage) {
+      madvise(data, size, MADV_HUGEPAGE);
+    }
+    return data;
+  }
+
+  /// Frees the blocks that have been idle longest.
+  void trim(size_t keep) {
+    std::list<Block> freed;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      while (idle_ > keep) {
+        const auto oldest = std::prev(by_age_.end());
+        auto [entry, last] = by_size_.equal_range(oldest->size);
+        while (entry != last && entry->second != oldest) {
+          ++entry;
+        }
+        by_size_.erase(entry);
+        idle_ -= oldest->size;
+        freed.splice(freed.begin(), by_age_, oldest);
+      }
+    }
+    for (const Block& block : freed) {
+      std::free(block.data);
+    }
+  }
+
+  std::mutex mutex_;
+  std::list<Block> by_age_;
+  std::multimap<size_t, std::list<Block>::iterator> by_size_;
+  size_t idle_ = 0;
+  size_t leased_ = 0;
+  size_t limit_ = kDefaultLimit;
+  int64_t fresh_ = 0;
+};
+
+// Never destroyed: tensors may outlive every static.
+Pool& pool() {
+  static Pool* const instance = new Pool;
+  return *instance;
+}
+
+void give_back(void* context) {
+  auto* block = static_cast<Block*>(context);
+  pool().give_back(*block);
+  delete block;
+}
+
+/// LibTorch's CPU allocator, with the pool in front of it.
+class WorkspaceAllocator final : public c10::Allocator {
+ public:
+  explicit WorkspaceAllocator(c10::Allocator* otherwise)
+      : otherwise_(otherwise) {}
+
+  c10::DataPtr allocate(size_t bytes) override {
+    if (scope_depth == 0 || bytes < kSmallest) {
+      return otherwise_->allocate(bytes);
+    }
+    const Block block = pool().take(bytes);
+    TORCH_CHECK_WITH(
+        OutOfMemoryError,
+        block.data != nullptr,
+        "out of native memory: could not allocate ",
+        bytes,
+        " bytes");
+    return {block.data, new Block(block), &give_back, at::Device(at::kCPU)};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override {
+    return otherwise_->raw_deleter();
+  }
+
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
+  }
+
+ private:
+  c10::Allocator* otherwise_;
+};
+
+void install() {
+  static const bool once = [] {
+    c10::SetCPUAllocator(
+        new WorkspaceAllocator(c10::GetCPUAllocator()), /*priority=*/1);
+    return true;
+  }();
+  (void)once;
+}
+
+} // namespace
+
+WorkspaceStats workspace_stats() {
+  return pool().stats();
+}
+
+void set_workspace_limit(int64_t bytes) {
+  TORCH_CHECK(bytes >= 0, "expected a limit of at least 0 bytes, got ", bytes);
+  pool().set_limit(static_cast<size_t>(bytes));
+}
+
+int64_t workspace_limit() {
+  return static_cast<int64_t>(pool().limit());
+}
+
+WorkspaceScope::WorkspaceScope() {
+  install();
+  scope_depth++;
+}
+
+WorkspaceScope::~WorkspaceScope() {
+  scope_depth--;
+}
+
+ResultScope::ResultScope() : depth_(scope_depth) {
+  scope_depth = 0;
+}
+
+ResultScope::~ResultScope() {
+  scope_depth = depth_;
+}
+
+at::Tensor outside_workspace(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage() ||
+      tensor.storage().data_ptr().get_deleter() != &give_back) {
+    return tensor;
+  }
+  const ResultScope outside;
+  return tensor.clone();
+}
+
+} // namespace autocircuit

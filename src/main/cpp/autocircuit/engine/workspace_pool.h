@@ -1,0 +1,60 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+
+// Memory for what a pass makes and drops again. Fresh pages cost more than the
+// arithmetic on them: the kernel clears each one at its first touch, and
+// LibTorch gives large tensors back to it at once. So inside a WorkspaceScope
+// CPU tensors take their memory from a pool that keeps what is freed. A block
+// stays leased as long as a tensor holds it, through the end of the scope and on
+// any thread: what an autograd node saved is never handed out again before the
+// node is gone.
+namespace autocircuit {
+
+struct WorkspaceStats {
+  int64_t leased_bytes; // held by tensors
+  int64_t idle_bytes;   // kept for the next pass
+  int64_t fresh_blocks; // taken from the system since the process began
+};
+
+/// One pool for the process, shared by all models and threads.
+WorkspaceStats workspace_stats();
+
+/// Sets how many idle bytes are kept, and gives back what is over.
+void set_workspace_limit(int64_t bytes);
+int64_t workspace_limit();
+
+/// While one is alive on a thread, CPU tensors of 16 KB or more that the thread
+/// makes come from the pool. Scopes nest.
+class WorkspaceScope {
+ public:
+  WorkspaceScope();
+  ~WorkspaceScope();
+  WorkspaceScope(const WorkspaceScope&) = delete;
+  WorkspaceScope& operator=(const WorkspaceScope&) = delete;
+  WorkspaceScope(WorkspaceScope&&) = delete;
+  WorkspaceScope& operator=(WorkspaceScope&&) = delete;
+};
+
+/// While one is alive inside a WorkspaceScope, tensors come from LibTorch's own
+/// allocator again: for what a pass returns.
+class ResultScope {
+ public:
+  ResultScope();
+  ~ResultScope();
+  ResultScope(const ResultScope&) = delete;
+  ResultScope& operator=(const ResultScope&) = delete;
+  ResultScope(ResultScope&&) = delete;
+  ResultScope& operator=(ResultScope&&) = delete;
+
+ private:
+  int depth_;
+};
+
+/// The tensor itself, or a copy of it if its memory is the pool's.
+at::Tensor outside_workspace(const at::Tensor& tensor);
+
+} // namespace autocircuit
