@@ -94,8 +94,8 @@ void check_kernels(const Mix& m, const Norm* norm) {
   const at::Tensor grad = at::randn(expected.sizes(), at::kDouble);
   at::Tensor grad_delta = at::randn(delta.sizes(), at::kDouble);
   at::Tensor float_grad_delta = f(grad_delta);
-  const auto wanted = masked_rows_backward(
-      grad, base, values, delta, norm, true, grad_delta);
+  const auto wanted =
+      masked_rows_backward(grad, base, values, delta, norm, true, grad_delta);
   const auto got = masked_rows_backward(
       f(grad), f(base), f(values), f(delta), fn, true, float_grad_delta);
   CHECK_CLOSE(got.base, f(wanted.base), 1e-3, 1e-3);
@@ -119,8 +119,7 @@ TEST(masked_rows_are_batched_products) {
     const at::Tensor values = m.values();
     CHECK_CLOSE(
         masked_rows(base, values, delta, nullptr),
-        base.unsqueeze(2) +
-            (values.unsqueeze(-1) * delta.unsqueeze(2)).sum(3),
+        base.unsqueeze(2) + (values.unsqueeze(-1) * delta.unsqueeze(2)).sum(3),
         1e-12,
         1e-12);
   }
@@ -152,15 +151,14 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
   const at::Tensor early = leaf({1, 1, 2, 1});
   const at::Tensor late = leaf({2, 3, 3, 4}); // for each token; skips source 0
   const at::Tensor weights = at::randn({2, 4, 4}, at::kDouble);
-  const auto run = [&](const auto& record,
-                       const auto& record_heads,
-                       const auto& rows) {
-    record(0, first);
-    const at::Tensor z = rows(base, early, 0, &norm); // [2, 3, 2, 4]
-    const at::Tensor sum = record_heads(1, z);
-    record(3, at::stack({sum.tanh(), sum}, 2));
-    return rows(base + sum, late, 1, nullptr).square().sum();
-  };
+  const auto run =
+      [&](const auto& record, const auto& record_heads, const auto& rows) {
+        record(0, first);
+        const at::Tensor z = rows(base, early, 0, &norm); // [2, 3, 2, 4]
+        const at::Tensor sum = record_heads(1, z);
+        record(3, at::stack({sum.tanh(), sum}, 2));
+        return rows(base + sum, late, 1, nullptr).square().sum();
+      };
 
   SourceBuffer buffer(patch);
   const at::Tensor shared = run(
@@ -188,8 +186,7 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
       [&](const at::Tensor& b, const at::Tensor& v, int64_t s, const Norm* n) {
         const std::vector<at::Tensor> used(
             deltas.begin() + s, deltas.begin() + s + v.size(3));
-        const at::Tensor x =
-            b.unsqueeze(2) + at::matmul(v, at::stack(used, 2));
+        const at::Tensor x = b.unsqueeze(2) + at::matmul(v, at::stack(used, 2));
         return n == nullptr ? x : (*n)(x);
       });
   CHECK_CLOSE(shared, plain, 1e-12, 1e-12);
@@ -207,8 +204,7 @@ TEST(equal_rows_have_the_gradients_of_separate_rows) {
   at::manual_seed(7);
   const Norm norm = random_norm(4, /*centred=*/true, /*affine=*/true);
   const at::Tensor patch = at::randn({3, 2, 3, 4}, at::kDouble);
-  const at::Tensor x =
-      at::randn({2, 3, 4}, at::kDouble).requires_grad_(true);
+  const at::Tensor x = at::randn({2, 3, 4}, at::kDouble).requires_grad_(true);
   const at::Tensor values =
       at::zeros({1, 1, 5, 3}, at::kDouble).requires_grad_(true);
   SourceBuffer buffer(patch);
@@ -240,8 +236,8 @@ TEST(cuda_masked_rows) {
         1e-10);
     const at::Tensor on_cpu = at::zeros_like(delta);
     const at::Tensor on_cuda = at::zeros_like(delta).to(cuda);
-    const auto expected = masked_rows_backward(
-        rows, base, values, delta, nullptr, true, on_cpu);
+    const auto expected =
+        masked_rows_backward(rows, base, values, delta, nullptr, true, on_cpu);
     const auto actual = masked_rows_backward(
         rows.to(cuda),
         base.to(cuda),

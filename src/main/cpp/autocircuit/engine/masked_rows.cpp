@@ -101,18 +101,16 @@ at::Tensor kernel_masked_rows(
   const at::Tensor out =
       at::empty({delta.size(0), seq, rows, d}, delta.options());
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
-  at::parallel_for(
-      0, delta.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
-        std::vector<float> scratch(
-            static_cast<size_t>(rows * values.size(3)));
-        for (int64_t i = begin; i < end; i++) {
-          const kernels::Rows x = mutable_rows_of(out, i / seq, i % seq);
-          mix(x, base, values, delta, i / seq, i % seq, scratch.data());
-          if (row_norm) {
-            kernels::norm_rows(x, rows, d, row_norm->parameters);
-          }
-        }
-      });
+  at::parallel_for(0, delta.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(static_cast<size_t>(rows * values.size(3)));
+    for (int64_t i = begin; i < end; i++) {
+      const kernels::Rows x = mutable_rows_of(out, i / seq, i % seq);
+      mix(x, base, values, delta, i / seq, i % seq, scratch.data());
+      if (row_norm) {
+        kernels::norm_rows(x, rows, d, row_norm->parameters);
+      }
+    }
+  });
   return out;
 }
 

@@ -7,7 +7,8 @@
 // What a destination reads: each of its rows adds its own weighting of the same
 // source differences to what the plain model would read, and is normed,
 //
-//   y[b, s, r] = norm(base[b, s] + sum over n of values[b, s, r, n] * delta[b, s, n]).
+//   y[b, s, r] = norm(base[b, s] + sum over n of values[b, s, r, n] * delta[b,
+//   s, n]).
 //
 // Sources and rows lie token by token: delta [batch, seq, n, d_model], rows
 // [batch, seq, rows, d_model]. So masks that all tokens share, masks for each

@@ -112,7 +112,9 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
     }
   };
   int64_t row = 0;
-  const auto rest = [&]() { return Rows{out.data + row * out.stride, out.stride}; };
+  const auto rest = [&]() {
+    return Rows{out.data + row * out.stride, out.stride};
+  };
   for (; row + R <= n_out; row += R) {
     pack(row, R);
     weighted_block<R, W>(rest(), base, scratch, in, n_in, d);
@@ -154,12 +156,10 @@ AUTOCIRCUIT_INLINE void add_terms_of(
     int64_t d) {
   int64_t c = 0;
   for (; c + W <= d; c += W) {
-    terms_tile<W>(
-        out + c, base + c, terms, n_terms, {in.data + c, in.stride});
+    terms_tile<W>(out + c, base + c, terms, n_terms, {in.data + c, in.stride});
   }
   for (; c < d; c++) {
-    terms_tile<1>(
-        out + c, base + c, terms, n_terms, {in.data + c, in.stride});
+    terms_tile<1>(out + c, base + c, terms, n_terms, {in.data + c, in.stride});
   }
 }
 
@@ -272,8 +272,11 @@ moments(const float* x, int64_t d, const NormParameters& norm) {
 }
 
 template <int W>
-AUTOCIRCUIT_INLINE void
-norm_rows_of(Rows rows, int64_t n, int64_t d, const NormParameters& norm) {
+AUTOCIRCUIT_INLINE void norm_rows_of(
+    Rows rows,
+    int64_t n,
+    int64_t d,
+    const NormParameters& norm) {
   for (int64_t r = 0; r < n; r++) {
     float* x = rows.data + r * rows.stride;
     const Moments m = moments<W>(x, d, norm);
@@ -310,8 +313,11 @@ AUTOCIRCUIT_INLINE void norm_rows_backward_of(
   }
 }
 
-AUTOCIRCUIT_INLINE void
-sum_rows_of(float* out, ConstRows rows, int64_t n, int64_t d) {
+AUTOCIRCUIT_INLINE void sum_rows_of(
+    float* out,
+    ConstRows rows,
+    int64_t n,
+    int64_t d) {
   std::copy_n(rows.data, d, out);
   for (int64_t r = 1; r < n; r++) {
     const float* x = rows.data + r * rows.stride;
@@ -338,11 +344,11 @@ InstructionSet instruction_set() {
 
 } // namespace
 
-// A function NAME for each instruction set, and one that chooses. Twelve rows of
-// sums fill the registers of AVX-512, six of two vectors each those of AVX2.
+// A function NAME for each instruction set, and one that chooses. Twelve rows
+// of sums fill the registers of AVX-512, six of two vectors each those of AVX2.
 #define AUTOCIRCUIT_KERNEL(NAME, PARAMETERS, ARGUMENTS, WIDE, NARROW)      \
-  static __attribute__((target("avx512f,avx2,fma"))) void NAME##_avx512    \
-      PARAMETERS {                                                         \
+  static __attribute__((                                                   \
+      target("avx512f,avx2,fma"))) void NAME##_avx512 PARAMETERS {         \
     WIDE ARGUMENTS;                                                        \
   }                                                                        \
   static __attribute__((target("avx2,fma"))) void NAME##_avx2 PARAMETERS { \
@@ -420,11 +426,7 @@ AUTOCIRCUIT_KERNEL(
 
 AUTOCIRCUIT_KERNEL(
     norm_rows_backward,
-    (Rows x,
-     ConstRows grad,
-     int64_t n,
-     int64_t d,
-     const NormParameters& norm),
+    (Rows x, ConstRows grad, int64_t n, int64_t d, const NormParameters& norm),
     (x, grad, n, d, norm),
     (norm_rows_backward_of<16>),
     (norm_rows_backward_of<16>))

@@ -137,8 +137,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       // The rows have no other reader any more.
       at::sub_out(rows, grads[1].unsqueeze(2), rows);
       grad_z = at::empty(
-          {rows.size(0), rows.size(1), heads, weights.size(1)},
-          rows.options());
+          {rows.size(0), rows.size(1), heads, weights.size(1)}, rows.options());
       for (int64_t h = 0; h < heads; h++) {
         at::Tensor out = row_matrix(grad_z, h);
         at::mm_out(out, row_matrix(rows, h), weights[h].t());
@@ -250,9 +249,8 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
 
 SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs)
     : patch_(patch_src_outs.permute({1, 2, 0, 3})),
-      deltas_(c10::make_intrusive<SourceDeltas>(at::empty(
-          patch_.sizes(),
-          patch_.options().requires_grad(false)))),
+      deltas_(c10::make_intrusive<SourceDeltas>(
+          at::empty(patch_.sizes(), patch_.options().requires_grad(false)))),
       token_(at::zeros({}, deltas_->delta.options())) {}
 
 void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
@@ -269,12 +267,7 @@ at::Tensor SourceBuffer::record_heads(
     const at::Tensor& z,
     const at::Tensor& weights) {
   const variable_list results = RecordHeadsFunction::apply(
-      token_,
-      z,
-      patch_.narrow(2, start, z.size(2)),
-      weights,
-      deltas_,
-      start);
+      token_, z, patch_.narrow(2, start, z.size(2)), weights, deltas_, start);
   token_ = results[0];
   return results[1];
 }

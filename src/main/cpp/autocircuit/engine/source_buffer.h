@@ -25,9 +25,9 @@ struct SourceDeltas : torch::CustomClassHolder {
 ///
 /// Autograd sees functions that share this one buffer in the forward and one
 /// gradient buffer in the backward, and that compute a destination's rows anew
-/// rather than keep them. So what a pass saves grows with the number of sources,
-/// where saving a difference tensor at every destination would grow with its
-/// square.
+/// rather than keep them. So what a pass saves grows with the number of
+/// sources, where saving a difference tensor at every destination would grow
+/// with its square.
 ///
 /// Note [Token]: the functions exchange data through buffers that autograd does
 /// not track. A scalar token runs from each record to the next and into every

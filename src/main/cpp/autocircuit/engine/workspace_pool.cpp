@@ -102,8 +102,8 @@ class Pool {
   static void* map(size_t size) {
     // Huge pages where the system has them: fewer faults, fewer TLB misses.
     const size_t alignment = size < kHugePage ? size_t{64} : kHugePage;
-    void* data =
-        std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    void* data = std::aligned_alloc(
+        alignment, (size + alignment - 1) / alignment * alignment);
     if (data != nullptr && size >= kHugePage) {
       madvise(data, size, MADV_HUGEPAGE);
     }

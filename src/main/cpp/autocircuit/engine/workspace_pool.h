@@ -9,9 +9,9 @@
 // arithmetic on them: the kernel clears each one at its first touch, and
 // LibTorch gives large tensors back to it at once. So inside a WorkspaceScope
 // CPU tensors take their memory from a pool that keeps what is freed. A block
-// stays leased as long as a tensor holds it, through the end of the scope and on
-// any thread: what an autograd node saved is never handed out again before the
-// node is gone.
+// stays leased as long as a tensor holds it, through the end of the scope and
+// on any thread: what an autograd node saved is never handed out again before
+// the node is gone.
 namespace autocircuit {
 
 struct WorkspaceStats {

@@ -174,16 +174,15 @@ at::Tensor Attention::add_heads(
     if (post_norm->dimension_factor().defined()) {
       w = (w * post_norm->dimension_factor()).to(w.scalar_type());
     }
-    hooks.head_outputs(
-        hook_ids_.result, (z * factor).to(z.scalar_type()), w);
+    hooks.head_outputs(hook_ids_.result, (z * factor).to(z.scalar_type()), w);
   }
   return (*post_norm)(sum);
 }
 
 at::Tensor Attention::sum_heads(const at::Tensor& z) const {
   const at::Tensor flat = z.reshape({z.size(0) * z.size(1), -1});
-  const at::Tensor sum = b_o_.defined() ? at::addmm(b_o_, flat, w_o_)
-                                        : at::mm(flat, w_o_);
+  const at::Tensor sum =
+      b_o_.defined() ? at::addmm(b_o_, flat, w_o_) : at::mm(flat, w_o_);
   return sum.view({z.size(0), z.size(1), shape_.d_model});
 }
 

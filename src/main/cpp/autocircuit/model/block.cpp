@@ -82,8 +82,8 @@ at::Tensor Block::attend(
     const ContextPositions& positions,
     const PrefixCache& prefix,
     Hooks& hooks) const {
-  const at::Tensor z = attention_.mix(
-      attention_inputs(resid, hooks), positions, prefix, hooks);
+  const at::Tensor z =
+      attention_.mix(attention_inputs(resid, hooks), positions, prefix, hooks);
   return hooks.visit(hook(kAttnOut), attention_.add_heads(z, ln1_post_, hooks));
 }
 

@@ -60,8 +60,7 @@ at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
     const at::Tensor& w = block_weights_[static_cast<size_t>(n)];
     const HeadInputs in =
         hooks.head_inputs({block_hook(n, 0)}, {w.size(0)}, resid, nullptr);
-    const at::Tensor out =
-        (in.rows.defined() ? in.rows : resid.unsqueeze(2)) *
+    const at::Tensor out = (in.rows.defined() ? in.rows : resid.unsqueeze(2)) *
         w; // [batch, seq, heads, d_model]
     hooks.head_outputs(block_hook(n, 1), out);
     resid = resid + out.sum(2);

@@ -102,7 +102,7 @@ at::Tensor interpolate(
   }
   const at::Tensor delta =
       (src_acts - curr_src_outs).permute({1, 2, 0, 3}); // [batch, seq, n, d]
-  const at::Tensor mixed = at::matmul(values, delta); // [batch, seq, rows, d]
+  const at::Tensor mixed = at::matmul(values, delta);   // [batch, seq, rows, d]
   if (!has_rows) {
     return arg0 + mixed.squeeze(2);
   }

@@ -141,8 +141,7 @@ class ReferenceRun final : public Hooks {
   /// Whether this pass keeps the output of a source at a hook point.
   bool records(HookId hook) const {
     const PatchWrapper* w = model_.wrapper(hook);
-    return w != nullptr && w->is_src() &&
-        (patched() || request_.want_src_outs);
+    return w != nullptr && w->is_src() && (patched() || request_.want_src_outs);
   }
 
   /// outputs: [batch, seq, sources, d_model].

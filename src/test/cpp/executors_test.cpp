@@ -1,0 +1,227 @@
+// Every fast executor against the reference one.
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/patch/source_ablations.h"
+#include "kinds.h"
+
+#include "check.h"
+
+namespace autocircuit::test {
+
+namespace {
+
+enum class MaskKind { kZero, kOne, kUniform, kSparse, kMixed, kRandom };
+constexpr MaskKind kMaskKinds[] = {
+    MaskKind::kZero,
+    MaskKind::kOne,
+    MaskKind::kUniform,
+    MaskKind::kSparse,
+    MaskKind::kMixed,
+    MaskKind::kRandom};
+
+at::Tensor masks_of(
+    MaskKind kind,
+    std::vector<int64_t> shape,
+    const at::TensorOptions& options) {
+  const at::Tensor random = at::rand(shape, options);
+  switch (kind) {
+    case MaskKind::kZero:
+      return at::zeros(shape, options);
+    case MaskKind::kOne:
+      return at::ones(shape, options);
+    case MaskKind::kUniform:
+      return at::full(shape, 0.3, options);
+    case MaskKind::kSparse:
+      return at::rand(shape, options).gt(0.9).to(options.dtype());
+    case MaskKind::kMixed:
+      return at::where(random > 0.6, at::ones_like(random), random)
+          .mul(at::rand(shape, options) > 0.3);
+    case MaskKind::kRandom:
+      return random;
+  }
+  TORCH_CHECK(false, "no such kind of masks");
+}
+
+struct Tolerance {
+  double relative;
+  double absolute;
+};
+
+Tolerance tolerance(at::ScalarType type) {
+  return type == at::kDouble ? Tolerance{1e-9, 1e-9} : Tolerance{1e-3, 1e-3};
+}
+
+// Logits, source outputs and gradients of both executors.
+void check_executors_agree(
+    const Kind& kind,
+    const PatchContext& context,
+    Tolerance close) {
+  ForwardRequest request;
+  request.input = {.value = kind.clean, .start_block = 0};
+  request.context = &context;
+  request.want_src_outs = true;
+  const auto both = [&](const auto& run) {
+    const auto reference = run(PlanPolicy::kReference);
+    const WorkspaceScope workspace;
+    return std::pair(reference, run(PlanPolicy::kAuto));
+  };
+  const auto [expected, actual] = both([&](PlanPolicy policy) {
+    request.policy = policy;
+    return forward(kind.model, request);
+  });
+  CHECK_CLOSE(actual.logits, expected.logits, close.relative, close.absolute);
+  CHECK_CLOSE(
+      actual.src_outs, expected.src_outs, close.relative, close.absolute);
+  request.want_src_outs = false;
+  request.policy = PlanPolicy::kAuto;
+  CHECK_CLOSE(
+      forward(kind.model, request).logits,
+      expected.logits,
+      close.relative,
+      close.absolute);
+
+  AnswerLoss loss;
+  loss.answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1});
+  loss.wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1});
+  const auto [wanted, got] = both([&](PlanPolicy policy) {
+    return mask_gradient(kind.model, kind.clean, context, loss, policy);
+  });
+  const double scale = wanted.grad.abs().max().to(at::kDouble).item<double>();
+  CHECK_CLOSE(got.loss, wanted.loss, close.relative, close.absolute);
+  CHECK_CLOSE(
+      got.grad, wanted.grad, close.relative, close.absolute * (1 + scale));
+}
+
+} // namespace
+
+TEST(executors_agree_on_every_kind_and_mask) {
+  for_each_kind([](const Shape& shape) {
+    for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+      Kind kind(shape, 0, type);
+      for (const MaskKind masks : kMaskKinds) {
+        kind.context.masks = masks_of(
+            masks, {kind.model.n_masks()}, kind.context.masks.options());
+        check_executors_agree(kind, kind.context, tolerance(type));
+      }
+    }
+  });
+}
+
+TEST(executors_agree_on_masks_per_position_and_example) {
+  for_each_kind([](const Shape& shape) {
+    for (const int64_t seq_len : {int64_t{0}, int64_t{5}}) {
+      for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+        Kind kind(shape, seq_len, type);
+        for (const bool per_example : {false, true}) {
+          std::vector<int64_t> size{kind.model.n_masks()};
+          if (per_example) {
+            size.insert(size.begin(), kind.clean.size(0));
+          }
+          kind.context.masks =
+              masks_of(MaskKind::kMixed, size, kind.context.masks.options());
+          for (const MaskFn fn :
+               {MaskFn::kNone, MaskFn::kSigmoid, MaskFn::kHardConcrete}) {
+            kind.context.transform = {
+                .fn = fn,
+                .dropout = 0.2,
+                .noise = {.seed = 3, .step = 1, .uniforms = {}}};
+            check_executors_agree(kind, kind.context, tolerance(type));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(executors_agree_on_every_ablation) {
+  for (const BatchAblation ablation :
+       {BatchAblation::kResample,
+        BatchAblation::kZero,
+        BatchAblation::kBatchTokenwiseMean,
+        BatchAblation::kBatchAllTokMean}) {
+    Kind kind({});
+    kind.context.patch_src_outs =
+        source_ablations(kind.model, kind.corrupt, ablation);
+    check_executors_agree(kind, kind.context, tolerance(at::kDouble));
+  }
+}
+
+// ---- Workspaces
+// --------------------------------------------------------------
+
+TEST(workspaces_are_used_again_and_results_are_not_in_them) {
+  const at::Tensor big = at::ones({64, 1024});
+  at::Tensor result;
+  const auto pass = [&] {
+    const WorkspaceScope workspace;
+    const at::Tensor twice = big + big;
+    result = outside_workspace(twice);
+    CHECK(result.data_ptr() != twice.data_ptr());
+    const ResultScope outside;
+    CHECK(!outside_workspace(big * 2).is_alias_of(twice));
+  };
+  pass();
+  const int64_t fresh = workspace_stats().fresh_blocks;
+  const int64_t leased = workspace_stats().leased_bytes;
+  for (int i = 0; i < 10; i++) {
+    pass();
+    CHECK_CLOSE(result, at::full({64, 1024}, 2.0), 0, 0);
+  }
+  CHECK_EQUAL(workspace_stats().fresh_blocks, fresh);
+  CHECK_EQUAL(workspace_stats().leased_bytes, leased);
+}
+
+TEST(a_workspace_stays_leased_while_a_tensor_holds_it) {
+  at::Tensor held;
+  const auto make = [] {
+    const WorkspaceScope workspace;
+    return at::zeros({64, 1024});
+  };
+  held = make();
+  for (int i = 0; i < 5; i++) {
+    make().fill_(7);
+  }
+  CHECK_CLOSE(held, at::zeros({64, 1024}), 0, 0);
+}
+
+TEST(idle_workspaces_stay_within_the_limit) {
+  const int64_t before = workspace_limit();
+  set_workspace_limit(1 << 20);
+  {
+    const WorkspaceScope workspace;
+    std::vector<at::Tensor> many;
+    for (int i = 0; i < 40; i++) {
+      many.push_back(at::empty({16, 1024}));
+    }
+  }
+  CHECK(workspace_stats().idle_bytes <= 1 << 20);
+  set_workspace_limit(0);
+  CHECK_EQUAL(workspace_stats().idle_bytes, int64_t{0});
+  set_workspace_limit(before);
+}
+
+// A second pass while the backward of the first is still to come.
+TEST(a_pending_backward_is_not_disturbed_by_later_passes) {
+  Kind kind({});
+  kind.context.masks.requires_grad_(true);
+  const auto pass = [&] {
+    const WorkspaceScope workspace;
+    return logits(kind.model, kind.clean, &kind.context).square().sum();
+  };
+  const at::Tensor expected =
+      torch::autograd::grad({pass()}, {kind.context.masks})[0];
+  const at::Tensor pending = pass();
+  for (int i = 0; i < 3; i++) {
+    torch::autograd::grad({pass()}, {kind.context.masks});
+  }
+  CHECK_CLOSE(
+      torch::autograd::grad({pending}, {kind.context.masks})[0],
+      expected,
+      0,
+      0);
+}
+
+} // namespace autocircuit::test
