@@ -73,7 +73,7 @@ class GradientTest {
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations source =
             model.sourceAblations(TestModels.tokens(1, 4, 2), AblationType.RESAMPLE)) {
-      Tensor leaf = source.tensor().clone().set_requires_grad(true);
+      Tensor leaf = source.tensor().contiguous().set_requires_grad(true);
       Tensor tokens = TestModels.tokenTensor(1, 4, 1);
       try (SourceActivations patch = SourceActivations.of(leaf)) {
         PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), 0.5));

@@ -58,8 +58,8 @@ public final class SourceActivations implements AutoCloseable {
 
   /**
    * The activations {@code [n_srcs, batch, seq, d_model]}: the memory is shared, the tensor belongs
-   * to the caller's innermost {@code PointerScope}. Dimensions along which an ablation repeats may
-   * be expanded, so do not write.
+   * to the caller's innermost {@code PointerScope}. It may be strided, and dimensions along which
+   * an ablation repeats may be expanded: do not write, and copy it before you take its pointer.
    *
    * @throws IllegalStateException if closed
    */
