@@ -107,14 +107,6 @@ std::vector<PatchWrapper> unpack_wrappers(
   return wrappers;
 }
 
-// What a caller gets never lies in a workspace.
-Tensors outside_workspace(Tensors tensors) {
-  for (at::Tensor& tensor : tensors) {
-    tensor = autocircuit::outside_workspace(tensor);
-  }
-  return tensors;
-}
-
 MaskTransform mask_transform(
     int64_t mask_fn,
     double dropout,
@@ -241,7 +233,7 @@ Tensors forward(
     for (at::Tensor& read : result.reads) {
       tensors.push_back(std::move(read));
     }
-    return outside_workspace(std::move(tensors));
+    return tensors;
   });
 }
 
@@ -252,10 +244,10 @@ at::Tensor source_ablations(
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const WorkspaceScope workspace;
-    return autocircuit::outside_workspace(autocircuit::source_ablations(
+    return autocircuit::source_ablations(
         *from_handle<PatchableModel>(model),
         input,
-        static_cast<BatchAblation>(ablation_type)));
+        static_cast<BatchAblation>(ablation_type));
   });
 }
 
@@ -285,10 +277,10 @@ Tensors mask_gradient(
          .answer_function = static_cast<AnswerFunction>(answer_function),
          .answers = answers,
          .wrong_answers = wrong_answers});
-    return outside_workspace(
-        {std::move(result.grad),
-         std::move(result.loss),
-         std::move(result.logits)});
+    return Tensors{
+        std::move(result.grad),
+        std::move(result.loss),
+        std::move(result.logits)};
   });
 }
 

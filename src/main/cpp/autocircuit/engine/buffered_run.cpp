@@ -1,14 +1,14 @@
 #include "autocircuit/engine/buffered_run.h"
 
-#include <ATen/ops/bmm.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include <optional>
 #include <utility>
 
+#include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/source_buffer.h"
-#include "autocircuit/engine/workspace_pool.h"
 
 namespace autocircuit {
 
@@ -20,7 +20,6 @@ class BufferedRun final : public Hooks {
       : model_(model), batch_(request.input.value.size(0)) {
     const int64_t seq = request.input.value.size(1);
     if (request.want_src_outs) {
-      const ResultScope outside;
       src_outs_ = at::empty(
           {batch_, seq, model.n_srcs(), model.model().d_model()},
           model.model().options());
@@ -89,16 +88,17 @@ class BufferedRun final : public Hooks {
     }
     const PatchWrapper& w = *model_.wrapper(hook);
     w.check_sources(z.size(2));
-    if (src_outs_.defined()) {
-      const at::Tensor outputs =
-          at::bmm(
-              z.permute({2, 0, 1, 3}).reshape({z.size(2), -1, z.size(3)}),
-              weights)
-              .view({z.size(2), batch_, -1, weights.size(2)});
-      record(w.src_start, outputs.permute({1, 2, 0, 3}));
-      return {};
+    if (deltas_) {
+      const at::Tensor sum = deltas_->record_heads(w.src_start, z, weights);
+      if (src_outs_.defined()) {
+        src_outs_.narrow(2, w.src_start, z.size(2))
+            .copy_(deltas_->outputs(w.src_start, z.size(2)));
+      }
+      return sum;
     }
-    return deltas_->record_heads(w.src_start, z, weights);
+    const at::Tensor rows = src_outs_.narrow(2, w.src_start, z.size(2));
+    write_head_outputs(rows, z.detach(), weights.detach());
+    return at::GradMode::is_enabled() ? at::Tensor() : sum_rows(rows);
   }
 
   void head_outputs(HookId hook, const at::Tensor& value) override {

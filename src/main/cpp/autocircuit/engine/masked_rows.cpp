@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -330,6 +331,39 @@ MaskedRowsGradient equal_rows_backward(
       norm,
       /*want_values=*/true,
       /*grad_delta=*/{});
+}
+
+at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch) {
+  const bool subtract = patch.defined();
+  if (!fits_kernels(rows) || (subtract && !fits_kernels(patch))) {
+    const at::Tensor sum = rows.sum(2);
+    if (subtract) {
+      at::sub_out(const_cast<at::Tensor&>(rows), patch, rows);
+    }
+    return sum;
+  }
+  const int64_t seq = rows.size(1);
+  const int64_t d = rows.size(3);
+  const at::Tensor sum = at::empty({rows.size(0), seq, 1, d}, rows.options());
+  at::parallel_for(
+      0, rows.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t b = i / seq;
+          const int64_t s = i % seq;
+          float* out = mutable_rows_of(sum, b, s).data;
+          if (subtract) {
+            kernels::sum_and_subtract_rows(
+                out,
+                mutable_rows_of(rows, b, s),
+                rows_of(patch, b, s),
+                rows.size(2),
+                d);
+          } else {
+            kernels::sum_rows(out, rows_of(rows, b, s), rows.size(2), d);
+          }
+        }
+      });
+  return sum.squeeze(2);
 }
 
 } // namespace autocircuit

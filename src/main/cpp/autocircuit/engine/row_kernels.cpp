@@ -327,6 +327,23 @@ AUTOCIRCUIT_INLINE void sum_rows_of(
   }
 }
 
+AUTOCIRCUIT_INLINE void sum_and_subtract_rows_of(
+    float* out,
+    Rows rows,
+    ConstRows patch,
+    int64_t n,
+    int64_t d) {
+  std::fill_n(out, d, 0.0F);
+  for (int64_t r = 0; r < n; r++) {
+    float* x = rows.data + r * rows.stride;
+    const float* p = patch.data + r * patch.stride;
+    for (int64_t c = 0; c < d; c++) {
+      out[c] += x[c];
+      x[c] = p[c] - x[c];
+    }
+  }
+}
+
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
 InstructionSet instruction_set() {
@@ -437,5 +454,12 @@ AUTOCIRCUIT_KERNEL(
     (out, rows, n, d),
     (sum_rows_of),
     (sum_rows_of))
+
+AUTOCIRCUIT_KERNEL(
+    sum_and_subtract_rows,
+    (float* out, Rows rows, ConstRows patch, int64_t n, int64_t d),
+    (out, rows, patch, n, d),
+    (sum_and_subtract_rows_of),
+    (sum_and_subtract_rows_of))
 
 } // namespace autocircuit::kernels

@@ -85,4 +85,12 @@ void norm_rows_backward(
 /// out = sum of n rows.
 void sum_rows(float* out, ConstRows rows, int64_t n, int64_t d);
 
+/// out = sum of n rows, and each row becomes patch - row.
+void sum_and_subtract_rows(
+    float* out,
+    Rows rows,
+    ConstRows patch,
+    int64_t n,
+    int64_t d);
+
 } // namespace autocircuit::kernels

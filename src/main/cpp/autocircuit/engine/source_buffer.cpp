@@ -1,8 +1,6 @@
 #include "autocircuit/engine/source_buffer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/sub.h>
@@ -61,6 +59,20 @@ at::Tensor row_matrix(const at::Tensor& x, int64_t row) {
   return x.select(2, row).flatten(0, 1);
 }
 
+} // namespace
+
+void write_head_outputs(
+    const at::Tensor& rows,
+    const at::Tensor& z,
+    const at::Tensor& weights) {
+  for (int64_t h = 0; h < z.size(2); h++) {
+    at::Tensor out = row_matrix(rows, h);
+    at::mm_out(out, row_matrix(z, h), weights[h]);
+  }
+}
+
+namespace {
+
 struct RecordFunction : torch::autograd::Function<RecordFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
@@ -104,20 +116,11 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       const Deltas& deltas,
       int64_t start) {
     const int64_t heads = z.size(2);
-    at::Tensor delta = deltas->delta.narrow(2, start, heads);
-    delta.copy_(patch);
-    for (int64_t h = 0; h < heads; h++) {
-      at::Tensor rows = row_matrix(delta, h);
-      at::addmm_out(
-          rows, rows, row_matrix(z, h), weights[h], /*beta=*/1, /*alpha=*/-1);
-    }
+    const at::Tensor rows = deltas->delta.narrow(2, start, heads);
+    write_head_outputs(rows, z, weights);
     ctx->save_for_backward({weights});
     save(ctx, deltas, start);
-    const at::Tensor flat = z.reshape({-1, heads * z.size(3)});
-    return {
-        token.clone(),
-        at::mm(flat, weights.reshape({flat.size(1), -1}))
-            .view({z.size(0), z.size(1), weights.size(2)})};
+    return {token.clone(), sum_rows(rows, patch)};
   }
 
   static variable_list backward(
@@ -270,6 +273,11 @@ at::Tensor SourceBuffer::record_heads(
       token_, z, patch_.narrow(2, start, z.size(2)), weights, deltas_, start);
   token_ = results[0];
   return results[1];
+}
+
+at::Tensor SourceBuffer::outputs(int64_t start, int64_t n) const {
+  return patch_.narrow(2, start, n).detach() -
+      deltas_->delta.narrow(2, start, n);
 }
 
 at::Tensor SourceBuffer::rows(

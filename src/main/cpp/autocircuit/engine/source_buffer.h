@@ -19,6 +19,13 @@ struct SourceDeltas : torch::CustomClassHolder {
   int grad_task = -1; // the backward pass that `grad` belongs to
 };
 
+/// Head outputs z [batch, seq, heads, d_head] times weights [heads, d_head,
+/// d_model], written to rows [batch, seq, heads, d_model].
+void write_head_outputs(
+    const at::Tensor& rows,
+    const at::Tensor& z,
+    const at::Tensor& weights);
+
 /// The differences patched minus current output of every source during one
 /// patched forward: each source writes its rows once, and every destination
 /// after it reads them. They lie token by token; see masked_rows.h.
@@ -49,6 +56,10 @@ class SourceBuffer {
       int64_t start,
       const at::Tensor& z,
       const at::Tensor& weights);
+
+  /// The outputs of sources start... that were recorded: [batch, seq, n,
+  /// d_model]. Not differentiable.
+  at::Tensor outputs(int64_t start, int64_t n) const;
 
   /// The rows of a destination, normed if `norm` is given: `base` [batch, seq,
   /// d_model] plus, for each row of values [batch, seq, rows, n], the weighted

@@ -1,6 +1,7 @@
 #include "autocircuit/engine/workspace_pool.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <c10/util/Exception.h>
 #include <sys/mman.h>
 
 #include <bit>
@@ -19,7 +20,7 @@ constexpr size_t kSmallest = size_t{16} << 10U;
 constexpr size_t kHugePage = size_t{2} << 20U;
 constexpr int64_t kDefaultLimit = int64_t{1} << 30U;
 
-// How many WorkspaceScopes are open on this thread; 0 inside a ResultScope.
+// How many WorkspaceScopes are open on this thread.
 thread_local int scope_depth = 0;
 
 // Sizes are rounded up to one of four steps for each power of two, so that a
@@ -215,23 +216,6 @@ WorkspaceScope::WorkspaceScope() {
 
 WorkspaceScope::~WorkspaceScope() {
   scope_depth--;
-}
-
-ResultScope::ResultScope() : depth_(scope_depth) {
-  scope_depth = 0;
-}
-
-ResultScope::~ResultScope() {
-  scope_depth = depth_;
-}
-
-at::Tensor outside_workspace(const at::Tensor& tensor) {
-  if (!tensor.defined() || !tensor.has_storage() ||
-      tensor.storage().data_ptr().get_deleter() != &give_back) {
-    return tensor;
-  }
-  const ResultScope outside;
-  return tensor.clone();
 }
 
 } // namespace autocircuit

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstddef>
 #include <cstdint>
 
@@ -38,23 +36,5 @@ class WorkspaceScope {
   WorkspaceScope(WorkspaceScope&&) = delete;
   WorkspaceScope& operator=(WorkspaceScope&&) = delete;
 };
-
-/// While one is alive inside a WorkspaceScope, tensors come from LibTorch's own
-/// allocator again: for what a pass returns.
-class ResultScope {
- public:
-  ResultScope();
-  ~ResultScope();
-  ResultScope(const ResultScope&) = delete;
-  ResultScope& operator=(const ResultScope&) = delete;
-  ResultScope(ResultScope&&) = delete;
-  ResultScope& operator=(ResultScope&&) = delete;
-
- private:
-  int depth_;
-};
-
-/// The tensor itself, or a copy of it if its memory is the pool's.
-at::Tensor outside_workspace(const at::Tensor& tensor);
 
 } // namespace autocircuit

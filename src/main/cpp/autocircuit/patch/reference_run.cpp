@@ -6,8 +6,6 @@
 
 #include <utility>
 
-#include "autocircuit/engine/workspace_pool.h"
-
 namespace autocircuit {
 
 namespace {
@@ -107,7 +105,6 @@ class ReferenceRun final : public Hooks {
 
   void read(HookId hook, const at::Tensor& value) override {
     if (reader(hook) >= 0) {
-      const ResultScope outside;
       result_.reads[static_cast<size_t>(reader(hook))] = value.clone();
     }
   }
@@ -123,7 +120,6 @@ class ReferenceRun final : public Hooks {
     }
     result_.logits = std::move(logits);
     if (request_.want_src_outs) {
-      const ResultScope outside;
       result_.src_outs = at::stack(outputs_).detach();
     }
     return std::move(result_);
