@@ -29,7 +29,9 @@ class BufferedRun final : public Hooks {
       values_ = mask_values(
           context.masks, context.masks.dim() == 2, batch_, context.transform);
       uniform_ = context.uniform;
-      deltas_.emplace(context.patch_src_outs);
+      deltas_.emplace(
+          context.patch_src_outs,
+          /*keeps_total=*/uniform_.value_or(0) != 0);
     }
     if (request.start_src_outs.defined()) {
       record(0, request.start_src_outs.permute({1, 2, 0, 3}));
@@ -152,9 +154,23 @@ class BufferedRun final : public Hooks {
     }
     const at::Tensor values =
         parts.size() == 1 ? parts[0] : at::cat(parts, /*dim=*/2);
-    return uniform_ == 0.0
-        ? deltas_->equal_rows(resid, values, first.in_start, norm)
-        : deltas_->rows(resid, values, first.in_start, norm);
+    if (uniform_ && first.in_start == 0 &&
+        first.in_stop == deltas_->recorded()) {
+      return deltas_->equal_rows(
+          uniformly_patched(resid), values, first.in_start, norm);
+    }
+    return deltas_->rows(resid, values, first.in_start, norm);
+  }
+
+  /// resid + f * (sum of all differences), where the residual is the sum of all
+  /// current outputs and a constant: (1 - f) * resid + f * that of a run with
+  /// all masks 1, which does not depend on current outputs.
+  at::Tensor uniformly_patched(const at::Tensor& resid) const {
+    if (*uniform_ == 0) {
+      return resid;
+    }
+    const at::Tensor all_patched = resid.detach() + deltas_->total();
+    return resid * (1 - *uniform_) + all_patched * *uniform_;
   }
 
   const PatchableModel& model_;

@@ -345,24 +345,23 @@ at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch) {
   const int64_t seq = rows.size(1);
   const int64_t d = rows.size(3);
   const at::Tensor sum = at::empty({rows.size(0), seq, 1, d}, rows.options());
-  at::parallel_for(
-      0, rows.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-          const int64_t b = i / seq;
-          const int64_t s = i % seq;
-          float* out = mutable_rows_of(sum, b, s).data;
-          if (subtract) {
-            kernels::sum_and_subtract_rows(
-                out,
-                mutable_rows_of(rows, b, s),
-                rows_of(patch, b, s),
-                rows.size(2),
-                d);
-          } else {
-            kernels::sum_rows(out, rows_of(rows, b, s), rows.size(2), d);
-          }
-        }
-      });
+  at::parallel_for(0, rows.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t b = i / seq;
+      const int64_t s = i % seq;
+      float* out = mutable_rows_of(sum, b, s).data;
+      if (subtract) {
+        kernels::sum_and_subtract_rows(
+            out,
+            mutable_rows_of(rows, b, s),
+            rows_of(patch, b, s),
+            rows.size(2),
+            d);
+      } else {
+        kernels::sum_rows(out, rows_of(rows, b, s), rows.size(2), d);
+      }
+    }
+  });
   return sum.squeeze(2);
 }
 

@@ -27,13 +27,17 @@ AUTOCIRCUIT_INLINE void store(float* p, const typename Vector<W>::type& v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+// Halves are added until one number is left.
 template <int W>
 AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
-  float sum = 0;
-  for (int i = 0; i < W; i++) {
-    sum += v[i];
+  if constexpr (W == 1) {
+    return v[0];
+  } else {
+    typename Vector<W / 2>::type halves[2];
+    std::memcpy(halves, &v, sizeof v);
+    halves[0] += halves[1];
+    return sum_of<W / 2>(halves[0]);
   }
-  return sum;
 }
 
 // R rows times one tile of W columns. weights: [n_in, R].

@@ -27,13 +27,18 @@ void refuse_double_backward() {
       "run it without create_graph");
 }
 
+// Whether this backward pass has met a reader of the differences.
+bool has_grad(const SourceDeltas& deltas) {
+  return deltas.grad.defined() &&
+      deltas.grad_task == torch::autograd::get_current_graph_task_id();
+}
+
 // Rows of the gradient buffer. Each backward pass starts from zeros, since one
 // for some of the inputs may leave rows behind that it had no use for.
 at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
-  const int task = torch::autograd::get_current_graph_task_id();
-  if (!deltas.grad.defined() || deltas.grad_task != task) {
+  if (!has_grad(deltas)) {
     deltas.grad = at::zeros(deltas.delta.sizes(), deltas.delta.options());
-    deltas.grad_task = task;
+    deltas.grad_task = torch::autograd::get_current_graph_task_id();
   }
   return deltas.grad.narrow(2, start, n);
 }
@@ -92,8 +97,12 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
       AutogradContext* ctx,
       const variable_list& grads) {
     refuse_double_backward();
-    const at::Tensor rows = grad_rows(
-        *saved_deltas(ctx), saved_start(ctx), ctx->saved_data["rows"].toInt());
+    const Deltas deltas = saved_deltas(ctx);
+    if (!has_grad(*deltas)) {
+      return {grads[0], {}, {}, {}, {}};
+    }
+    const at::Tensor rows =
+        grad_rows(*deltas, saved_start(ctx), ctx->saved_data["rows"].toInt());
     at::Tensor grad_outputs;
     at::Tensor grad_patch;
     if (ctx->needs_input_grad(1)) {
@@ -129,7 +138,19 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
     refuse_double_backward();
     const at::Tensor weights = ctx->get_saved_variables()[0];
     const int64_t heads = weights.size(0);
-    at::Tensor rows = grad_rows(*saved_deltas(ctx), saved_start(ctx), heads);
+    const Deltas deltas = saved_deltas(ctx);
+    if (!has_grad(*deltas)) {
+      const at::Tensor flat = grads[1].reshape({-1, weights.size(2)});
+      return {
+          grads[0],
+          at::mm(flat, weights.reshape({-1, flat.size(1)}).t())
+              .view({grads[1].size(0), grads[1].size(1), heads, -1}),
+          {},
+          {},
+          {},
+          {}};
+    }
+    at::Tensor rows = grad_rows(*deltas, saved_start(ctx), heads);
     at::Tensor grad_patch;
     if (ctx->needs_input_grad(2)) {
       grad_patch = rows.clone();
@@ -250,8 +271,9 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
 
 } // namespace
 
-SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs)
-    : patch_(patch_src_outs.permute({1, 2, 0, 3})),
+SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs, bool keeps_total)
+    : keeps_total_(keeps_total),
+      patch_(patch_src_outs.permute({1, 2, 0, 3})),
       deltas_(c10::make_intrusive<SourceDeltas>(
           at::empty(patch_.sizes(), patch_.options().requires_grad(false)))),
       token_(at::zeros({}, deltas_->delta.options())) {}
@@ -263,6 +285,7 @@ void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
       patch_.narrow(2, start, outputs.size(2)),
       deltas_,
       start);
+  count(start, outputs.size(2));
 }
 
 at::Tensor SourceBuffer::record_heads(
@@ -272,7 +295,16 @@ at::Tensor SourceBuffer::record_heads(
   const variable_list results = RecordHeadsFunction::apply(
       token_, z, patch_.narrow(2, start, z.size(2)), weights, deltas_, start);
   token_ = results[0];
+  count(start, z.size(2));
   return results[1];
+}
+
+void SourceBuffer::count(int64_t start, int64_t n) {
+  recorded_ = start + n;
+  if (keeps_total_) {
+    const at::Tensor sum = sum_rows(deltas_->delta.narrow(2, start, n));
+    total_ = total_.defined() ? total_ + sum : sum;
+  }
 }
 
 at::Tensor SourceBuffer::outputs(int64_t start, int64_t n) const {

@@ -43,7 +43,9 @@ void write_head_outputs(
 class SourceBuffer {
  public:
   /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
-  explicit SourceBuffer(const at::Tensor& patch_src_outs);
+  explicit SourceBuffer(
+      const at::Tensor& patch_src_outs,
+      bool keeps_total = false);
 
   /// Writes the rows of sources start... from their outputs [batch, seq, rows,
   /// d_model].
@@ -60,6 +62,16 @@ class SourceBuffer {
   /// The outputs of sources start... that were recorded: [batch, seq, n,
   /// d_model]. Not differentiable.
   at::Tensor outputs(int64_t start, int64_t n) const;
+
+  /// How many sources were recorded.
+  int64_t recorded() const {
+    return recorded_;
+  }
+  /// The sum of all differences so far [batch, seq, d_model], if it is kept.
+  /// Not differentiable.
+  const at::Tensor& total() const {
+    return total_;
+  }
 
   /// The rows of a destination, normed if `norm` is given: `base` [batch, seq,
   /// d_model] plus, for each row of values [batch, seq, rows, n], the weighted
@@ -81,6 +93,11 @@ class SourceBuffer {
       const Norm* norm) const;
 
  private:
+  void count(int64_t start, int64_t n);
+
+  bool keeps_total_;
+  int64_t recorded_ = 0;
+  at::Tensor total_;
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   c10::intrusive_ptr<SourceDeltas> deltas_;
   at::Tensor token_; // see Note [Token]
