@@ -93,7 +93,7 @@ struct Kind {
     clean = at::randint(shape.d_vocab, {3, 5}, at::kLong);
     corrupt = at::randint(shape.d_vocab, {3, 5}, at::kLong);
     context.patch_src_outs =
-        source_ablations(model, corrupt, BatchAblation::kResample);
+        source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
     context.masks = at::rand({model.n_masks()}, at::kDouble);
   }
 

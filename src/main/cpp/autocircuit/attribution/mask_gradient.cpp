@@ -7,7 +7,7 @@ namespace autocircuit {
 
 MaskGradient mask_gradient(
     const PatchableModel& model,
-    const at::Tensor& input,
+    const ModelInput& input,
     const PatchContext& context,
     const AnswerLoss& loss) {
   const at::AutoGradMode record(true);
@@ -15,8 +15,8 @@ MaskGradient mask_gradient(
   leaf.masks = context.masks.detach().requires_grad_(true);
   leaf.patch_src_outs = context.patch_src_outs.detach();
   ForwardRequest request;
-  request.input = {
-      .value = input, .start_block = 0, .slice = OutputSlice::kLastSeq};
+  request.input = input;
+  request.input.slice = OutputSlice::kLastSeq;
   request.context = &leaf;
   const at::Tensor logits = forward(model, request).logits;
   const at::Tensor value = answer_loss(
