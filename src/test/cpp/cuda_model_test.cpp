@@ -22,10 +22,10 @@ struct OnBoth {
     clean = at::randint(shape.d_vocab, {3, 4}, at::kLong);
     corrupt = at::randint(shape.d_vocab, {3, 4}, at::kLong);
     on_cpu.patch_src_outs =
-        source_ablations(cpu, corrupt, BatchAblation::kResample);
+        source_ablations(cpu, {.value = corrupt}, BatchAblation::kResample);
     on_cpu.masks = at::rand({cpu.n_masks()}, at::kDouble);
-    on_gpu.patch_src_outs =
-        source_ablations(gpu, corrupt.to(cuda), BatchAblation::kResample);
+    on_gpu.patch_src_outs = source_ablations(
+        gpu, {.value = corrupt.to(cuda)}, BatchAblation::kResample);
     on_gpu.masks = on_cpu.masks.to(cuda);
   }
 
@@ -62,8 +62,8 @@ TEST(cuda_source_ablations) {
         BatchAblation::kBatchTokenwiseMean,
         BatchAblation::kBatchAllTokMean}) {
     CHECK_CLOSE(
-        source_ablations(m.gpu, m.corrupt.to(cuda), ablation).cpu(),
-        source_ablations(m.cpu, m.corrupt, ablation),
+        source_ablations(m.gpu, {.value = m.corrupt.to(cuda)}, ablation).cpu(),
+        source_ablations(m.cpu, {.value = m.corrupt}, ablation),
         1e-9,
         1e-9);
   }
@@ -94,7 +94,7 @@ TEST(cuda_mask_gradient) {
                             at::Device device) {
     return mask_gradient(
                model,
-               m.clean.to(device),
+               {.value = m.clean.to(device)},
                context,
                {.grad_function = GradFunction::kLogprob,
                 .answer_function = AnswerFunction::kAvgDiff,

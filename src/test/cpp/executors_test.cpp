@@ -87,7 +87,8 @@ void check_executors_agree(
   loss.answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1});
   loss.wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1});
   const auto [wanted, got] = both([&](PlanPolicy policy) {
-    return mask_gradient(kind.model, kind.clean, context, loss, policy);
+    return mask_gradient(
+        kind.model, {.value = kind.clean}, context, loss, policy);
   });
   const double scale = wanted.grad.abs().max().to(at::kDouble).item<double>();
   CHECK_CLOSE(got.loss, wanted.loss, close.relative, close.absolute);
@@ -144,7 +145,7 @@ TEST(executors_agree_on_every_ablation) {
         BatchAblation::kBatchAllTokMean}) {
     Kind kind({});
     kind.context.patch_src_outs =
-        source_ablations(kind.model, kind.corrupt, ablation);
+        source_ablations(kind.model, {.value = kind.corrupt}, ablation);
     check_executors_agree(kind, kind.context, tolerance(at::kDouble));
   }
 }

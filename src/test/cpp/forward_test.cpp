@@ -23,7 +23,7 @@ struct Fixture {
     clean = at::randint(shape.d_vocab, {3, 4}, at::kLong);
     corrupt = at::randint(shape.d_vocab, {3, 4}, at::kLong);
     context.patch_src_outs =
-        source_ablations(model, corrupt, BatchAblation::kResample);
+        source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
     context.masks = at::rand({model.n_masks()}, at::kDouble);
   }
 
@@ -45,7 +45,7 @@ TEST(micro_model_by_hand) {
   CHECK_CLOSE(
       logits(model, clean), at::tensor({125.0, 196.0}).view({1, 1, 2}), 0, 0);
   const at::Tensor src_outs =
-      source_ablations(model, corrupt, BatchAblation::kResample);
+      source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
   CHECK_CLOSE(
       src_outs.view({5, 2}),
       at::tensor({1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 14.0, 15.0, 28.0})
@@ -314,7 +314,7 @@ TEST(forward_and_mask_gradient_run_on_meta) {
       at::empty({3, 4}, at::TensorOptions(at::kMeta).dtype(at::kLong));
   PatchContext context;
   context.patch_src_outs =
-      source_ablations(model, tokens, BatchAblation::kResample);
+      source_ablations(model, {.value = tokens}, BatchAblation::kResample);
   context.masks =
       at::empty(
           {model.n_masks()}, at::TensorOptions(at::kMeta).dtype(at::kFloat))
@@ -331,7 +331,7 @@ TEST(forward_and_mask_gradient_run_on_meta) {
     const at::Tensor answers = tokens.narrow(1, 0, 2);
     const MaskGradient gradient = mask_gradient(
         model,
-        tokens,
+        {.value = tokens},
         context,
         {.grad_function = GradFunction::kLogprob,
          .answer_function = AnswerFunction::kAvgDiff,

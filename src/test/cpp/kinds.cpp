@@ -85,7 +85,7 @@ Kind::Kind(const Shape& s, int64_t seq_len, at::ScalarType type)
   clean = at::randint(shape.d_vocab, {3, 5}, at::kLong);
   corrupt = at::randint(shape.d_vocab, {3, 5}, at::kLong);
   context.patch_src_outs =
-      source_ablations(model, corrupt, BatchAblation::kResample);
+      source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
   context.masks = at::rand({model.n_masks()}, type);
 }
 

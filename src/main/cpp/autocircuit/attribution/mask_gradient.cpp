@@ -25,7 +25,7 @@ std::optional<double> uniform_value(const PatchContext& context) {
 
 MaskGradient mask_gradient(
     const PatchableModel& model,
-    const at::Tensor& input,
+    const ModelInput& input,
     const PatchContext& context,
     const AnswerLoss& loss,
     PlanPolicy policy) {
@@ -36,8 +36,8 @@ MaskGradient mask_gradient(
   leaf.uniform = uniform_value(leaf);
   ForwardRequest request;
   request.policy = policy;
-  request.input = {
-      .value = input, .start_block = 0, .slice = OutputSlice::kLastSeq};
+  request.input = input;
+  request.input.slice = OutputSlice::kLastSeq;
   request.context = &leaf;
   const at::Tensor logits = forward(model, request).logits;
   const at::Tensor value = answer_loss(

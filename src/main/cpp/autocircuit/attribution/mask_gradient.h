@@ -24,7 +24,7 @@ struct MaskGradient {
 /// automated circuit discovery").
 MaskGradient mask_gradient(
     const PatchableModel& model,
-    const at::Tensor& input,
+    const ModelInput& input,
     const PatchContext& context,
     const AnswerLoss& loss,
     PlanPolicy policy = PlanPolicy::kAuto);

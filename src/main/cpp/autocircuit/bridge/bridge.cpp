@@ -107,6 +107,21 @@ std::vector<PatchWrapper> unpack_wrappers(
   return wrappers;
 }
 
+ModelInput model_input(const Tensors& tensors) {
+  TORCH_CHECK(
+      tensors.size() >= 2 && tensors.size() % 2 == 0,
+      "expected a value, an attention mask, and keys and values of a prefix, "
+      "got ",
+      tensors.size(),
+      " tensors");
+  ModelInput input{.value = tensors[0], .attention_mask = tensors[1]};
+  for (size_t i = 2; i < tensors.size(); i += 2) {
+    input.prefix.keys.push_back(tensors[i]);
+    input.prefix.values.push_back(tensors[i + 1]);
+  }
+  return input;
+}
+
 MaskTransform mask_transform(
     int64_t mask_fn,
     double dropout,
@@ -193,7 +208,7 @@ void release_patchable_model(int64_t model) {
 
 Tensors forward(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     int64_t start_block,
     const at::Tensor& start_src_outs,
     int64_t output_slice,
@@ -216,10 +231,9 @@ Tensors forward(
         .masks = masks,
         .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)};
     ForwardRequest request;
-    request.input = {
-        .value = input,
-        .start_block = start_block,
-        .slice = static_cast<OutputSlice>(output_slice)};
+    request.input = model_input(input);
+    request.input.start_block = start_block;
+    request.input.slice = static_cast<OutputSlice>(output_slice);
     request.context = patched ? &context : nullptr;
     request.start_src_outs = start_src_outs;
     request.want_src_outs = want_src_outs;
@@ -239,21 +253,21 @@ Tensors forward(
 
 at::Tensor source_ablations(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     int64_t ablation_type) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const WorkspaceScope workspace;
     return autocircuit::source_ablations(
         *from_handle<PatchableModel>(model),
-        input,
+        model_input(input),
         static_cast<BatchAblation>(ablation_type));
   });
 }
 
 Tensors mask_gradient(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     const at::Tensor& patch_src_outs,
     const at::Tensor& masks,
     int64_t mask_fn,
@@ -269,7 +283,7 @@ Tensors mask_gradient(
     const WorkspaceScope workspace;
     MaskGradient result = autocircuit::mask_gradient(
         *from_handle<PatchableModel>(model),
-        input,
+        model_input(input),
         {.patch_src_outs = patch_src_outs,
          .masks = masks,
          .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)},

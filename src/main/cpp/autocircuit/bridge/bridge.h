@@ -69,14 +69,20 @@ AUTOCIRCUIT_API int64_t make_model_patchable(
     int64_t seq_len);
 AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 
+// What a pass reads is one vector of tensors, `input`:
+//   0: tokens [batch, seq] int64 (micro model: floats [batch, seq, d_model]);
+//   1: attention mask [batch, seq] of 0 for padding and 1 for tokens, int64 or
+//      bool; undefined for none;
+//   2 and on: none, or the keys (before rotation) and the values of a prefix,
+//      block by block, each [1 or batch, prefix, key/value heads, d_head].
+
 /// One forward pass. Returns logits of the output slice, then the current
 /// source outputs [n_srcs, batch, seq, d_model] (detached) if
 /// `want_src_outs`, then one tensor for each line of `reads`.
 ///
-/// input: tokens [batch, seq] int64 (micro model: floats [batch, seq,
-///   d_model]), or, if `start_block` > 0, the residual stream [batch, seq,
-///   d_model] entering that block; then `start_src_outs` [n_srcs, batch, seq,
-///   d_model] holds the outputs of the sources before it.
+/// input: as above; but if `start_block` > 0, tensor 0 is the residual stream
+///   [batch, seq, d_model] entering that block, and `start_src_outs` [n_srcs,
+///   batch, seq, d_model] holds the outputs of the sources before it.
 /// output_slice: 0 all positions, 1 last position ([batch, d_vocab]), 2 all
 ///   but the first.
 /// grad: whether autograd records the pass.
@@ -91,7 +97,7 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 /// reads: hook names, one a line.
 AUTOCIRCUIT_API Tensors forward(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     int64_t start_block,
     const at::Tensor& start_src_outs,
     int64_t output_slice,
@@ -110,10 +116,10 @@ AUTOCIRCUIT_API Tensors forward(
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
 /// d_model]; dimensions along which the ablation repeats are expanded, not
-/// stored.
+/// stored. Padding does not count in means.
 AUTOCIRCUIT_API at::Tensor source_ablations(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     int64_t ablation_type);
 
 /// Gradient of a loss on the logits of the last position with respect to the
@@ -128,7 +134,7 @@ AUTOCIRCUIT_API at::Tensor source_ablations(
 /// The other arguments are those of `forward`.
 AUTOCIRCUIT_API Tensors mask_gradient(
     int64_t model,
-    const at::Tensor& input,
+    const Tensors& input,
     const at::Tensor& patch_src_outs,
     const at::Tensor& masks,
     int64_t mask_fn,

@@ -13,6 +13,20 @@
 
 namespace autocircuit {
 
+namespace {
+
+// Keys or values [batch, seq, heads, d_head] with those of a prefix in front,
+// [1 or batch, prefix, key/value heads, d_head], repeated for query heads that
+// have their own.
+at::Tensor behind_prefix(const at::Tensor& prefix, const at::Tensor& tokens) {
+  const int64_t repeats = tokens.size(2) / prefix.size(2);
+  const at::Tensor heads =
+      repeats == 1 ? prefix : prefix.repeat_interleave(repeats, 2);
+  return at::cat({heads.expand({tokens.size(0), -1, -1, -1}), tokens}, 1);
+}
+
+} // namespace
+
 Attention::Attention(
     const Weights& weights,
     const std::string& prefix,
@@ -122,20 +136,12 @@ at::Tensor Attention::mix(
   hooks.read(hook_ids_.k, p.k);
   hooks.read(hook_ids_.v, p.v);
   if (!prefix.empty()) {
-    const auto with_prefix = [&](const at::Tensor& before,
-                                 const at::Tensor& now) {
-      const int64_t repeats = now.size(2) / before.size(2);
-      const at::Tensor heads = before.repeat_interleave(repeats, 2);
-      return at::cat({heads.expand({now.size(0), -1, -1, -1}), now}, 1);
-    };
     const auto n = static_cast<size_t>(block_);
-    p.k = with_prefix(prefix.keys[n], p.k);
-    p.v = with_prefix(prefix.values[n], p.v);
+    p.k = behind_prefix(prefix.keys[n], p.k);
+    p.v = behind_prefix(prefix.values[n], p.v);
   }
-  if (shape_.rotary) {
-    p.q = (*shape_.rotary)(p.q, positions.of_tokens());
-    p.k = (*shape_.rotary)(p.k, positions.of_keys());
-  }
+  p.q = positions.turn_queries(p.q);
+  p.k = positions.turn_keys(p.k);
 
   at::Tensor scores = at::matmul(
       p.q.transpose(1, 2) * shape_.scale,

@@ -8,7 +8,6 @@
 #include "autocircuit/model/context_positions.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/norm.h"
-#include "autocircuit/model/rotary.h"
 #include "autocircuit/model/weights.h"
 
 namespace autocircuit {
@@ -21,7 +20,6 @@ struct AttentionShape {
   double scale;        // of the scores
   double soft_cap = 0; // scores become cap * tanh(scores / cap); 0: they stay
   int64_t window = 0;  // positions that a query sees; 0: all before it
-  std::optional<Rotary> rotary;
   std::optional<NormShape> qk_norm; // of each head's query and key
 };
 
@@ -60,10 +58,12 @@ class Attention {
       const std::optional<Norm>& post_norm,
       Hooks& hooks) const;
 
+  int64_t window() const {
+    return shape_.window;
+  }
+
   bool fits_prefix(const at::Tensor& entry) const {
-    return (entry.size(2) == shape_.n_kv_heads ||
-            entry.size(2) == shape_.n_heads) &&
-        entry.size(3) == shape_.d_head;
+    return entry.size(2) == shape_.n_kv_heads && entry.size(3) == shape_.d_head;
   }
 
  private:

@@ -80,6 +80,11 @@ class Block {
       const PrefixCache& prefix,
       Hooks& hooks) const;
 
+  /// Positions that a query sees; 0: all before it.
+  int64_t window() const {
+    return attention_.window();
+  }
+
   /// Whether keys or values of a prefix [batch, prefix, heads, d_head] have
   /// this block's heads.
   bool fits_prefix(const at::Tensor& entry) const {

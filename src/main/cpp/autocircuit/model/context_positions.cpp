@@ -5,75 +5,96 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/index.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 
 #include <limits>
 
 namespace autocircuit {
 
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+} // namespace
+
 ContextPositions::ContextPositions(
-    int64_t batch,
     int64_t seq,
     int64_t prefix,
     const at::Tensor& attention_mask,
-    const at::TensorOptions& options)
+    const at::TensorOptions& options,
+    const std::optional<Rotary>& rotary,
+    at::IntArrayRef windows)
     : seq_(seq), prefix_(prefix), options_(options) {
   const at::TensorOptions ids = options.dtype(at::kLong);
   keys_ = at::arange(prefix + seq, ids);
   if (attention_mask.defined()) {
-    TORCH_CHECK(
-        attention_mask.dim() == 2 && attention_mask.size(0) == batch &&
-            attention_mask.size(1) == seq &&
-            attention_mask.device() == options.device(),
-        "expected an attention mask [",
-        batch,
-        ", ",
-        seq,
-        "] on ",
-        options.device(),
-        ", got ",
-        attention_mask.sizes(),
-        " on ",
-        attention_mask.device());
+    present_ = attention_mask != 0;
     const at::Tensor valid = at::cat(
-        {at::ones({batch, prefix}, ids), attention_mask.to(at::kLong)}, 1);
+        {at::ones({present_.size(0), prefix}, ids), present_.to(at::kLong)}, 1);
     keys_ = (valid.cumsum(1) - 1).clamp_min(0);
-    present_ = attention_mask.to(options.dtype());
   }
   tokens_ = keys_.narrow(-1, prefix, seq);
+  for (const int64_t window : windows) {
+    biases_.emplace_back(window, make_bias(window));
+  }
+  if (rotary) {
+    token_rotation_ = rotary->rotation(tokens_, options);
+    key_rotation_ = rotary->rotation(keys_, options);
+  }
 }
 
-at::Tensor ContextPositions::attention_bias(int64_t window) const {
-  const double never = -std::numeric_limits<double>::infinity();
-  const at::Tensor full = at::full({seq_, prefix_ + seq_}, never, options_);
-  at::Tensor bias = full.triu(prefix_ + 1);
-  if (window > 0) {
-    bias = bias + full.tril(prefix_ - window);
-  }
+at::Tensor ContextPositions::make_bias(int64_t window) const {
+  const at::Tensor never = at::full({seq_, prefix_ + seq_}, kNever, options_);
+  const at::Tensor causal = never.triu(prefix_ + 1);
   if (!present_.defined()) {
-    return bias;
+    return window > 0 ? causal + never.tril(prefix_ - window) : causal;
   }
   // A padding key is hidden from everybody but itself.
-  const at::Tensor hidden =
-      at::zeros({present_.size(0), prefix_ + seq_}, options_);
-  hidden.narrow(1, prefix_, seq_).masked_fill_(present_ == 0, never);
+  at::Tensor hidden = at::cat(
+      {at::zeros({present_.size(0), prefix_}, present_.options()), ~present_},
+      1);
+  hidden = hidden.unsqueeze(1); // [batch, 1 (query), keys]
+  if (window > 0) {
+    // Not columns, since padding may lie between the prefix and a token.
+    hidden = hidden | (tokens_.unsqueeze(2) - keys_.unsqueeze(1) >= window);
+  }
   const at::Tensor itself =
-      at::ones({seq_, prefix_ + seq_}, options_.dtype(at::kBool))
-          .triu(prefix_)
-          .tril(prefix_);
-  return (bias + hidden.unsqueeze(1).unsqueeze(1)).masked_fill(itself, 0);
+      at::ones_like(never, at::kBool).triu(prefix_).tril(prefix_);
+  return causal.expand({present_.size(0), -1, -1})
+      .masked_fill(hidden, kNever)
+      .masked_fill(itself, 0)
+      .unsqueeze(1);
+}
+
+const at::Tensor& ContextPositions::attention_bias(int64_t window) const {
+  for (const auto& [of_window, bias] : biases_) {
+    if (of_window == window) {
+      return bias;
+    }
+  }
+  TORCH_CHECK(false, "no attention bias was made for a window of ", window);
 }
 
 at::Tensor ContextPositions::clear_padding(const at::Tensor& pattern) const {
-  return present_.defined() ? pattern * present_.unsqueeze(1).unsqueeze(-1)
-                            : pattern;
+  return present_.defined()
+      ? pattern * present_.unsqueeze(1).unsqueeze(-1).to(pattern.dtype())
+      : pattern;
 }
 
 at::Tensor ContextPositions::embed(const at::Tensor& w_pos) const {
   if (!present_.defined()) {
     return w_pos.narrow(0, prefix_, seq_).unsqueeze(0);
   }
-  return at::index(w_pos, {tokens_}) * present_.unsqueeze(-1);
+  return at::index(w_pos, {tokens_}) * present_.unsqueeze(-1).to(w_pos.dtype());
+}
+
+at::Tensor ContextPositions::turn_queries(const at::Tensor& queries) const {
+  return token_rotation_ ? (*token_rotation_)(queries) : queries;
+}
+
+at::Tensor ContextPositions::turn_keys(const at::Tensor& keys) const {
+  return key_rotation_ ? (*key_rotation_)(keys) : keys;
 }
 
 } // namespace autocircuit

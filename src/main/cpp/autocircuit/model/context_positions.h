@@ -1,9 +1,14 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
+
+#include "autocircuit/model/rotary.h"
 
 namespace autocircuit {
 
@@ -22,34 +27,28 @@ struct PrefixCache {
   }
 };
 
-/// Where the tokens of one forward stand and who sees whom; the same for
-/// every block.
+/// Where the tokens of one forward stand and who sees whom: made once for a
+/// pass, and the same for every block.
 class ContextPositions {
  public:
-  /// attention_mask: undefined, or [batch, seq] of 0 for left padding and 1 for
-  /// tokens, int64 or bool.
+  /// attention_mask: undefined, or [batch, seq] of 0 for padding and anything
+  ///   else for tokens.
+  /// rotary: none where positions are learned.
+  /// windows: those of the blocks' attention, see `attention_bias`.
   ContextPositions(
-      int64_t batch,
       int64_t seq,
       int64_t prefix,
       const at::Tensor& attention_mask,
-      const at::TensorOptions& options);
+      const at::TensorOptions& options,
+      const std::optional<Rotary>& rotary,
+      at::IntArrayRef windows);
 
-  /// Position of each token: [seq], or [batch, seq] with an attention mask;
-  /// padding stands at 0.
-  const at::Tensor& of_tokens() const {
-    return tokens_;
-  }
-  /// The same with the prefix in front: [prefix + seq] or [batch, prefix +
-  /// seq].
-  const at::Tensor& of_keys() const {
-    return keys_;
-  }
   /// What is added to attention scores: 0 where a query may look, -inf where
   /// not; [seq, prefix + seq] or [batch, 1, seq, prefix + seq]. A window limits
-  /// how far back it looks; 0 does not. Padding looks at itself, so that no
-  /// softmax is empty; `clear_padding` takes the result away.
-  at::Tensor attention_bias(int64_t window) const;
+  /// how many positions back it looks, itself included; 0 does not. Padding
+  /// looks at itself, so that no softmax is empty; `clear_padding` takes the
+  /// result away.
+  const at::Tensor& attention_bias(int64_t window) const;
 
   /// Attention patterns [batch, heads, seq, keys] without those of padding.
   at::Tensor clear_padding(const at::Tensor& pattern) const;
@@ -58,13 +57,27 @@ class ContextPositions {
   /// that of padding is 0.
   at::Tensor embed(const at::Tensor& w_pos) const;
 
+  /// Queries [batch, seq, heads, d_head], turned by their positions where
+  /// these are rotary.
+  at::Tensor turn_queries(const at::Tensor& queries) const;
+
+  /// The same of keys [batch, prefix + seq, heads, d_head].
+  at::Tensor turn_keys(const at::Tensor& keys) const;
+
  private:
+  at::Tensor make_bias(int64_t window) const;
+
   int64_t seq_;
   int64_t prefix_;
   at::TensorOptions options_;
-  at::Tensor present_; // [batch, seq] in the model's type; undefined: all
+  at::Tensor present_; // [batch, seq], whether a token; undefined: all are
+  // Positions [seq], or [batch, seq] with an attention mask; padding stands
+  // where the token before it does, or at 0. Keys: with the prefix in front.
   at::Tensor tokens_;
   at::Tensor keys_;
+  std::vector<std::pair<int64_t, at::Tensor>> biases_; // by window
+  std::optional<Rotation> token_rotation_;
+  std::optional<Rotation> key_rotation_;
 };
 
 } // namespace autocircuit

@@ -52,6 +52,12 @@ void MicroModel::check_first_input(const at::Tensor& value) const {
       value.dtype());
 }
 
+void MicroModel::check_context(const ModelInput& input) const {
+  TORCH_CHECK(
+      !input.attention_mask.defined() && input.prefix.empty(),
+      "a micro model has no attention: expected neither a mask nor a prefix");
+}
+
 at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
   at::Tensor resid = input.start_block == 0
       ? hooks.visit(kInput, input.value)

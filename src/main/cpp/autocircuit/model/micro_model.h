@@ -15,6 +15,7 @@ class MicroModel final : public Model {
 
  protected:
   void check_first_input(const at::Tensor& value) const override;
+  void check_context(const ModelInput& input) const override;
 
  private:
   std::vector<at::Tensor> block_weights_; // each [heads, d_model]

@@ -46,6 +46,7 @@ void Model::check_input(const ModelInput& input) const {
           input.value.size(1) > 0,
       "expected input with at least one example and one position, got shape ",
       input.value.sizes());
+  check_context(input);
   if (input.start_block == 0) {
     check_first_input(input.value);
     return;

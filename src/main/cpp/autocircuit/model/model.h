@@ -27,9 +27,11 @@ struct ModelInput {
   at::Tensor value;
   int64_t start_block = 0;
   OutputSlice slice = OutputSlice::kAll;
-  /// Undefined, or [batch, seq] of 0 for left padding and 1 for tokens.
+  /// Undefined, or [batch, seq], integers or booleans: 0 for padding, which
+  /// nobody sees. The positions of tokens count neither padding nor gaps.
   at::Tensor attention_mask = {};
-  /// Keys and values of a frozen prefix; empty for none.
+  /// Keys and values of a frozen prefix that stands before the sequence; empty
+  /// for none.
   PrefixCache prefix = {};
 };
 
@@ -82,6 +84,8 @@ class Model {
         d_model_(d_model) {}
 
   virtual void check_first_input(const at::Tensor& value) const = 0;
+  /// Checks the attention mask and the prefix.
+  virtual void check_context(const ModelInput& input) const = 0;
 
   /// Called by constructors only.
   void set_hook_names(std::vector<std::string> names) {

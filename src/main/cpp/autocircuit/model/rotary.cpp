@@ -67,29 +67,33 @@ Rotary::Rotary(
   frequencies_ = at::tensor(frequencies, at::kDouble).to(device);
 }
 
-at::Tensor Rotary::operator()(const at::Tensor& x, const at::Tensor& positions)
-    const {
+Rotation Rotary::rotation(
+    const at::Tensor& positions,
+    const at::TensorOptions& options) const {
   const at::ScalarType type =
-      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+      options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor angles = (positions.unsqueeze(-1) * frequencies_)
                                 .unsqueeze(-2); // ([batch]) [seq, 1, dim / 2]
-  const at::Tensor cos = at::cos(angles).to(type);
-  const at::Tensor sin = at::sin(angles).to(type);
-  const at::Tensor turned = x.narrow(-1, 0, dim_).to(type);
-  const int64_t half = dim_ / 2;
+  return {at::cos(angles).to(type), at::sin(angles).to(type), adjacent_};
+}
+
+at::Tensor Rotation::operator()(const at::Tensor& x) const {
+  const int64_t half = cos_.size(-1);
+  const int64_t dim = 2 * half;
+  const at::Tensor turned = x.narrow(-1, 0, dim).to(cos_.scalar_type());
   const at::Tensor a =
-      adjacent_ ? turned.slice(-1, 0, dim_, 2) : turned.narrow(-1, 0, half);
+      adjacent_ ? turned.slice(-1, 0, dim, 2) : turned.narrow(-1, 0, half);
   const at::Tensor b =
-      adjacent_ ? turned.slice(-1, 1, dim_, 2) : turned.narrow(-1, half, half);
-  const at::Tensor first = a * cos - b * sin;
-  const at::Tensor second = b * cos + a * sin;
+      adjacent_ ? turned.slice(-1, 1, dim, 2) : turned.narrow(-1, half, half);
+  const at::Tensor first = a * cos_ - b * sin_;
+  const at::Tensor second = b * cos_ + a * sin_;
   at::Tensor result = (adjacent_ ? at::stack({first, second}, -1).flatten(-2)
                                  : at::cat({first, second}, -1))
                           .to(x.scalar_type());
-  if (dim_ == x.size(-1)) {
+  if (dim == x.size(-1)) {
     return result;
   }
-  return at::cat({result, x.narrow(-1, dim_, x.size(-1) - dim_)}, -1);
+  return at::cat({result, x.narrow(-1, dim, x.size(-1) - dim)}, -1);
 }
 
 } // namespace autocircuit

@@ -4,6 +4,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/tanh.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "autocircuit/model/description.h"
@@ -39,10 +40,7 @@ void check_tokens(const at::Tensor& tokens, int64_t d_vocab) {
   }
 }
 
-BlockShape block_shape(
-    const Description& description,
-    int64_t block,
-    at::Device device) {
+BlockShape block_shape(const Description& description, int64_t block) {
   BlockShape shape;
   shape.norm = norm_named(
       description.text("norm", "layer_norm"), description.number("eps"));
@@ -61,9 +59,6 @@ BlockShape block_shape(
   const int64_t every = description.size("window_every", 1);
   if (window > 0 && block % every == 0) {
     attention.window = window;
-  }
-  if (description.text("positions", "learned") == "rotary") {
-    attention.rotary.emplace(description, attention.d_head, device);
   }
   if (description.flag("qk_norm")) {
     attention.qk_norm = shape.norm;
@@ -97,22 +92,22 @@ Transformer::Transformer(const std::string& text, Weights weights)
   w_e_ = w.get("embed.W_E", {d_vocab, d_model()});
   if (description.text("positions", "learned") == "learned") {
     w_pos_ = w.get("pos_embed.W_pos", {n_ctx_, d_model()});
+  } else {
+    rotary_.emplace(
+        description, description.size("d_head"), options().device());
   }
   for (int64_t n = 0; n < n_layers(); n++) {
     blocks_.emplace_back(
-        w,
-        n,
-        block_shape(description, n, options().device()),
-        static_cast<HookId>(hooks.size()));
+        w, n, block_shape(description, n), static_cast<HookId>(hooks.size()));
     for (const std::string_view name : Block::kHookNames) {
       hooks.push_back("blocks." + std::to_string(n) + "." + std::string(name));
     }
+    const int64_t window = blocks_.back().window();
+    if (std::find(windows_.begin(), windows_.end(), window) == windows_.end()) {
+      windows_.push_back(window);
+    }
   }
-  ln_final_.emplace(
-      w,
-      "ln_final",
-      d_model(),
-      block_shape(description, 0, options().device()).norm);
+  ln_final_.emplace(w, "ln_final", d_model(), block_shape(description, 0).norm);
   hooks.insert(
       hooks.end(), {"ln_final.hook_scale", "ln_final.hook_normalized"});
   w_u_ = w.get("unembed.W_U", {d_vocab, d_model()});
@@ -138,6 +133,26 @@ void Transformer::check_first_input(const at::Tensor& value) const {
       " positions, got ",
       value.size(1));
   check_tokens(value, w_e_.size(0));
+}
+
+void Transformer::check_context(const ModelInput& input) const {
+  const at::Tensor& mask = input.attention_mask;
+  TORCH_CHECK(
+      !mask.defined() ||
+          (mask.sizes() == input.value.sizes().slice(0, 2) &&
+           at::isIntegralType(mask.scalar_type(), /*includeBool=*/true) &&
+           mask.device() == options().device()),
+      "expected an attention mask ",
+      input.value.sizes().slice(0, 2),
+      " of integers or booleans on ",
+      options().device(),
+      ", got ",
+      mask.sizes(),
+      " of ",
+      mask.dtype(),
+      " on ",
+      mask.device());
+  check_prefix(input);
 }
 
 void Transformer::check_prefix(const ModelInput& input) const {
@@ -215,13 +230,13 @@ at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
 }
 
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
-  check_prefix(input);
   const ContextPositions positions(
-      input.value.size(0),
       input.value.size(1),
       input.prefix.length(),
       input.attention_mask,
-      options());
+      options(),
+      rotary_,
+      windows_);
   at::Tensor resid = input.start_block == 0
       ? embed(input.value, positions, hooks)
       : input.value;

@@ -18,6 +18,7 @@ class Transformer final : public Model {
 
  protected:
   void check_first_input(const at::Tensor& value) const override;
+  void check_context(const ModelInput& input) const override;
 
  private:
   void check_prefix(const ModelInput& input) const;
@@ -33,7 +34,9 @@ class Transformer final : public Model {
   double logit_cap_;   // logits become cap * tanh(logits / cap); 0: they stay
   at::Tensor w_e_;     // [d_vocab, d_model]
   at::Tensor w_pos_;   // [n_ctx, d_model]; undefined with rotary positions
+  std::optional<Rotary> rotary_;
   std::vector<Block> blocks_;
+  std::vector<int64_t> windows_; // of the blocks, each once
   std::optional<Norm> ln_final_;
   at::Tensor w_u_; // [d_vocab, d_model]
   at::Tensor b_u_; // [d_vocab], may be undefined

@@ -4,20 +4,39 @@
 
 namespace autocircuit {
 
+namespace {
+
+// The mean over dimensions of [n_srcs, batch, seq, d_model], in its shape.
+at::Tensor repeated_mean(
+    const at::Tensor& src_outs,
+    const at::Tensor& attention_mask,
+    at::IntArrayRef dims) {
+  if (!attention_mask.defined()) {
+    return src_outs.mean(dims, /*keepdim=*/true).expand(src_outs.sizes());
+  }
+  const at::Tensor present =
+      (attention_mask != 0).to(src_outs.dtype()).unsqueeze(0).unsqueeze(-1);
+  const at::Tensor sum = (src_outs * present).sum(dims, /*keepdim=*/true);
+  const at::Tensor count = present.sum(dims, /*keepdim=*/true).clamp_min(1);
+  return (sum / count).expand(src_outs.sizes());
+}
+
+} // namespace
+
 at::Tensor source_ablations(
     const PatchableModel& model,
-    const at::Tensor& input,
+    const ModelInput& input,
     BatchAblation ablation) {
   ForwardRequest request;
-  request.input = {
-      .value = input, .start_block = 0, .slice = OutputSlice::kLastSeq};
+  request.input = input;
+  request.input.slice = OutputSlice::kLastSeq;
   if (ablation == BatchAblation::kZero) {
     model.model().check_input(request.input);
     return at::zeros({1}, model.model().options())
         .expand(
             {model.n_srcs(),
-             input.size(0),
-             input.size(1),
+             input.value.size(0),
+             input.value.size(1),
              model.model().d_model()});
   }
   request.want_src_outs = true;
@@ -26,9 +45,9 @@ at::Tensor source_ablations(
     case BatchAblation::kResample:
       return src_outs;
     case BatchAblation::kBatchTokenwiseMean:
-      return src_outs.mean(1, /*keepdim=*/true).expand(src_outs.sizes());
+      return repeated_mean(src_outs, input.attention_mask, {1});
     case BatchAblation::kBatchAllTokMean:
-      return src_outs.mean({1, 2}, /*keepdim=*/true).expand(src_outs.sizes());
+      return repeated_mean(src_outs, input.attention_mask, {1, 2});
     default:
       TORCH_CHECK(false, "unknown ablation ", static_cast<int64_t>(ablation));
   }

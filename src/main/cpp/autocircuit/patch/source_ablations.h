@@ -14,9 +14,10 @@ enum class BatchAblation : int64_t {
 
 /// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,
 /// d_model]. Dimensions along which they repeat are expanded, not stored.
+/// Padding does not count in means; where there is nothing else they are 0.
 at::Tensor source_ablations(
     const PatchableModel& model,
-    const at::Tensor& input,
+    const ModelInput& input,
     BatchAblation ablation);
 
 } // namespace autocircuit

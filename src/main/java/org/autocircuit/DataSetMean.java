@@ -1,45 +1,65 @@
 package org.autocircuit;
 
+import java.util.Optional;
 import org.autocircuit.internal.CallScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 
-/** The mean over all prompts of source outputs {@code [n_srcs, batch, seq, d_model]}, batchwise. */
+/**
+ * The mean over all prompts of source outputs {@code [n_srcs, batch, seq, d_model]}, batchwise.
+ * Padding does not count.
+ */
 final class DataSetMean implements AutoCloseable {
 
   private Tensor sum;
-  private long rows;
+  private Tensor prompts;
 
-  /** Adds the prompts of a batch. */
-  void add(Tensor sourceOutputs) {
+  /** Adds the prompts of a batch; the mask {@code [batch, seq]} is 0 at padding. */
+  void add(Tensor sourceOutputs, Optional<Tensor> attentionMask) {
     try (CallScope scope = new CallScope()) {
-      Tensor batch = sourceOutputs.sum(new long[] {1}, true, new ScalarTypeOptional());
+      Tensor outputs = sourceOutputs;
+      // [batch, seq, 1] of 1 where a token is
+      Tensor present = sourceOutputs.select(0, 0).narrow(-1, 0, 1);
+      if (attentionMask.isPresent()) {
+        present = attentionMask.get().unsqueeze(-1).to(present.scalar_type());
+        outputs = sourceOutputs.mul(present);
+      } else {
+        present = torch.ones_like(present);
+      }
+      Tensor batch = outputs.sum(new long[] {1}, true, new ScalarTypeOptional());
+      Tensor count = present.sum(0);
       if (sum == null) {
         sum = scope.keep(batch);
+        prompts = scope.keep(count);
       } else if (sum.size(2) == batch.size(2)) {
         sum.add_(batch);
+        prompts.add_(count);
       } else {
         throw new IllegalArgumentException(
             "batches: expected prompts of %d tokens as in the first batch, got %d"
                 .formatted(sum.size(2), batch.size(2)));
       }
-      rows += sourceOutputs.size(1);
     }
   }
 
-  /** The mean {@code [n_srcs, 1, seq, d_model]}, which goes to the innermost scope. */
+  /**
+   * The mean {@code [n_srcs, 1, seq, d_model]}, which goes to the innermost scope; 0 at positions
+   * where all prompts have padding.
+   */
   Tensor mean() {
     if (sum == null) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
     }
-    return sum.div(new Scalar((double) rows));
+    return sum.div(prompts.clamp_min(new Scalar(1)));
   }
 
   @Override
   public void close() {
     if (sum != null) {
       sum.releaseReference();
+      prompts.releaseReference();
     }
   }
 }

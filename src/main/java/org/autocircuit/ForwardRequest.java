@@ -23,7 +23,7 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class ForwardRequest {
 
-  private final Tensor input;
+  private final ModelInput input;
   private final int startBlock;
   private final Tensor startSourceOutputs;
   private final PatchContext context;
@@ -33,7 +33,7 @@ public final class ForwardRequest {
   private final List<String> reads;
 
   private ForwardRequest(
-      Tensor input,
+      ModelInput input,
       int startBlock,
       Tensor startSourceOutputs,
       PatchContext context,
@@ -59,6 +59,11 @@ public final class ForwardRequest {
    *     [batch, seq, d_model]}
    */
   public static ForwardRequest of(Tensor input) {
+    return of(ModelInput.of(input));
+  }
+
+  /** As {@link #of(Tensor)}, of an input that may have padding or stand after a prefix. */
+  public static ForwardRequest of(ModelInput input) {
     return new ForwardRequest(input, 0, null, null, null, null, false, List.of());
   }
 
@@ -74,7 +79,18 @@ public final class ForwardRequest {
       throw new IllegalArgumentException(
           "startBlock: expected 1 or more (0 is ForwardRequest.of(tokens)), got " + block);
     }
-    return new ForwardRequest(residual, block, null, null, null, null, false, List.of());
+    return new ForwardRequest(
+        ModelInput.of(residual), block, null, null, null, null, false, List.of());
+  }
+
+  /** This request with padding where a mask is 0; see {@link ModelInput}. */
+  public ForwardRequest withAttentionMask(Tensor mask) {
+    return withInput(input.withAttentionMask(mask));
+  }
+
+  /** This request after a prefix, instead of the model's own if it has one. */
+  public ForwardRequest withPrefix(PrefixCache prefix) {
+    return withInput(input.withPrefix(prefix));
   }
 
   /**
@@ -155,8 +171,8 @@ public final class ForwardRequest {
         input, startBlock, value, context, outputSlice, grad, wantsSourceOutputs, reads);
   }
 
-  /** Tokens, or the residual stream that enters {@link #startBlock}. */
-  public Tensor input() {
+  /** Tokens, or the residual stream that enters {@link #startBlock}, and what goes with them. */
+  public ModelInput input() {
     return input;
   }
 
@@ -193,5 +209,17 @@ public final class ForwardRequest {
   /** The hook points to read. */
   public List<String> reads() {
     return reads;
+  }
+
+  private ForwardRequest withInput(ModelInput value) {
+    return new ForwardRequest(
+        value,
+        startBlock,
+        startSourceOutputs,
+        context,
+        outputSlice,
+        grad,
+        wantsSourceOutputs,
+        reads);
   }
 }

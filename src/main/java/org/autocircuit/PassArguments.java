@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
@@ -38,27 +39,49 @@ final class PassArguments {
     this.hookNames = hookNames;
   }
 
-  /** Checks tokens, or a micro model's floats. */
-  Size input(Tensor input) {
-    if (!(graph.config() instanceof TransformerConfig config)) {
-      return stream("input", input);
+  /**
+   * Checks tokens, or a micro model's floats, and what goes with them. The values of tokens are
+   * left to native code; see {@link #tokens}.
+   */
+  Size input(ModelInput input) {
+    Tensor value = input.value();
+    if (!(graph.config() instanceof TransformerConfig)) {
+      return context("input", input, stream("input", value));
     }
-    Arguments.live("tokens", input);
-    Arguments.shape("tokens", input, "[batch, seq]", Arguments.ANY, Arguments.ANY);
-    Arguments.type("tokens", input, ScalarType.Long);
-    Arguments.device("tokens", input, device);
-    Size size = size("tokens", input);
-    checkTokens(config.dVocab(), input);
-    return size;
+    Arguments.live("tokens", value);
+    Arguments.shape("tokens", value, "[batch, seq]", Arguments.ANY, Arguments.ANY);
+    Arguments.type("tokens", value, ScalarType.Long);
+    Arguments.device("tokens", value, device);
+    return context("tokens", input, size("tokens", value));
   }
 
-  /** Checks the residual stream that enters a block. */
-  Size residual(int block, Tensor residual) {
+  /** Checks the residual stream that enters a block, and what goes with it. */
+  Size residual(int block, ModelInput input) {
     if (block >= graph.config().nLayers()) {
       throw new IllegalArgumentException(
           "startBlock: expected 1 to %d, got %d".formatted(graph.config().nLayers() - 1, block));
     }
-    return stream("residual", residual);
+    return context("residual", input, stream("residual", input.value()));
+  }
+
+  /**
+   * Refuses tokens that are none of the vocabulary. Native code does so, too, at every pass; this
+   * says it in words of this library once it has. On other devices than the CPU the values are not
+   * looked at: that would wait for the device.
+   */
+  void tokens(Tensor tokens) {
+    if (!(graph.config() instanceof TransformerConfig config) || !tokens.is_cpu()) {
+      return;
+    }
+    long[] values = TensorArrays.longs(tokens);
+    int seq = Math.toIntExact(tokens.size(1));
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] < 0 || values[i] >= config.dVocab()) {
+        throw new IllegalArgumentException(
+            "tokens: expected 0 to %d, got %d in row %d at position %d"
+                .formatted(config.dVocab() - 1, values[i], i / seq, i % seq));
+      }
+    }
   }
 
   /** Checks source outputs, activations or anything else with a row for each source. */
@@ -200,26 +223,58 @@ final class PassArguments {
           "%s: expected at least one prompt and one position, got %d and %d"
               .formatted(name, size.batch, size.seq));
     }
-    if (graph.config() instanceof TransformerConfig config && size.seq > config.nCtx()) {
-      throw new IllegalArgumentException(
-          "%s: expected at most %d positions (n_ctx), got %d"
-              .formatted(name, config.nCtx(), size.seq));
-    }
     return size;
   }
 
-  /** On other devices than the CPU the values are not looked at: that would wait for the device. */
-  private static void checkTokens(int dVocab, Tensor tokens) {
-    if (!tokens.is_cpu()) {
-      return;
-    }
-    long[] values = TensorArrays.longs(tokens);
-    int seq = Math.toIntExact(tokens.size(1));
-    for (int i = 0; i < values.length; i++) {
-      if (values[i] < 0 || values[i] >= dVocab) {
+  private Size context(String name, ModelInput input, Size size) {
+    input
+        .prefix()
+        .ifPresent(
+            prefix -> {
+              prefix.requireFits(graph.config(), precision, device);
+              prefix.requireServes(size.batch);
+            });
+    if (!(graph.config() instanceof TransformerConfig config)) {
+      if (input.attentionMask().isPresent()) {
         throw new IllegalArgumentException(
-            "tokens: expected 0 to %d, got %d in row %d at position %d"
-                .formatted(dVocab - 1, values[i], i / seq, i % seq));
+            "attention mask: expected none, since a model of %s has no attention"
+                .formatted(graph.config()));
+      }
+      return size;
+    }
+    int prefix = input.prefix().map(PrefixCache::length).orElse(0);
+    if (prefix + size.seq > config.nCtx()) {
+      throw new IllegalArgumentException(
+          "%s: expected at most %d positions (n_ctx), got %d%s"
+              .formatted(
+                  name, config.nCtx(), size.seq, prefix > 0 ? " after a prefix of " + prefix : ""));
+    }
+    input.attentionMask().ifPresent(mask -> attentionMask(mask, size));
+    return size;
+  }
+
+  private void attentionMask(Tensor mask, Size size) {
+    String name = "attention mask";
+    Arguments.live(name, mask);
+    Arguments.shape(name, mask, "[batch, seq]", size.batch, size.seq);
+    if (mask.scalar_type().intern() != ScalarType.Bool) {
+      Arguments.type(name, mask, ScalarType.Long);
+    }
+    Arguments.device(name, mask, device);
+    if (!mask.is_cpu()) {
+      return; // to look at the values would wait for the device
+    }
+    long[] values = TensorArrays.longs(mask);
+    int seq = Math.toIntExact(size.seq);
+    for (int row = 0; row < size.batch; row++) {
+      long[] of = Arrays.copyOfRange(values, row * seq, (row + 1) * seq);
+      long tokens = Arrays.stream(of).sum();
+      for (int i = 0; i < seq; i++) {
+        if (tokens < 1 || of[i] != (i < seq - tokens ? 0 : 1)) {
+          throw new IllegalArgumentException(
+              "%s: expected in each row 0 for padding, then 1 for at least one token, got %s in row %d"
+                  .formatted(name, Arrays.toString(of), row));
+        }
       }
     }
   }

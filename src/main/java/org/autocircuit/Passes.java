@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.autocircuit.PassArguments.Size;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
@@ -31,15 +32,19 @@ final class Passes {
   private final OutputSlice defaultSlice;
   private final String device;
   private final long vocabulary;
+  private final Optional<PrefixCache> prefix;
   private final PatchableHandle handle;
 
-  Passes(String name, Model model, ModelGraph graph, OutputSlice slice) {
+  /** The prefix stays the caller's. */
+  Passes(
+      String name, Model model, ModelGraph graph, OutputSlice slice, Optional<PrefixCache> prefix) {
     hookNames = model.hookNames();
     arguments =
         new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
     defaultSlice = slice;
     device = model.device();
     vocabulary = AnswerTokens.vocabulary(model.config());
+    this.prefix = prefix;
     WrapperSpec.Packed wrappers = WrapperSpec.pack(graph.wrapperSpecs());
     handle =
         model
@@ -51,10 +56,15 @@ final class Passes {
     return hookNames;
   }
 
+  /** What stands before the prompts of all passes that bring no prefix of their own. */
+  Optional<PrefixCache> prefix() {
+    return prefix;
+  }
+
   ForwardResult forward(ForwardRequest request, PatchContext context) {
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
-      Tensor input = request.input();
+      ModelInput input = behindPrefix(request.input());
       int block = request.startBlock().orElse(0);
       Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
       arguments.reads(request.reads(), block);
@@ -75,23 +85,28 @@ final class Passes {
           request
               .grad()
               .orElse(
-                  requiresGrad(input)
+                  requiresGrad(input.value())
                       || requiresGrad(startSrcOuts)
                       || requiresGrad(patch.patchSrcOuts())
                       || requiresGrad(patch.masks()));
+      Tensor startOutputs = startSrcOuts;
       List<Tensor> results =
-          handle.forward(
+          run(
               input,
-              block,
-              startSrcOuts,
-              NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
-              grad,
-              request.wantsSourceOutputs(),
-              context.isPatched(),
-              patch,
-              request.reads());
-      results.forEach(scope::handOut);
-      return result(request, results);
+              passed ->
+                  handle.forward(
+                      passed,
+                      block,
+                      startOutputs,
+                      NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
+                      grad,
+                      request.wantsSourceOutputs(),
+                      context.isPatched(),
+                      patch,
+                      request.reads()));
+      ForwardResult result = result(request, results);
+      scope.handOutAll(results);
+      return result;
     }
   }
 
@@ -99,14 +114,14 @@ final class Passes {
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
       ForwardRequest request =
-          ForwardRequest.of(TensorArrays.of(tokens, "tokens", device))
+          ForwardRequest.of(ModelInput.ofPrompts(tokens, device))
               .withGrad(false)
               .withOutputSlice(OutputSlice.LAST_SEQ);
       return TensorArrays.rows(forward(request, context).logits());
     }
   }
 
-  SourceActivations sourceAblations(Tensor input, AblationType type) {
+  SourceActivations sourceAblations(ModelInput input, AblationType type) {
     if (type.meanOverDataset()) {
       throw new IllegalArgumentException(
           type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
@@ -119,7 +134,7 @@ final class Passes {
 
   SourceActivations sourceAblations(long[][] tokens, AblationType type) {
     try (CallScope scope = new CallScope()) {
-      return sourceAblations(TensorArrays.of(tokens, "tokens", device), type);
+      return sourceAblations(ModelInput.ofPrompts(tokens, device), type);
     }
   }
 
@@ -130,10 +145,10 @@ final class Passes {
         mean -> {
           for (PromptPairBatch batch : batches) {
             if (type.cleanDataset()) {
-              add(mean, batch.clean());
+              add(mean, ModelInput.ofPrompts(batch.clean(), device));
             }
             if (type.corruptDataset()) {
-              add(mean, batch.corrupt());
+              add(mean, ModelInput.ofPrompts(batch.corrupt(), device));
             }
           }
         });
@@ -145,43 +160,44 @@ final class Passes {
         type,
         mean -> {
           if (type.cleanDataset()) {
-            clean.forEach(input -> add(mean, input));
+            clean.forEach(input -> add(mean, ModelInput.of(input)));
           }
           if (type.corruptDataset()) {
-            corrupt.forEach(input -> add(mean, input));
+            corrupt.forEach(input -> add(mean, ModelInput.of(input)));
           }
         });
   }
 
-  MaskGradientResult maskGradient(Tensor input, PatchContext context, AnswerLoss loss) {
+  MaskGradientResult maskGradient(ModelInput given, PatchContext context, AnswerLoss loss) {
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
       if (!context.isPatched()) {
         throw new IllegalArgumentException("context: expected one that patches, got " + context);
       }
+      ModelInput input = behindPrefix(given);
       Size size = arguments.input(input);
       Patch patch = arguments.patch(context, size, true);
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
       List<Tensor> results =
-          handle.maskGradient(
+          run(
               input,
-              patch,
-              NativeCodes.of(loss.gradFunction()),
-              NativeCodes.of(loss.answerFunction()),
-              answers.answers(),
-              answers.wrongAnswers());
-      results.forEach(scope::handOut);
+              passed ->
+                  handle.maskGradient(
+                      passed,
+                      patch,
+                      NativeCodes.of(loss.gradFunction()),
+                      NativeCodes.of(loss.answerFunction()),
+                      answers.answers(),
+                      answers.wrongAnswers()));
+      scope.handOutAll(results);
       return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
     }
   }
 
   MaskGradientResult maskGradient(long[][] tokens, PatchContext context, AnswerLoss loss) {
     try (CallScope scope = new CallScope()) {
-      MaskGradientResult result =
-          maskGradient(TensorArrays.of(tokens, "tokens", device), context, loss);
-      scope.handOut(result.gradient());
-      scope.handOut(result.loss());
-      scope.handOut(result.logits());
+      MaskGradientResult result = maskGradient(ModelInput.ofPrompts(tokens, device), context, loss);
+      scope.handOutAll(List.of(result.gradient(), result.loss(), result.logits()));
       return result;
     }
   }
@@ -208,21 +224,34 @@ final class Passes {
     }
   }
 
-  private void add(DataSetMean mean, long[][] tokens) {
+  private void add(DataSetMean mean, ModelInput input) {
     try (CallScope scope = new CallScope()) {
-      add(mean, TensorArrays.of(tokens, "tokens", device));
+      mean.add(ablated(input, AblationType.RESAMPLE), input.attentionMask());
     }
   }
 
-  private void add(DataSetMean mean, Tensor input) {
-    try (CallScope scope = new CallScope()) {
-      mean.add(ablated(input, AblationType.RESAMPLE));
-    }
-  }
-
-  private Tensor ablated(Tensor input, AblationType type) {
+  private Tensor ablated(ModelInput given, AblationType type) {
+    ModelInput input = behindPrefix(given);
     arguments.input(input);
-    return handle.sourceAblations(input, NativeCodes.of(type));
+    return run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+  }
+
+  private ModelInput behindPrefix(ModelInput input) {
+    return prefix.isPresent() && input.prefix().isEmpty() ? input.withPrefix(prefix.get()) : input;
+  }
+
+  /** Makes a native call. If it fails, tokens are looked at for a better word. */
+  private <T> T run(ModelInput input, Function<PatchableHandle.Input, T> call) {
+    try {
+      return call.apply(
+          new PatchableHandle.Input(
+              input.value(),
+              input.attentionMask().orElse(null),
+              input.prefix().map(PrefixCache::entries).orElse(List.of())));
+    } catch (NativeException e) {
+      arguments.tokens(input.value());
+      throw e;
+    }
   }
 
   private static boolean requiresGrad(Tensor tensor) {

@@ -3,6 +3,7 @@ package org.autocircuit;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
@@ -128,7 +129,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
       throw new IllegalArgumentException(
           "graph: expected one of %s, got one of %s".formatted(model.config(), graph.config()));
     }
-    return owning(model.to(model.device()), graph, slice);
+    return owning(model.to(model.device()), graph, slice, Optional.empty());
   }
 
   /** The structure of the model. */
@@ -172,11 +173,16 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    *
    * @param device LibTorch's name of the device
    * @throws NativeException if there is no such device
-   * @throws IllegalStateException if the model is closed
+   * @throws IllegalStateException if the model is closed, or has a prefix, which stays where it is
    */
   public PatchableModel to(String device) {
     requireOpen();
-    PatchableModel moved = owning(model.to(device), graph(), options.outputSlice());
+    if (prefix().isPresent()) {
+      throw new IllegalStateException(
+          name + " cannot be moved: move the model without prefix, and make the prefix there");
+    }
+    PatchableModel moved =
+        owning(model.to(device), graph(), options.outputSlice(), Optional.empty());
     boolean made = false;
     try (CallScope scope = new CallScope()) {
       moved.masks().set(masks().tensor());
@@ -187,6 +193,27 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
         moved.close();
       }
     }
+  }
+
+  /**
+   * This model with a prefix before all its prompts, whatever runs them: another model that shares
+   * the weights and has the same graph, with masks (at first 0) and modes of its own. To be closed,
+   * like this one; the cache stays the caller's, and is needed as long as the model is used. The
+   * counterpart of the Python original's argument {@code kv_caches} of {@code patchable_model}.
+   *
+   * @param prefix takes the place of the model's own if it has one
+   * @throws IllegalArgumentException if the cache is none of a model of this structure, precision
+   *     and device
+   */
+  public PatchableModel withPrefix(PrefixCache prefix) {
+    requireOpen();
+    prefix.requireFits(config(), precision(), device());
+    return owning(model.to(model.device()), graph(), options.outputSlice(), Optional.of(prefix));
+  }
+
+  /** What stands before all prompts; empty: nothing. */
+  public Optional<PrefixCache> prefix() {
+    return passes.prefix();
   }
 
   /**
@@ -248,11 +275,16 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * @throws IllegalArgumentException if the type is a mean over a data set
    */
   public SourceActivations sourceAblations(Tensor input, AblationType type) {
+    return sourceAblations(ModelInput.of(input), type);
+  }
+
+  /** As {@link #sourceAblations(Tensor, AblationType)}; padding does not count in means. */
+  public SourceActivations sourceAblations(ModelInput input, AblationType type) {
     requireOpen();
     return passes.sourceAblations(input, type);
   }
 
-  /** As {@link #sourceAblations(Tensor, AblationType)}, of tokens {@code [batch][seq]}. */
+  /** As {@link #sourceAblations(ModelInput, AblationType)}, of tokens {@code [batch][seq]}. */
   public SourceActivations sourceAblations(long[][] tokens, AblationType type) {
     requireOpen();
     return passes.sourceAblations(tokens, type);
@@ -293,6 +325,11 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * @param loss on the logits of the last position, whatever the output slice
    */
   public MaskGradientResult maskGradient(Tensor input, PatchContext context, AnswerLoss loss) {
+    return maskGradient(ModelInput.of(input), context, loss);
+  }
+
+  /** As {@link #maskGradient(Tensor, PatchContext, AnswerLoss)}. */
+  public MaskGradientResult maskGradient(ModelInput input, PatchContext context, AnswerLoss loss) {
     requireOpen();
     return passes.maskGradient(input, context, loss);
   }
@@ -341,12 +378,13 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /** Takes the model over, and closes it if it cannot be made patchable. */
-  private static PatchableModel owning(Model model, ModelGraph graph, OutputSlice slice) {
-    String name = "PatchableModel of " + model;
+  private static PatchableModel owning(
+      Model model, ModelGraph graph, OutputSlice slice, Optional<PrefixCache> prefix) {
+    String name = "PatchableModel of " + model + prefix.map(cache -> " with a " + cache).orElse("");
     Passes passes = null;
     boolean made = false;
     try {
-      passes = new Passes(name, model, graph, slice);
+      passes = new Passes(name, model, graph, slice, prefix);
       MaskParameters masks =
           MaskParameters.zeros(graph, model.precision().scalarType(), model.device());
       PatchableModel patchable = new PatchableModel(name, model, slice, passes, masks);

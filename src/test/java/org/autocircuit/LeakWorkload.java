@@ -32,6 +32,7 @@ enum LeakWorkload {
   FORWARDS(1000),
   GRADIENTS(1000),
   SCOPES(1000),
+  PREFIXES(500),
   FAILURES(1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
@@ -87,6 +88,7 @@ enum LeakWorkload {
         case FORWARDS -> forward(model, i);
         case GRADIENTS -> gradient(model, i);
         case SCOPES -> train(model, i);
+        case PREFIXES -> prefix(model, i);
         case FAILURES -> fail(model, folder);
       }
     }
@@ -152,6 +154,18 @@ enum LeakWorkload {
           model.maskGradient(
               prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
       result.loss().item_double();
+    }
+  }
+
+  private static void prefix(PatchableModel model, int round) {
+    long[][] prompts = {{1, 2, 3, round % 64}, {4, 5}};
+    try (PrefixCache prefix = PrefixCache.of(model, RandomModels.prompts(CONFIG, 2, 8, round));
+        PatchableModel after = model.withPrefix(prefix);
+        SourceActivations activations =
+            after.sourceAblations(prompts, AblationType.BATCH_TOKENWISE_MEAN)) {
+      after.logits(prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0.3)));
+      expectFailure(() -> after.logits(new long[3][2]));
+      expectFailure(() -> PrefixCache.of(prefix.keys(), List.of()));
     }
   }
 

@@ -1,9 +1,13 @@
 package org.autocircuit;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
@@ -12,6 +16,7 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Device;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
@@ -28,6 +33,8 @@ class PassMisuseTest {
   @TestFactory
   Stream<DynamicTest> everyMisuseIsNamed() {
     inputs();
+    attentionMasks();
+    prefixes();
     contexts();
     edges();
     losses();
@@ -73,11 +80,27 @@ class PassMisuseTest {
         "tokens",
         "at least one prompt");
     table.illegal(
-        "prompts of different lengths",
-        s -> s.model.logits(new long[][] {{1, 2}, {3}}),
-        "2",
-        "1",
+        "one empty prompt among others",
+        s -> s.model.logits(new long[][] {{1, 2}, {}}),
+        "tokens",
+        "at least one",
         "row 1");
+    table.illegal(
+        "a token beyond the vocabulary in a gradient",
+        s ->
+            s.model.maskGradient(
+                s.tokens.add(new Scalar(17)),
+                s.context,
+                s.loss(new long[][] {{1}, {1}}, new long[][] {{1}, {1}})),
+        "0 to 16",
+        "row 0",
+        "position 0");
+    table.illegal(
+        "a token beyond the vocabulary in an ablation",
+        s -> s.model.sourceAblations(new long[][] {{1, 17}}, AblationType.ZERO),
+        "0 to 16",
+        "17",
+        "position 1");
     table.illegal(
         "an unknown hook point",
         s -> s.model.forward(ForwardRequest.of(s.tokens).withReads("blocks.0.hook_resid_prae")),
@@ -96,6 +119,96 @@ class PassMisuseTest {
         "a mean of no batches",
         s -> s.model.sourceAblations(List.of(), AblationType.TOKENWISE_MEAN_CLEAN),
         "at least one");
+  }
+
+  private void attentionMasks() {
+    mask("of another shape", s -> s.floats(2, 3).to(ScalarType.Long), "[2, 4]", "[2, 3]");
+    mask("of floats", s -> s.floats(2, 4), "Long", "Float");
+    mask(
+        "on another device",
+        s -> s.tokens.to(new Device("meta"), ScalarType.Long),
+        "device cpu",
+        "meta");
+    long[][] wrong = {{1, 1, 0, 0}, {0, 1, 0, 1}, {0, 0, 0, 0}, {0, 0, 2, 1}, {0, -1, 1, 1}};
+    for (long[] row : wrong) {
+      mask(
+          Arrays.toString(row),
+          s -> TensorArrays.of(new long[][] {{0, 0, 1, 1}, row}, "mask", "cpu"),
+          "0 for padding, then 1 for at least one token",
+          Arrays.toString(row),
+          "row 1");
+    }
+    table.illegal(
+        "a mask in an ablation",
+        s ->
+            s.model.sourceAblations(
+                ModelInput.of(s.tokens).withAttentionMask(s.tokens.zero_()), AblationType.ZERO),
+        "attention mask",
+        "row 0");
+    table.illegal(
+        "a mask of a micro model",
+        s -> {
+          try (PatchableModel micro = TestModels.micro(PatchableModelOptions.defaults())) {
+            micro.forward(
+                ForwardRequest.of(s.floats(2, 4, 2).to(ScalarType.Double))
+                    .withAttentionMask(s.tokens));
+          }
+        },
+        "attention mask",
+        "no attention");
+  }
+
+  private void mask(String name, Function<MisuseTable.Subject, Tensor> mask, String... message) {
+    String[] all = Arrays.copyOf(message, message.length + 1);
+    all[message.length] = "attention mask";
+    table.illegal(
+        "an attention mask " + name,
+        s -> s.model.forward(ForwardRequest.of(s.tokens).withAttentionMask(mask.apply(s))),
+        all);
+  }
+
+  private void prefixes() {
+    table.illegal(
+        "a prefix and tokens beyond the last position",
+        s -> {
+          try (PrefixCache prefix = PrefixCache.of(s.model, new long[1][6])) {
+            s.model.forward(ForwardRequest.of(s.tokens).withPrefix(prefix));
+          }
+        },
+        "at most 9",
+        "got 4 after a prefix of 6");
+    table.illegal(
+        "a prefix of another precision",
+        s -> {
+          try (PatchableModel other =
+                  RandomModels.patchable(
+                      CONFIG, Precision.FLOAT64, PatchableModelOptions.defaults(), 1);
+              PrefixCache prefix = PrefixCache.of(other, new long[1][2])) {
+            s.model.forward(ForwardRequest.of(s.tokens).withPrefix(prefix));
+          }
+        },
+        "prefix",
+        "Float",
+        "Double");
+    table.illegal(
+        "a prefix of more rows than prompts",
+        s -> {
+          try (PrefixCache prefix = PrefixCache.of(s.model, new long[3][2])) {
+            s.model.sourceAblations(
+                ModelInput.of(s.tokens).withPrefix(prefix), AblationType.RESAMPLE);
+          }
+        },
+        "prefix",
+        "each of 2",
+        "3 rows");
+    table.state(
+        "a closed prefix",
+        s -> {
+          PrefixCache prefix = PrefixCache.of(s.model, new long[1][2]);
+          prefix.close();
+          s.model.forward(ForwardRequest.of(s.tokens).withPrefix(prefix));
+        },
+        "PrefixCache is closed");
   }
 
   @SuppressWarnings("MustBeClosedChecker") // they are never opened

@@ -1,9 +1,11 @@
 package org.autocircuit;
 
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.function.Function;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeSet;
@@ -109,6 +111,21 @@ public final class TestModels {
         tokens(size, seq, seed + 1),
         tokens(size, 1, seed + 2),
         tokens(size, 2, seed + 3));
+  }
+
+  /** Pairs of several batches as one batch, in which models pad the shorter ones. */
+  public static PromptPairBatch together(List<PromptPairBatch> batches) {
+    return new PromptPairBatch(
+        batches.stream().flatMap(batch -> batch.pairs().stream()).toList(),
+        rows(batches, PromptPairBatch::clean),
+        rows(batches, PromptPairBatch::corrupt),
+        rows(batches, PromptPairBatch::answers),
+        rows(batches, PromptPairBatch::wrongAnswers));
+  }
+
+  private static long[][] rows(
+      List<PromptPairBatch> batches, Function<PromptPairBatch, long[][]> part) {
+    return batches.stream().flatMap(b -> Arrays.stream(part.apply(b))).toArray(long[][]::new);
   }
 
   /** A random circuit. */

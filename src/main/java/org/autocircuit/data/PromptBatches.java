@@ -37,8 +37,9 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    *     Tokenizer#prependsBos()} says
    * @param dropPartial whether batches that are not full are left out
    * @param groupByLength whether prompts are first sorted into groups of the same number of tokens
-   *     (groups in order of their first prompt, order inside a group kept); otherwise prompts that
-   *     fall into one batch must be equally long
+   *     (groups in order of their first prompt, order inside a group kept)
+   * @param pad whether prompts that fall into one batch may differ in length, so that models pad
+   *     the shorter ones on the left; otherwise they must be equally long
    * @param shuffleSeed shuffle the pairs first, in the order of {@link SeededShuffle}; empty: keep
    *     the dataset's order
    */
@@ -47,6 +48,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       Optional<Boolean> prependBos,
       boolean dropPartial,
       boolean groupByLength,
+      boolean pad,
       OptionalLong shuffleSeed) {
 
     /**
@@ -62,27 +64,34 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
 
     /** Batches of this size, everything else at its default: keep partial batches and the order. */
     public static Options ofSize(int batchSize) {
-      return new Options(batchSize, Optional.empty(), false, false, OptionalLong.empty());
+      return new Options(batchSize, Optional.empty(), false, false, false, OptionalLong.empty());
     }
 
     /** The same with this choice for the beginning-of-sequence token. */
     public Options withPrependBos(boolean value) {
-      return new Options(batchSize, Optional.of(value), dropPartial, groupByLength, shuffleSeed);
+      return new Options(
+          batchSize, Optional.of(value), dropPartial, groupByLength, pad, shuffleSeed);
     }
 
     /** The same, leaving out batches that are not full. */
     public Options withDropPartial() {
-      return new Options(batchSize, prependBos, true, groupByLength, shuffleSeed);
+      return new Options(batchSize, prependBos, true, groupByLength, pad, shuffleSeed);
     }
 
     /** The same, sorting prompts by their number of tokens. */
     public Options withGroupByLength() {
-      return new Options(batchSize, prependBos, dropPartial, true, shuffleSeed);
+      return new Options(batchSize, prependBos, dropPartial, true, pad, shuffleSeed);
+    }
+
+    /** The same, padding prompts that are shorter than others of their batch. */
+    public Options withPadding() {
+      return new Options(batchSize, prependBos, dropPartial, groupByLength, true, shuffleSeed);
     }
 
     /** The same, shuffling with this seed. */
     public Options withShuffle(long seed) {
-      return new Options(batchSize, prependBos, dropPartial, groupByLength, OptionalLong.of(seed));
+      return new Options(
+          batchSize, prependBos, dropPartial, groupByLength, pad, OptionalLong.of(seed));
     }
   }
 
@@ -109,7 +118,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       for (int begin = 0; begin < group.size(); begin += options.batchSize()) {
         int end = Math.min(begin + options.batchSize(), group.size());
         if (end - begin == options.batchSize() || !options.dropPartial()) {
-          made.add(batch(group.subList(begin, end)));
+          made.add(batch(group.subList(begin, end), options.pad()));
           kept += end - begin;
         }
       }
@@ -137,8 +146,9 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    * @param tokenizer used here only; it can be closed afterwards
    * @param options how to cut
    * @throws IllegalArgumentException if a clean prompt and its corrupt one, or (without {@link
-   *     Options#groupByLength}) two prompts of one batch, have different numbers of tokens, naming
-   *     both; or if an answer is not a single token, naming it and its tokens
+   *     Options#groupByLength} or {@link Options#pad}) two prompts of one batch, have different
+   *     numbers of tokens, naming both; or if an answer is not a single token, naming it and its
+   *     tokens
    */
   public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
     return new PromptBatches(dataset, tokenizer, options);
@@ -163,7 +173,14 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     return groups.values();
   }
 
-  private static PromptPairBatch batch(List<TokenPair> rows) {
+  private static PromptPairBatch batch(List<TokenPair> rows, boolean pad) {
+    TokenPair first = rows.get(0);
+    if (!pad) {
+      rows.forEach(
+          row ->
+              PromptPairBatch.requireLength(
+                  first.pair.clean(), first.clean.length, row.pair.clean(), row.clean));
+    }
     return new PromptPairBatch(
         rows.stream().map(TokenPair::pair).toList(),
         rows.stream().map(TokenPair::clean).toArray(long[][]::new),

@@ -4,8 +4,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Prompt pairs as tokens, all prompts equally long. Immutable as long as nobody writes to the
- * arrays, which are handed out without a copy.
+ * Prompt pairs as tokens. The prompts of a pair are equally long; where those of different pairs
+ * are not, models pad the shorter ones on the left, so that all end at the same position. Immutable
+ * as long as nobody writes to the arrays, which are handed out without a copy.
  */
 public final class PromptPairBatch {
 
@@ -18,17 +19,18 @@ public final class PromptPairBatch {
   private final long[][] corrupt;
   private final long[][] answers;
   private final long[][] wrongAnswers;
+  private final int seqLength;
   private final int divergeIndex;
 
   /**
    * Makes a batch of tokens; {@link PromptBatches} does this from texts.
    *
    * @param pairs the texts, one pair per row
-   * @param clean {@code [batch][seq]}
-   * @param corrupt {@code [batch][seq]}
+   * @param clean {@code [batch][seq of each]}
+   * @param corrupt {@code [batch][seq of each]}
    * @param answers one row per pair, of any lengths
    * @param wrongAnswers one row per pair, of any lengths
-   * @throws IllegalArgumentException if the counts or the lengths of the prompts differ
+   * @throws IllegalArgumentException if the counts differ, or the lengths of the prompts of a pair
    */
   public PromptPairBatch(
       List<PromptPair> pairs,
@@ -46,23 +48,26 @@ public final class PromptPairBatch {
           "expected one row per pair in each array, got %d pairs and %d, %d, %d, %d rows"
               .formatted(batch, clean.length, corrupt.length, answers.length, wrongAnswers.length));
     }
+    int longest = 0;
     for (int row = 0; row < batch; row++) {
-      requireLength(pairs.get(0).clean(), clean[0].length, pairs.get(row).clean(), clean[row]);
-      requireLength(pairs.get(0).clean(), clean[0].length, pairs.get(row).corrupt(), corrupt[row]);
+      PromptPair pair = pairs.get(row);
+      requireLength(pair.clean(), clean[row].length, pair.corrupt(), corrupt[row]);
+      longest = Math.max(longest, clean[row].length);
     }
     this.pairs = List.copyOf(pairs);
     this.clean = clean;
     this.corrupt = corrupt;
     this.answers = padded(answers);
     this.wrongAnswers = padded(wrongAnswers);
-    this.divergeIndex = divergeIndex(clean, corrupt);
+    this.seqLength = longest;
+    this.divergeIndex = divergeIndex(clean, corrupt, longest);
     this.key = BatchKey.of(clean, corrupt, this.answers, this.wrongAnswers);
   }
 
-  private static void requireLength(String first, int length, String prompt, long[] tokens) {
+  static void requireLength(String first, int length, String prompt, long[] tokens) {
     if (tokens.length != length) {
       throw new IllegalArgumentException(
-          "prompts of one batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"
+          "prompts of one pair or batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"
               .formatted(first, length, prompt, tokens.length));
     }
   }
@@ -81,10 +86,12 @@ public final class PromptPairBatch {
   }
 
   // A pair that does not differ counts as differing at 0, as in the original: always safe.
-  private static int divergeIndex(long[][] clean, long[][] corrupt) {
+  private static int divergeIndex(long[][] clean, long[][] corrupt, int seqLength) {
     int smallest = Integer.MAX_VALUE;
     for (int row = 0; row < clean.length; row++) {
-      smallest = Math.min(smallest, Math.max(0, Arrays.mismatch(clean[row], corrupt[row])));
+      int differs = Arrays.mismatch(clean[row], corrupt[row]);
+      int padding = seqLength - clean[row].length;
+      smallest = Math.min(smallest, differs < 0 ? 0 : padding + differs);
     }
     return smallest;
   }
@@ -102,12 +109,12 @@ public final class PromptPairBatch {
     return pairs;
   }
 
-  /** Tokens of the clean prompts, {@code [batch][seq]}. */
+  /** Tokens of the clean prompts without padding, {@code [batch][seq of each]}. */
   public long[][] clean() {
     return clean;
   }
 
-  /** Tokens of the corrupt prompts, {@code [batch][seq]}. */
+  /** Tokens of the corrupt prompts without padding, {@code [batch][seq of each]}. */
   public long[][] corrupt() {
     return corrupt;
   }
@@ -123,8 +130,8 @@ public final class PromptPairBatch {
   }
 
   /**
-   * The first position at which clean and corrupt differ in any row: before it both runs are the
-   * same. 0 if some row does not differ at all.
+   * The first position at which clean and corrupt differ in any row, padding counted: before it
+   * both runs are the same. 0 if some row does not differ at all.
    */
   public int divergeIndex() {
     return divergeIndex;
@@ -135,9 +142,9 @@ public final class PromptPairBatch {
     return clean.length;
   }
 
-  /** Tokens of each prompt. */
+  /** Tokens of the longest prompt: what the others are padded to. */
   public int seqLength() {
-    return clean[0].length;
+    return seqLength;
   }
 
   @Override

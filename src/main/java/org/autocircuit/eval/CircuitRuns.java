@@ -8,12 +8,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
-import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -147,7 +148,7 @@ public final class CircuitRuns {
         try (SourceActivations own =
                 means == null ? model.sourceAblations(other, ablationType) : null;
             PointerScope scope = new PointerScope()) {
-          Tensor tokens = TensorArrays.of(input, "tokens", model.device());
+          ModelInput tokens = ModelInput.ofPrompts(input, model.device());
           int done = 0;
           for (Map.Entry<Integer, EdgeSet> circuit : circuits.entrySet()) {
             Logits logits = run(model, tokens, means == null ? own : means, circuit.getValue());
@@ -170,6 +171,12 @@ public final class CircuitRuns {
    */
   public Map<Integer, Logits> run(
       PatchableModel model, Tensor input, SourceActivations activations) {
+    return run(model, ModelInput.of(input), activations);
+  }
+
+  /** As {@link #run(PatchableModel, Tensor, SourceActivations)}, of an input that may be padded. */
+  public Map<Integer, Logits> run(
+      PatchableModel model, ModelInput input, SourceActivations activations) {
     Map<Integer, Logits> outputs = new LinkedHashMap<>();
     circuits.forEach(
         (edges, circuit) -> outputs.put(edges, run(model, input, activations, circuit)));
@@ -209,17 +216,19 @@ public final class CircuitRuns {
   /** The full model's outputs for some prompts; open scopes have no effect. */
   static Logits fullModel(PatchableModel model, long[][] prompts) {
     try (PointerScope scope = new PointerScope()) {
-      Tensor tokens = TensorArrays.of(prompts, "tokens", model.device());
-      return Logits.of(model.forward(tokens, PatchContext.NONE));
+      return logits(model, ModelInput.ofPrompts(prompts, model.device()), PatchContext.NONE);
     }
   }
 
   private Logits run(
-      PatchableModel model, Tensor input, SourceActivations activations, EdgeSet circuit) {
+      PatchableModel model, ModelInput input, SourceActivations activations, EdgeSet circuit) {
     try (PointerScope scope = new PointerScope()) {
-      PatchContext context = PatchContext.of(activations, Masks.of(circuit, patchType));
-      return Logits.of(model.forward(input, context));
+      return logits(model, input, PatchContext.of(activations, Masks.of(circuit, patchType)));
     }
+  }
+
+  private static Logits logits(PatchableModel model, ModelInput input, PatchContext context) {
+    return Logits.of(model.forward(ForwardRequest.of(input).withContext(context)).logits());
   }
 
   /** Collects the settings. Not safe for use by several threads. */

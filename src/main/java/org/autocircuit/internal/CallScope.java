@@ -1,6 +1,7 @@
 package org.autocircuit.internal;
 
 import java.util.ArrayDeque;
+import java.util.Collection;
 import java.util.Deque;
 import java.util.Iterator;
 import org.bytedeco.javacpp.Pointer;
@@ -15,11 +16,21 @@ public final class CallScope implements AutoCloseable {
   private final PointerScope temporaries = new PointerScope();
   private final Deque<Pointer> handedOut = new ArrayDeque<>();
 
-  /** Lets a pointer made in this scope outlive it, in the care of the caller. */
+  /**
+   * Lets a pointer made in this scope outlive it, in the care of the caller. This is the last thing
+   * that a call does: if it failed afterwards and there were no scope around it, the pointer would
+   * have no owner.
+   */
   public <P extends Pointer> P handOut(P pointer) {
     pointer.retainReference();
     handedOut.add(pointer);
     return pointer;
+  }
+
+  /** As {@link #handOut}, of several, which are all made before the first is handed out. */
+  public <P extends Pointer, C extends Collection<P>> C handOutAll(C pointers) {
+    pointers.forEach(this::handOut);
+    return pointers;
   }
 
   /**

@@ -53,12 +53,12 @@ public final class ModelHandle implements AutoCloseable {
   public Map<String, Tensor> weights() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      List<String> names = lines(NativeLibrary.modelWeightNames(address));
-      List<Tensor> tensors = handOut(scope, NativeLibrary.modelWeights(address));
+      TensorVector tensors = NativeLibrary.modelWeights(address);
       Map<String, Tensor> weights = new LinkedHashMap<>();
-      for (int i = 0; i < tensors.size(); i++) {
-        weights.put(names.get(i), tensors.get(i));
+      for (String name : lines(NativeLibrary.modelWeightNames(address))) {
+        weights.put(name, new Tensor(tensors.get(weights.size())));
       }
+      scope.handOutAll(weights.values());
       return Collections.unmodifiableMap(weights);
     }
   }
@@ -92,9 +92,9 @@ public final class ModelHandle implements AutoCloseable {
   static List<Tensor> handOut(CallScope scope, TensorVector results) {
     List<Tensor> tensors = new ArrayList<>();
     for (long i = 0; i < results.size(); i++) {
-      tensors.add(scope.handOut(new Tensor(results.get(i))));
+      tensors.add(new Tensor(results.get(i)));
     }
-    return tensors;
+    return scope.handOutAll(tensors);
   }
 
   private static TensorVector vector(Collection<Tensor> tensors) {

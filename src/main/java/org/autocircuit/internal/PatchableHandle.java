@@ -3,6 +3,7 @@ package org.autocircuit.internal;
 import java.util.List;
 import org.autocircuit.internal.jni.NativeLibrary;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 
 /** A native patchable model. Arguments are as in {@code bridge.h}; {@code null}: undefined. */
 public final class PatchableHandle {
@@ -21,6 +22,16 @@ public final class PatchableHandle {
     public static final Patch NONE = new Patch(null, null, 0, 0, 0, 0, null);
   }
 
+  /** What a pass reads; {@code prefix}: keys and values of each block in turn, or nothing. */
+  public record Input(Tensor value, Tensor attentionMask, List<Tensor> prefix) {
+
+    private TensorVector vector() {
+      TensorVector tensors = new TensorVector(value, orUndefined(attentionMask));
+      prefix.forEach(tensors::push_back);
+      return tensors;
+    }
+  }
+
   private final long address;
   private final NativeResource resource;
 
@@ -36,7 +47,7 @@ public final class PatchableHandle {
 
   /** Logits, source outputs if wanted, and the hook points read; all handed out. */
   public List<Tensor> forward(
-      Tensor input,
+      Input input,
       int startBlock,
       Tensor startSrcOuts,
       int outputSlice,
@@ -51,7 +62,7 @@ public final class PatchableHandle {
           scope,
           NativeLibrary.forward(
               address,
-              input,
+              input.vector(),
               startBlock,
               orUndefined(startSrcOuts),
               outputSlice,
@@ -70,16 +81,16 @@ public final class PatchableHandle {
   }
 
   /** Source outputs of one batch, handed out. */
-  public Tensor sourceAblations(Tensor input, int ablationType) {
+  public Tensor sourceAblations(Input input, int ablationType) {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(NativeLibrary.sourceAblations(address, input, ablationType));
+      return scope.handOut(NativeLibrary.sourceAblations(address, input.vector(), ablationType));
     }
   }
 
   /** Gradient, loss and logits; all handed out. */
   public List<Tensor> maskGradient(
-      Tensor input,
+      Input input,
       Patch patch,
       int gradFunction,
       int answerFunction,
@@ -91,7 +102,7 @@ public final class PatchableHandle {
           scope,
           NativeLibrary.maskGradient(
               address,
-              input,
+              input.vector(),
               orUndefined(patch.patchSrcOuts()),
               orUndefined(patch.masks()),
               patch.maskFn(),

@@ -76,7 +76,7 @@ public final class TransformerLensWeights {
                           : source.convert(name, shape));
                 }
               });
-      canonical.values().forEach(scope::handOut);
+      scope.handOutAll(canonical.values());
       return Collections.unmodifiableMap(canonical);
     }
   }

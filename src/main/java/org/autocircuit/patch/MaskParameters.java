@@ -227,8 +227,9 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
         CallScope scope = new CallScope()) {
       Map<String, Tensor> modules = new LinkedHashMap<>();
       for (DestModule module : graph.destModules()) {
-        modules.put(module.moduleName(), scope.handOut(view(inForce(), module)));
+        modules.put(module.moduleName(), view(inForce(), module));
       }
+      scope.handOutAll(modules.values());
       return Collections.unmodifiableMap(modules);
     }
   }

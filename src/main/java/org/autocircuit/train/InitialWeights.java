@@ -42,10 +42,9 @@ final class InitialWeights {
         } else if (name.endsWith(".w")) {
           Arrays.fill(values, 1);
         }
-        weights.put(
-            name,
-            scope.handOut(TensorArrays.of(values, ScalarType.Float, "cpu", weight.shapeArray())));
+        weights.put(name, TensorArrays.of(values, ScalarType.Float, "cpu", weight.shapeArray()));
       }
+      scope.handOutAll(weights.values());
     }
     weights.put("unembed.W_U", weights.get("embed.W_E"));
     return weights;

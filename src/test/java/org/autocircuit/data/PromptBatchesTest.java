@@ -152,6 +152,29 @@ class PromptBatchesTest {
   }
 
   @Test
+  void pairsOfDifferentLengthsShareABatchIfTheyMayBePadded() {
+    PromptDataset mixed =
+        new PromptDataset(
+            List.of(pair("one", "four"), pair("one two three", "one two six"), pair("two", "six")));
+    Options options = Options.ofSize(2).withPadding();
+    List<PromptPairBatch> batches = PromptBatches.of(mixed, tokenizer, options).batches();
+    assertThat(batches).hasSize(2);
+    PromptPairBatch batch = batches.get(0);
+    assertThat(batch.clean()[0]).containsExactly(0, id("one"));
+    assertThat(batch.clean()[1]).containsExactly(0, id("one"), id("two"), id("three"));
+    assertThat(batch.corrupt()[0]).containsExactly(0, id("four"));
+    assertThat(batch.seqLength()).isEqualTo(4);
+    // Behind two positions of padding the first pair differs at its second token.
+    assertThat(batch.divergeIndex()).isEqualTo(3);
+    assertThat(batches.get(1).seqLength()).isEqualTo(2);
+    PromptDataset within = new PromptDataset(List.of(pair("one two", "one")));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptBatches.of(within, tokenizer, options))
+        .withMessageContaining("\"one two\" has 3")
+        .withMessageContaining("\"one\" has 2");
+  }
+
+  @Test
   void shufflesAsPythonDoes() {
     PromptBatches shuffled =
         PromptBatches.of(numbered(5), tokenizer, Options.ofSize(2).withShuffle(7));

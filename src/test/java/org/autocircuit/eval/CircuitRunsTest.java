@@ -14,6 +14,8 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.cli.TinyModel;
 import org.autocircuit.data.PromptBatches;
+import org.autocircuit.data.PromptDataset;
+import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeCounts;
 import org.autocircuit.graph.ModelGraph;
@@ -119,6 +121,38 @@ class CircuitRunsTest {
     assertThat(circuit.klDivergence()).isCloseTo(0, within(1e-9));
     assertThat(circuit.accuracy()).isEqualTo(full.accuracy());
     assertThat(full.klDivergence()).isZero();
+  }
+
+  @Test
+  void paddedPromptsMeasureAsTheyDoAlone() {
+    List<PromptPair> pairs = new ArrayList<>();
+    for (PromptPair pair : TinyModel.prompts().prompts()) {
+      String longer = pairs.size() % 3 == 0 ? "" : pairs.size() % 3 == 1 ? "it " : "it went to ";
+      pairs.add(
+          new PromptPair(
+              longer + pair.clean(), longer + pair.corrupt(), pair.answers(), pair.wrongAnswers()));
+    }
+    PromptDataset dataset = new PromptDataset(pairs);
+    try (Tokenizer tokenizer = Tokenizer.load(folder)) {
+      List<PromptPairBatch> padded =
+          PromptBatches.of(dataset, tokenizer, PromptBatches.Options.ofSize(5).withPadding())
+              .batches();
+      List<PromptPairBatch> alone = PromptBatches.of(dataset, tokenizer, 1).batches();
+      assertThat(padded.get(0).clean()[0]).hasSizeLessThan(padded.get(0).seqLength());
+      for (PatchType type : PatchType.values()) {
+        CircuitRuns circuits = runs(10, 30).patchType(type).build();
+        Map<Integer, CircuitMeasures> expected = circuits.measure(model, alone);
+        Map<Integer, CircuitMeasures> measures = circuits.measure(model, padded);
+        for (int size : new int[] {10, 30}) {
+          CircuitMeasures actual = measures.get(size);
+          assertThat(actual.logitDifference())
+              .isCloseTo(expected.get(size).logitDifference(), within(1e-4));
+          assertThat(actual.klDivergence())
+              .isCloseTo(expected.get(size).klDivergence(), within(1e-4));
+          assertThat(actual.accuracy()).isEqualTo(expected.get(size).accuracy());
+        }
+      }
+    }
   }
 
   @Test

@@ -2,6 +2,7 @@ package org.autocircuit.golden;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 import static org.autocircuit.golden.GoldenComparison.assertActivations;
 import static org.autocircuit.golden.GoldenComparison.assertScalar;
 
@@ -10,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.ForwardResult;
+import org.autocircuit.PrefixCache;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
@@ -130,6 +132,23 @@ final class GoldenForwardOps {
     }
   }
 
+  static void patchMaskAttentionMask(GoldenModel g, GoldenOp op) {
+    Tensor input = g.input(op.param("input").asText());
+    try (SourceActivations activations = g.activations(op)) {
+      Masks masks = Masks.of(g.graph(), g.flat(op.inputByModule("masks")));
+      ForwardRequest request =
+          ForwardRequest.of(input)
+              .withAttentionMask(g.tensor(op.input("attention_mask")))
+              .withOutputSlice(OutputSlice.ALL);
+      assertActivations(
+          op,
+          "logits_unpatched",
+          g.model().forward(request).logits(),
+          op.output("logits_unpatched"));
+      assertFull(op, g.model().forward(request.withContext(PatchContext.of(activations, masks))));
+    }
+  }
+
   static void patchStartAtLayer(GoldenModel g, GoldenOp op) {
     try (SourceActivations activations = g.activations(op)) {
       Masks masks = Masks.of(g.graph(), g.flat(op.inputByModule("masks")));
@@ -148,6 +167,24 @@ final class GoldenForwardOps {
           "curr_src_outs_after",
           result.sourceOutputs().orElseThrow(),
           op.output("curr_src_outs_after"));
+    }
+  }
+
+  static void prefix(GoldenModel g, PrefixCache given) {
+    Tensor tokens = g.tensor(g.golden().tensor("data/prefix_tokens"));
+    try (PrefixCache made = PrefixCache.of(g.withoutPrefix(), tokens)) {
+      assertThat(made.length()).isEqualTo(given.length()).isPositive();
+      assertThat(made.batch()).isEqualTo(given.batch());
+      assertEqual("keys", made.keys(), given.keys());
+      assertEqual("values", made.values(), given.values());
+    }
+  }
+
+  private static void assertEqual(String what, List<Tensor> actual, List<Tensor> expected) {
+    for (int block = 0; block < expected.size(); block++) {
+      assertThat(TensorArrays.doubles(actual.get(block)))
+          .as("%s of block %d", what, block)
+          .containsExactly(TensorArrays.doubles(expected.get(block)), within(1e-5));
     }
   }
 

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.Random;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.MaskGradientResult;
+import org.autocircuit.ModelInput;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
@@ -35,8 +36,8 @@ final class GoldenGroupedQueryOps {
         Arrays.fill(masks, 1);
       }
       MaskFn maskFn = op.param("mask_fn").asText().equals("sigmoid") ? MaskFn.SIGMOID : MaskFn.NONE;
-      MaskGradientResult actual = run(grouped, masks, maskFn);
-      MaskGradientResult expected = run(ungrouped, repeated(ungrouped.graph(), masks), maskFn);
+      MaskGradientResult actual = run(grouped, op, masks, maskFn);
+      MaskGradientResult expected = run(ungrouped, op, repeated(ungrouped.graph(), masks), maskFn);
       assertClose(
           op, TensorArrays.doubles(actual.logits()), TensorArrays.doubles(expected.logits()));
       assertClose(
@@ -50,7 +51,7 @@ final class GoldenGroupedQueryOps {
     }
   }
 
-  private static MaskGradientResult run(GoldenModel g, double[] masks, MaskFn maskFn) {
+  private static MaskGradientResult run(GoldenModel g, GoldenOp op, double[] masks, MaskFn maskFn) {
     try (SourceActivations corrupt =
         g.model().sourceAblations(g.input("corrupt", 0), AblationType.RESAMPLE)) {
       PatchContext context =
@@ -61,7 +62,14 @@ final class GoldenGroupedQueryOps {
               AnswerLoss.AnswerFunction.AVG_DIFF,
               g.tokens("data/answers", 0),
               g.tokens("data/wrong_answers", 0));
-      return g.model().maskGradient(g.input("clean", 0), context, loss);
+      ModelInput clean = ModelInput.of(g.input("clean", 0));
+      return g.model()
+          .maskGradient(
+              op.hasInput("attention_mask")
+                  ? clean.withAttentionMask(g.tensor(op.input("attention_mask")))
+                  : clean,
+              context,
+              loss);
     }
   }
 

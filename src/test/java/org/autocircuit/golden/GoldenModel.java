@@ -6,9 +6,12 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
+import org.autocircuit.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.PrefixCache;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.DestModule;
@@ -20,6 +23,7 @@ import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.TransformerLensWeights;
 import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -30,6 +34,8 @@ final class GoldenModel implements AutoCloseable {
 
   private final PointerScope scope = new PointerScope();
   private final GoldenCase golden;
+  private final Optional<PrefixCache> prefix;
+  private final PatchableModel withoutPrefix;
   private final PatchableModel model;
 
   GoldenModel(GoldenCase golden) {
@@ -41,21 +47,60 @@ final class GoldenModel implements AutoCloseable {
     ModelConfig config = golden.config();
     Map<String, Tensor> weights = new LinkedHashMap<>();
     golden.byModule("weights").forEach((name, weight) -> weights.put(name, tensor(weight)));
+    PatchableModelOptions options =
+        new PatchableModelOptions(
+            golden.json().get("factorized").asBoolean(),
+            golden.json().path("separate_qkv").asBoolean(),
+            ungroupKeyValues,
+            golden.seqLen(),
+            slice());
+    prefix = golden.json().has("prefix") ? Optional.of(givenPrefix()) : Optional.empty();
     try (Model plain = Model.of(config, TransformerLensWeights.toCanonical(config, weights))) {
-      model =
-          PatchableModel.of(
-              plain,
-              new PatchableModelOptions(
-                  golden.json().get("factorized").asBoolean(),
-                  golden.json().path("separate_qkv").asBoolean(),
-                  ungroupKeyValues,
-                  golden.seqLen(),
-                  slice()));
+      withoutPrefix = PatchableModel.of(plain, options);
+    }
+    model = prefix.map(withoutPrefix::withPrefix).orElse(withoutPrefix);
+  }
+
+  /** The keys and values that the reference computed. */
+  private PrefixCache givenPrefix() {
+    List<Tensor> keys = new ArrayList<>();
+    List<Tensor> values = new ArrayList<>();
+    for (int block = 0; block < golden.config().nLayers(); block++) {
+      keys.add(tensor(golden.tensor("data/kv_cache/" + block + "/keys")));
+      values.add(tensor(golden.tensor("data/kv_cache/" + block + "/values")));
+    }
+    return PrefixCache.of(keys, values);
+  }
+
+  /** The model as the reference runs it: after the case's prefix if it has one. */
+  PatchableModel model() {
+    return model;
+  }
+
+  PatchableModel withoutPrefix() {
+    return withoutPrefix;
+  }
+
+  Optional<PrefixCache> prefix() {
+    return prefix;
+  }
+
+  /** Logits of one example of a batch by itself. */
+  Tensor forward(Tensor input, int example, PatchContext context) {
+    ForwardRequest request = ForwardRequest.of(row(input, example)).withContext(context);
+    if (prefix.isEmpty()) {
+      return model.forward(request).logits();
+    }
+    try (PrefixCache own =
+        PrefixCache.of(
+            prefix.get().keys().stream().map(keys -> row(keys, example)).toList(),
+            prefix.get().values().stream().map(values -> row(values, example)).toList())) {
+      return model.forward(request.withPrefix(own)).logits();
     }
   }
 
-  PatchableModel model() {
-    return model;
+  private static Tensor row(Tensor rows, int row) {
+    return rows.narrow(0, row, 1).contiguous();
   }
 
   ModelGraph graph() {
@@ -205,6 +250,8 @@ final class GoldenModel implements AutoCloseable {
   @Override
   public void close() {
     model.close();
+    withoutPrefix.close();
+    prefix.ifPresent(PrefixCache::close);
     scope.close();
   }
 }

@@ -38,6 +38,7 @@ class GoldenTest {
           Map.entry("patch_edges_by_name", GoldenForwardOps::patchEdgesByName),
           Map.entry("patch_mask", GoldenForwardOps::patchMask),
           Map.entry("patch_mask_all_ones", GoldenForwardOps::patchMaskAllOnes),
+          Map.entry("patch_mask_attention_mask", GoldenForwardOps::patchMaskAttentionMask),
           Map.entry("patch_start_at_layer", GoldenForwardOps::patchStartAtLayer),
           Map.entry("mask_grad", GoldenGradientOps::maskGrad),
           Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
@@ -130,7 +131,7 @@ class GoldenTest {
     return DynamicContainer.dynamicContainer(
         golden.name(),
         Stream.concat(
-            Stream.of(DynamicTest.dynamicTest("graph", () -> assertGraph(golden))),
+            Stream.of(DynamicTest.dynamicTest("model", () -> assertModel(golden))),
             operations(
                 golden,
                 op ->
@@ -147,14 +148,16 @@ class GoldenTest {
         : OPERATIONS.get(op.name());
   }
 
-  /** The sizes of the patchable model's graph; ModelGraphGoldenTest compares all of it. */
-  private static void assertGraph(GoldenCase golden) {
+  /** The sizes of the graph, which ModelGraphGoldenTest compares in full, and the prefix. */
+  private static void assertModel(GoldenCase golden) {
     try (GoldenModel model = new GoldenModel(golden)) {
       ModelGraph graph = model.graph();
       assertThat(graph).isEqualTo(golden.graph());
       assertThat(golden.referenceGraph().nEdges())
           .isEqualTo(golden.json().at("/graph/n_edges").asInt());
       assertThat(graph.srcs()).hasSameSizeAs(golden.json().at("/graph/srcs"));
+      assertThat(model.prefix().isPresent()).isEqualTo(golden.hasTensor("data/prefix_tokens"));
+      model.prefix().ifPresent(given -> GoldenForwardOps.prefix(model, given));
     }
   }
 

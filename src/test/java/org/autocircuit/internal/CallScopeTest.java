@@ -3,6 +3,8 @@ package org.autocircuit.internal;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -53,6 +55,34 @@ class CallScopeTest {
       }
       assertThat(result.numel()).isEqualTo(3);
     }
+  }
+
+  @Test
+  void severalResultsAreHandedOutTogether() {
+    List<Tensor> results;
+    try (PointerScope caller = new PointerScope()) {
+      try (CallScope scope = new CallScope()) {
+        results = scope.handOutAll(List.of(torch.ones(3), torch.ones(3)));
+      }
+      assertThat(results).noneMatch(result -> result.isNull());
+    }
+    assertThat(results).allMatch(result -> result.isNull());
+  }
+
+  /** As when memory runs out after the first of several results. */
+  @Test
+  void aFailureBeforeResultsAreHandedOutLeavesNone() {
+    List<Tensor> results = new ArrayList<>();
+    assertThatThrownBy(
+            () -> {
+              try (CallScope scope = new CallScope()) {
+                results.add(torch.ones(3));
+                results.add(torch.ones(-1));
+                scope.handOutAll(results);
+              }
+            })
+        .isInstanceOf(RuntimeException.class);
+    assertThat(results).hasSize(1).allMatch(result -> result.isNull());
   }
 
   @Test

@@ -83,7 +83,7 @@ class TransformerKindsTest {
             .build());
   }
 
-  private static Map<String, Tensor> randomWeights(TransformerConfig config) {
+  static Map<String, Tensor> randomWeights(TransformerConfig config) {
     Random random = new Random(5);
     Map<String, Tensor> weights = new LinkedHashMap<>();
     WeightShapes.of(config)
@@ -99,7 +99,7 @@ class TransformerKindsTest {
     return weights;
   }
 
-  private static List<PatchableModelOptions> graphs(TransformerConfig config) {
+  static List<PatchableModelOptions> graphs(TransformerConfig config) {
     PatchableModelOptions edges = PatchableModelOptions.defaults().withOutputSlice(OutputSlice.ALL);
     List<PatchableModelOptions> graphs =
         new ArrayList<>(

@@ -12,6 +12,7 @@ import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.PrefixCache;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
@@ -66,6 +67,32 @@ class MaskGradientTest {
     }
     assertClose(scores, expected);
     assertThat(progress).containsExactly("1/6", "2/6", "3/6", "4/6", "5/6", "6/6");
+  }
+
+  @Test
+  void paddedPromptsScoreAsTheyDoAlone() {
+    List<PromptPairBatch> alone =
+        List.of(TestModels.batch(1, 3, 10), TestModels.batch(1, 5, 20), TestModels.batch(1, 4, 30));
+    MaskGradient scorer = MaskGradient.builder().integratedGradSamples(2).build();
+    double[] sum = scorer.pruneScores(model, alone).toArray();
+    double[] mean = scorer.pruneScores(model, List.of(TestModels.together(alone))).toArray();
+    // The loss of a batch is the mean over its prompts.
+    assertClose(mean, Arrays.stream(sum).map(score -> score / 3).toArray());
+  }
+
+  @Test
+  void aPrefixStandsBeforeAllPrompts() {
+    try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{1, 2}});
+        PatchableModel after = model.withPrefix(prefix)) {
+      double[] scores = MaskGradient.builder().build().pruneScores(after, batches).toArray();
+      double[] expected = new double[scores.length];
+      for (PromptPairBatch batch : batches) {
+        add(expected, gradient(after, batch, batch.corrupt(), 0));
+      }
+      assertClose(scores, expected);
+      assertThat(scores)
+          .isNotEqualTo(MaskGradient.builder().build().pruneScores(model, batches).toArray());
+    }
   }
 
   @Test
@@ -141,11 +168,15 @@ class MaskGradientTest {
   }
 
   private double[] gradient(PromptPairBatch batch, long[][] patchInput, double maskValue) {
+    return gradient(model, batch, patchInput, maskValue);
+  }
+
+  private static double[] gradient(
+      PatchableModel on, PromptPairBatch batch, long[][] patchInput, double maskValue) {
     try (PointerScope scope = new PointerScope();
-        SourceActivations patch = model.sourceAblations(patchInput, AblationType.RESAMPLE)) {
-      PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), maskValue));
-      return TensorArrays.doubles(
-          model.maskGradient(batch.clean(), context, loss(batch)).gradient());
+        SourceActivations patch = on.sourceAblations(patchInput, AblationType.RESAMPLE)) {
+      PatchContext context = PatchContext.of(patch, Masks.uniform(on.graph(), maskValue));
+      return TensorArrays.doubles(on.maskGradient(batch.clean(), context, loss(batch)).gradient());
     }
   }
 

@@ -83,7 +83,7 @@ public final class NativeLibrary {
 
   public static native @ByVal TensorVector forward(
       @Cast("int64_t") long model,
-      @Const @ByRef Tensor input,
+      @Const @ByRef TensorVector input,
       @Cast("int64_t") long startBlock,
       @Const @ByRef Tensor startSrcOuts,
       @Cast("int64_t") long outputSlice,
@@ -102,13 +102,15 @@ public final class NativeLibrary {
 
   @Name("source_ablations")
   public static native @ByVal Tensor sourceAblations(
-      @Cast("int64_t") long model, @Const @ByRef Tensor input, @Cast("int64_t") long ablationType)
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector input,
+      @Cast("int64_t") long ablationType)
       throws NativeException;
 
   @Name("mask_gradient")
   public static native @ByVal TensorVector maskGradient(
       @Cast("int64_t") long model,
-      @Const @ByRef Tensor input,
+      @Const @ByRef TensorVector input,
       @Const @ByRef Tensor patchSrcOuts,
       @Const @ByRef Tensor masks,
       @Cast("int64_t") long maskFn,
