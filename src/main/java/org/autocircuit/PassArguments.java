@@ -1,12 +1,14 @@
 package org.autocircuit;
 
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.MaskParameters;
@@ -200,12 +202,24 @@ final class PassArguments {
           "%s: expected at least one prompt and one position, got %d and %d"
               .formatted(name, size.batch, size.seq));
     }
-    if (graph.config() instanceof TransformerConfig config && size.seq > config.nCtx()) {
-      throw new IllegalArgumentException(
-          "%s: expected at most %d positions (n_ctx), got %d"
-              .formatted(name, config.nCtx(), size.seq));
+    if (graph.config() instanceof TransformerConfig config) {
+      if (size.seq > config.nCtx()) {
+        throw new IllegalArgumentException(
+            "%s: expected at most %d positions (n_ctx), got %d"
+                .formatted(name, config.nCtx(), size.seq));
+      }
+      config.autoencoders().ifPresent(autoencoders -> positions(name, size, autoencoders));
     }
     return size;
+  }
+
+  private static void positions(String name, Size size, AutoencoderConfig autoencoders) {
+    OptionalInt seqLen = autoencoders.seqLen();
+    if (seqLen.isPresent() && size.seq != seqLen.getAsInt()) {
+      throw new IllegalArgumentException(
+          "%s: expected %d positions, as many as have latents of their own, got %d"
+              .formatted(name, seqLen.getAsInt(), size.seq));
+    }
   }
 
   /** On other devices than the CPU the values are not looked at: that would wait for the device. */

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
@@ -28,6 +29,11 @@ record GraphHeader(Map<String, Object> properties) {
       if (transformer.groupedQueries()) {
         properties.put("n_key_value_heads", transformer.nKeyValueHeads());
         properties.put("ungrouped_key_values", graph.ungroupedKeyValues());
+      }
+      if (transformer.autoencoders().isPresent()) {
+        AutoencoderConfig autoencoders = transformer.autoencoders().get();
+        properties.put("autoencoder_latents", autoencoders.latents().toString());
+        properties.put("error_nodes", autoencoders.errorNodes());
       }
     }
     properties.put("factorized", graph.factorized());
