@@ -6,13 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.autocircuit.Close.assertClose;
 
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
-import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.AutoencoderConfig;
@@ -52,16 +50,8 @@ class LatentPruningTest {
     plain.close();
   }
 
-  /** Prompts of random tokens. */
   private static PromptPairBatch batch(int size, int seq, long seed) {
-    List<PromptPair> pairs =
-        Collections.nCopies(size, new PromptPair("clean", "corrupt", List.of("a"), List.of("b")));
-    return new PromptPairBatch(
-        pairs,
-        RandomModels.prompts(CONFIG, size, seq, seed),
-        RandomModels.prompts(CONFIG, size, seq, seed + 1),
-        RandomModels.prompts(CONFIG, size, 1, seed + 2),
-        RandomModels.prompts(CONFIG, size, 1, seed + 3));
+    return RandomModels.promptPairs(CONFIG, size, seq, seed);
   }
 
   /** An autoencoder whose latents always have the given values, if they are positive. */
@@ -159,27 +149,25 @@ class LatentPruningTest {
 
   @Test
   void corruptPromptsCountIfTheyAreIncluded() {
-    Map<String, Tensor> weights = random(12, 40);
-    PromptPairBatch batch = batch(2, 3, 1);
-    PromptPairBatch both =
-        new PromptPairBatch(
-            List.of(batch.pairs().get(0), batch.pairs().get(0)),
-            new long[][] {batch.corrupt()[0], batch.corrupt()[1]},
-            batch.corrupt(),
-            batch.answers(),
-            batch.wrongAnswers());
-    try (Model sparse = plain.withAutoencoders(weights, false);
+    PromptPairBatch batch = batch(1, 3, 1);
+    long[][] first = batch.corrupt();
+    long[][] second = batch.clean();
+    PromptPairBatch swapped =
+        new PromptPairBatch(batch.pairs(), first, second, batch.answers(), batch.wrongAnswers());
+    try (Model sparse = plain.withAutoencoders(random(12, 80), false);
         Model clean = LatentPruning.builder().build().prune(sparse, List.of(batch));
-        Model included =
+        Model both =
             LatentPruning.builder().includeCorrupt(true).build().prune(sparse, List.of(batch));
-        Model separate = LatentPruning.builder().build().prune(sparse, List.of(batch, both))) {
-      assertThat(autoencoders(included)).isEqualTo(autoencoders(separate));
-      included
-          .weights()
-          .forEach((name, weight) -> assertClose(name, separate.weights().get(name), weight, 0));
-      assertThat(autoencoders(included).latents().get(0))
-          .isGreaterThan(autoencoders(clean).latents().get(0));
+        Model apart = LatentPruning.builder().build().prune(sparse, List.of(batch, swapped))) {
+      assertThat(autoencoders(both)).isEqualTo(autoencoders(apart));
+      both.weights()
+          .forEach((name, weight) -> assertClose(name, apart.weights().get(name), weight, 0));
+      assertThat(nLatents(both)).isGreaterThan(nLatents(clean));
     }
+  }
+
+  private static int nLatents(Model model) {
+    return autoencoders(model).latents().values().stream().mapToInt(Integer::intValue).sum();
   }
 
   /** Random autoencoders with biases low enough for many latents to be silent. */

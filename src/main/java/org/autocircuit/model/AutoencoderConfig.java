@@ -17,7 +17,10 @@ import java.util.TreeMap;
  *
  * and the reconstruction takes the place of {@code x} in the residual stream. Each latent is a
  * source of the graph, {@code MLP 0 Latent 5}: its value times its column of {@code decode_weight}.
- * The bias is a constant that no source carries.
+ * The bias is a constant that no source carries. Hook points of block {@code N} are {@code
+ * blocks.N.hook_mlp_out.wrapped_hook} (what goes in), {@code .latents [batch, seq, latents]},
+ * {@code .latent_outs [batch, seq, latents, d_model]} and {@code .error}; {@code
+ * blocks.N.hook_mlp_out} is what comes out.
  *
  * <p>Weights have the names of the Python original: {@code blocks.N.hook_mlp_out.encode_weight
  * [latents, d_model]}, {@code latent_bias [latents]}, {@code decode_weight [d_model, latents]} and

@@ -62,14 +62,14 @@ final class AutoencoderWeights {
       String name = name(block, ENCODE);
       long[] shape = encodeShape(name, weights.get(name));
       OptionalInt positions =
-          shape.length == 3 ? OptionalInt.of(Math.toIntExact(shape[0])) : OptionalInt.empty();
+          shape.length == 3 ? OptionalInt.of((int) shape[0]) : OptionalInt.empty();
       if (!latents.isEmpty() && !positions.equals(seqLen)) {
         throw new IllegalArgumentException(
             "weight %s: expected the positions of the other blocks, %s, got shape %s"
                 .formatted(name, seqLen, Arrays.toString(shape)));
       }
       seqLen = positions;
-      latents.put(block, Math.toIntExact(shape[shape.length - 2]));
+      latents.put(block, (int) shape[shape.length - 2]);
     }
     return new AutoencoderConfig(latents, seqLen, false);
   }
@@ -89,7 +89,8 @@ final class AutoencoderWeights {
       throw new IllegalArgumentException("weight " + name + " is missing");
     }
     long[] shape = Arguments.live("weight " + name, weight).shape();
-    if (shape.length != 2 && shape.length != 3) {
+    boolean sized = Arrays.stream(shape).allMatch(size -> size <= Integer.MAX_VALUE);
+    if (!sized || (shape.length != 2 && shape.length != 3)) {
       throw new IllegalArgumentException(
           "weight %s: expected shape ([seq_len]) [latents, d_model], got %s"
               .formatted(name, Arrays.toString(shape)));

@@ -157,12 +157,19 @@ public final class Model implements AutoCloseable {
    * As {@link #withAutoencoders(Map, boolean)}, of weights in a safetensors file, converted to the
    * model's precision.
    *
-   * @throws CheckpointException if the file is missing, malformed, or holds anything else
+   * @throws CheckpointException if the file is missing, malformed, holds anything else, or does not
+   *     fit the model
+   * @throws IllegalStateException if the model is closed
    */
   public Model withAutoencoders(Path file, boolean errorNodes) {
     try (CallScope scope = new CallScope()) {
-      return withAutoencoders(
-          AutoencoderWeights.read(file, new LoadOptions(precision, device)), errorNodes);
+      Map<String, Tensor> weights =
+          AutoencoderWeights.read(file, new LoadOptions(precision, device));
+      try {
+        return withAutoencoders(weights, errorNodes);
+      } catch (IllegalArgumentException e) {
+        throw new CheckpointException("%s: %s".formatted(file, e.getMessage()), e);
+      }
     }
   }
 

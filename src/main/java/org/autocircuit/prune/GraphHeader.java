@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
@@ -33,14 +34,19 @@ record GraphHeader(Map<String, Object> properties) {
       if (transformer.autoencoders().isPresent()) {
         AutoencoderConfig autoencoders = transformer.autoencoders().get();
         properties.put("autoencoder_latents", autoencoders.latents().toString());
-        properties.put("error_nodes", autoencoders.errorNodes());
+        properties.put("autoencoder_positions", orNull(autoencoders.seqLen()));
+        properties.put("autoencoder_errors", autoencoders.errorNodes());
       }
     }
     properties.put("factorized", graph.factorized());
     properties.put("separate_qkv", graph.separateQkv());
-    properties.put("seq_len", graph.seqLen().isPresent() ? graph.seqLen().getAsInt() : null);
+    properties.put("seq_len", orNull(graph.seqLen()));
     properties.put("n_edges", graph.nEdges());
     return new GraphHeader(properties);
+  }
+
+  private static Integer orNull(OptionalInt value) {
+    return value.isPresent() ? value.getAsInt() : null;
   }
 
   void write(JsonGenerator json) throws IOException {

@@ -237,6 +237,13 @@ class AutoencodersTest {
     assertThatExceptionOfType(CheckpointException.class)
         .isThrownBy(() -> plain.withAutoencoders(other, false))
         .withMessageContaining("of I32");
+    new SafetensorsWriter()
+        .add(ENCODE, SafetensorsType.F32, new long[] {1L << 40, 0}, ByteBuffer.allocate(0))
+        .write(other);
+    assertThatExceptionOfType(CheckpointException.class)
+        .isThrownBy(() -> plain.withAutoencoders(other, false))
+        .withMessageContaining("other.safetensors: weight " + ENCODE)
+        .withMessageContaining("got [1099511627776, 0]");
     Files.write(other, new byte[3]);
     assertThatExceptionOfType(CheckpointException.class)
         .isThrownBy(() -> plain.withAutoencoders(other, false))
