@@ -75,6 +75,25 @@ std::vector<std::pair<std::string, Shape>> kinds() {
     s.qk_norm = true;
     s.norm_weights = false;
   });
+  const auto with_autoencoders = [](Shape s, bool error_node) {
+    s.latents = 7;
+    s.error_node = error_node;
+    return s;
+  };
+  for (const bool errors : {false, true}) {
+    const Shape gpt2 = with_autoencoders({}, errors);
+    add("gpt2 with autoencoders", gpt2, [](Shape&) {});
+    add("gpt2, latents per position", gpt2, [](Shape& s) { s.positions = 5; });
+    add("gpt2 without a latent left", gpt2, [](Shape& s) { s.latents = 0; });
+    const Shape gemma2 = with_autoencoders(gemma(), errors);
+    add("gemma2 with autoencoders", gemma2, [](Shape&) {});
+    add("parallel llama, latents per position",
+        with_autoencoders(llama(), errors),
+        [](Shape& s) {
+          s.parallel = true;
+          s.positions = 5;
+        });
+  }
   return kinds;
 }
 

@@ -73,6 +73,12 @@ TEST(sources_and_constants_of_every_kind_sum_to_the_residual) {
           sum = sum + k.model.model().weights().get(bias, {shape.d_model});
         }
       }
+      if (shape.latents >= 0) {
+        for (const char* bias :
+             {"blocks.0.hook_mlp_out.bias", "blocks.1.hook_mlp_out.bias"}) {
+          sum = sum + k.model.model().weights().get(bias, {shape.d_model});
+        }
+      }
       if (context == nullptr) {
         CHECK_CLOSE(sum, result.reads[0], 1e-10, 1e-10);
       } else {

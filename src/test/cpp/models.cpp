@@ -92,6 +92,16 @@ std::string description(const Shape& s) {
   flag("gated_mlp", s.gated);
   flag("qk_norm", s.qk_norm);
   flag("post_norms", s.post_norms);
+  if (s.latents >= 0) {
+    for (int64_t n = 0; n < s.layers; n++) {
+      const std::string key = "autoencoder_latents." + std::to_string(n);
+      line(key.c_str(), s.latents);
+    }
+    if (s.positions > 0) {
+      line("autoencoder_positions", s.positions);
+    }
+    flag("autoencoder_errors", s.error_node);
+  }
   return text;
 }
 
@@ -115,6 +125,18 @@ std::shared_ptr<const Model> random_transformer(
     if (s.biases) {
       w.add(name, {size}, 0.3);
     }
+  };
+  const auto autoencoder = [&](const std::string& name) {
+    const auto add = [&](const char* weight, std::vector<int64_t> sizes) {
+      if (s.positions > 0) {
+        sizes.insert(sizes.begin(), s.positions);
+      }
+      w.add(name + weight, sizes, 0.5);
+    };
+    add("encode_weight", {s.latents, s.d_model});
+    add("latent_bias", {s.latents});
+    add("decode_weight", {s.d_model, s.latents});
+    w.add(name + "bias", {s.d_model}, 0.5);
   };
   w.add("embed.W_E", {s.d_vocab, s.d_model}, 1);
   if (s.learned) {
@@ -147,6 +169,9 @@ std::shared_ptr<const Model> random_transformer(
     bias(b + "mlp.b_out", s.d_model);
     if (s.post_norms) {
       norm(b + "ln2_post", s.d_model);
+    }
+    if (s.latents >= 0) {
+      autoencoder(b + "hook_mlp_out.");
     }
   }
   norm("ln_final", s.d_model);
@@ -193,8 +218,17 @@ std::vector<PatchWrapper> edge_wrappers(const Shape& s, int64_t seq_len) {
     if (!s.parallel) {
       wrappers.push_back(dests.next(b + "hook_mlp_in", n, 0));
     }
-    wrappers.push_back(source(b + "hook_mlp_out", n, n + 1));
-    n += 1;
+    if (s.latents > 0) {
+      wrappers.push_back(
+          source(b + "hook_mlp_out.latent_outs", n, n + s.latents));
+      n += s.latents;
+    }
+    if (s.latents < 0 || s.error_node) {
+      const char* module =
+          s.latents < 0 ? "hook_mlp_out" : "hook_mlp_out.error";
+      wrappers.push_back(source(b + module, n, n + 1));
+      n += 1;
+    }
   }
   wrappers.push_back(dests.next(
       "blocks." + std::to_string(s.layers - 1) + ".hook_resid_post", n, 0));

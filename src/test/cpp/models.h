@@ -31,6 +31,9 @@ struct Shape {
   bool qk_norm = false;
   bool post_norms = false;
   bool biases = true;
+  int64_t latents = -1;    // of an autoencoder on each MLP; -1: none
+  int64_t positions = 0;   // with latents of their own
+  bool error_node = false; // a source for what autoencoders miss
   std::string more; // lines of the description for settings without weights
 };
 

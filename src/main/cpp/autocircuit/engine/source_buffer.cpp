@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -70,6 +71,11 @@ void write_head_outputs(
     const at::Tensor& rows,
     const at::Tensor& z,
     const at::Tensor& weights) {
+  if (z.size(3) == 1) { // latents of an autoencoder
+    at::Tensor out = rows;
+    at::mul_out(out, z, weights.squeeze(1));
+    return;
+  }
   for (int64_t h = 0; h < z.size(2); h++) {
     at::Tensor out = row_matrix(rows, h);
     at::mm_out(out, row_matrix(z, h), weights[h]);

@@ -10,6 +10,23 @@ std::string block_prefix(int64_t block) {
 
 } // namespace
 
+std::vector<std::string> Block::hook_names(
+    int64_t block,
+    const BlockShape& shape) {
+  const std::string prefix = block_prefix(block);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kHookNames.size(); i++) {
+    const std::string name = prefix + std::string(kHookNames[i]);
+    if (i == kMlpOut && shape.autoencoder) {
+      for (const std::string_view part : SparseAutoencoder::kHookNames) {
+        names.push_back(name + "." + std::string(part));
+      }
+    }
+    names.push_back(name);
+  }
+  return names;
+}
+
 Block::Block(
     const Weights& weights,
     int64_t block,
@@ -57,6 +74,14 @@ Block::Block(
   if (shape.post_norms) {
     ln2_post_.emplace(weights, prefix + "ln2_post", d_model, shape.norm);
   }
+  if (shape.autoencoder) {
+    autoencoder_.emplace(
+        weights,
+        prefix + "hook_mlp_out",
+        d_model,
+        *shape.autoencoder,
+        first_hook + kMlpOut);
+  }
 }
 
 at::Tensor Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
@@ -93,6 +118,9 @@ at::Tensor Block::apply_mlp(const at::Tensor& resid, Hooks& hooks) const {
   at::Tensor out = (*mlp_)((*ln2_)(in), hooks);
   if (ln2_post_) {
     out = (*ln2_post_)(out);
+  }
+  if (autoencoder_) {
+    out = (*autoencoder_)(out, hooks);
   }
   return hooks.visit(hook(kMlpOut), out);
 }

@@ -4,10 +4,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "autocircuit/model/attention.h"
 #include "autocircuit/model/mlp.h"
 #include "autocircuit/model/norm.h"
+#include "autocircuit/model/sparse_autoencoder.h"
 
 namespace autocircuit {
 
@@ -22,6 +24,8 @@ struct BlockShape {
   bool parallel = false;
   /// What attention and MLP add to the residual stream is normed, too.
   bool post_norms = false;
+  /// On what the MLP adds to the residual stream.
+  std::optional<AutoencoderShape> autoencoder = {};
 };
 
 /// Attention and an MLP, each reading a norm of the residual stream and
@@ -29,7 +33,7 @@ struct BlockShape {
 class Block {
  public:
   /// Hook points of a block, in execution order, under TransformerLens's
-  /// names.
+  /// names. Those of an autoencoder are before that of its output.
   enum Hook : HookId {
     kResidPre,
     kAttnIn,
@@ -66,6 +70,11 @@ class Block {
       "ln2.hook_normalized", "mlp.hook_pre",          "mlp.hook_post",
       "hook_mlp_out",        "hook_resid_post"};
 
+  /// Full names of the hook points that a block has.
+  static std::vector<std::string> hook_names(
+      int64_t block,
+      const BlockShape& shape);
+
   /// block: its number; first_hook: id of its hook_resid_pre.
   Block(
       const Weights& weights,
@@ -93,7 +102,11 @@ class Block {
 
  private:
   HookId hook(Hook hook) const {
-    return first_hook_ + hook;
+    HookId id = first_hook_ + hook;
+    if (hook >= kMlpOut && autoencoder_) {
+      id += SparseAutoencoder::kHookCount;
+    }
+    return id;
   }
   at::Tensor attend(
       const at::Tensor& resid,
@@ -115,6 +128,7 @@ class Block {
   std::optional<Norm> ln2_; // none of the rest in attention-only models
   std::optional<Mlp> mlp_;
   std::optional<Norm> ln2_post_;
+  std::optional<SparseAutoencoder> autoencoder_;
 };
 
 } // namespace autocircuit

@@ -16,7 +16,6 @@ namespace {
 // Hook points: embeddings, the blocks', those of the final norm.
 constexpr HookId kEmbed = 0;
 constexpr HookId kPosEmbed = 1;
-constexpr HookId kFirstBlock = 2;
 
 // A token outside the vocabulary would be read from memory that is not ours.
 // Only where looking costs no synchronisation.
@@ -38,6 +37,20 @@ void check_tokens(const at::Tensor& tokens, int64_t d_vocab) {
         " at position ",
         i % tokens.size(1));
   }
+}
+
+std::optional<AutoencoderShape> autoencoder_shape(
+    const Description& description,
+    int64_t block) {
+  const double latents =
+      description.number("autoencoder_latents." + std::to_string(block), -1);
+  if (latents < 0) {
+    return std::nullopt;
+  }
+  return AutoencoderShape{
+      .n_latents = static_cast<int64_t>(latents),
+      .positions = description.size("autoencoder_positions", 0),
+      .error_node = description.flag("autoencoder_errors")};
 }
 
 BlockShape block_shape(const Description& description, int64_t block) {
@@ -68,6 +81,7 @@ BlockShape block_shape(const Description& description, int64_t block) {
     shape.activation = activation_named(description.text("act_fn"));
     shape.gated = description.flag("gated_mlp");
     shape.parallel = description.flag("parallel_attn_mlp");
+    shape.autoencoder = autoencoder_shape(description, block);
   }
   shape.post_norms = description.flag("post_norms");
   return shape;
@@ -97,26 +111,22 @@ Transformer::Transformer(const std::string& text, Weights weights)
         description, description.size("d_head"), options().device());
   }
   for (int64_t n = 0; n < n_layers(); n++) {
-    blocks_.emplace_back(
-        w, n, block_shape(description, n), static_cast<HookId>(hooks.size()));
-    for (const std::string_view name : Block::kHookNames) {
-      hooks.push_back("blocks." + std::to_string(n) + "." + std::string(name));
-    }
+    const BlockShape shape = block_shape(description, n);
+    blocks_.emplace_back(w, n, shape, static_cast<HookId>(hooks.size()));
+    const std::vector<std::string> names = Block::hook_names(n, shape);
+    hooks.insert(hooks.end(), names.begin(), names.end());
     const int64_t window = blocks_.back().window();
     if (std::find(windows_.begin(), windows_.end(), window) == windows_.end()) {
       windows_.push_back(window);
     }
   }
+  final_hook_ = static_cast<HookId>(hooks.size());
   ln_final_.emplace(w, "ln_final", d_model(), block_shape(description, 0).norm);
   hooks.insert(
       hooks.end(), {"ln_final.hook_scale", "ln_final.hook_normalized"});
   w_u_ = w.get("unembed.W_U", {d_vocab, d_model()});
   b_u_ = w.get_optional("unembed.b_U", {d_vocab});
   set_hook_names(std::move(hooks));
-}
-
-HookId Transformer::final_hook(int64_t hook) const {
-  return kFirstBlock + n_layers() * Block::kHookCount + hook;
 }
 
 void Transformer::check_first_input(const at::Tensor& value) const {
@@ -222,7 +232,7 @@ at::Tensor Transformer::embed(
 }
 
 at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
-  ln_final_->read(resid, final_hook(0), final_hook(1), hooks);
+  ln_final_->read(resid, final_hook_, final_hook_ + 1, hooks);
   const at::Tensor x = (*ln_final_)(resid);
   const at::Tensor logits =
       b_u_.defined() ? at::linear(x, w_u_, b_u_) : at::linear(x, w_u_);

@@ -2,12 +2,14 @@ package org.autocircuit;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.MaskParameters;
@@ -249,8 +251,18 @@ final class PassArguments {
               .formatted(
                   name, config.nCtx(), size.seq, prefix > 0 ? " after a prefix of " + prefix : ""));
     }
+    config.autoencoders().ifPresent(autoencoders -> positions(name, size, autoencoders));
     input.attentionMask().ifPresent(mask -> attentionMask(mask, size));
     return size;
+  }
+
+  private static void positions(String name, Size size, AutoencoderConfig autoencoders) {
+    OptionalInt seqLen = autoencoders.seqLen();
+    if (seqLen.isPresent() && size.seq != seqLen.getAsInt()) {
+      throw new IllegalArgumentException(
+          "%s: expected %d positions, as many as have latents of their own, got %d"
+              .formatted(name, seqLen.getAsInt(), size.seq));
+    }
   }
 
   private void attentionMask(Tensor mask, Size size) {

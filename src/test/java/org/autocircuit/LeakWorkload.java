@@ -7,8 +7,10 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
@@ -33,6 +35,7 @@ enum LeakWorkload {
   GRADIENTS(1000),
   SCOPES(1000),
   PREFIXES(500),
+  AUTOENCODERS(200),
   FAILURES(1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
@@ -89,6 +92,7 @@ enum LeakWorkload {
         case GRADIENTS -> gradient(model, i);
         case SCOPES -> train(model, i);
         case PREFIXES -> prefix(model, i);
+        case AUTOENCODERS -> prune(folder, i);
         case FAILURES -> fail(model, folder);
       }
     }
@@ -183,6 +187,23 @@ enum LeakWorkload {
         logits.mul(logits).sum().backward();
         masks.gradientArray();
       }
+    }
+  }
+
+  private static void prune(Path folder, int round) {
+    LatentPruning pruning =
+        LatentPruning.builder().perPosition(round % 2 == 0).includeCorrupt(true).build();
+    List<PromptPairBatch> batches = List.of(RandomModels.promptPairs(CONFIG, 2, 8, 1));
+    try (Model plain = Model.load(folder);
+        PointerScope scope = new PointerScope();
+        Model sparse =
+            plain.withAutoencoders(
+                AutoencoderModels.weights(
+                    List.of(0, 1), CONFIG.dModel(), 64, OptionalInt.empty(), Precision.FLOAT32, 1),
+                true);
+        Model pruned = pruning.prune(sparse, batches);
+        PatchableModel model = PatchableModel.of(pruned, PatchableModelOptions.defaults())) {
+      model.logits(batches.get(0).clean());
     }
   }
 

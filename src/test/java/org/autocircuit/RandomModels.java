@@ -1,8 +1,12 @@
 package org.autocircuit;
 
+import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import org.autocircuit.data.PromptPair;
+import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Gpt2Weights;
@@ -85,6 +89,18 @@ public final class RandomModels {
       }
     }
     return tokens;
+  }
+
+  /** Pairs of random prompts with one right and one wrong answer each. */
+  public static PromptPairBatch promptPairs(
+      TransformerConfig config, int batch, int seq, long seed) {
+    PromptPair pair = new PromptPair("clean", "corrupt", List.of("right"), List.of("wrong"));
+    return new PromptPairBatch(
+        Collections.nCopies(batch, pair),
+        prompts(config, batch, seq, seed),
+        prompts(config, batch, seq, seed + 1),
+        prompts(config, batch, 1, seed + 2),
+        prompts(config, batch, 1, seed + 3));
   }
 
   /** Random prompts as a tensor, which goes to the innermost scope. */

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
@@ -88,7 +89,7 @@ final class GraphLayout {
         mlpDest(block);
       }
       if (config.hasMlp()) {
-        mlpSource(block);
+        mlpSources(config, block);
       }
     }
     layer++;
@@ -110,7 +111,7 @@ final class GraphLayout {
           "A" + block + ".", prefix + "attn.hook_result", prefix + "attn.W_O", config.nHeads());
       if (config.hasMlp()) {
         segment = residual("Resid Mid " + block, prefix + "hook_resid_mid", segment);
-        mlpSource(block);
+        mlpSources(config, block);
       }
       if (block < config.nLayers() - 1) {
         segment = residual("Resid Post " + block, prefix + "hook_resid_post", segment);
@@ -126,9 +127,24 @@ final class GraphLayout {
     dest("MLP " + block, prefix + "hook_mlp_in", prefix + "mlp.W_in", 0);
   }
 
-  private void mlpSource(int block) {
+  /** The MLP, or what an autoencoder takes it apart into. */
+  private void mlpSources(TransformerConfig config, int block) {
     String prefix = "blocks." + block + ".";
-    source("MLP " + block, prefix + "hook_mlp_out", prefix + "mlp.W_out");
+    String name = "MLP " + block;
+    String module = prefix + "hook_mlp_out";
+    AutoencoderConfig autoencoders = config.autoencoders().orElse(null);
+    if (autoencoders == null || !autoencoders.has(block)) {
+      source(name, module, prefix + "mlp.W_out");
+      return;
+    }
+    int latents = autoencoders.latents().get(block);
+    if (latents > 0) {
+      // The original's name of the weight, which is decode_weight.
+      headSources(name + " Latent ", module + ".latent_outs", module + ".decoder.weight", latents);
+    }
+    if (autoencoders.errorNodes()) {
+      source(name + " Error", module + ".error", null);
+    }
   }
 
   private void microModel(MicroModelConfig config, boolean factorized) {

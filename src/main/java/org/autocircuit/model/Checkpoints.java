@@ -90,7 +90,8 @@ final class Checkpoints {
     }
   }
 
-  private static Tensor read(WeightFiles.Stored stored, LoadOptions options) {
+  /** A tensor of a file in the innermost scope. */
+  static Tensor read(WeightFiles.Stored stored, LoadOptions options) {
     TensorEntry entry = stored.entry();
     LongStream place =
         LongStream.of(
@@ -178,8 +179,8 @@ final class Checkpoints {
     }
   }
 
-  private static void write(
-      TensorSource source, int part, Tensor weight, WritableByteChannel channel)
+  /** Writes the tensor of a file that is one part of a weight. */
+  static void write(TensorSource source, int part, Tensor weight, WritableByteChannel channel)
       throws IOException {
     try (CallScope scope = new CallScope()) {
       Tensor plain = source.take(weight.detach().to(new Device("cpu"), weight.scalar_type()), part);

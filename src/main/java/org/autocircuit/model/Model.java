@@ -1,6 +1,7 @@
 package org.autocircuit.model;
 
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -121,6 +122,74 @@ public final class Model implements AutoCloseable {
    */
   public void save(Path folder) {
     Checkpoints.save(this, folder);
+  }
+
+  /**
+   * This transformer with sparse autoencoders on the outputs of its MLPs, see {@link
+   * AutoencoderConfig}, in place of those it may have. The weights of both are shared, nothing is
+   * copied; the tensors' owner may close them, and this model, too.
+   *
+   * @param weights {@code blocks.N.hook_mlp_out.encode_weight} and the like for some or all blocks,
+   *     of the model's precision and on its device
+   * @param errorNodes whether what the autoencoders do not reconstruct are sources, too
+   * @return to be closed like any other model
+   * @throws IllegalArgumentException if this is no transformer with MLPs or has no such block;
+   *     naming the weight that is missing, unknown, or has another shape, type or device than
+   *     expected
+   * @throws IllegalStateException if the model is closed
+   */
+  public Model withAutoencoders(Map<String, Tensor> weights, boolean errorNodes) {
+    if (!(config instanceof TransformerConfig transformer)) {
+      throw new IllegalArgumentException("autoencoders: expected a transformer, got " + config);
+    }
+    AutoencoderConfig autoencoders = AutoencoderWeights.config(weights).withErrorNodes(errorNodes);
+    TransformerConfig structure = transformer.toBuilder().autoencoders(autoencoders).build();
+    try (CallScope scope = new CallScope()) {
+      Map<String, Tensor> all = new LinkedHashMap<>(weights());
+      all.keySet().removeIf(AutoencoderWeights::contains);
+      all.putAll(weights);
+      String suffix = transformer.autoencoders().isEmpty() ? " with autoencoders" : "";
+      return of(name + suffix, structure, all);
+    }
+  }
+
+  /**
+   * As {@link #withAutoencoders(Map, boolean)}, of weights in a safetensors file, converted to the
+   * model's precision.
+   *
+   * @throws CheckpointException if the file is missing, malformed, holds anything else, or does not
+   *     fit the model
+   * @throws IllegalStateException if the model is closed
+   */
+  public Model withAutoencoders(Path file, boolean errorNodes) {
+    try (CallScope scope = new CallScope()) {
+      Map<String, Tensor> weights =
+          AutoencoderWeights.read(file, new LoadOptions(precision, device));
+      try {
+        return withAutoencoders(weights, errorNodes);
+      } catch (IllegalArgumentException e) {
+        throw new CheckpointException("%s: %s".formatted(file, e.getMessage()), e);
+      }
+    }
+  }
+
+  /**
+   * Saves the weights of the model's autoencoders as a safetensors file, which {@link
+   * #withAutoencoders(Path, boolean)} reads.
+   *
+   * @param file replaced in one step
+   * @throws IllegalArgumentException if the model has no autoencoders
+   * @throws CheckpointException if writing fails
+   */
+  public void saveAutoencoders(Path file) {
+    try (CallScope scope = new CallScope()) {
+      Map<String, Tensor> weights = new LinkedHashMap<>(weights());
+      weights.keySet().removeIf(name -> !AutoencoderWeights.contains(name));
+      if (weights.isEmpty()) {
+        throw new IllegalArgumentException(this + " has no autoencoders to save");
+      }
+      AutoencoderWeights.save(file, weights, precision.safetensorsType());
+    }
   }
 
   /** The structure. */

@@ -42,6 +42,7 @@ import java.util.Optional;
  * @param biases which projections add a bias
  * @param embedScale multiplies the token embedding (Gemma); 1: it stays
  * @param logitSoftCap logits become {@code cap * tanh(logit / cap)} (Gemma 2); 0: they stay
+ * @param autoencoders sparse autoencoders on the MLPs' outputs, see {@link Model#withAutoencoders}
  */
 public record TransformerConfig(
     int nLayers,
@@ -61,7 +62,8 @@ public record TransformerConfig(
     boolean gatedMlp,
     Biases biases,
     double embedScale,
-    double logitSoftCap)
+    double logitSoftCap,
+    Optional<AutoencoderConfig> autoencoders)
     implements ModelConfig {
 
   /**
@@ -105,6 +107,9 @@ public record TransformerConfig(
         "postNorms and a bias of the attention output do not go together, got " + biases);
     requirePositive("embedScale", embedScale);
     requireCap("logitSoftCap", logitSoftCap);
+    if (autoencoders.isPresent()) {
+      autoencoders.get().requireFit(nLayers, nCtx, blockKind);
+    }
   }
 
   /**
@@ -141,7 +146,8 @@ public record TransformerConfig(
         false,
         Biases.ALL,
         1,
-        0);
+        0,
+        Optional.empty());
   }
 
   /** A builder whose defaults are GPT-2's: {@code eps} 1e-5, {@code gelu_new}, 1024 positions. */
@@ -223,6 +229,7 @@ public record TransformerConfig(
     private Biases biases = Biases.ALL;
     private double embedScale = 1;
     private double logitSoftCap;
+    private Optional<AutoencoderConfig> autoencoders = Optional.empty();
 
     private Builder() {}
 
@@ -245,6 +252,7 @@ public record TransformerConfig(
       biases = config.biases;
       embedScale = config.embedScale;
       logitSoftCap = config.logitSoftCap;
+      autoencoders = config.autoencoders;
     }
 
     /** Sets the number of blocks. */
@@ -369,6 +377,18 @@ public record TransformerConfig(
       return this;
     }
 
+    /** Sets the autoencoders on the MLPs' outputs. */
+    public Builder autoencoders(AutoencoderConfig value) {
+      autoencoders = Optional.of(value);
+      return this;
+    }
+
+    /** Leaves the MLPs' outputs as they are. */
+    public Builder withoutAutoencoders() {
+      autoencoders = Optional.empty();
+      return this;
+    }
+
     /**
      * Makes the configuration.
      *
@@ -402,7 +422,8 @@ public record TransformerConfig(
           gatedMlp,
           biases,
           embedScale,
-          logitSoftCap);
+          logitSoftCap,
+          autoencoders);
     }
   }
 }

@@ -34,6 +34,7 @@ final class TransformerDescription {
     description.unless(false, "post_norms", config.postNorms());
     description.unless(1.0, "embed_scale", config.embedScale());
     description.unless(0.0, "logit_soft_cap", config.logitSoftCap());
+    config.autoencoders().ifPresent(description::autoencoders);
     return description.text.toString();
   }
 
@@ -65,6 +66,12 @@ final class TransformerDescription {
               unless(1, "window_every", scores.windowEvery());
             });
     unless(false, "qk_norm", scores.qkNorm());
+  }
+
+  private void autoencoders(AutoencoderConfig autoencoders) {
+    autoencoders.latents().forEach((block, n) -> put("autoencoder_latents." + block, n));
+    autoencoders.seqLen().ifPresent(seqLen -> put("autoencoder_positions", seqLen));
+    unless(false, "autoencoder_errors", autoencoders.errorNodes());
   }
 
   private void unless(Object missing, String key, Object value) {

@@ -93,6 +93,10 @@ final class WeightShapes {
           norm(config.norm(), prefix + "ln2_post", d);
         }
       }
+      if (config.autoencoders().isPresent() && config.autoencoders().get().has(block)) {
+        shapes.putAll(
+            AutoencoderWeights.shapes(config.autoencoders().get(), block, config.dModel()));
+      }
     }
     norm(config.norm(), "ln_final", d);
     add(UNEMBEDDING, config.dVocab(), d);

@@ -5,7 +5,9 @@ import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
@@ -29,12 +31,22 @@ record GraphHeader(Map<String, Object> properties) {
         properties.put("n_key_value_heads", transformer.nKeyValueHeads());
         properties.put("ungrouped_key_values", graph.ungroupedKeyValues());
       }
+      if (transformer.autoencoders().isPresent()) {
+        AutoencoderConfig autoencoders = transformer.autoencoders().get();
+        properties.put("autoencoder_latents", autoencoders.latents().toString());
+        properties.put("autoencoder_positions", orNull(autoencoders.seqLen()));
+        properties.put("autoencoder_errors", autoencoders.errorNodes());
+      }
     }
     properties.put("factorized", graph.factorized());
     properties.put("separate_qkv", graph.separateQkv());
-    properties.put("seq_len", graph.seqLen().isPresent() ? graph.seqLen().getAsInt() : null);
+    properties.put("seq_len", orNull(graph.seqLen()));
     properties.put("n_edges", graph.nEdges());
     return new GraphHeader(properties);
+  }
+
+  private static Integer orNull(OptionalInt value) {
+    return value.isPresent() ? value.getAsInt() : null;
   }
 
   void write(JsonGenerator json) throws IOException {

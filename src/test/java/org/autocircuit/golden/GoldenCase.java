@@ -12,8 +12,11 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.TransformerConfig;
@@ -137,9 +140,6 @@ public final class GoldenCase {
     if (json.has("patchable_model_raises")) {
       return Optional.of("the reference refuses to build this model");
     }
-    if (json.has("sae")) {
-      return Optional.of("sparse autoencoders are not supported");
-    }
     return Optional.empty();
   }
 
@@ -148,8 +148,18 @@ public final class GoldenCase {
     if (kind().equals("micro")) {
       return new MicroModelConfig(json.get("n_layers").asInt());
     }
-    JsonNode cfg = json.get("cfg");
-    return GoldenConfig.of(cfg);
+    TransformerConfig config = GoldenConfig.of(json.get("cfg"));
+    return json.has("sae") ? withAutoencoders(config) : config;
+  }
+
+  private TransformerConfig withAutoencoders(TransformerConfig config) {
+    SortedMap<Integer, Integer> latents = new TreeMap<>();
+    json.get("sae_n_latents").forEach(n -> latents.put(latents.size(), n.asInt()));
+    OptionalInt positions =
+        json.at("/sae/per_seq").asBoolean() ? OptionalInt.of(seq()) : OptionalInt.empty();
+    return config.toBuilder()
+        .autoencoders(new AutoencoderConfig(latents, positions, false))
+        .build();
   }
 
   /** The graph of the case's patchable model. */

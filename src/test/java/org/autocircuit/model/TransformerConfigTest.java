@@ -3,6 +3,9 @@ package org.autocircuit.model;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 class TransformerConfigTest {
@@ -117,6 +120,28 @@ class TransformerConfigTest {
             rotary_factor=2.0
             parallel_attn_mlp=true
             """);
+  }
+
+  @Test
+  void describesAutoencoders() {
+    TransformerConfig config =
+        small()
+            .autoencoders(
+                new AutoencoderConfig(new TreeMap<>(Map.of(1, 300, 0, 0)), OptionalInt.of(5), true))
+            .build();
+    assertThat(config.toBuilder().build()).isEqualTo(config);
+    assertThat(config.toBuilder().withoutAutoencoders().build()).isEqualTo(small().build());
+    assertThat(config.nativeDescription())
+        .endsWith(
+            """
+            autoencoder_latents.0=0
+            autoencoder_latents.1=300
+            autoencoder_positions=5
+            autoencoder_errors=true
+            """);
+    assertThat(
+            small().autoencoders(new AutoencoderConfig(Map.of(0, 3))).build().nativeDescription())
+        .endsWith("gelu_new\nautoencoder_latents.0=3\n");
   }
 
   @Test

@@ -6,8 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.OptionalInt;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.TransformerConfig;
@@ -113,6 +116,26 @@ class PruneScoresJsonTest {
     Path file = write("grouped.json", text(scores));
     assertRefused(grouped.ungroupKeyValues(), file)
         .hasMessageContaining("expected ungrouped_key_values true, found false");
+  }
+
+  @Test
+  void theHeaderSaysWhichAutoencoders() throws IOException {
+    AutoencoderConfig first = new AutoencoderConfig(Map.of(0, 3));
+    PruneScores scores = RandomPruneScores.of(graph(first), 3);
+    assertThat(copy(scores)).isEqualTo(scores);
+    Path file = write("latents.json", text(scores));
+    assertRefused(graph(new AutoencoderConfig(Map.of(0, 2, 1, 1))), file)
+        .hasMessageContaining("expected autoencoder_latents {0=2, 1=1}, found {0=3}");
+    assertRefused(graph(first.withErrorNodes(true)), file)
+        .hasMessageContaining("expected autoencoder_errors true, found false");
+    assertRefused(graph(new AutoencoderConfig(first.latents(), OptionalInt.of(4), false)), file)
+        .hasMessageContaining("expected autoencoder_positions 4, found null");
+  }
+
+  private static ModelGraph graph(AutoencoderConfig autoencoders) {
+    TransformerConfig.Builder builder =
+        TransformerConfig.builder().nLayers(2).dModel(16).nHeads(4).dVocab(5);
+    return ModelGraph.of(builder.autoencoders(autoencoders).build(), true, true);
   }
 
   @Test

@@ -1,0 +1,100 @@
+#include "autocircuit/model/sparse_autoencoder.h"
+
+#include <ATen/ops/baddbmm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/relu.h>
+
+#include <vector>
+
+namespace autocircuit {
+
+SparseAutoencoder::SparseAutoencoder(
+    const Weights& weights,
+    const std::string& prefix,
+    int64_t d_model,
+    const AutoencoderShape& shape,
+    HookId first_hook)
+    : shape_(shape), first_hook_(first_hook) {
+  const auto get = [&](const char* name, std::vector<int64_t> sizes) {
+    if (shape.positions > 0) {
+      sizes.insert(sizes.begin(), shape.positions);
+    }
+    return weights.get(prefix + name, sizes);
+  };
+  encode_weight_ = get(".encode_weight", {shape.n_latents, d_model});
+  latent_bias_ = get(".latent_bias", {shape.n_latents});
+  decode_weight_ = get(".decode_weight", {d_model, shape.n_latents});
+  bias_ = weights.get(prefix + ".bias", {d_model});
+}
+
+at::Tensor SparseAutoencoder::operator()(const at::Tensor& x, Hooks& hooks)
+    const {
+  TORCH_CHECK(
+      shape_.positions == 0 || x.size(1) == shape_.positions,
+      "expected ",
+      shape_.positions,
+      " positions, as many as have latents of their own, got ",
+      x.size(1));
+  hooks.read(hook(kInput), x);
+  if (shape_.error_node && !is_watched(hooks)) {
+    return x; // nobody asks into which parts it falls
+  }
+  const at::Tensor latents = encode(x);
+  hooks.read(hook(kLatents), latents);
+  const at::Tensor sum = write_latents(latents, hooks);
+  const at::Tensor reconstruction =
+      sum.defined() ? sum + bias_ : decode(latents);
+  if (shape_.error_node) {
+    return reconstruction + hooks.visit(hook(kError), x - reconstruction);
+  }
+  if (hooks.wants(hook(kError))) {
+    hooks.read(hook(kError), x - reconstruction);
+  }
+  return reconstruction;
+}
+
+bool SparseAutoencoder::is_watched(const Hooks& hooks) const {
+  return hooks.wants(hook(kLatents)) || hooks.wants(hook(kLatentOuts)) ||
+      hooks.wants(hook(kError));
+}
+
+// Position by position, [positions, batch, ...], where each has its own
+// weights.
+at::Tensor SparseAutoencoder::encode(const at::Tensor& x) const {
+  const at::Tensor centred = x - bias_;
+  const at::Tensor pre = shape_.positions == 0
+      ? at::linear(centred, encode_weight_, latent_bias_)
+      : at::baddbmm(
+            latent_bias_.unsqueeze(1),
+            centred.transpose(0, 1),
+            encode_weight_.transpose(1, 2))
+            .transpose(0, 1);
+  return at::relu(pre); // [batch, seq, latents]
+}
+
+at::Tensor SparseAutoencoder::decode(const at::Tensor& latents) const {
+  return shape_.positions == 0
+      ? at::linear(latents, decode_weight_, bias_)
+      : at::baddbmm(
+            bias_, latents.transpose(0, 1), decode_weight_.transpose(1, 2))
+            .transpose(0, 1);
+}
+
+at::Tensor SparseAutoencoder::write_latents(
+    const at::Tensor& latents,
+    Hooks& hooks) const {
+  const HookId outs = hook(kLatentOuts);
+  if (shape_.positions == 0) {
+    return hooks.head_outputs(
+        outs,
+        latents.unsqueeze(-1),            // [batch, seq, latents, 1]
+        decode_weight_.t().unsqueeze(1)); // [latents, 1, d_model]
+  }
+  if (hooks.wants(outs)) {
+    hooks.head_outputs(
+        outs, latents.unsqueeze(-1) * decode_weight_.transpose(1, 2));
+  }
+  return {};
+}
+
+} // namespace autocircuit

@@ -1,0 +1,95 @@
+package org.autocircuit.model;
+
+import java.util.Collections;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/**
+ * Structure of the sparse autoencoders on what MLPs put out. Of an MLP's output {@code x} an
+ * autoencoder makes
+ *
+ * <pre>{@code
+ * latents = relu(encode_weight (x - bias) + latent_bias)
+ * reconstruction = decode_weight latents + bias
+ * }</pre>
+ *
+ * and the reconstruction takes the place of {@code x} in the residual stream. Each latent is a
+ * source of the graph, {@code MLP 0 Latent 5}: its value times its column of {@code decode_weight}.
+ * The bias is a constant that no source carries. Hook points of block {@code N} are {@code
+ * blocks.N.hook_mlp_out.wrapped_hook} (what goes in), {@code .latents [batch, seq, latents]},
+ * {@code .latent_outs [batch, seq, latents, d_model]} and {@code .error}; {@code
+ * blocks.N.hook_mlp_out} is what comes out.
+ *
+ * <p>Weights have the names of the Python original: {@code blocks.N.hook_mlp_out.encode_weight
+ * [latents, d_model]}, {@code latent_bias [latents]}, {@code decode_weight [d_model, latents]} and
+ * {@code bias [d_model]}. All but the last begin with a dimension {@code [seq_len]} where positions
+ * have latents of their own.
+ *
+ * @param latents block to number of latents of its autoencoder; blocks that are no key have none.
+ *     An autoencoder may have lost all its latents to pruning, and then puts out its bias.
+ * @param seqLen number of token positions that have latents of their own, which is then the length
+ *     of every prompt; empty if the same latents serve all positions
+ * @param errorNodes whether what an autoencoder does not reconstruct is a source, too, {@code MLP 0
+ *     Error}. The residual stream is then that of the model without autoencoders, and its sources
+ *     and constants sum to it. (The Python original has no such nodes.)
+ */
+public record AutoencoderConfig(
+    SortedMap<Integer, Integer> latents, OptionalInt seqLen, boolean errorNodes) {
+
+  /**
+   * Copies the latents and checks the numbers.
+   *
+   * @throws IllegalArgumentException if there is no autoencoder, a block or a number of latents is
+   *     negative, or the sequence length is not positive
+   */
+  public AutoencoderConfig {
+    latents = Collections.unmodifiableSortedMap(new TreeMap<>(latents));
+    if (latents.isEmpty()) {
+      throw new IllegalArgumentException("autoencoders: expected at least one, got none");
+    }
+    for (Map.Entry<Integer, Integer> block : latents.entrySet()) {
+      if (block.getKey() < 0 || block.getValue() < 0) {
+        throw new IllegalArgumentException(
+            "autoencoders: expected blocks and numbers of latents of at least 0, got " + latents);
+      }
+    }
+    if (seqLen.isPresent()) {
+      TransformerConfig.requirePositive("autoencoders: seqLen", seqLen.getAsInt());
+    }
+  }
+
+  /** Autoencoders whose latents serve all positions, without error nodes. */
+  public AutoencoderConfig(Map<Integer, Integer> latents) {
+    this(new TreeMap<>(latents), OptionalInt.empty(), false);
+  }
+
+  /** The same autoencoders with or without error nodes. */
+  public AutoencoderConfig withErrorNodes(boolean value) {
+    return new AutoencoderConfig(latents, seqLen, value);
+  }
+
+  /** Whether a block has an autoencoder. */
+  public boolean has(int block) {
+    return latents.containsKey(block);
+  }
+
+  /** Throws unless a transformer of these sizes can have the autoencoders. */
+  void requireFit(int nLayers, int nCtx, BlockKind blockKind) {
+    if (blockKind == BlockKind.ATTENTION_ONLY) {
+      throw new IllegalArgumentException(
+          "autoencoders: expected a model with MLPs, got an attention-only one");
+    }
+    if (latents.lastKey() >= nLayers) {
+      throw new IllegalArgumentException(
+          "autoencoders: expected blocks from 0 to %d, got %s"
+              .formatted(nLayers - 1, latents.keySet()));
+    }
+    if (seqLen.orElse(1) > nCtx) {
+      throw new IllegalArgumentException(
+          "autoencoders: expected at most %d positions (nCtx), got %d"
+              .formatted(nCtx, seqLen.getAsInt()));
+    }
+  }
+}

@@ -1,0 +1,137 @@
+package org.autocircuit.model;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.LongStream;
+import org.autocircuit.internal.Arguments;
+import org.bytedeco.pytorch.Tensor;
+
+/** The weights of sparse autoencoders: their names, shapes, and files. */
+final class AutoencoderWeights {
+
+  private static final String ENCODE = "encode_weight";
+  private static final Pattern NAME =
+      Pattern.compile(
+          "blocks\\.(\\d{1,9})\\.hook_mlp_out\\.(encode_weight|latent_bias|decode_weight|bias)");
+
+  private AutoencoderWeights() {}
+
+  /** Whether a weight of a model is one of an autoencoder. */
+  static boolean contains(String name) {
+    return NAME.matcher(name).matches();
+  }
+
+  /** Name to shape of the weights of a block's autoencoder. */
+  static Map<String, long[]> shapes(AutoencoderConfig config, int block, int dModel) {
+    long latents = config.latents().get(block);
+    Map<String, long[]> shapes = new LinkedHashMap<>();
+    shapes.put(name(block, ENCODE), positioned(config, latents, dModel));
+    shapes.put(name(block, "latent_bias"), positioned(config, latents));
+    shapes.put(name(block, "decode_weight"), positioned(config, dModel, latents));
+    shapes.put(name(block, "bias"), new long[] {dModel});
+    return shapes;
+  }
+
+  private static long[] positioned(AutoencoderConfig config, long... shape) {
+    return LongStream.concat(config.seqLen().stream().asLongStream(), Arrays.stream(shape))
+        .toArray();
+  }
+
+  /**
+   * The structure that weights have by their names and the shapes of the {@code encode_weight}s;
+   * without error nodes.
+   *
+   * @throws IllegalArgumentException if there is no weight, one has another name, or an {@code
+   *     encode_weight} is missing or has not two or three dimensions
+   */
+  static AutoencoderConfig config(Map<String, Tensor> weights) {
+    SortedMap<Integer, Integer> latents = new TreeMap<>();
+    OptionalInt seqLen = OptionalInt.empty();
+    for (String weight : weights.keySet()) {
+      int block = block(weight);
+      if (latents.containsKey(block)) {
+        continue;
+      }
+      String name = name(block, ENCODE);
+      long[] shape = encodeShape(name, weights.get(name));
+      OptionalInt positions =
+          shape.length == 3 ? OptionalInt.of((int) shape[0]) : OptionalInt.empty();
+      if (!latents.isEmpty() && !positions.equals(seqLen)) {
+        throw new IllegalArgumentException(
+            "weight %s: expected the positions of the other blocks, %s, got shape %s"
+                .formatted(name, seqLen, Arrays.toString(shape)));
+      }
+      seqLen = positions;
+      latents.put(block, (int) shape[shape.length - 2]);
+    }
+    return new AutoencoderConfig(latents, seqLen, false);
+  }
+
+  private static int block(String weight) {
+    Matcher matcher = NAME.matcher(weight);
+    if (!matcher.matches()) {
+      throw new IllegalArgumentException(
+          "unknown autoencoder weight '%s', expected %s, latent_bias, decode_weight and bias"
+              .formatted(weight, name("N", ENCODE)));
+    }
+    return Integer.parseInt(matcher.group(1));
+  }
+
+  private static long[] encodeShape(String name, Tensor weight) {
+    if (weight == null) {
+      throw new IllegalArgumentException("weight " + name + " is missing");
+    }
+    long[] shape = Arguments.live("weight " + name, weight).shape();
+    boolean sized = Arrays.stream(shape).allMatch(size -> size <= Integer.MAX_VALUE);
+    if (!sized || (shape.length != 2 && shape.length != 3)) {
+      throw new IllegalArgumentException(
+          "weight %s: expected shape ([seq_len]) [latents, d_model], got %s"
+              .formatted(name, Arrays.toString(shape)));
+    }
+    return shape;
+  }
+
+  private static String name(Object block, String weight) {
+    return "blocks." + block + ".hook_mlp_out." + weight;
+  }
+
+  /** Reads weights from a safetensors file; they go to the innermost scope. */
+  static Map<String, Tensor> read(Path file, LoadOptions options) {
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    SafetensorsFile header = SafetensorsFile.open(file);
+    if (options.device().startsWith("cpu")) {
+      Checkpoints.requireMemory(file, header.length());
+    }
+    for (TensorEntry entry : header.entries().values()) {
+      if (!contains(entry.name()) || !entry.type().isFloatingPoint()) {
+        throw new CheckpointException(
+            "%s: expected weights of autoencoders in F32, F16, BF16 or F64, got %s of %s"
+                .formatted(file, entry.name(), entry.type()));
+      }
+      weights.put(entry.name(), Checkpoints.read(new WeightFiles.Stored(file, entry), options));
+    }
+    return weights;
+  }
+
+  /** Writes weights to a safetensors file, in one step. */
+  static void save(Path file, Map<String, Tensor> weights, SafetensorsType type) {
+    SafetensorsWriter writer = new SafetensorsWriter().metadata("format", "pt");
+    weights.forEach(
+        (name, weight) -> {
+          StoredWeight stored = StoredWeight.same(name, name, weight.shape());
+          writer.add(
+              name,
+              type,
+              weight.shape(),
+              channel -> Checkpoints.write(stored.source(), 0, weight, channel));
+        });
+    writer.write(file);
+  }
+}
