@@ -81,7 +81,7 @@ TEST(learned_positions_count_neither_padding_nor_gaps) {
 }
 
 TEST(patterns_of_padding_are_zero) {
-  const at::Tensor mask = at::tensor({false, true}).view({1, 2});
+  const at::Tensor mask = at::tensor({0, 1}, at::kLong).view({1, 2}) != 0;
   check_equal(
       positions(2, 0, mask).clear_padding(at::ones({1, 1, 2, 2}, at::kDouble)),
       at::tensor({0.0, 0.0, 1.0, 1.0}).view({1, 1, 2, 2}));

@@ -2,7 +2,6 @@ package org.autocircuit;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
@@ -110,8 +109,10 @@ public final class PrefixCache implements AutoCloseable {
                   .withOutputSlice(OutputSlice.LAST_SEQ)
                   .withReads(hooks));
       List<Tensor> entries = hooks.stream().map(result::read).toList();
-      return ofEntries(
-          model.prefix().isPresent() ? behind(model.prefix().get(), entries) : entries);
+      if (model.prefix().isPresent()) {
+        entries = behind(model.prefix().get(), entries);
+      }
+      return of(everySecond(entries, 0), everySecond(entries, 1));
     }
   }
 
@@ -208,10 +209,6 @@ public final class PrefixCache implements AutoCloseable {
     }
   }
 
-  private static PrefixCache ofEntries(List<Tensor> entries) {
-    return of(everySecond(entries, 0), everySecond(entries, 1));
-  }
-
   /** One entry without its gradient, checked to be like the first. */
   private static Tensor entry(String name, Tensor tensor, List<Tensor> entries) {
     Arguments.live(name, tensor);
@@ -244,7 +241,10 @@ public final class PrefixCache implements AutoCloseable {
   }
 
   private List<Tensor> everySecond(int start) {
-    return everySecond(entries(), start);
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      return scope.handOutAll(everySecond(entries, start).stream().map(Tensor::new).toList());
+    }
   }
 
   private static List<Tensor> everySecond(List<Tensor> entries, int start) {
@@ -252,6 +252,6 @@ public final class PrefixCache implements AutoCloseable {
     for (int i = start; i < entries.size(); i += 2) {
       picked.add(entries.get(i));
     }
-    return Collections.unmodifiableList(picked);
+    return picked;
   }
 }

@@ -169,7 +169,10 @@ enum LeakWorkload {
             after.sourceAblations(prompts, AblationType.BATCH_TOKENWISE_MEAN)) {
       after.logits(prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0.3)));
       expectFailure(() -> after.logits(new long[3][2]));
-      expectFailure(() -> PrefixCache.of(prefix.keys(), List.of()));
+      List<Tensor> keys = prefix.keys();
+      expectFailure(() -> PrefixCache.of(keys, List.of()));
+      expectFailure(() -> PrefixCache.of(keys, List.of(keys.get(0), new Tensor())));
+      keys.forEach(Tensor::close);
     }
   }
 

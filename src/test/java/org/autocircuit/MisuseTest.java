@@ -90,8 +90,12 @@ class MisuseTest {
         "got 31 in row 1 at position 1");
     refused("negative token", () -> model.logits(new long[][] {{-1}}), "got -1 in row 0");
     refused(
-        "ragged rows",
-        () -> model.logits(new long[][] {{1, 2}, {3}}),
+        "an empty row",
+        () -> model.logits(new long[][] {{1, 2}, {}}),
+        "at least one in each row, got none in row 1");
+    refused(
+        "ragged rows of a prefix",
+        () -> PrefixCache.of(model, new long[][] {{1, 2}, {3}}).close(),
         "rows of 2 values, got 1 in row 1");
     refused("no rows", () -> model.logits(new long[0][]), "at least one row");
   }
