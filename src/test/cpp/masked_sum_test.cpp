@@ -68,6 +68,57 @@ TEST(masked_sums_in_tiles) {
       1e-12);
 }
 
+// Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
+// sources are as good as one rounding, gradients as good as fp32.
+TEST(masked_sums_of_16_bits_are_rounded_once) {
+  const int64_t n = 1000;
+  const int64_t rows = 3;
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    // Half of the gap between neighbouring numbers, and what fp32 adds.
+    const double rounding = type == at::kHalf ? 0x1.01p-11 : 0x1.01p-8;
+    for (const int64_t groups : {1, 2, 6}) {
+      at::manual_seed(groups);
+      const at::Tensor delta = at::randn({n, 2, 3, 8}).to(type);
+      const at::Tensor base = at::randn({1, 2, 3, 8}).to(type);
+      const at::Tensor grad = at::randn({rows, 2, 3, 8}).to(type);
+      const at::Tensor values = at::rand({groups, rows, n});
+      const at::Tensor wide_delta = delta.to(at::kDouble);
+      const at::Tensor wide_grad = grad.to(at::kDouble);
+      const at::Tensor wide_values = values.to(at::kDouble);
+
+      const at::Tensor sum = masked_sum(base, values, delta);
+      CHECK_EQUAL(sum.scalar_type(), type);
+      CHECK_CLOSE(
+          sum.to(at::kDouble),
+          masked_sum(base.to(at::kDouble), wide_values, wide_delta),
+          rounding,
+          1e-4);
+      CHECK_CLOSE(
+          masked_sum_grad_values(grad, delta, groups),
+          masked_sum_grad_values(wide_grad, wide_delta, groups).to(at::kFloat),
+          1e-5,
+          1e-5);
+      const at::Tensor grad_delta = at::ones({n, 2, 3, 8});
+      const at::Tensor wide_grad_delta = at::ones({n, 2, 3, 8}, at::kDouble);
+      add_masked_sum_grad_delta(grad_delta, grad, values);
+      add_masked_sum_grad_delta(wide_grad_delta, wide_grad, wide_values);
+      CHECK_CLOSE(grad_delta, wide_grad_delta.to(at::kFloat), 1e-5, 1e-5);
+    }
+  }
+}
+
+TEST(masked_sums_name_types_that_do_not_fit) {
+  const at::Tensor delta = at::zeros({2, 1, 1, 4}, at::kBFloat16);
+  const at::Tensor base = at::zeros({1, 1, 1, 4}, at::kBFloat16);
+  const at::Tensor values = at::zeros({1, 3, 2});
+  masked_sum(base, values, delta);
+  CHECK_THROWS(
+      masked_sum(base, values.to(at::kBFloat16), delta), "values of Float");
+  CHECK_THROWS(masked_sum(base, values.to(at::kDouble), delta), "and Double");
+  CHECK_THROWS(
+      masked_sum(base.to(at::kFloat), values, delta), "got Float and Float");
+}
+
 // A buffer that two destinations read, the first between two records.
 TEST(source_buffer_gradients_are_those_of_plain_operations) {
   at::manual_seed(6);

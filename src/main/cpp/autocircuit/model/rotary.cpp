@@ -11,6 +11,8 @@
 #include <numbers>
 #include <vector>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -69,8 +71,7 @@ Rotary::Rotary(
 
 at::Tensor Rotary::operator()(const at::Tensor& x, const at::Tensor& positions)
     const {
-  const at::ScalarType type =
-      x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType type = accumulation_type(x.scalar_type());
   const at::Tensor angles = (positions.unsqueeze(-1) * frequencies_)
                                 .unsqueeze(-2); // ([batch]) [seq, 1, dim / 2]
   const at::Tensor cos = at::cos(angles).to(type);

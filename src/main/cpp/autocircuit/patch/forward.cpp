@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "autocircuit/model/precision.h"
 #include "autocircuit/patch/masked_sum.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_buffer.h"
@@ -209,11 +210,10 @@ class ForwardRun final : public Hooks {
   ForwardResult result_;
 };
 
-void check_like_model(
-    const PatchableModel& model,
+void check_options(
+    const at::TensorOptions& options,
     const char* name,
     const at::Tensor& tensor) {
-  const at::TensorOptions options = model.model().options();
   TORCH_CHECK(tensor.defined(), name, " are undefined");
   TORCH_CHECK(
       tensor.dtype() == options.dtype() && tensor.device() == options.device(),
@@ -223,7 +223,7 @@ void check_like_model(
       options.dtype(),
       " on ",
       options.device(),
-      " like the weights, got ",
+      " to fit the weights, got ",
       tensor.dtype(),
       " on ",
       tensor.device());
@@ -234,7 +234,7 @@ void check_src_outs(
     const ModelInput& input,
     const char* name,
     const at::Tensor& src_outs) {
-  check_like_model(model, name, src_outs);
+  check_options(model.model().options(), name, src_outs);
   const std::vector<int64_t> shape{
       model.n_srcs(),
       input.value.size(0),
@@ -269,7 +269,12 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
   check_src_outs(
       model, input, "source activations", request.context->patch_src_outs);
   const at::Tensor& masks = request.context->masks;
-  check_like_model(model, "masks", masks);
+  const at::TensorOptions options = model.model().options();
+  check_options(
+      options.dtype(
+          accumulation_type(c10::typeMetaToScalarType(options.dtype()))),
+      "masks",
+      masks);
   TORCH_CHECK(
       (masks.dim() == 1 ||
        (masks.dim() == 2 && masks.size(0) == input.value.size(0))) &&

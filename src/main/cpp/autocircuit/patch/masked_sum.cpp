@@ -5,8 +5,11 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+
+#include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
@@ -21,17 +24,50 @@ at::Tensor by_group(const at::Tensor& x, int64_t groups) {
   return x.reshape({x.size(0), groups, -1}).transpose(0, 1);
 }
 
-void product_in_tiles(
-    at::Tensor out,
-    const at::Tensor& base,
-    const at::Tensor& values,
-    const at::Tensor& delta) {
-  for (int64_t start = 0; start < out.size(1); start += kTileColumns) {
-    const int64_t stop = std::min(start + kTileColumns, out.size(1));
-    at::Tensor tile = out.slice(1, start, stop);
-    at::addmm_out(
-        tile, base.slice(1, start, stop), values, delta.slice(1, start, stop));
+bool is_narrow(const at::Tensor& x) {
+  return x.scalar_type() != accumulation_type(x.scalar_type());
+}
+
+// Calls body(start, columns) for one tile of columns after another.
+template <typename Body>
+void for_each_tile(int64_t columns, const Body& body) {
+  for (int64_t start = 0; start < columns; start += kTileColumns) {
+    body(start, std::min(kTileColumns, columns - start));
   }
+}
+
+// out = base + a @ b for matrices; `a` of the type that sums have.
+void product_in_tiles(
+    const at::Tensor& out,
+    const at::Tensor& base,
+    const at::Tensor& a,
+    const at::Tensor& b) {
+  for_each_tile(out.size(1), [&](int64_t start, int64_t columns) {
+    const auto tile = [&](const at::Tensor& x) {
+      return x.narrow(1, start, columns);
+    };
+    at::Tensor result = tile(out);
+    const at::Tensor wide_base = tile(base).to(a.scalar_type());
+    const at::Tensor wide_b = tile(b).to(a.scalar_type());
+    if (is_narrow(out)) {
+      result.copy_(at::addmm(wide_base, a, wide_b));
+    } else {
+      at::addmm_out(result, wide_base, a, wide_b);
+    }
+  });
+}
+
+// out += a @ b^T for matrices of fewer bits than `out` has.
+void add_widened_outer_product(
+    const at::Tensor& out,
+    const at::Tensor& a,
+    const at::Tensor& b) {
+  for_each_tile(a.size(1), [&](int64_t start, int64_t columns) {
+    const auto tile = [&](const at::Tensor& x) {
+      return x.narrow(1, start, columns).to(out.scalar_type());
+    };
+    out.addmm_(tile(a), tile(b).t());
+  });
 }
 
 } // namespace
@@ -54,20 +90,34 @@ at::Tensor masked_sum(
     const at::Tensor& base,
     const at::Tensor& values,
     const at::Tensor& delta) {
+  TORCH_CHECK(
+      base.scalar_type() == delta.scalar_type() &&
+          values.scalar_type() == accumulation_type(delta.scalar_type()),
+      "expected an input of ",
+      delta.scalar_type(),
+      " and mask values of ",
+      accumulation_type(delta.scalar_type()),
+      " for source activations of ",
+      delta.scalar_type(),
+      ", got ",
+      base.scalar_type(),
+      " and ",
+      values.scalar_type());
   const int64_t groups = values.size(0);
-  const int64_t rows = values.size(1);
   at::Tensor out = at::empty(
-      {rows, delta.size(1), delta.size(2), delta.size(3)}, delta.options());
-  if (groups == 1) {
+      {values.size(1), delta.size(1), delta.size(2), delta.size(3)},
+      delta.options());
+  const at::Tensor grouped_out = by_group(out, groups);
+  const at::Tensor grouped_base = by_group(base, groups);
+  const at::Tensor grouped_delta = by_group(delta, groups);
+  if (groups > 1 && !is_narrow(delta)) {
+    grouped_out.copy_(grouped_base);
+    grouped_out.baddbmm_(values, grouped_delta);
+    return out;
+  }
+  for (int64_t g = 0; g < groups; g++) {
     product_in_tiles(
-        out.view({rows, -1}),
-        base.reshape({base.size(0), -1}),
-        values.select(0, 0),
-        delta.reshape({delta.size(0), -1}));
-  } else {
-    at::Tensor grouped = by_group(out, groups);
-    grouped.copy_(by_group(base, groups));
-    grouped.baddbmm_(values, by_group(delta, groups));
+        grouped_out[g], grouped_base[g], values[g], grouped_delta[g]);
   }
   return out;
 }
@@ -76,29 +126,38 @@ at::Tensor masked_sum_grad_values(
     const at::Tensor& grad,
     const at::Tensor& delta,
     int64_t groups) {
-  if (groups == 1) {
-    return at::mm(
-               grad.reshape({grad.size(0), -1}),
-               delta.reshape({delta.size(0), -1}).t())
-        .unsqueeze(0);
+  const at::Tensor grouped_grad = by_group(grad, groups);
+  const at::Tensor grouped_delta = by_group(delta, groups);
+  if (is_narrow(delta)) {
+    const at::Tensor result = at::zeros(
+        {groups, grad.size(0), delta.size(0)},
+        delta.options().dtype(accumulation_type(delta.scalar_type())));
+    for (int64_t g = 0; g < groups; g++) {
+      add_widened_outer_product(result[g], grouped_grad[g], grouped_delta[g]);
+    }
+    return result;
   }
-  return at::bmm(
-      by_group(grad, groups), by_group(delta, groups).transpose(1, 2));
+  if (groups == 1) {
+    return at::mm(grouped_grad[0], grouped_delta[0].t()).unsqueeze(0);
+  }
+  return at::bmm(grouped_grad, grouped_delta.transpose(1, 2));
 }
 
 void add_masked_sum_grad_delta(
-    at::Tensor grad_delta,
+    const at::Tensor& grad_delta,
     const at::Tensor& grad,
     const at::Tensor& values) {
   const int64_t groups = values.size(0);
-  if (groups == 1) {
-    const at::Tensor flat = grad_delta.view({grad_delta.size(0), -1});
-    product_in_tiles(
-        flat, flat, values.select(0, 0).t(), grad.reshape({grad.size(0), -1}));
+  const at::Tensor grouped = by_group(grad_delta, groups);
+  const at::Tensor grouped_grad = by_group(grad, groups);
+  const at::Tensor transposed = values.transpose(1, 2);
+  if (groups > 1 && !is_narrow(grad)) {
+    grouped.baddbmm_(transposed, grouped_grad);
     return;
   }
-  at::Tensor grouped = by_group(grad_delta, groups);
-  grouped.baddbmm_(values.transpose(1, 2), by_group(grad, groups));
+  for (int64_t g = 0; g < groups; g++) {
+    product_in_tiles(grouped[g], grouped[g], transposed[g], grouped_grad[g]);
+  }
 }
 
 } // namespace autocircuit

@@ -1,10 +1,9 @@
 #include "autocircuit/patch/patch_wrapper.h"
 
-#include <ATen/ops/bmm.h>
-
 #include <algorithm>
 
 #include "autocircuit/patch/masked_sum.h"
+#include "autocircuit/patch/source_buffer.h"
 
 namespace autocircuit {
 
@@ -78,19 +77,13 @@ at::Tensor interpolate(
     values = values.unsqueeze(-2);
   }
   values = grouped_values(values, batched, has_seq, batch, seq);
-  const int64_t groups = values.size(0);
-  const int64_t rows = values.size(1);
-  const at::Tensor delta = (src_acts - curr_src_outs)
-                               .reshape({n, groups, -1})
-                               .transpose(0, 1); // [groups, n, columns]
-  const at::Tensor mixed = at::bmm(values, delta)
-                               .transpose(0, 1)
-                               .reshape({rows, batch, seq, d_model});
-  if (!has_rows) {
-    return arg0 + mixed.select(0, 0);
-  }
-  return (arg0_has_rows ? arg0 : arg0.unsqueeze(2)) +
-      mixed.permute({1, 2, 0, 3});
+  SourceBuffer deltas(src_acts);
+  deltas.record(0, curr_src_outs);
+  const at::Tensor mixed = deltas.interpolate(
+      arg0_has_rows ? arg0.permute({2, 0, 1, 3}) : arg0.unsqueeze(0),
+      values,
+      /*in_start=*/0); // [rows, batch, seq, d_model]
+  return has_rows ? mixed.permute({1, 2, 0, 3}) : mixed.select(0, 0);
 }
 
 void record_source(

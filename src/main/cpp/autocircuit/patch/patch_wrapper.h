@@ -40,11 +40,13 @@ class PatchWrapper {
   at::Tensor module_values(const at::Tensor& flat) const;
 };
 
-/// The patch wrapper's forward by itself: arg0 + sum over sources of f(mask) *
-/// (src_acts - curr_src_outs), from plain differentiable operations.
+/// The patch wrapper's forward by itself, through the buffer that patched
+/// passes use: arg0 + sum over sources of f(mask) * (src_acts -
+/// curr_src_outs). Differentiable once in every tensor.
 /// arg0: [batch, seq, d_model] or [batch, seq, rows, d_model]; src_acts,
 /// curr_src_outs: [n, batch, seq, d_model]; mask: ([batch]) ([seq]) ([rows])
-/// [n]. Returns arg0's shape, with rows if the mask has them.
+/// [n], fp32 where they have 16 bits. Returns arg0's shape, with rows if the
+/// mask has them.
 at::Tensor interpolate(
     const at::Tensor& arg0,
     const at::Tensor& src_acts,

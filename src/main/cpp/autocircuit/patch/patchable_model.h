@@ -43,7 +43,7 @@ class PatchableModel {
 /// All that selects a patched forward, as a value.
 struct PatchContext {
   at::Tensor patch_src_outs; // [n_srcs, batch, seq, d_model]
-  at::Tensor masks;          // ([batch]) [n_masks]
+  at::Tensor masks;          // ([batch]) [n_masks], fp32 or fp64
   MaskTransform transform;
 };
 

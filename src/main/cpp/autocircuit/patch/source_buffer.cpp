@@ -1,7 +1,6 @@
 #include "autocircuit/patch/source_buffer.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/baddbmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
@@ -10,6 +9,7 @@
 
 #include <utility>
 
+#include "autocircuit/model/precision.h"
 #include "autocircuit/patch/masked_sum.h"
 
 namespace autocircuit {
@@ -31,7 +31,10 @@ void refuse_double_backward() {
 at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
   const int task = torch::autograd::get_current_graph_task_id();
   if (!deltas.grad.defined() || deltas.grad_task != task) {
-    deltas.grad = at::zeros(deltas.delta.sizes(), deltas.delta.options());
+    deltas.grad = at::zeros(
+        deltas.delta.sizes(),
+        deltas.delta.options().dtype(
+            accumulation_type(deltas.delta.scalar_type())));
     deltas.grad_task = task;
   }
   return deltas.grad.narrow(0, start, n);
@@ -70,6 +73,7 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
         ctx->saved_data["rows"].toInt());
     at::Tensor grad_outputs;
     at::Tensor grad_patch;
+    // Autograd rounds them to the type of the outputs and of the patch.
     if (ctx->needs_input_grad(1)) {
       grad_outputs = rows.neg();
     }
@@ -92,6 +96,7 @@ struct InterpolateFunction : torch::autograd::Function<InterpolateFunction> {
     ctx->save_for_backward({values});
     ctx->saved_data["deltas"] = c10::IValue::make_capsule(deltas);
     ctx->saved_data["start"] = in_start;
+    ctx->saved_data["shared_base"] = base.size(0) == 1;
     return masked_sum(
         base, values, deltas->delta.narrow(0, in_start, values.size(2)));
   }
@@ -109,7 +114,9 @@ struct InterpolateFunction : torch::autograd::Function<InterpolateFunction> {
     at::Tensor grad_values;
     at::Tensor grad_token;
     if (ctx->needs_input_grad(0)) {
-      grad_base = grad.sum(0, /*keepdim=*/true);
+      grad_base = ctx->saved_data["shared_base"].toBool()
+          ? grad.sum(0, /*keepdim=*/true)
+          : grad;
     }
     if (ctx->needs_input_grad(1)) {
       grad_values = masked_sum_grad_values(
@@ -145,15 +152,11 @@ void SourceBuffer::record_product(
     int64_t start,
     const at::Tensor& z,
     const at::Tensor& w) {
-  const std::vector<int64_t> shape{z.size(0), z.size(1), w.size(2)};
-  at::Tensor delta = deltas_->delta.narrow(0, start, z.size(0)).view(shape);
-  at::baddbmm_out(
-      delta,
-      patch_src_outs_.narrow(0, start, z.size(0)).reshape(shape),
-      z,
-      w,
-      /*beta=*/1,
-      /*alpha=*/-1);
+  // The patch may be expanded, so it is copied before its shape changes.
+  const at::Tensor delta = deltas_->delta.narrow(0, start, z.size(0));
+  delta.copy_(patch_src_outs_.narrow(0, start, z.size(0)));
+  delta.view({z.size(0), z.size(1), w.size(2)})
+      .baddbmm_(z, w, /*beta=*/1, /*alpha=*/-1);
 }
 
 at::Tensor SourceBuffer::interpolate(

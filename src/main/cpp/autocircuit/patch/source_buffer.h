@@ -13,7 +13,7 @@ struct SourceDeltas : torch::CustomClassHolder {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
   at::Tensor delta;   // [n_srcs, batch, seq, d_model]
-  at::Tensor grad;    // the same, from the first backward on
+  at::Tensor grad;    // the same, from the first backward on; fp32 at least
   int grad_task = -1; // the backward pass that `grad` belongs to
 };
 
@@ -43,9 +43,9 @@ class SourceBuffer {
   /// in one pass; for forwards that autograd does not record.
   void record_product(int64_t start, const at::Tensor& z, const at::Tensor& w);
 
-  /// base [1, batch, seq, d_model] plus, for each row of values [groups, rows,
-  /// n], the weighted sum of the differences of sources in_start...: [rows,
-  /// batch, seq, d_model].
+  /// base [1 or rows, batch, seq, d_model] plus, for each row of values
+  /// [groups, rows, n], the weighted sum of the differences of sources
+  /// in_start...: [rows, batch, seq, d_model].
   at::Tensor interpolate(
       const at::Tensor& base,
       const at::Tensor& values,

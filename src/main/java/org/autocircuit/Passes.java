@@ -17,7 +17,9 @@ import org.autocircuit.internal.PatchableHandle;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -29,6 +31,7 @@ final class Passes {
   private final List<String> hookNames;
   private final PassArguments arguments;
   private final OutputSlice defaultSlice;
+  private final Precision precision;
   private final String device;
   private final long vocabulary;
   private final PatchableHandle handle;
@@ -38,6 +41,7 @@ final class Passes {
     arguments =
         new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
     defaultSlice = slice;
+    precision = model.precision();
     device = model.device();
     vocabulary = AnswerTokens.vocabulary(model.config());
     WrapperSpec.Packed wrappers = WrapperSpec.pack(graph.wrapperSpecs());
@@ -59,7 +63,10 @@ final class Passes {
       Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
       arguments.reads(request.reads(), block);
       Tensor startSrcOuts =
-          request.startSourceOutputs().or(context::startSourceOutputs).orElse(null);
+          request
+              .startSourceOutputs()
+              .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
+              .orElse(null);
       if (block == 0) {
         startSrcOuts = null;
       } else if (startSrcOuts != null) {
@@ -186,6 +193,11 @@ final class Passes {
     }
   }
 
+  /** Checks what of a patch does not depend on the pass. */
+  void check(SourceActivations activations, MaskValues masks) {
+    arguments.check(activations, masks);
+  }
+
   boolean isClosed() {
     return handle.isClosed();
   }
@@ -202,7 +214,7 @@ final class Passes {
     }
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope();
-        DataSetMean mean = new DataSetMean()) {
+        DataSetMean mean = new DataSetMean(precision)) {
       addAll.accept(mean);
       return SourceActivations.of(mean.mean(), Optional.of(type));
     }
