@@ -1,5 +1,6 @@
 #include "kinds.h"
 
+#include "autocircuit/model/precision.h"
 #include "autocircuit/patch/source_ablations.h"
 
 #include "check.h"
@@ -105,7 +106,7 @@ Kind::Kind(const Shape& s, int64_t seq_len, at::ScalarType type)
   corrupt = at::randint(shape.d_vocab, {3, 5}, at::kLong);
   context.patch_src_outs =
       source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
-  context.masks = at::rand({model.n_masks()}, type);
+  context.masks = at::rand({model.n_masks()}, accumulation_type(type));
 }
 
 void for_each_kind(const std::function<void(const Shape&)>& body) {

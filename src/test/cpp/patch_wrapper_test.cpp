@@ -213,6 +213,57 @@ TEST(interpolate_is_differentiable_in_every_tensor) {
   }
 }
 
+// The mask is fp32, gradients have the types of what they belong to.
+TEST(interpolate_in_16_bits) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    const double tolerance = type == at::kHalf ? 4e-3 : 3e-2;
+    for (const MaskShape& shape : mask_shapes()) {
+      for (const MaskFn fn : kMaskFns) {
+        Inputs wide(shape);
+        Inputs narrow(shape);
+        for (auto [w, n] :
+             {std::pair{&wide.arg0, &narrow.arg0},
+              std::pair{&wide.src_acts, &narrow.src_acts},
+              std::pair{&wide.curr, &narrow.curr}}) {
+          *n = w->to(type).requires_grad_(true);
+          *w = n->detach().to(at::kDouble).requires_grad_(true);
+        }
+        for (auto [w, n] :
+             {std::pair{&wide.mask, &narrow.mask},
+              std::pair{&wide.uniforms, &narrow.uniforms}}) {
+          *n = w->to(at::kFloat);
+          *w = n->to(at::kDouble);
+        }
+        narrow.mask.requires_grad_(true);
+        wide.mask.requires_grad_(true);
+        const auto run = [&](const Inputs& in) {
+          return mixed(in, shape, transform(fn, in.uniforms));
+        };
+        const at::Tensor actual = run(narrow);
+        const at::Tensor expected = run(wide);
+        CHECK_EQUAL(actual.scalar_type(), type);
+        CHECK_CLOSE(actual.to(at::kDouble), expected, tolerance, tolerance);
+        const auto grads = torch::autograd::grad(
+            {actual.to(at::kFloat).square().sum()},
+            {narrow.arg0, narrow.src_acts, narrow.curr, narrow.mask});
+        const auto wide_grads = torch::autograd::grad(
+            {expected.square().sum()},
+            {wide.arg0, wide.src_acts, wide.curr, wide.mask});
+        for (size_t i = 0; i < grads.size(); i++) {
+          const double largest = wide_grads[i].abs().max().item<double>();
+          CHECK_EQUAL(
+              grads[i].scalar_type(), i < 3 ? type : at::ScalarType::Float);
+          CHECK_CLOSE(
+              grads[i].to(at::kDouble),
+              wide_grads[i],
+              0,
+              tolerance * (largest + 1e-6));
+        }
+      }
+    }
+  }
+}
+
 TEST(interpolate_names_what_does_not_fit) {
   const MaskShape shape{false, true, true};
   const Inputs good(shape);

@@ -138,6 +138,61 @@ TEST(kernels_agree_with_plain_operations) {
   }
 }
 
+// Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
+// sources are as good as one rounding, gradients as good as fp32.
+TEST(masked_rows_of_16_bits_are_rounded_once) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    // Half of the gap between neighbouring numbers, and what fp32 adds.
+    const double rounding = type == at::kHalf ? 0x1.01p-11 : 0x1.01p-8;
+    for (Mix m : mixes()) {
+      m.n = 1000;
+      at::manual_seed(m.rows);
+      const auto f64 = [](const at::Tensor& x) { return x.to(at::kDouble); };
+      const at::Tensor base = at::randn({m.batch, m.seq, m.d}).to(type);
+      const at::Tensor delta = at::randn({m.batch, m.seq, m.n, m.d}).to(type);
+      const at::Tensor values = m.values().to(at::kFloat);
+      const at::Tensor rows = masked_rows(base, values, delta, nullptr);
+      CHECK_EQUAL(rows.scalar_type(), type);
+      CHECK_CLOSE(
+          f64(rows),
+          masked_rows(f64(base), f64(values), f64(delta), nullptr),
+          rounding,
+          1e-3);
+      const at::Tensor grad = at::randn(rows.sizes()).to(type);
+      const at::Tensor grad_delta = at::ones(delta.sizes());
+      const at::Tensor wide_grad_delta = f64(grad_delta);
+      const auto got = masked_rows_backward(
+          grad, base, values, delta, nullptr, true, grad_delta);
+      const auto wanted = masked_rows_backward(
+          f64(grad),
+          f64(base),
+          f64(values),
+          f64(delta),
+          nullptr,
+          true,
+          wide_grad_delta);
+      CHECK_CLOSE(got.values, wanted.values.to(at::kFloat), 1e-4, 1e-4);
+      CHECK_CLOSE(grad_delta, wide_grad_delta.to(at::kFloat), 1e-4, 1e-4);
+      CHECK_CLOSE(f64(got.base), wanted.base, rounding, 1e-4);
+    }
+  }
+}
+
+TEST(masked_rows_name_types_that_do_not_fit) {
+  const at::Tensor delta = at::zeros({1, 1, 2, 4}, at::kBFloat16);
+  const at::Tensor base = at::zeros({1, 1, 4}, at::kBFloat16);
+  const at::Tensor values = at::zeros({1, 1, 3, 2});
+  masked_rows(base, values, delta, nullptr);
+  CHECK_THROWS(
+      masked_rows(base, values.to(at::kBFloat16), delta, nullptr),
+      "values of Float");
+  CHECK_THROWS(
+      masked_rows(base, values.to(at::kDouble), delta, nullptr), "and Double");
+  CHECK_THROWS(
+      masked_rows(base.to(at::kFloat), values, delta, nullptr),
+      "got Float and Float");
+}
+
 // A buffer that two destinations read, the first between two records.
 TEST(source_buffer_gradients_are_those_of_plain_operations) {
   at::manual_seed(6);

@@ -5,6 +5,8 @@
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/softmax.h>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -58,7 +60,8 @@ at::Tensor answer_loss(
       logits.dim() == 2,
       "expected logits [batch, d_vocab] of one position, got ",
       logits.sizes());
-  const at::Tensor values = token_values(logits, grad_function);
+  const at::Tensor values = token_values(
+      logits.to(accumulation_type(logits.scalar_type())), grad_function);
   switch (answer_function) {
     case AnswerFunction::kAvgDiff:
       return -(answer_mean(values, "answers", answers) -
@@ -69,12 +72,12 @@ at::Tensor answer_loss(
     case AnswerFunction::kMse:
       TORCH_CHECK(
           answers.defined() && answers.sizes() == values.sizes() &&
-              answers.dtype() == values.dtype(),
+              answers.dtype() == logits.dtype(),
           "expected targets ",
-          values.sizes(),
+          logits.sizes(),
           " of ",
-          values.dtype());
-      return at::mse_loss(values, answers);
+          logits.dtype());
+      return at::mse_loss(values, answers.to(values.scalar_type()));
   }
   TORCH_CHECK(
       false, "unknown answer function ", static_cast<int64_t>(answer_function));

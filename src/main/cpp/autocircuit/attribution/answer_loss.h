@@ -26,7 +26,8 @@ enum class AnswerFunction : int64_t {
 };
 
 /// logits: [batch, d_vocab]. answers, wrong_answers: [batch, k] token ids,
-/// padded with -1; for kMse `answers` holds the targets [batch, d_vocab].
+/// padded with -1; for kMse `answers` holds the targets [batch, d_vocab], of
+/// the type of the logits. The loss is computed in fp32 at least.
 at::Tensor answer_loss(
     const at::Tensor& logits,
     GradFunction grad_function,

@@ -13,8 +13,8 @@ struct AnswerLoss {
 };
 
 struct MaskGradient {
-  at::Tensor grad;   // shape of the masks
-  at::Tensor loss;   // no dimensions
+  at::Tensor grad;   // shape and type of the masks
+  at::Tensor loss;   // no dimensions, type of the masks
   at::Tensor logits; // [batch, d_vocab]
 };
 

@@ -335,6 +335,7 @@ void record_source(
 
 at::Tensor apply_mask_fn(
     const at::Tensor& masks,
+    bool batched,
     int64_t batch,
     int64_t mask_fn,
     double dropout,
@@ -345,7 +346,7 @@ at::Tensor apply_mask_fn(
     const at::AutoGradMode grad_mode(true);
     return mask_values(
         masks,
-        /*batched=*/false,
+        batched,
         batch,
         mask_transform(mask_fn, dropout, seed, step, uniforms));
   });

@@ -89,7 +89,8 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 /// patched: false runs the plain model, and every argument after it up to
 ///   `uniforms` is ignored.
 /// patch_src_outs: [n_srcs, batch, seq, d_model]; dimensions may be expanded.
-/// masks: flat [n_masks] or, one set per example, [batch, n_masks].
+/// masks: flat [n_masks] or, one set per example, [batch, n_masks]; fp32, or
+///   fp64 for fp64 models, like what is made of them: samples and gradients.
 /// mask_fn: 0 none, 1 sigmoid, 2 hard concrete.
 /// dropout: probability of dropping a mask value; 0 switches it off.
 /// seed, step: choose the noise of hard concrete samples and of dropout.
@@ -123,8 +124,8 @@ AUTOCIRCUIT_API at::Tensor source_ablations(
     int64_t ablation_type);
 
 /// Gradient of a loss on the logits of the last position with respect to the
-/// masks, in one call. Returns the gradient (shape of `masks`), the loss (no
-/// dimensions) and the logits [batch, d_vocab].
+/// masks, in one call. Returns the gradient (like `masks`), the loss (no
+/// dimensions, the masks' type) and the logits [batch, d_vocab].
 ///
 /// grad_function, applied to the logits: 0 logit, 1 prob, 2 logprob,
 ///   3 logit_exp.
@@ -153,8 +154,9 @@ AUTOCIRCUIT_API Tensors mask_gradient(
 /// arg0: [batch, seq, d_model] or [batch, seq, rows, d_model]. src_acts,
 /// curr_src_outs: [n, batch, seq, d_model]. mask: ([batch]) ([seq]) ([rows])
 /// [n]; `has_rows`, `has_seq` tell which dimensions it has, a further leading
-/// one is the batch. Differentiable in every tensor. Returns arg0's shape,
-/// with a rows dimension if the mask has one.
+/// one is the batch; fp32 where the others have 16 bits. Differentiable in
+/// every tensor. Returns arg0's shape, with a rows dimension if the mask has
+/// one.
 AUTOCIRCUIT_API at::Tensor interpolate(
     const at::Tensor& arg0,
     const at::Tensor& src_acts,
@@ -176,9 +178,11 @@ AUTOCIRCUIT_API void record_source(
     at::Tensor& curr_src_outs,
     int64_t src_start);
 
-/// The mask function alone, as `interpolate` applies it.
+/// The mask function alone, as `interpolate` applies it to `batch` examples.
+/// batched: whether the first dimension of `masks` is the batch.
 AUTOCIRCUIT_API at::Tensor apply_mask_fn(
     const at::Tensor& masks,
+    bool batched,
     int64_t batch,
     int64_t mask_fn,
     double dropout,

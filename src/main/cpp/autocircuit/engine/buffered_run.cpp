@@ -100,7 +100,8 @@ class BufferedRun final : public Hooks {
     }
     const at::Tensor rows = src_outs_.narrow(2, w.src_start, z.size(2));
     write_head_outputs(rows, z.detach(), weights.detach());
-    return at::GradMode::is_enabled() ? at::Tensor() : sum_rows(rows);
+    return at::GradMode::is_enabled() ? at::Tensor()
+                                      : sum_rows(rows).to(rows.scalar_type());
   }
 
   void head_outputs(HookId hook, const at::Tensor& value) override {
@@ -170,7 +171,8 @@ class BufferedRun final : public Hooks {
       return resid;
     }
     const at::Tensor all_patched = resid.detach() + deltas_->total();
-    return resid * (1 - *uniform_) + all_patched * *uniform_;
+    return (resid * (1 - *uniform_) + all_patched * *uniform_)
+        .to(resid.scalar_type());
   }
 
   const PatchableModel& model_;

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/sub.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "autocircuit/engine/row_kernels.h"
+#include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
@@ -231,12 +233,19 @@ MaskedRowsGradient kernel_backward(
   return result;
 }
 
-// The same from LibTorch's operations, for other types and devices.
+// The same from LibTorch's operations, for other types and devices. 16-bit
+// operands are widened, and what is stored as 16 bits is rounded once, when its
+// sum is complete.
+at::Tensor wide(const at::Tensor& x) {
+  return x.to(accumulation_type(x.scalar_type()));
+}
+
 at::Tensor plain_mix(
     const at::Tensor& base,
     const at::Tensor& values,
     const at::Tensor& delta) {
-  return base.unsqueeze(2) + at::matmul(values, delta);
+  return (wide(base).unsqueeze(2) + at::matmul(values, wide(delta)))
+      .to(delta.scalar_type());
 }
 
 MaskedRowsGradient plain_backward(
@@ -253,11 +262,12 @@ MaskedRowsGradient plain_backward(
     const at::Tensor x = rows.detach().requires_grad_(true);
     g = torch::autograd::grad({(*norm)(x)}, {x}, {grad})[0];
   }
+  g = wide(g);
   MaskedRowsGradient result;
-  result.base = g.sum(2);
+  result.base = g.sum(2).to(delta.scalar_type());
   if (want_values) {
     const Groups groups(values, delta);
-    result.values = at::matmul(g, delta.transpose(2, 3));
+    result.values = at::matmul(g, wide(delta).transpose(2, 3));
     if (!groups.by_example) {
       result.values = result.values.sum(0, /*keepdim=*/true);
     }
@@ -271,6 +281,89 @@ MaskedRowsGradient plain_backward(
   return result;
 }
 
+// One example after another, so that wide copies of 16-bit operands stay small.
+template <typename Body>
+void for_each_example(const at::Tensor& delta, const Body& body) {
+  const bool narrow =
+      accumulation_type(delta.scalar_type()) != delta.scalar_type();
+  const int64_t size = narrow ? 1 : delta.size(0);
+  for (int64_t b = 0; b < delta.size(0); b += size) {
+    body([b, size](const at::Tensor& x) {
+      return x.defined() && x.size(0) > 1 ? x.narrow(0, b, size) : x;
+    });
+  }
+}
+
+at::Tensor plain_rows(
+    const at::Tensor& base,
+    const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm) {
+  std::vector<at::Tensor> parts;
+  for_each_example(delta, [&](const auto& part) {
+    const at::Tensor x = plain_mix(part(base), part(values), part(delta));
+    parts.push_back(norm == nullptr ? x : (*norm)(x));
+  });
+  return parts.size() == 1 ? parts[0] : at::cat(parts);
+}
+
+MaskedRowsGradient plain_rows_backward(
+    RowSource source,
+    const at::Tensor& grad,
+    const at::Tensor& base,
+    const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm,
+    bool want_values,
+    const at::Tensor& grad_delta) {
+  std::vector<at::Tensor> bases;
+  std::vector<at::Tensor> products;
+  for_each_example(delta, [&](const auto& part) {
+    const at::Tensor rows = source == RowSource::kMixed
+        ? plain_mix(part(base), part(values), part(delta))
+        : part(base).unsqueeze(2).expand_as(part(grad));
+    const MaskedRowsGradient result = plain_backward(
+        part(grad),
+        rows,
+        part(values),
+        part(delta),
+        norm,
+        want_values,
+        part(grad_delta));
+    bases.push_back(result.base);
+    products.push_back(result.values);
+  });
+  MaskedRowsGradient result;
+  result.base = at::cat(bases);
+  if (want_values) {
+    result.values = at::cat(products);
+    if (values.size(0) == 1) {
+      result.values = result.values.sum(0, /*keepdim=*/true);
+    }
+  }
+  return result;
+}
+
+void check_types(
+    const at::Tensor& base,
+    const at::Tensor& values,
+    const at::Tensor& delta) {
+  const at::ScalarType type = delta.scalar_type();
+  TORCH_CHECK(
+      base.scalar_type() == type &&
+          values.scalar_type() == accumulation_type(type),
+      "expected an input of ",
+      type,
+      " and mask values of ",
+      accumulation_type(type),
+      " for source activations of ",
+      type,
+      ", got ",
+      base.scalar_type(),
+      " and ",
+      values.scalar_type());
+}
+
 } // namespace
 
 at::Tensor masked_rows(
@@ -278,11 +371,10 @@ at::Tensor masked_rows(
     const at::Tensor& values,
     const at::Tensor& delta,
     const Norm* norm) {
-  if (fits_kernels(delta) && fits_kernels(base)) {
-    return kernel_masked_rows(base, for_tokens(values, delta), delta, norm);
-  }
-  const at::Tensor x = plain_mix(base, values, delta);
-  return norm == nullptr ? x : (*norm)(x);
+  check_types(base, values, delta);
+  return fits_kernels(delta) && fits_kernels(base)
+      ? kernel_masked_rows(base, for_tokens(values, delta), delta, norm)
+      : plain_rows(base, values, delta, norm);
 }
 
 MaskedRowsGradient masked_rows_backward(
@@ -297,9 +389,10 @@ MaskedRowsGradient masked_rows_backward(
     return kernel_backward<RowSource::kMixed>(
         adjacent(grad), base, values, delta, norm, want_values, grad_delta);
   }
-  return plain_backward(
+  return plain_rows_backward(
+      RowSource::kMixed,
       grad,
-      plain_mix(base, values, delta),
+      base,
       values,
       delta,
       norm,
@@ -315,30 +408,27 @@ MaskedRowsGradient equal_rows_backward(
     const Norm* norm) {
   if (fits_kernels(delta) && fits_kernels(x)) {
     return kernel_backward<RowSource::kEqual>(
-        adjacent(grad),
-        x,
-        values,
-        delta,
-        norm,
-        /*want_values=*/true,
-        /*grad_delta=*/{});
+        adjacent(grad), x, values, delta, norm, /*want_values=*/true, {});
   }
-  return plain_backward(
+  return plain_rows_backward(
+      RowSource::kEqual,
       grad,
-      x.unsqueeze(2).expand_as(grad),
+      x,
       values,
       delta,
       norm,
       /*want_values=*/true,
-      /*grad_delta=*/{});
+      {});
 }
 
 at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch) {
   const bool subtract = patch.defined();
   if (!fits_kernels(rows) || (subtract && !fits_kernels(patch))) {
-    const at::Tensor sum = rows.sum(2);
+    const at::Tensor sum =
+        rows.sum(2, /*keepdim=*/false, accumulation_type(rows.scalar_type()));
     if (subtract) {
-      at::sub_out(const_cast<at::Tensor&>(rows), patch, rows);
+      at::Tensor out = rows;
+      at::sub_out(out, patch, rows);
     }
     return sum;
   }

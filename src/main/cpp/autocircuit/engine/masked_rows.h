@@ -52,7 +52,8 @@ MaskedRowsGradient equal_rows_backward(
     const at::Tensor& delta,
     const Norm* norm);
 
-/// Sum of rows [batch, seq, n, d_model] -> [batch, seq, d_model]. Where `patch`
+/// Sum of rows [batch, seq, n, d_model] -> [batch, seq, d_model], of the type
+/// in which the model accumulates. Where `patch`
 /// is defined, each row of `rows` then becomes that of patch minus itself.
 at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch = {});
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
@@ -38,7 +39,10 @@ bool has_grad(const SourceDeltas& deltas) {
 // for some of the inputs may leave rows behind that it had no use for.
 at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
   if (!has_grad(deltas)) {
-    deltas.grad = at::zeros(deltas.delta.sizes(), deltas.delta.options());
+    deltas.grad = at::zeros(
+        deltas.delta.sizes(),
+        deltas.delta.options().dtype(
+            accumulation_type(deltas.delta.scalar_type())));
     deltas.grad_task = torch::autograd::get_current_graph_task_id();
   }
   return deltas.grad.narrow(2, start, n);
@@ -111,6 +115,7 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
         grad_rows(*deltas, saved_start(ctx), ctx->saved_data["rows"].toInt());
     at::Tensor grad_outputs;
     at::Tensor grad_patch;
+    // Autograd rounds them to the type of the outputs and of the patch.
     if (ctx->needs_input_grad(1)) {
       grad_outputs = rows.neg();
     }
@@ -135,7 +140,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
     write_head_outputs(rows, z, weights);
     ctx->save_for_backward({weights});
     save(ctx, deltas, start);
-    return {token.clone(), sum_rows(rows, patch)};
+    return {token.clone(), sum_rows(rows, patch).to(z.scalar_type())};
   }
 
   static variable_list backward(
@@ -167,10 +172,12 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       // The rows have no other reader any more.
       at::sub_out(rows, grads[1].unsqueeze(2), rows);
       grad_z = at::empty(
-          {rows.size(0), rows.size(1), heads, weights.size(1)}, rows.options());
+          {rows.size(0), rows.size(1), heads, weights.size(1)},
+          weights.options());
       for (int64_t h = 0; h < heads; h++) {
         at::Tensor out = row_matrix(grad_z, h);
-        at::mm_out(out, row_matrix(rows, h), weights[h].t());
+        at::mm_out(
+            out, row_matrix(rows, h).to(weights.scalar_type()), weights[h].t());
       }
     }
     return {grads[0], grad_z, grad_patch, {}, {}, {}};

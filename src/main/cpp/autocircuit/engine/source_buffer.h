@@ -15,7 +15,7 @@ struct SourceDeltas : torch::CustomClassHolder {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
   at::Tensor delta;   // [batch, seq, n_srcs, d_model]
-  at::Tensor grad;    // the same, from the first backward on
+  at::Tensor grad;    // the same, from the first backward on; fp32 at least
   int grad_task = -1; // the backward pass that `grad` belongs to
 };
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <unordered_map>
 
 namespace autocircuit {
 
@@ -35,10 +36,12 @@ struct Block {
   size_t size;
 };
 
-/// Idle blocks by size, and in the order in which they were given back.
+/// Idle blocks by size, and in the order in which they were given back; leased
+/// ones by address.
 class Pool {
  public:
-  Block take(size_t bytes) {
+  /// The memory of a block, or nullptr.
+  void* take(size_t bytes) {
     const size_t size = size_class(bytes);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -48,11 +51,9 @@ class Pool {
         by_age_.erase(found->second);
         by_size_.erase(found);
         idle_ -= size;
-        leased_ += size;
-        return block;
+        lease(block);
+        return block.data;
       }
-      fresh_++;
-      leased_ += size;
     }
     void* data = map(size);
     if (data == nullptr) {
@@ -60,22 +61,33 @@ class Pool {
       trim(0);
       data = map(size);
     }
-    if (data == nullptr) {
+    if (data != nullptr) {
       const std::lock_guard<std::mutex> lock(mutex_);
-      leased_ -= size;
+      fresh_++;
+      lease({data, size});
     }
-    return {data, size};
+    return data;
   }
 
-  void give_back(const Block& block) {
+  /// False if the memory is none of the pool's.
+  bool give_back(void* data) {
+    size_t keep = 0;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      leased_ -= block.size;
-      idle_ += block.size;
-      by_age_.push_front(block);
-      by_size_.emplace(block.size, by_age_.begin());
+      const auto found = leases_.find(data);
+      if (found == leases_.end()) {
+        return false;
+      }
+      const size_t size = found->second;
+      leases_.erase(found);
+      leased_ -= size;
+      idle_ += size;
+      by_age_.push_front({data, size});
+      by_size_.emplace(size, by_age_.begin());
+      keep = limit_;
     }
-    trim(limit());
+    trim(keep);
+    return true;
   }
 
   void set_limit(size_t bytes) {
@@ -132,9 +144,15 @@ class Pool {
     }
   }
 
+  void lease(const Block& block) {
+    leases_.emplace(block.data, block.size);
+    leased_ += block.size;
+  }
+
   std::mutex mutex_;
   std::list<Block> by_age_;
   std::multimap<size_t, std::list<Block>::iterator> by_size_;
+  std::unordered_map<void*, size_t> leases_;
   size_t idle_ = 0;
   size_t leased_ = 0;
   size_t limit_ = kDefaultLimit;
@@ -147,34 +165,29 @@ Pool& pool() {
   return *instance;
 }
 
-void give_back(void* context) {
-  auto* block = static_cast<Block*>(context);
-  pool().give_back(*block);
-  delete block;
-}
-
 /// LibTorch's CPU allocator, with the pool in front of it.
 class WorkspaceAllocator final : public c10::Allocator {
  public:
-  explicit WorkspaceAllocator(c10::Allocator* otherwise)
-      : otherwise_(otherwise) {}
+  explicit WorkspaceAllocator(c10::Allocator* otherwise) {
+    otherwise_ = otherwise;
+  }
 
   c10::DataPtr allocate(size_t bytes) override {
     if (scope_depth == 0 || bytes < kSmallest) {
       return otherwise_->allocate(bytes);
     }
-    const Block block = pool().take(bytes);
+    void* data = pool().take(bytes);
     TORCH_CHECK_WITH(
         OutOfMemoryError,
-        block.data != nullptr,
+        data != nullptr,
         "out of native memory: could not allocate ",
         bytes,
         " bytes");
-    return {block.data, new Block(block), &give_back, at::Device(at::kCPU)};
+    return {data, data, &release, at::Device(at::kCPU)};
   }
 
   c10::DeleterFnPtr raw_deleter() const override {
-    return otherwise_->raw_deleter();
+    return &release;
   }
 
   void copy_data(void* to, const void* from, std::size_t bytes) const override {
@@ -182,7 +195,14 @@ class WorkspaceAllocator final : public c10::Allocator {
   }
 
  private:
-  c10::Allocator* otherwise_;
+  // Of whichever of the two allocated it: LibTorch also frees by address alone.
+  static void release(void* data) {
+    if (!pool().give_back(data)) {
+      otherwise_->raw_deleter()(data);
+    }
+  }
+
+  static inline c10::Allocator* otherwise_ = nullptr;
 };
 
 void install() {

@@ -11,6 +11,8 @@
 
 #include <utility>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -143,15 +145,22 @@ at::Tensor Attention::mix(
   p.q = positions.turn_queries(p.q);
   p.k = positions.turn_keys(p.k);
 
-  at::Tensor scores = at::matmul(
-      p.q.transpose(1, 2) * shape_.scale,
-      for_query_heads(p.k).transpose(-2, -1)); // [batch, heads, seq, keys]
+  // The softmax and what leads to it are fp32 at least.
+  const at::ScalarType type = p.q.scalar_type();
+  at::Tensor scores =
+      at::matmul(
+          p.q.transpose(1, 2) * shape_.scale,
+          for_query_heads(p.k).transpose(-2, -1))
+          .to(accumulation_type(type)); // [batch, heads, seq, keys]
   if (shape_.soft_cap > 0) {
     scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
   }
   scores = scores + positions.attention_bias(shape_.window);
-  hooks.read(hook_ids_.scores, scores);
-  const at::Tensor pattern = positions.clear_padding(at::softmax(scores, -1));
+  if (hooks.wants(hook_ids_.scores)) {
+    hooks.read(hook_ids_.scores, scores.to(type));
+  }
+  const at::Tensor pattern =
+      positions.clear_padding(at::softmax(scores, -1).to(type));
   hooks.read(hook_ids_.pattern, pattern);
   const at::Tensor z = at::matmul(pattern, for_query_heads(p.v))
                            .transpose(1, 2); // [batch, seq, heads, d_head]

@@ -3,16 +3,9 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/sqrt.h>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
-
-namespace {
-
-// The type in which statistics of x are taken.
-at::ScalarType statistics_type(const at::Tensor& x) {
-  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-} // namespace
 
 NormShape norm_named(const std::string& name, double eps) {
   NormShape shape;
@@ -47,11 +40,11 @@ Norm::Norm(
 at::Tensor Norm::dimension_factor() const {
   return !w_.defined() || shape_.weight_offset == 0
       ? w_
-      : w_.to(statistics_type(w_)) + shape_.weight_offset;
+      : w_.to(accumulation_type(w_.scalar_type())) + shape_.weight_offset;
 }
 
 at::Tensor Norm::centre(const at::Tensor& x) const {
-  const at::Tensor wide = x.to(statistics_type(x));
+  const at::Tensor wide = x.to(accumulation_type(x.scalar_type()));
   return shape_.centred ? wide - wide.mean(/*dim=*/-1, /*keepdim=*/true) : wide;
 }
 

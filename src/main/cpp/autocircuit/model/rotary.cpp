@@ -11,6 +11,8 @@
 #include <numbers>
 #include <vector>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -71,7 +73,7 @@ Rotation Rotary::rotation(
     const at::Tensor& positions,
     const at::TensorOptions& options) const {
   const at::ScalarType type =
-      options.dtype() == at::kDouble ? at::kDouble : at::kFloat;
+      accumulation_type(c10::typeMetaToScalarType(options.dtype()));
   const at::Tensor angles = (positions.unsqueeze(-1) * frequencies_)
                                 .unsqueeze(-2); // ([batch]) [seq, 1, dim / 2]
   return {at::cos(angles).to(type), at::sin(angles).to(type), adjacent_};

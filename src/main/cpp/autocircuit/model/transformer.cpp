@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "autocircuit/model/description.h"
+#include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
@@ -236,7 +237,11 @@ at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
   const at::Tensor x = (*ln_final_)(resid);
   const at::Tensor logits =
       b_u_.defined() ? at::linear(x, w_u_, b_u_) : at::linear(x, w_u_);
-  return logit_cap_ > 0 ? at::tanh(logits / logit_cap_) * logit_cap_ : logits;
+  if (logit_cap_ <= 0) {
+    return logits;
+  }
+  const at::Tensor wide = logits.to(accumulation_type(logits.scalar_type()));
+  return (at::tanh(wide / logit_cap_) * logit_cap_).to(logits.scalar_type());
 }
 
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {

@@ -36,7 +36,7 @@ class Transformer final : public Model {
   std::optional<Rotary> rotary_;
   std::vector<Block> blocks_;
   std::vector<int64_t> windows_; // of the blocks, each once
-  HookId final_hook_ = 0; // the first one after the blocks
+  HookId final_hook_ = 0;        // the first one after the blocks
   std::optional<Norm> ln_final_;
   at::Tensor w_u_; // [d_vocab, d_model]
   at::Tensor b_u_; // [d_vocab], may be undefined

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "autocircuit/engine/buffered_run.h"
+#include "autocircuit/model/precision.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/reference_run.h"
 
@@ -10,11 +11,10 @@ namespace autocircuit {
 
 namespace {
 
-void check_like_model(
-    const PatchableModel& model,
+void check_options(
+    const at::TensorOptions& options,
     const char* name,
     const at::Tensor& tensor) {
-  const at::TensorOptions options = model.model().options();
   TORCH_CHECK(tensor.defined(), name, " are undefined");
   TORCH_CHECK(
       tensor.dtype() == options.dtype() && tensor.device() == options.device(),
@@ -24,7 +24,7 @@ void check_like_model(
       options.dtype(),
       " on ",
       options.device(),
-      " like the weights, got ",
+      " to fit the weights, got ",
       tensor.dtype(),
       " on ",
       tensor.device());
@@ -35,7 +35,7 @@ void check_src_outs(
     const ModelInput& input,
     const char* name,
     const at::Tensor& src_outs) {
-  check_like_model(model, name, src_outs);
+  check_options(model.model().options(), name, src_outs);
   const std::vector<int64_t> shape{
       model.n_srcs(),
       input.value.size(0),
@@ -70,7 +70,12 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
   check_src_outs(
       model, input, "source activations", request.context->patch_src_outs);
   const at::Tensor& masks = request.context->masks;
-  check_like_model(model, "masks", masks);
+  const at::TensorOptions options = model.model().options();
+  check_options(
+      options.dtype(
+          accumulation_type(c10::typeMetaToScalarType(options.dtype()))),
+      "masks",
+      masks);
   TORCH_CHECK(
       (masks.dim() == 1 ||
        (masks.dim() == 2 && masks.size(0) == input.value.size(0))) &&

@@ -101,12 +101,15 @@ at::Tensor interpolate(
     values = values.unsqueeze(0);
   }
   const at::Tensor delta =
-      (src_acts - curr_src_outs).permute({1, 2, 0, 3}); // [batch, seq, n, d]
-  const at::Tensor mixed = at::matmul(values, delta);   // [batch, seq, rows, d]
-  if (!has_rows) {
-    return arg0 + mixed.squeeze(2);
-  }
-  return (arg0_has_rows ? arg0 : arg0.unsqueeze(2)) + mixed;
+      (src_acts - curr_src_outs)
+          .to(values.scalar_type())
+          .permute({1, 2, 0, 3}); // [batch, seq, n, d_model]
+  const at::Tensor mixed =
+      at::matmul(values, delta); // [batch, seq, rows, d_model]
+  const at::Tensor patched = has_rows
+      ? (arg0_has_rows ? arg0 : arg0.unsqueeze(2)) + mixed
+      : arg0 + mixed.squeeze(2);
+  return patched.to(arg0.scalar_type());
 }
 
 void record_source(

@@ -50,7 +50,8 @@ class PatchWrapper {
 /// (src_acts - curr_src_outs), from plain differentiable operations.
 /// arg0: [batch, seq, d_model] or [batch, seq, rows, d_model]; src_acts,
 /// curr_src_outs: [n, batch, seq, d_model]; mask: ([batch]) ([seq]) ([rows])
-/// [n]. Returns arg0's shape, with rows if the mask has them.
+/// [n], fp32 where they have 16 bits. Returns arg0's shape, with rows if the
+/// mask has them.
 at::Tensor interpolate(
     const at::Tensor& arg0,
     const at::Tensor& src_acts,

@@ -44,7 +44,7 @@ class PatchableModel {
 /// All that selects a patched forward, as a value.
 struct PatchContext {
   at::Tensor patch_src_outs; // [n_srcs, batch, seq, d_model]
-  at::Tensor masks;          // ([batch]) [n_masks]
+  at::Tensor masks;          // ([batch]) [n_masks], fp32 or fp64
   MaskTransform transform;
   /// What all f(mask) are, if the caller knows that they are one value.
   std::optional<double> uniform = std::nullopt;

@@ -2,6 +2,7 @@ package org.autocircuit;
 
 import java.util.Optional;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.model.Precision;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
@@ -9,16 +10,23 @@ import org.bytedeco.pytorch.global.torch;
 
 /**
  * The mean over all prompts of source outputs {@code [n_srcs, batch, seq, d_model]}, batchwise.
- * Padding does not count.
+ * Padding does not count. The sum has the precision in which the model accumulates, the mean that
+ * of the model.
  */
 final class DataSetMean implements AutoCloseable {
 
+  private final Precision precision;
   private Tensor sum;
   private Tensor prompts;
+
+  DataSetMean(Precision precision) {
+    this.precision = precision;
+  }
 
   /** Adds the prompts of a batch; the mask {@code [batch, seq]} is 0 at padding. */
   void add(Tensor sourceOutputs, Optional<Tensor> attentionMask) {
     try (CallScope scope = new CallScope()) {
+      ScalarTypeOptional type = new ScalarTypeOptional(precision.accumulation().scalarType());
       Tensor outputs = sourceOutputs;
       // [batch, seq, 1] of 1 where a token is
       Tensor present = sourceOutputs.select(0, 0).narrow(-1, 0, 1);
@@ -28,8 +36,8 @@ final class DataSetMean implements AutoCloseable {
       } else {
         present = torch.ones_like(present);
       }
-      Tensor batch = outputs.sum(new long[] {1}, true, new ScalarTypeOptional());
-      Tensor count = present.sum(0);
+      Tensor batch = outputs.sum(new long[] {1}, true, type);
+      Tensor count = present.sum(new long[] {0}, false, type);
       if (sum == null) {
         sum = scope.keep(batch);
         prompts = scope.keep(count);
@@ -52,7 +60,7 @@ final class DataSetMean implements AutoCloseable {
     if (sum == null) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
     }
-    return sum.div(prompts.clamp_min(new Scalar(1)));
+    return sum.div(prompts.clamp_min(new Scalar(1))).to(precision.scalarType());
   }
 
   @Override

@@ -7,8 +7,8 @@ import org.bytedeco.pytorch.Tensor;
  * innermost {@code PointerScope}.
  *
  * @param gradient {@code [n_masks]} in the order of edge indices, or {@code [batch, n_masks]} if
- *     each example has masks of its own
- * @param loss the loss, without dimensions
- * @param logits of the last position, {@code [batch, d_vocab]}
+ *     each example has masks of its own; in the precision in which the model accumulates
+ * @param loss the loss, without dimensions, in the same precision
+ * @param logits of the last position, {@code [batch, d_vocab]}, in the model's precision
  */
 public record MaskGradientResult(Tensor gradient, Tensor loss, Tensor logits) {}

@@ -6,6 +6,7 @@ import java.util.List;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
@@ -14,7 +15,6 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * The part of a {@link PatchableModel} that opens modes: the counterparts of the Python original's
@@ -61,7 +61,8 @@ public abstract sealed class ModelModes permits PatchableModel {
 
   /**
    * Patches edges. The default masks are set to 1 for these edges and 0 for all others, and stay so
-   * when the mode is closed, as in the original.
+   * when the mode is closed, as in the original; unless it was opened inside a mode that patches
+   * with the default masks, which then get the values back that they had.
    *
    * @throws IllegalArgumentException if an edge is not part of the graph (the original ignores it)
    */
@@ -73,8 +74,9 @@ public abstract sealed class ModelModes permits PatchableModel {
   /** As {@link #patchMode(SourceActivations, Collection)}. */
   @MustBeClosed
   public final PatchMode patchMode(SourceActivations activations, EdgeSet edges) {
-    masks().setEdges(edges);
-    return patchMode(activations, masks);
+    requireOpen();
+    check(activations, masks);
+    return modes.patch(activations, masks, edges);
   }
 
   /**
@@ -98,12 +100,13 @@ public abstract sealed class ModelModes permits PatchableModel {
    * Patches with masks of one's own, in passes that start at a later block.
    *
    * @param startSourceOutputs outputs of the sources before that block ({@code curr_src_outs} in
-   *     the original), {@code [n_srcs, batch, seq, d_model]}; {@code null} for none
+   *     the original); {@code null} for none
    */
   @MustBeClosed
   public final PatchMode patchMode(
-      SourceActivations activations, MaskValues masks, Tensor startSourceOutputs) {
+      SourceActivations activations, MaskValues masks, SourceActivations startSourceOutputs) {
     requireOpen();
+    check(activations, masks);
     return modes.patch(activations, masks, startSourceOutputs);
   }
 
@@ -155,6 +158,24 @@ public abstract sealed class ModelModes permits PatchableModel {
     return modes.train(parameters, requiresGrad);
   }
 
+  /**
+   * Gives the default masks values of their own for each example; the original's {@code
+   * set_mask_batch_size}.
+   *
+   * @param batchSize number of examples, at least 1
+   */
+  @MustBeClosed
+  public final MaskBatchSize setMaskBatchSize(int batchSize) {
+    return setMaskBatchSize(masks(), batchSize);
+  }
+
+  /** Gives masks of one's own values for each example. */
+  @MustBeClosed
+  public final MaskBatchSize setMaskBatchSize(MaskParameters parameters, int batchSize) {
+    requireOpen();
+    return modes.maskBatchSize(parameters, batchSize);
+  }
+
   /** The modes that are open on any thread, in words. */
   public final List<String> openScopes() {
     return modes.describeOpen();
@@ -162,6 +183,9 @@ public abstract sealed class ModelModes permits PatchableModel {
 
   /** Fails if the model is closed. */
   abstract void requireOpen();
+
+  /** Fails if passes could not be patched so. Batch and positions are those of each pass. */
+  abstract void check(SourceActivations activations, MaskValues masks);
 
   final Modes modes() {
     return modes;

@@ -2,7 +2,9 @@ package org.autocircuit;
 
 import java.util.List;
 import java.util.Objects;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.ScopeStack;
+import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
@@ -12,7 +14,6 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
-import org.bytedeco.pytorch.Tensor;
 
 /** The modes of one model: opens them, and adds up those that are open on a thread. */
 final class Modes {
@@ -43,15 +44,28 @@ final class Modes {
     return context;
   }
 
-  PatchMode patch(SourceActivations activations, MaskValues masks, Tensor startSourceOutputs) {
+  PatchMode patch(
+      SourceActivations activations, MaskValues masks, SourceActivations startSourceOutputs) {
+    return PatchMode.open(
+        stack, patched(activations, masks, startSourceOutputs), activations, masks);
+  }
+
+  /** Sets the masks to the edges; within a mode that patches with the same masks, until it ends. */
+  PatchMode patch(SourceActivations activations, MaskParameters masks, EdgeSet edges) {
+    boolean nested = stack.current().context.masks().filter(outer -> outer == masks).isPresent();
+    return PatchMode.open(
+        stack, patched(activations, masks, null), activations, masks, edges, nested);
+  }
+
+  private Open patched(
+      SourceActivations activations, MaskValues masks, SourceActivations startSourceOutputs) {
     Open outer = stack.current();
     PatchContext context =
         outer.context.toBuilder()
             .patch(activations, masks)
             .startSourceOutputs(startSourceOutputs)
             .build();
-    return new PatchMode(
-        stack.open("patchMode", new Open(context, outer.steps), () -> {}), activations, masks);
+    return new Open(context, outer.steps);
   }
 
   MaskFnMode maskFn(MaskFn maskFn, double dropout, Noise noise) {
@@ -64,6 +78,10 @@ final class Modes {
   TrainMaskMode train(MaskParameters parameters, boolean requiresGrad) {
     return TrainMaskMode.open(
         stack, Objects.requireNonNull(parameters, "parameters"), requiresGrad);
+  }
+
+  MaskBatchSize maskBatchSize(MaskParameters parameters, int batchSize) {
+    return MaskBatchSize.open(stack, Objects.requireNonNull(parameters, "parameters"), batchSize);
   }
 
   List<String> describeOpen() {

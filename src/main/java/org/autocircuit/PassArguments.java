@@ -2,11 +2,13 @@ package org.autocircuit;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.AutoencoderConfig;
@@ -89,19 +91,40 @@ final class PassArguments {
   /** Checks source outputs, activations or anything else with a row for each source. */
   Tensor sources(String name, Tensor tensor, Size size) {
     Arguments.live(name, tensor);
-    long[] expected = {graph.srcs().size(), size.batch, size.seq, graph.config().dModel()};
     boolean shared = tensor.dim() == 4 && tensor.size(1) == 1;
+    sources(name, tensor, shared ? 1 : size.batch, size.seq);
+    return shared
+        ? tensor.expand(graph.srcs().size(), size.batch, size.seq, graph.config().dModel())
+        : tensor;
+  }
+
+  private void sources(String name, Tensor tensor, long batch, long seq) {
     Arguments.shape(
         name,
         tensor,
         "[n_srcs, batch, seq, d_model]",
-        expected[0],
-        shared ? 1 : expected[1],
-        expected[2],
-        expected[3]);
+        graph.srcs().size(),
+        batch,
+        seq,
+        graph.config().dModel());
     Arguments.type(name, tensor, precision.scalarType());
     Arguments.device(name, tensor, device);
-    return shared ? tensor.expand(expected) : tensor;
+  }
+
+  /** Checks what of a patch does not depend on the pass. */
+  void check(SourceActivations activations, MaskValues masks) {
+    try (CallScope scope = new CallScope()) {
+      Tensor tensor = Objects.requireNonNull(activations, "activations").tensor();
+      sources("source activations", tensor, Arguments.ANY, Arguments.ANY);
+    }
+    graph(Objects.requireNonNull(masks, "masks"));
+  }
+
+  private void graph(MaskValues masks) {
+    if (!graph.equals(masks.graph())) {
+      throw new IllegalArgumentException(
+          "masks: expected those of a %s, got those of a %s".formatted(graph, masks.graph()));
+    }
   }
 
   /**
@@ -115,23 +138,26 @@ final class PassArguments {
     if (activations == null || masks == null) {
       return Patch.NONE;
     }
-    if (!graph.equals(masks.graph())) {
-      throw new IllegalArgumentException(
-          "masks: expected those of a %s, got those of a %s".formatted(graph, masks.graph()));
-    }
+    graph(masks);
     if (graph.seqLen().isPresent() && graph.seqLen().getAsInt() != size.seq) {
       throw new IllegalArgumentException(
           "tokens: expected %d positions, as many as the graph has, got %d"
               .formatted(graph.seqLen().getAsInt(), size.seq));
     }
     Tensor patchSrcOuts = sources("source activations", activations.tensor(), size);
+    OptionalInt examples = masks.examples();
+    if (examples.isPresent() && examples.getAsInt() != size.batch) {
+      throw new IllegalArgumentException(
+          "masks: expected those of %d examples, the size of the batch, got those of %d"
+              .formatted(size.batch, examples.getAsInt()));
+    }
     Tensor maskTensor;
     boolean trained = training;
     if (masks instanceof MaskParameters parameters) {
       maskTensor = parameters.tensor();
       trained |= parameters.isTraining();
     } else {
-      maskTensor = immutable((Masks) masks, size);
+      maskTensor = ((Masks) masks).tensor(precision.accumulation().scalarType(), device);
     }
     long seed = 0;
     long step = 0;
@@ -187,19 +213,10 @@ final class PassArguments {
         || hookName.equals("input");
   }
 
-  private Tensor immutable(Masks masks, Size size) {
-    if (masks.examples().isPresent() && masks.examples().getAsInt() != size.batch) {
-      throw new IllegalArgumentException(
-          "masks: expected those of %d examples, the size of the batch, got those of %d"
-              .formatted(size.batch, masks.examples().getAsInt()));
-    }
-    return masks.tensor(precision.scalarType(), device);
-  }
-
   private Tensor uniforms(Tensor uniforms, Size size) {
     Arguments.live("uniforms", uniforms);
     Arguments.shape("uniforms", uniforms, "[batch, n_masks]", size.batch, graph.maskSize());
-    Arguments.type("uniforms", uniforms, precision.scalarType());
+    Arguments.type("uniforms", uniforms, precision.accumulation().scalarType());
     Arguments.device("uniforms", uniforms, device);
     return uniforms;
   }

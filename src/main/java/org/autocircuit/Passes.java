@@ -18,7 +18,9 @@ import org.autocircuit.internal.PatchableHandle;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -30,6 +32,7 @@ final class Passes {
   private final List<String> hookNames;
   private final PassArguments arguments;
   private final OutputSlice defaultSlice;
+  private final Precision precision;
   private final String device;
   private final long vocabulary;
   private final Optional<PrefixCache> prefix;
@@ -42,6 +45,7 @@ final class Passes {
     arguments =
         new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
     defaultSlice = slice;
+    precision = model.precision();
     device = model.device();
     vocabulary = AnswerTokens.vocabulary(model.config());
     this.prefix = prefix;
@@ -69,7 +73,10 @@ final class Passes {
       Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
       arguments.reads(request.reads(), block);
       Tensor startSrcOuts =
-          request.startSourceOutputs().or(context::startSourceOutputs).orElse(null);
+          request
+              .startSourceOutputs()
+              .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
+              .orElse(null);
       if (block == 0) {
         startSrcOuts = null;
       } else if (startSrcOuts != null) {
@@ -202,6 +209,11 @@ final class Passes {
     }
   }
 
+  /** Checks what of a patch does not depend on the pass. */
+  void check(SourceActivations activations, MaskValues masks) {
+    arguments.check(activations, masks);
+  }
+
   boolean isClosed() {
     return handle.isClosed();
   }
@@ -218,7 +230,7 @@ final class Passes {
     }
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope();
-        DataSetMean mean = new DataSetMean()) {
+        DataSetMean mean = new DataSetMean(precision)) {
       addAll.accept(mean);
       return SourceActivations.of(mean.mean(), Optional.of(type));
     }

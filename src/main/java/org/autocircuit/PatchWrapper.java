@@ -8,9 +8,12 @@ import org.autocircuit.patch.Noise;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What happens at one patched hook point, by itself: for tests, and for models of one's own. All
- * functions take tensors of any device and are differentiable in them. Shapes that do not fit are
- * refused by native code. Returned tensors belong to the caller's innermost {@code PointerScope}.
+ * What happens at one patched hook point, by itself: for tests, and for models of one's own. It
+ * runs the code that patched passes run. All functions take tensors of any device and are
+ * differentiable in them once; the gradient of a gradient is refused. Where activations are of 16
+ * bits, masks and uniforms are 32-bit floats, and sums are rounded once. Shapes and types that do
+ * not fit are refused by native code. Returned tensors belong to the caller's innermost {@code
+ * PointerScope}.
  */
 public final class PatchWrapper {
 
@@ -32,6 +35,10 @@ public final class PatchWrapper {
     /** A mask that is applied as it is. */
     public static Mask of(Tensor values, boolean hasRows, boolean hasSeq) {
       return new Mask(values, hasRows, hasSeq, MaskFn.NONE, 0, Noise.DEFAULT);
+    }
+
+    private boolean batched() {
+      return Arguments.live("mask", values).dim() == 2 + (hasRows ? 1 : 0) + (hasSeq ? 1 : 0);
     }
 
     private Patch patch() {
@@ -84,8 +91,14 @@ public final class PatchWrapper {
    *
    * @param batch number of prompts, each with samples of its own
    * @return {@code [batch, ...]} if each prompt has its own values, else the mask's shape
+   * @throws IllegalArgumentException if the mask has values for another number of prompts
    */
   public static Tensor applyMaskFn(Mask mask, int batch) {
-    return NativeMath.applyMaskFn(batch, mask.patch());
+    boolean batched = mask.batched();
+    if (batched && mask.values().size(0) != batch) {
+      throw new IllegalArgumentException(
+          "mask: expected values for %d prompts, got %d".formatted(batch, mask.values().size(0)));
+    }
+    return NativeMath.applyMaskFn(batched, batch, mask.patch());
   }
 }

@@ -14,6 +14,7 @@ import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -45,9 +46,10 @@ import org.bytedeco.pytorch.Tensor;
  * call throws an {@link IllegalStateException}.
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
- * {@code [batch, seq, d_model]}), everything else is of the model's precision, all on its device.
- * Arguments that do not fit are refused with an {@link IllegalArgumentException} that says what was
- * expected and what came.
+ * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
+ * in which the model accumulates, everything else has the model's; all are on its device. Arguments
+ * that do not fit are refused with an {@link IllegalArgumentException} that says what was expected
+ * and what came.
  *
  * <p><b>Gradients.</b> A pass is recorded for backward if its input, masks or source activations
  * require gradients, or if the request says so. Double backward is not supported.
@@ -142,7 +144,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return options;
   }
 
-  /** The type of weights, activations and masks. */
+  /** The type of weights and activations; that of masks is its {@code accumulation()}. */
   public Precision precision() {
     return model.precision();
   }
@@ -185,7 +187,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
         owning(model.to(device), graph(), options.outputSlice(), Optional.empty());
     boolean made = false;
     try (CallScope scope = new CallScope()) {
-      moved.masks().set(masks().tensor());
+      moved.masks().set(masks().outsideModes());
       made = true;
       return moved;
     } finally {
@@ -377,6 +379,11 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     }
   }
 
+  @Override
+  void check(SourceActivations activations, MaskValues masks) {
+    passes.check(activations, masks);
+  }
+
   /** Takes the model over, and closes it if it cannot be made patchable. */
   private static PatchableModel owning(
       Model model, ModelGraph graph, OutputSlice slice, Optional<PrefixCache> prefix) {
@@ -386,7 +393,8 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     try {
       passes = new Passes(name, model, graph, slice, prefix);
       MaskParameters masks =
-          MaskParameters.zeros(graph, model.precision().scalarType(), model.device());
+          MaskParameters.zeros(
+              graph, model.precision().accumulation().scalarType(), model.device());
       PatchableModel patchable = new PatchableModel(name, model, slice, passes, masks);
       made = true;
       return patchable;

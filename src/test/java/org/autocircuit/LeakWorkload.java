@@ -11,10 +11,13 @@ import java.util.OptionalInt;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
@@ -36,6 +39,7 @@ enum LeakWorkload {
   SCOPES(1000),
   PREFIXES(500),
   AUTOENCODERS(200),
+  HALF_PRECISION(500),
   FAILURES(1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
@@ -62,16 +66,19 @@ enum LeakWorkload {
     try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
       model.save(folder);
     }
-    try (PatchableModel model = PatchableModel.open(folder)) {
+    LoadOptions half = LoadOptions.DEFAULT.withPrecision(Precision.BFLOAT16);
+    try (PatchableModel model = PatchableModel.open(folder);
+        PatchableModel halfModel =
+            PatchableModel.open(folder, half, PatchableModelOptions.defaults())) {
       // Allocators, caches and the compiler reach their sizes.
       for (LeakWorkload workload : values()) {
-        workload.repeat(workload.rounds, model, folder);
+        workload.repeat(workload.rounds, model, halfModel, folder);
       }
       for (LeakWorkload workload : values()) {
         int rounds = workload.rounds / SAMPLES;
         double[] resident = new double[SAMPLES];
         for (int i = 0; i < SAMPLES; i++) {
-          workload.repeat(rounds, model, folder);
+          workload.repeat(rounds, model, halfModel, folder);
           resident[i] = residentBytes();
         }
         System.out.printf(
@@ -84,7 +91,7 @@ enum LeakWorkload {
     }
   }
 
-  private void repeat(int times, PatchableModel model, Path folder) {
+  private void repeat(int times, PatchableModel model, PatchableModel half, Path folder) {
     for (int i = 0; i < times; i++) {
       switch (this) {
         case LOADS -> load(folder);
@@ -93,6 +100,7 @@ enum LeakWorkload {
         case SCOPES -> train(model, i);
         case PREFIXES -> prefix(model, i);
         case AUTOENCODERS -> prune(folder, i);
+        case HALF_PRECISION -> gradient(half, i);
         case FAILURES -> fail(model, folder);
       }
     }
@@ -184,12 +192,24 @@ enum LeakWorkload {
         MaskFnMode function = model.maskFnMode(MaskFn.SIGMOID, 0.1);
         TrainMaskMode training = model.trainMaskMode(masks);
         PointerScope scope = new PointerScope()) {
-      Tensor logits = model.forward(RandomModels.tokens(CONFIG, 2, 8, round));
+      Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, round);
+      Tensor logits = model.forward(tokens);
       // Half of the graphs are never run backward.
       if (round % 2 == 0) {
         logits.mul(logits).sum().backward();
         masks.gradientArray();
       }
+      try (MaskBatchSize size = model.setMaskBatchSize(masks, 2);
+          TrainMaskMode again = model.trainMaskMode(masks);
+          TrainMaskMode inner = model.trainMaskMode(masks)) {
+        model.forward(tokens).sum().backward();
+        masks.gradients();
+      }
+    }
+    try (SourceActivations zeros = model.sourceAblations(prompts, AblationType.ZERO);
+        PatchMode outer = model.patchMode(zeros);
+        PatchMode inner = model.patchMode(zeros, EdgeSet.all(model.graph()))) {
+      model.logits(prompts);
     }
   }
 

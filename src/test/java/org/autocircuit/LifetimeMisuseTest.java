@@ -61,9 +61,9 @@ class LifetimeMisuseTest {
         "ln_final.w",
         "Double");
     table.illegal(
-        "half precision",
-        s -> withWeights(w -> w.replaceAll((name, weight) -> weight.to(ScalarType.Half))),
-        "Half");
+        "weights that are whole numbers",
+        s -> withWeights(w -> w.replaceAll((name, weight) -> weight.to(ScalarType.Int))),
+        "Int");
     table.illegal(
         "weights of another model",
         s -> {

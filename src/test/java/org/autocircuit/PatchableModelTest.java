@@ -157,7 +157,8 @@ class PatchableModelTest {
         Tensor outputs = clean.sourceOutputs().orElseThrow();
         ForwardRequest patched = start.withContext(context).withStartSourceOutputs(outputs);
         assertClose(model.forward(patched).logits(), expected, 1e-12);
-        try (PatchMode mode = model.patchMode(patch, Masks.ofEdges(late), outputs)) {
+        try (SourceActivations before = SourceActivations.of(outputs);
+            PatchMode mode = model.patchMode(patch, Masks.ofEdges(late), before)) {
           assertClose(model.forward(start).logits(), expected, 1e-12);
         }
       }

@@ -50,7 +50,7 @@ class PatchingIdentitiesTest {
   }
 
   static Stream<Kind> kinds() {
-    return Stream.of(Precision.values())
+    return Stream.of(Precision.FLOAT32, Precision.FLOAT64)
         .flatMap(
             precision ->
                 Stream.of(false, true)

@@ -2,6 +2,7 @@ package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.autocircuit.Close.assertClose;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -9,6 +10,7 @@ import java.util.Random;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
@@ -88,6 +90,85 @@ class ScopesTest {
   }
 
   @Test
+  void aPatchModeInsideGivesTheMasksBackToTheOuterOne() {
+    EdgeSet first = TestModels.circuit(model.graph(), 0.2, 1);
+    EdgeSet second = TestModels.circuit(model.graph(), 0.2, 2);
+    Tensor outerLogits = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(first)));
+    Tensor innerLogits = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(second)));
+    try (PatchMode outer = model.patchMode(patch, first)) {
+      assertThatThrownBy(() -> model.patchModeByName(patch, List.of("no edge")))
+          .isInstanceOf(IllegalArgumentException.class);
+      try (PatchMode inner = model.patchMode(patch, second)) {
+        assertEqual(model.forward(tokens), innerLogits);
+        try (PatchMode again = model.patchMode(patch, first)) {
+          assertEqual(model.forward(tokens), outerLogits);
+        }
+        assertEqual(model.forward(tokens), innerLogits);
+      }
+      assertEqual(model.forward(tokens), outerLogits);
+    }
+    assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(first).toArray());
+    try (PatchMode constants = model.patchMode(patch, Masks.uniform(model.graph(), 1));
+        PatchMode inner = model.patchMode(patch, second)) {
+      assertEqual(model.forward(tokens), innerLogits);
+    }
+    assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(second).toArray());
+  }
+
+  @Test
+  void patchesThatAreRefusedWriteNoMasks() {
+    model.masks().setAll(0.5);
+    SourceActivations closed =
+        model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE);
+    closed.close();
+    EdgeSet all = EdgeSet.all(model.graph());
+    assertThatThrownBy(() -> model.patchMode(closed, all))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("SourceActivations is closed");
+    assertThatThrownBy(() -> model.patchMode((SourceActivations) null, all))
+        .isInstanceOf(NullPointerException.class)
+        .hasMessageContaining("activations");
+    try (SourceActivations narrow = SourceActivations.of(patch.tensor().narrow(3, 0, 15));
+        SourceActivations few = SourceActivations.of(patch.tensor().narrow(0, 0, 4));
+        SourceActivations doubles =
+            SourceActivations.of(patch.tensor().to(torch.ScalarType.Double))) {
+      for (SourceActivations wrong : List.of(narrow, few, doubles)) {
+        assertThatThrownBy(() -> model.patchMode(wrong, all))
+            .isInstanceOf(IllegalArgumentException.class)
+            .hasMessageContaining("source activations: expected");
+      }
+    }
+    assertThat(model.masks().toArray()).containsOnly(0.5);
+    assertThat(model.openScopes()).isEmpty();
+  }
+
+  @Test
+  void aPatchModeOwnsItsStartAsMuchAsItsActivations() {
+    ForwardResult whole =
+        model.forward(
+            ForwardRequest.of(tokens)
+                .withContext(PatchContext.NONE)
+                .withSourceOutputs()
+                .withReads("blocks.1.hook_resid_pre"));
+    Tensor residual = whole.read("blocks.1.hook_resid_pre");
+    Masks masks = Masks.ofNames(model.graph(), List.of("A1.1->MLP 1"));
+    SourceActivations start = SourceActivations.of(whole.sourceOutputs().orElseThrow());
+    try (PatchMode mode = model.patchMode(patch, masks, start)) {
+      assertClose(
+          "started late",
+          model.forward(ForwardRequest.startingAt(1, residual)).logits(),
+          model.forward(tokens, PatchContext.of(patch, masks)),
+          1e-5);
+      whole.sourceOutputs().orElseThrow().close();
+      model.forward(ForwardRequest.startingAt(1, residual)); // the memory is counted
+      start.close();
+      assertThatThrownBy(() -> model.forward(ForwardRequest.startingAt(1, residual)))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("SourceActivations is closed");
+    }
+  }
+
+  @Test
   void aMaskFunctionAloneChangesNothing() {
     try (MaskFnMode fn = model.maskFnMode(MaskFn.HARD_CONCRETE)) {
       assertEqual(model.forward(tokens), model.forward(tokens, PatchContext.NONE));
@@ -141,6 +222,44 @@ class ScopesTest {
     try (TrainMaskMode again = model.trainMaskMode()) {
       assertThat(masks.hasGradients()).isFalse();
     }
+  }
+
+  @Test
+  void trainingInsideTrainingHasGradientsOfItsOwn() {
+    try (PatchMode mode = model.patchMode(patch);
+        TrainMaskMode outer = model.trainMaskMode()) {
+      model.forward(tokens).sum().backward();
+      double[] before = model.masks().gradientArray();
+      try (TrainMaskMode inner = model.trainMaskMode()) {
+        assertThat(model.masks().hasGradients()).isFalse();
+        model.forward(tokens).square().sum().backward();
+        assertThat(model.masks().gradientArray()).isNotEqualTo(before);
+      }
+      assertThat(model.masks().gradientArray()).isEqualTo(before);
+      try (TrainMaskMode inner = model.trainMaskMode(false)) {
+        assertThat(model.masks().hasGradients()).isFalse();
+      }
+      model.forward(tokens).sum().backward();
+      double[] sum = model.masks().gradientArray();
+      for (int i = 0; i < sum.length; i++) {
+        assertThat(sum[i]).isEqualTo(2 * before[i]);
+      }
+    }
+  }
+
+  @Test
+  void gradientsOutliveTheirMasks() {
+    Tensor gradients;
+    double[] values;
+    try (MaskParameters own = model.newMaskParameters();
+        PatchMode mode = model.patchMode(patch, own);
+        TrainMaskMode training = model.trainMaskMode(own)) {
+      model.forward(tokens).sum().backward();
+      gradients = own.gradients();
+      values = own.gradientArray();
+      own.zeroGrad();
+    }
+    assertThat(TensorArrays.doubles(gradients)).isEqualTo(values);
   }
 
   @Test
@@ -228,6 +347,7 @@ class ScopesTest {
       assertThat(model.openScopes()).isEmpty();
       assertThat(model.masks().requiresGrad()).isFalse();
       assertThat(model.masks().isTraining()).isFalse();
+      assertThat(model.masks().examples()).isEmpty();
       assertEqual(model.forward(tokens), plain);
     }
   }
@@ -242,10 +362,11 @@ class ScopesTest {
       throw new UnsupportedOperationException("on purpose");
     }
     ModelScope next =
-        switch (random.nextInt(4)) {
+        switch (random.nextInt(5)) {
           case 0 -> model.patchMode(patch, TestModels.circuit(model.graph(), 0.3, depth));
           case 1 -> model.maskFnMode(fn(random), 0.25);
           case 2 -> model.trainMaskMode(random.nextBoolean());
+          case 3 -> model.setMaskBatchSize(2);
           default -> model.patchMode(patch, Masks.uniform(model.graph(), 0.5));
         };
     try (ModelScope mode = next) {

@@ -101,16 +101,18 @@ public final class TestModels {
 
   /** Prompt pairs of random tokens. */
   public static PromptPairBatch batch(int size, int seq, long seed) {
+    return batch(tokens(size, seq, seed), tokens(size, seq, seed + 1), seed);
+  }
+
+  /** Prompt pairs of the given tokens. */
+  public static PromptPairBatch batch(long[][] clean, long[][] corrupt, long seed) {
+    int size = clean.length;
     List<PromptPair> pairs =
         java.util.stream.IntStream.range(0, size)
             .mapToObj(i -> new PromptPair("clean " + i, "corrupt " + i, List.of("a"), List.of("b")))
             .toList();
     return new PromptPairBatch(
-        pairs,
-        tokens(size, seq, seed),
-        tokens(size, seq, seed + 1),
-        tokens(size, 1, seed + 2),
-        tokens(size, 2, seed + 3));
+        pairs, clean, corrupt, tokens(size, 1, seed + 2), tokens(size, 2, seed + 3));
   }
 
   /** Pairs of several batches as one batch, in which models pad the shorter ones. */

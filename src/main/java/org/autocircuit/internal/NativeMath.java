@@ -39,11 +39,12 @@ public final class NativeMath {
   }
 
   /** See {@code apply_mask_fn}; the result is handed out. */
-  public static Tensor applyMaskFn(long batch, PatchableHandle.Patch patch) {
+  public static Tensor applyMaskFn(boolean batched, long batch, PatchableHandle.Patch patch) {
     try (CallScope scope = new CallScope()) {
       return scope.handOut(
           NativeLibrary.applyMaskFn(
               patch.masks(),
+              batched,
               batch,
               patch.maskFn(),
               patch.dropout(),

@@ -78,6 +78,16 @@ public final class ScopeStack<V> {
     return scope;
   }
 
+  /** As {@link #open}, of something that has begun already: if it fails, it ends it. */
+  public Scope openOrEnd(String name, V value, Runnable onClose) {
+    try {
+      return open(name, value, onClose);
+    } catch (RuntimeException e) {
+      onClose.run();
+      throw e;
+    }
+  }
+
   /**
    * Scopes that are open on any thread: name, thread, and as the cause the stack that opened it.
    */

@@ -57,8 +57,8 @@ public final class Model implements AutoCloseable {
    * close them.
    *
    * @param config the structure
-   * @param weights canonical name to weight; all of one floating-point type (fp32 or fp64) and on
-   *     one device
+   * @param weights canonical name to weight; all of one type (fp32, fp64, bf16 or fp16) and on one
+   *     device
    * @throws IllegalArgumentException naming the weight that is missing, superfluous, or has another
    *     shape, type or device than expected
    */
@@ -197,7 +197,7 @@ public final class Model implements AutoCloseable {
     return config;
   }
 
-  /** The type of weights, activations and masks. */
+  /** The type of weights and activations. */
   public Precision precision() {
     return precision;
   }

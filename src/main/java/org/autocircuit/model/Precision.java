@@ -3,12 +3,25 @@ package org.autocircuit.model;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
-/** The floating-point type that a model computes in: its weights, activations and masks. */
+/**
+ * The floating-point type of a model's weights and activations, source activations and logits
+ * included. What is summed over many terms has the type of {@link #accumulation}: masks and what is
+ * made of them, noise, gradients with respect to masks, losses, the statistics of norms and the
+ * softmax.
+ *
+ * <p>Products of 16-bit matrices are summed in 32 bits and rounded once. On the CPU {@link
+ * #BFLOAT16} is fast where LibTorch has instructions for it (AVX-512); {@link #FLOAT16} is for
+ * devices: LibTorch's plain loops for it are a hundred times slower than its 32-bit products.
+ */
 public enum Precision {
   /** 32-bit floats. */
   FLOAT32(ScalarType.Float, SafetensorsType.F32),
   /** 64-bit floats. */
-  FLOAT64(ScalarType.Double, SafetensorsType.F64);
+  FLOAT64(ScalarType.Double, SafetensorsType.F64),
+  /** 16-bit floats with the exponents of 32-bit ones: 8 significant bits. */
+  BFLOAT16(ScalarType.BFloat16, SafetensorsType.BF16),
+  /** 16-bit IEEE floats: 11 significant bits, nothing above 65,504. */
+  FLOAT16(ScalarType.Half, SafetensorsType.F16);
 
   private final ScalarType scalarType;
   private final SafetensorsType safetensorsType;
@@ -21,6 +34,14 @@ public enum Precision {
   /** The same type under LibTorch's name. */
   public ScalarType scalarType() {
     return scalarType;
+  }
+
+  /**
+   * The type in which a model of this precision adds up: {@link #FLOAT32}, and {@link #FLOAT64} for
+   * itself.
+   */
+  public Precision accumulation() {
+    return this == FLOAT64 ? FLOAT64 : FLOAT32;
   }
 
   /** The same type under the name it has in files. */
@@ -42,6 +63,6 @@ public enum Precision {
       }
     }
     throw new IllegalArgumentException(
-        "%s: expected dtype Float or Double, got %s".formatted(name, type));
+        "%s: expected dtype Float, Double, BFloat16 or Half, got %s".formatted(name, type));
   }
 }

@@ -4,6 +4,8 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalInt;
+import java.util.stream.LongStream;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
@@ -17,8 +19,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, of the model's
- * precision and on its device. The values of one destination module are a view on it.
+ * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, or {@code [batch,
+ * n_masks]} inside a {@link MaskBatchSize}, of 32-bit floats (64-bit ones in a model of 64-bit
+ * floats) and on the model's device. The values of one destination module are a view on it.
  *
  * <p>Passes are recorded only inside a {@link TrainMaskMode}. Gradients stay when it is closed,
  * until {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In
@@ -39,38 +42,20 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   private final String device;
   private final Thread thread = Thread.currentThread();
 
-  /** What passes use that are not recorded, and what values are written to. */
-  private final Tensor values;
+  private final MaskLayers layers;
 
-  /** The same memory, but requires gradients: what passes use inside a {@link TrainMaskMode}. */
-  private final Tensor leaf;
-
-  private final NativeResource resource;
-  private boolean requiresGrad;
-  private boolean training;
-
-  private MaskParameters(
-      ModelGraph graph, ScalarType type, String device, Tensor values, Tensor leaf) {
+  private MaskParameters(ModelGraph graph, ScalarType type, String device, MaskLayers layers) {
     this.graph = graph;
     this.type = type;
     this.device = device;
-    this.values = values;
-    this.leaf = leaf;
-    this.resource =
-        new NativeResource(
-            NAME,
-            () -> {
-              values.releaseReference();
-              leaf.releaseReference();
-            });
+    this.layers = layers;
   }
 
   /** For the library: masks of value 0. */
   public static MaskParameters zeros(ModelGraph graph, ScalarType type, String device) {
     try (CallScope scope = new CallScope()) {
-      Tensor values = scope.keep(TensorArrays.zeros(type, device, graph.maskSize()));
-      Tensor leaf = scope.keep(values.detach().set_requires_grad(true));
-      return new MaskParameters(graph, type, device, values, leaf);
+      Tensor values = TensorArrays.zeros(type, device, graph.maskSize());
+      return new MaskParameters(graph, type, device, new MaskLayers(NAME, values, scope));
     }
   }
 
@@ -79,13 +64,28 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     return zeros(graph, type, device);
   }
 
+  /** For the library: a copy of the values {@code [n_masks]} that hold outside of all modes. */
+  public Tensor outsideModes() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(layers.outermost().values().clone());
+    }
+  }
+
   @Override
   public ModelGraph graph() {
     return graph;
   }
 
+  @Override
+  public OptionalInt examples() {
+    try (NativeResource.Use use = use()) {
+      return layers.current().examples();
+    }
+  }
+
   /**
-   * Sets one value.
+   * Sets one value, of every example.
    *
    * @param index the edge's index
    */
@@ -93,7 +93,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     Objects.checkIndex(index, graph.maskSize());
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      values.narrow(0, index, 1).fill_(new Scalar(value));
+      layers.current().values().narrow(-1, index, 1).fill_(new Scalar(value));
     }
   }
 
@@ -121,7 +121,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public void setAll(double value) {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      values.fill_(new Scalar(value));
+      layers.current().values().fill_(new Scalar(value));
     }
   }
 
@@ -136,7 +136,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /**
-   * Sets all values.
+   * Sets all values, the same for every example.
    *
    * @param newValues one for each edge index
    * @throws IllegalArgumentException if they are not as many as the graph has edges
@@ -145,12 +145,12 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     Masks.checkSize(graph, newValues.length);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      values.copy_(TensorArrays.of(newValues, type, device, newValues.length));
+      layers.current().values().copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
   }
 
   /**
-   * Sets all values.
+   * Sets all values, the same for every example.
    *
    * @param newValues one for each edge index
    * @throws IllegalArgumentException if they are not as many as the graph has edges
@@ -159,30 +159,46 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     Masks.checkSize(graph, newValues.length);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      values.copy_(TensorArrays.of(newValues, type, device, newValues.length));
+      layers.current().values().copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
   }
 
   /**
-   * Copies the values of other masks.
+   * Copies the values of other masks, of each example or the same for all.
    *
-   * @throws IllegalArgumentException if they are those of another graph, or one set per example
+   * @throws IllegalArgumentException if they are those of another graph, or for another number of
+   *     examples
    */
   public void set(MaskValues masks) {
     checkGraph(masks.graph());
-    set(masks.toArray());
+    double[] newValues = masks.toArray();
+    if (masks.examples().isEmpty()) {
+      set(newValues);
+      return;
+    }
+    try (CallScope scope = new CallScope()) {
+      set(TensorArrays.of(newValues, type, device, masks.examples().getAsInt(), graph.maskSize()));
+    }
   }
 
   /**
    * Copies values from a tensor.
    *
-   * @param newValues {@code [n_masks]}, of any floating-point type and device
+   * @param newValues {@code [n_masks]}, or inside a {@link MaskBatchSize} also {@code [batch,
+   *     n_masks]}, of any floating-point type and device
    */
   public void set(Tensor newValues) {
-    Arguments.shape("masks", Arguments.live("masks", newValues), "[n_masks]", graph.maskSize());
+    Arguments.live("masks", newValues);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      values.copy_(newValues.detach());
+      OptionalInt examples = layers.current().examples();
+      if (examples.isPresent() && newValues.dim() == 2) {
+        Arguments.shape(
+            "masks", newValues, "[batch, n_masks]", examples.getAsInt(), graph.maskSize());
+      } else {
+        Arguments.shape("masks", newValues, "[n_masks]", graph.maskSize());
+      }
+      layers.current().values().copy_(newValues.detach());
     }
   }
 
@@ -190,25 +206,26 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public double[] toArray() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return TensorArrays.doubles(values);
+      return TensorArrays.doubles(layers.current().values());
     }
   }
 
   /**
-   * The values {@code [n_masks]} themselves: what is written to the tensor changes these masks.
-   * Inside a {@link TrainMaskMode} it is the leaf that gathers gradients, always the same one, for
-   * optimisers. Belongs to the caller's innermost {@code PointerScope}.
+   * The values {@code [n_masks]} or {@code [batch, n_masks]} themselves: what is written to the
+   * tensor changes these masks. Inside a {@link TrainMaskMode} it is the leaf that gathers
+   * gradients, for optimisers: always the same one, or inside a {@link MaskBatchSize} always that
+   * mode's. Belongs to the caller's innermost {@code PointerScope}.
    */
   public Tensor tensor() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(new Tensor(inForce()));
+      return scope.handOut(new Tensor(layers.inForce()));
     }
   }
 
   /**
-   * The values of one destination module, as a view {@code ([seq_len]) ([heads]) [n]} on {@link
-   * #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's
+   * The values of one destination module, as a view {@code ([batch]) ([seq_len]) ([heads]) [n]} on
+   * {@link #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's
    * innermost {@code PointerScope}.
    *
    * @throws IllegalArgumentException if no destination is at that hook point; suggests the nearest
@@ -217,7 +234,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     DestModule module = graph.destModule(moduleName);
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(view(inForce(), module));
+      return scope.handOut(view(layers.inForce(), module));
     }
   }
 
@@ -227,7 +244,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
         CallScope scope = new CallScope()) {
       Map<String, Tensor> modules = new LinkedHashMap<>();
       for (DestModule module : graph.destModules()) {
-        modules.put(module.moduleName(), view(inForce(), module));
+        modules.put(module.moduleName(), view(layers.inForce(), module));
       }
       scope.handOutAll(modules.values());
       return Collections.unmodifiableMap(modules);
@@ -237,14 +254,14 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
   public boolean requiresGrad() {
     try (NativeResource.Use use = use()) {
-      return requiresGrad;
+      return layers.wantsGradients();
     }
   }
 
   /** Whether these masks are being trained, which is when dropout acts. */
   public boolean isTraining() {
     try (NativeResource.Use use = use()) {
-      return training;
+      return layers.isTraining();
     }
   }
 
@@ -252,13 +269,13 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public boolean hasGradients() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      return leaf.grad().defined();
+      return layers.current().gradients().defined();
     }
   }
 
   /**
-   * The gradients {@code [n_masks]}, summed over all backward passes since they were last zeroed.
-   * Belongs to the caller's innermost {@code PointerScope}.
+   * The gradients {@code [n_masks]} or {@code [batch, n_masks]}, summed over all backward passes
+   * since they were last zeroed. Belongs to the caller's innermost {@code PointerScope}.
    *
    * @throws IllegalStateException if there are none
    */
@@ -270,7 +287,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /**
-   * The gradients in the order of edge indices.
+   * The gradients in the order of edge indices; of each example, one row after another.
    *
    * @throws IllegalStateException if there are none
    */
@@ -285,19 +302,19 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   public void zeroGrad() {
     try (NativeResource.Use use = use();
         CallScope scope = new CallScope()) {
-      leaf.mutable_grad().reset();
+      layers.current().forgetGradients();
     }
   }
 
   /** Whether it was closed. */
   public boolean isClosed() {
-    return resource.isClosed();
+    return layers.isClosed();
   }
 
   /** Gives the memory back. Does nothing the second time. May be called from any thread. */
   @Override
   public void close() {
-    resource.close();
+    layers.close();
   }
 
   /** The size. */
@@ -306,21 +323,18 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     return NAME + " of %,d edges".formatted(graph.maskSize());
   }
 
-  /** Zeroes the gradients and begins training; what is returned ends it. */
-  Runnable train(boolean wantsGrad) {
-    zeroGrad();
-    boolean outerRequiresGrad = requiresGrad;
-    boolean outerTraining = training;
-    requiresGrad = wantsGrad;
-    training = true;
-    return () -> {
-      requiresGrad = outerRequiresGrad;
-      training = outerTraining;
-    };
+  /** Begins training, which what is returned ends; see {@link MaskLayers#train}. */
+  Runnable train(boolean wantsGradients) {
+    try (NativeResource.Use use = use()) {
+      return layers.train(wantsGradients);
+    }
   }
 
-  private Tensor inForce() {
-    return requiresGrad ? leaf : values;
+  /** Puts copies of the values in their place; see {@link MaskLayers#enter}. */
+  Runnable enter(OptionalInt examples) {
+    try (NativeResource.Use use = use()) {
+      return layers.enter(examples);
+    }
   }
 
   private NativeResource.Use use() {
@@ -330,11 +344,11 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
                   + " PatchableModel.newMaskParameters() on each thread")
               .formatted(this, thread.getName(), Thread.currentThread().getName()));
     }
-    return resource.use();
+    return layers.use();
   }
 
   private Tensor definedGradients() {
-    Tensor gradients = leaf.grad();
+    Tensor gradients = layers.current().gradients();
     if (!gradients.defined()) {
       throw new IllegalStateException(
           this + " have no gradients: there was no backward pass inside a TrainMaskMode");
@@ -350,6 +364,10 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   private static Tensor view(Tensor flat, DestModule module) {
-    return flat.narrow(0, module.offset(), module.size()).view(module.maskShape());
+    long[] shape = module.maskShape();
+    if (flat.dim() == 2) {
+      shape = LongStream.concat(LongStream.of(flat.size(0)), LongStream.of(shape)).toArray();
+    }
+    return flat.narrow(-1, module.offset(), module.size()).view(shape);
   }
 }

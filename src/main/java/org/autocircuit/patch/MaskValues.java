@@ -1,5 +1,6 @@
 package org.autocircuit.patch;
 
+import java.util.OptionalInt;
 import org.autocircuit.graph.ModelGraph;
 
 /**
@@ -11,6 +12,9 @@ public sealed interface MaskValues permits Masks, MaskParameters {
 
   /** The graph whose edges are masked. */
   ModelGraph graph();
+
+  /** Number of examples of a batch that have values of their own; empty if all share one set. */
+  OptionalInt examples();
 
   /** The values in the order of edge indices; of masks for each example, one row after another. */
   double[] toArray();

@@ -84,6 +84,14 @@ public final class Masks implements MaskValues {
     return new Masks(graph, values.length, null, flat);
   }
 
+  /**
+   * The values that other masks have now, for each example where those have so: for instance what a
+   * {@link MaskBatchSize} trained, which is gone when it is closed.
+   */
+  public static Masks copyOf(MaskValues masks) {
+    return new Masks(masks.graph(), masks.examples().orElse(0), null, masks.toArray());
+  }
+
   /** Value 1 for the edges of a set, 0 for all others. */
   public static Masks ofEdges(EdgeSet edges) {
     return new Masks(edges.graph(), 0, edges.mask(1, 0), null);
@@ -122,7 +130,7 @@ public final class Masks implements MaskValues {
     return graph;
   }
 
-  /** Number of examples that have masks of their own; empty if all share one set. */
+  @Override
   public OptionalInt examples() {
     return examples == 0 ? OptionalInt.empty() : OptionalInt.of(examples);
   }

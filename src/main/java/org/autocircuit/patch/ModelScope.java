@@ -20,7 +20,7 @@ package org.autocircuit.patch;
  * logged with the stack that opened it, and refused at the thread's next use of the model.
  */
 public sealed interface ModelScope extends AutoCloseable
-    permits PatchMode, MaskFnMode, TrainMaskMode {
+    permits PatchMode, MaskFnMode, TrainMaskMode, MaskBatchSize {
 
   /** Whether the mode was not closed yet. */
   boolean isOpen();

@@ -2,7 +2,6 @@ package org.autocircuit.patch;
 
 import java.util.Objects;
 import java.util.Optional;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * All that decides how a forward pass is patched. An immutable value: make it once, share it
@@ -26,7 +25,7 @@ public final class PatchContext {
   private final MaskFn maskFn;
   private final double dropout;
   private final Noise noise;
-  private final Tensor startSourceOutputs;
+  private final SourceActivations startSourceOutputs;
 
   private PatchContext(Builder builder) {
     activations = builder.activations;
@@ -90,7 +89,7 @@ public final class PatchContext {
   }
 
   /** For passes that start at a later block: outputs of the sources before it. */
-  public Optional<Tensor> startSourceOutputs() {
+  public Optional<SourceActivations> startSourceOutputs() {
     return Optional.ofNullable(startSourceOutputs);
   }
 
@@ -111,7 +110,7 @@ public final class PatchContext {
     private MaskFn maskFn = MaskFn.NONE;
     private double dropout;
     private Noise noise = Noise.DEFAULT;
-    private Tensor startSourceOutputs;
+    private SourceActivations startSourceOutputs;
 
     private Builder(SourceActivations activations, MaskValues masks) {
       this.activations = activations;
@@ -156,10 +155,10 @@ public final class PatchContext {
     /**
      * Sets, for passes that start at a later block, the outputs of the sources before it.
      *
-     * @param value {@code [n_srcs, batch, seq, d_model]}; {@code null} for none; must live as long
-     *     as the context is used
+     * @param value for instance {@code SourceActivations.of(result.sourceOutputs().orElseThrow())};
+     *     {@code null} for none
      */
-    public Builder startSourceOutputs(Tensor value) {
+    public Builder startSourceOutputs(SourceActivations value) {
       startSourceOutputs = value;
       return this;
     }

@@ -1,5 +1,7 @@
 package org.autocircuit.patch;
 
+import java.util.OptionalInt;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.ScopeStack;
 
 /**
@@ -8,15 +10,45 @@ import org.autocircuit.internal.ScopeStack;
  */
 public final class PatchMode implements ModelScope {
 
+  private static final String NAME = "patchMode";
+
   private final ScopeStack.Scope scope;
   private final SourceActivations activations;
   private final MaskValues masks;
 
-  /** For the library, which opens the scope. */
-  public PatchMode(ScopeStack.Scope scope, SourceActivations activations, MaskValues masks) {
+  private PatchMode(ScopeStack.Scope scope, SourceActivations activations, MaskValues masks) {
     this.scope = scope;
     this.activations = activations;
     this.masks = masks;
+  }
+
+  /** For the library: a scope that puts a value in force. */
+  public static <V> PatchMode open(
+      ScopeStack<V> stack, V value, SourceActivations activations, MaskValues masks) {
+    return new PatchMode(stack.open(NAME, value, () -> {}), activations, masks);
+  }
+
+  /**
+   * For the library: the same with masks that are set to the given edges.
+   *
+   * @param shadow whether the masks get the values back that they had, when the scope is closed
+   */
+  public static <V> PatchMode open(
+      ScopeStack<V> stack,
+      V value,
+      SourceActivations activations,
+      MaskParameters masks,
+      EdgeSet edges,
+      boolean shadow) {
+    Runnable leave = shadow ? masks.enter(OptionalInt.empty()) : () -> {};
+    ScopeStack.Scope scope = stack.openOrEnd(NAME, value, leave);
+    try {
+      masks.setEdges(edges);
+      return new PatchMode(scope, activations, masks);
+    } catch (RuntimeException e) {
+      scope.close();
+      throw e;
+    }
   }
 
   /** What sources are patched with. */

@@ -5,7 +5,10 @@ import org.autocircuit.internal.ScopeStack;
 /**
  * While it is open, masks are trained: they require gradients, and dropout acts on them; the
  * counterpart of the Python original's {@code train_mask_mode}. Entering it forgets earlier
- * gradients, leaving it keeps them. Opened with {@code PatchableModel.trainMaskMode}.
+ * gradients, leaving it keeps them. One that is opened while the same masks are being trained
+ * already begins without gradients, too, but leaving it puts those of the outer one back, so read
+ * its own before. (In the original they are lost.) Opened with {@code
+ * PatchableModel.trainMaskMode}.
  */
 public final class TrainMaskMode implements ModelScope {
 
@@ -22,12 +25,7 @@ public final class TrainMaskMode implements ModelScope {
       ScopeStack<V> stack, MaskParameters parameters, boolean requiresGrad) {
     V unchanged = stack.current();
     Runnable end = parameters.train(requiresGrad);
-    try {
-      return new TrainMaskMode(stack.open("trainMaskMode", unchanged, end), parameters);
-    } catch (RuntimeException e) {
-      end.run();
-      throw e;
-    }
+    return new TrainMaskMode(stack.openOrEnd("trainMaskMode", unchanged, end), parameters);
   }
 
   /** The masks that are trained, with their gradients. */

@@ -65,7 +65,8 @@ final class PeakMemory {
     }
   }
 
-  private static long kilobytes(String field) throws IOException {
+  /** A field of this process's status. */
+  static long kilobytes(String field) throws IOException {
     Matcher line = Pattern.compile(field + ":\\s+(\\d+) kB").matcher(Files.readString(STATUS));
     if (!line.find()) {
       throw new IOException(STATUS + " has no " + field);

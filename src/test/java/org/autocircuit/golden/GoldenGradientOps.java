@@ -16,6 +16,7 @@ import org.autocircuit.MaskGradientResult;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
@@ -30,7 +31,6 @@ import org.autocircuit.prune.CleanCorrupt;
 import org.autocircuit.prune.MaskGradient;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.junit.jupiter.api.Assumptions;
 
 /** The reference's operations that take gradients with respect to masks. */
 final class GoldenGradientOps {
@@ -90,25 +90,43 @@ final class GoldenGradientOps {
           maskFn == MaskFn.HARD_CONCRETE
               ? Noise.uniforms(g.perExample(op.outputByModule("u")))
               : Noise.DEFAULT;
-      double[][] masks = g.flat(op.inputByModule("masks"), g.golden().batch());
+      Masks masks =
+          Masks.perExample(g.graph(), g.flat(op.inputByModule("masks"), g.golden().batch()));
+      assertBatchSizeMode(g, op, activations, masks, maskFn, noise);
       PatchContext context =
-          PatchContext.builder(activations, Masks.perExample(g.graph(), masks))
-              .maskFn(maskFn)
-              .noise(noise)
-              .build();
+          PatchContext.builder(activations, masks).maskFn(maskFn).noise(noise).build();
+      ForwardRequest request =
+          ForwardRequest.of(input).withContext(context).withOutputSlice(OutputSlice.ALL);
+      assertActivations(op, "logits", g.model().forward(request).logits(), op.output("logits"));
+      if (lastPositionAnswers(g, op)) {
+        assertMaskGradient(op, g, context, input);
+      }
+    }
+  }
+
+  /** With the default masks in the counterpart of {@code set_mask_batch_size}. */
+  private static void assertBatchSizeMode(
+      GoldenModel g,
+      GoldenOp op,
+      SourceActivations activations,
+      Masks masks,
+      MaskFn maskFn,
+      Noise noise) {
+    Tensor input = g.input(op.param("input").asText());
+    try (MaskBatchSize size = g.model().setMaskBatchSize(g.golden().batch());
+        PatchMode patching = g.model().patchMode(activations);
+        MaskFnMode function = g.model().maskFnMode(maskFn, 0, noise);
+        TrainMaskMode training = g.model().trainMaskMode()) {
+      g.model().masks().set(masks);
       Tensor logits =
-          g.model()
-              .forward(
-                  ForwardRequest.of(input).withContext(context).withOutputSlice(OutputSlice.ALL))
-              .logits();
+          g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)).logits();
       assertActivations(op, "logits", logits, op.output("logits"));
       if (op.hasOutput("grads")) {
-        assertScalar(op, "loss", loss(g, op, logits).item_double(), op.scalar("loss").asDouble());
-        Assumptions.assumeTrue(
-            lastPositionAnswers(g, op),
-            "logits and loss agree, but masks for each example have gradients of answer losses"
-                + " only, not of weighted sums of logits");
-        assertMaskGradient(op, g, context, input);
+        Tensor loss = loss(g, op, logits);
+        assertScalar(op, "loss", loss.item_double(), op.scalar("loss").asDouble());
+        loss.backward();
+        assertGradients(
+            op, g.graph(), g.model().masks().gradientArray(), op.outputByModule("grads"));
       }
     }
   }

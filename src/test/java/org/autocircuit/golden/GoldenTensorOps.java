@@ -2,8 +2,6 @@ package org.autocircuit.golden;
 
 import static org.autocircuit.golden.GoldenComparison.assertActivations;
 
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import org.autocircuit.PatchWrapper;
@@ -12,8 +10,6 @@ import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Noise;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** The reference's small functions that need no model. */
@@ -35,25 +31,19 @@ final class GoldenTensorOps {
       Tensor mask = tensor(op.input("mask"));
       Tensor uniforms = tensor(op.input("u"));
       int batch = op.param("batch_size").asInt();
-      Tensor samples;
-      if (op.param("mask_expanded").asBoolean()) {
-        List<Tensor> each = new ArrayList<>();
-        for (int i = 0; i < batch; i++) {
-          each.add(sample(mask.select(0, i), uniforms.narrow(0, i, 1), 1));
-        }
-        samples = torch.cat(new TensorVector(each.toArray(Tensor[]::new)), 0);
-      } else {
-        samples = sample(mask, uniforms, batch);
-      }
+      int shared = (int) mask.dim() - (op.param("mask_expanded").asBoolean() ? 1 : 0);
+      Tensor samples =
+          PatchWrapper.applyMaskFn(
+              new PatchWrapper.Mask(
+                  mask,
+                  shared >= 2,
+                  shared == 3,
+                  MaskFn.HARD_CONCRETE,
+                  0,
+                  Noise.uniforms(uniforms)),
+              batch);
       assertActivations(op, "sample", samples, op.output("sample"));
     }
-  }
-
-  private static Tensor sample(Tensor mask, Tensor uniforms, int batch) {
-    return PatchWrapper.applyMaskFn(
-        new PatchWrapper.Mask(
-            mask, false, false, MaskFn.HARD_CONCRETE, 0, Noise.uniforms(uniforms)),
-        batch);
   }
 
   private static Tensor tensor(GoldenTensor tensor) {

@@ -108,10 +108,10 @@ class ModelTest {
           "blocks.0.mlp.b_in: expected dtype Float",
           "got Double");
       refused(
-          with(weights, "embed.W_E", torch.zeros(31, 16).to(ScalarType.Half)),
+          with(weights, "embed.W_E", torch.zeros(31, 16).to(ScalarType.Int)),
           "embed.W_E",
-          "Float or Double",
-          "got Half");
+          "Float, Double, BFloat16 or Half",
+          "got Int");
       refused(with(weights, "blocks.2.ln1.w", torch.zeros(16)), "has no weights", "blocks.2.ln1.w");
     }
   }

@@ -146,6 +146,7 @@ public final class NativeLibrary {
   @Name("apply_mask_fn")
   public static native @ByVal Tensor applyMaskFn(
       @Const @ByRef Tensor masks,
+      @Cast("bool") boolean batched,
       @Cast("int64_t") long batch,
       @Cast("int64_t") long maskFn,
       double dropout,

@@ -1,0 +1,121 @@
+package org.autocircuit.patch;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.OptionalInt;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * The values of masks, and the modes that put others in their place for a while or train them. But
+ * for {@link #close}, for one thread and within a {@link #use}.
+ */
+final class MaskLayers {
+
+  /** Those in force come first; those that are there from the start to the end come last. */
+  private final Deque<MaskLayer> layers;
+
+  private final Deque<Training> trainings = new ArrayDeque<>();
+  private final NativeResource resource;
+
+  /** An open {@link TrainMaskMode}, and the gradients that the one around it had. */
+  private record Training(boolean wantsGradients, MaskLayer layer, Tensor outerGradients) {}
+
+  /** Begins with a tensor of the given scope, whose memory it takes over. */
+  MaskLayers(String name, Tensor values, CallScope scope) {
+    Deque<MaskLayer> all = new ArrayDeque<>();
+    all.push(new MaskLayer(values, scope));
+    layers = all;
+    resource = new NativeResource(name, () -> all.forEach(MaskLayer::free));
+  }
+
+  NativeResource.Use use() {
+    return resource.use();
+  }
+
+  boolean isClosed() {
+    return resource.isClosed();
+  }
+
+  void close() {
+    resource.close();
+  }
+
+  /** The values in force. */
+  MaskLayer current() {
+    return layers.getFirst();
+  }
+
+  /** The values outside of all modes. */
+  MaskLayer outermost() {
+    return layers.getLast();
+  }
+
+  /** What passes use now: the values in force, or their leaf. */
+  Tensor inForce() {
+    return wantsGradients() ? current().leaf() : current().values();
+  }
+
+  boolean wantsGradients() {
+    return !trainings.isEmpty() && trainings.getFirst().wantsGradients;
+  }
+
+  boolean isTraining() {
+    return !trainings.isEmpty();
+  }
+
+  /**
+   * Begins training, without gradients; what is returned ends it. Where it begins inside another
+   * training, the other's gradients come back at the end.
+   */
+  Runnable train(boolean wantsGradients) {
+    try (CallScope scope = new CallScope()) {
+      MaskLayer layer = current();
+      Tensor outer = isTraining() ? scope.keep(layer.gradients()) : null;
+      Training training = new Training(wantsGradients, layer, outer);
+      layer.forgetGradients();
+      trainings.push(training);
+      return () -> end(training);
+    }
+  }
+
+  private void end(Training training) {
+    trainings.remove(training);
+    if (training.outerGradients != null) {
+      ifOpen(() -> training.layer.setGradients(training.outerGradients));
+      training.outerGradients.releaseReference();
+    }
+  }
+
+  /**
+   * Puts a copy of the values in force in their place, for the given number of examples or as many
+   * as there are; what is returned puts them back.
+   */
+  Runnable enter(OptionalInt examples) {
+    try (CallScope scope = new CallScope()) {
+      OptionalInt size = examples.isPresent() ? examples : current().examples();
+      MaskLayer inner = new MaskLayer(current().copy(size), scope);
+      layers.push(inner);
+      return () -> ifOpen(() -> leave(inner));
+    }
+  }
+
+  private void leave(MaskLayer layer) {
+    layers.remove(layer);
+    layer.free();
+  }
+
+  /** What ends a mode has nothing to do if the masks were closed before, with all their values. */
+  private void ifOpen(Runnable end) {
+    NativeResource.Use use;
+    try {
+      use = resource.use();
+    } catch (IllegalStateException closed) {
+      return;
+    }
+    try (use) {
+      end.run();
+    }
+  }
+}

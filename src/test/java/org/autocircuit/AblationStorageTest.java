@@ -1,0 +1,114 @@
+package org.autocircuit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What repeats along the batch or is zero is stored once. */
+@ExtendWith(NativeScope.class)
+class AblationStorageTest {
+
+  private static final int BATCH = 5;
+  private static final int SEQ = 4;
+  private static final int D_MODEL = TestModels.CONFIG.dModel();
+
+  private final List<PromptPairBatch> batches =
+      List.of(TestModels.batch(BATCH, SEQ, 10), TestModels.batch(BATCH - 2, SEQ, 20));
+
+  private SourceActivations ablations(PatchableModel model, AblationType type) {
+    return type.meanOverDataset()
+        ? model.sourceAblations(batches, type)
+        : model.sourceAblations(batches.get(0).corrupt(), type);
+  }
+
+  @ParameterizedTest
+  @EnumSource(AblationType.class)
+  void isAsLargeAsWhatItHolds(AblationType type) {
+    for (Precision precision : Precision.values()) {
+      try (PatchableModel model =
+              TestModels.patchable(precision, PatchableModelOptions.defaults());
+          SourceActivations activations = ablations(model, type)) {
+        int sources = model.graph().srcs().size();
+        long values =
+            switch (type) {
+              case RESAMPLE -> (long) sources * BATCH * SEQ * D_MODEL;
+              case ZERO -> 1;
+              case BATCH_ALL_TOK_MEAN -> (long) sources * D_MODEL;
+              case TOKENWISE_MEAN_CLEAN,
+                  TOKENWISE_MEAN_CORRUPT,
+                  TOKENWISE_MEAN_CLEAN_AND_CORRUPT,
+                  BATCH_TOKENWISE_MEAN ->
+                  (long) sources * SEQ * D_MODEL;
+            };
+        Tensor tensor = activations.tensor();
+        assertThat(tensor.scalar_type().intern()).isEqualTo(precision.scalarType());
+        assertThat(tensor.storage().nbytes())
+            .as("bytes of %s in %s", type, precision)
+            .isEqualTo(values * tensor.element_size());
+      }
+    }
+  }
+
+  /** Expanded or not, recorded for backward or not, a pass is the same. */
+  @ParameterizedTest
+  @EnumSource(AblationType.class)
+  void patchesLikeACopyForEachExample(AblationType type) {
+    try (PatchableModel model =
+            TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
+        SourceActivations once = ablations(model, type)) {
+      Tensor whole =
+          once.tensor().expand(model.graph().srcs().size(), BATCH, SEQ, D_MODEL).contiguous();
+      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", "cpu");
+      Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 1));
+      try (SourceActivations each = SourceActivations.of(whole)) {
+        for (boolean grad : new boolean[] {false, true}) {
+          ForwardRequest request = ForwardRequest.of(tokens).withGrad(grad);
+          Close.assertClose(
+              type + " recorded " + grad,
+              model.forward(request.withContext(PatchContext.of(once, masks))).logits(),
+              model.forward(request.withContext(PatchContext.of(each, masks))).logits(),
+              1e-14);
+        }
+      }
+    }
+  }
+
+  /** 16-bit floats are summed in 32 bits: of many equal rows the mean is the row itself. */
+  @ParameterizedTest
+  @EnumSource(
+      value = AblationType.class,
+      names = {"TOKENWISE_MEAN_CLEAN", "BATCH_TOKENWISE_MEAN"})
+  void meansOf16BitFloatsAreRoundedOnce(AblationType type) {
+    long[][] same = new long[32][];
+    Arrays.fill(same, TestModels.tokens(1, SEQ, 3)[0]);
+    List<PromptPairBatch> equal = Collections.nCopies(12, TestModels.batch(same, same, 1));
+    for (Precision precision : List.of(Precision.BFLOAT16, Precision.FLOAT16)) {
+      try (PatchableModel model =
+              TestModels.patchable(precision, PatchableModelOptions.defaults());
+          SourceActivations one = model.sourceAblations(same, AblationType.RESAMPLE);
+          SourceActivations mean =
+              type.meanOverDataset()
+                  ? model.sourceAblations(equal, type)
+                  : model.sourceAblations(same, type)) {
+        assertThat(TensorArrays.doubles(mean.tensor().select(1, 0).to(ScalarType.Double)))
+            .containsExactly(
+                TensorArrays.doubles(one.tensor().select(1, 0).to(ScalarType.Double)), within(0.0));
+      }
+    }
+  }
+}

@@ -1,0 +1,177 @@
+package org.autocircuit.benchmark;
+
+import java.io.IOException;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Random;
+import java.util.function.DoubleSupplier;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.Threads;
+import org.autocircuit.model.Biases;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.Norm;
+import org.autocircuit.model.Precision;
+import org.autocircuit.model.RotaryPositions;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * Patches and attributes a Llama of 1.1 billion random bf16 weights, and fails if the process ever
+ * held more than 14 GB.
+ *
+ * <pre>
+ * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.LargeModel
+ * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.LargeModel \
+ *     -Dbenchmark.arguments="4 64 FLOAT32"
+ * </pre>
+ *
+ * Arguments: prompts, tokens of each, precision. The peak is that of the whole process, which Maven
+ * starts for this alone: weights, JVM and all.
+ */
+public final class LargeModel {
+
+  private static final double LIMIT_GB = 14;
+  private static final double DEVIATION = 0.02;
+
+  private static final TransformerConfig CONFIG =
+      TransformerConfig.builder()
+          .nLayers(22)
+          .dModel(2048)
+          .nHeads(32)
+          .nKeyValueHeads(4)
+          .dHead(64)
+          .dMlp(5632)
+          .dVocab(32000)
+          .nCtx(2048)
+          .norm(Norm.rmsNorm(1e-5))
+          .rotary(RotaryPositions.halves(64))
+          .activation("silu")
+          .gatedMlp(true)
+          .biases(Biases.NONE)
+          .build();
+
+  private LargeModel() {}
+
+  /** Prints seconds and peaks of each step. */
+  public static void main(String[] arguments) throws IOException {
+    int batch = arguments.length > 0 ? Integer.parseInt(arguments[0]) : 2;
+    int seq = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 32;
+    Precision precision =
+        arguments.length > 2 ? Precision.valueOf(arguments[2]) : Precision.BFLOAT16;
+    Benchmarks.setThreads();
+    try (Model model = model(precision);
+        PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
+      System.out.printf(
+          "%s, %s, %d x %d tokens, %d threads: %.2f GB after loading%n",
+          patchable.graph(), precision, batch, seq, Threads.get(), gigabytes("VmRSS"));
+      patch(patchable, batch, seq);
+    }
+    double peak = gigabytes("VmHWM");
+    System.out.printf("peak of the process: %.2f GB of %.0f%n", peak, LIMIT_GB);
+    if (peak > LIMIT_GB) {
+      throw new IllegalStateException("expected at most %.0f GB".formatted(LIMIT_GB));
+    }
+  }
+
+  private static void patch(PatchableModel model, int batch, int seq) throws IOException {
+    Random random = new Random(1);
+    long[][] clean = tokens(random, batch, seq);
+    long[][] corrupt = tokens(random, batch, seq);
+    step("plain forward", () -> model.logits(clean, PatchContext.NONE)[0][0]);
+    try (SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+      double[] values = random.doubles(model.graph().maskSize()).toArray();
+      PatchContext dense = PatchContext.of(patch, Masks.of(model.graph(), values));
+      step("patched forward, random masks", () -> model.logits(clean, dense)[0][0]);
+      PatchContext zero = PatchContext.of(patch, Masks.uniform(model.graph(), 0));
+      AnswerLoss loss =
+          AnswerLoss.of(
+              GradFunction.LOGIT,
+              AnswerFunction.AVG_DIFF,
+              tokens(random, batch, 1),
+              tokens(random, batch, 1));
+      step("attribution: gradient of all masks at 0", () -> gradient(model, clean, zero, loss));
+    }
+  }
+
+  /** The norm of the gradient. */
+  private static double gradient(
+      PatchableModel model, long[][] tokens, PatchContext context, AnswerLoss loss) {
+    try (PointerScope scope = new PointerScope()) {
+      return model.maskGradient(tokens, context, loss).gradient().norm().item_double();
+    }
+  }
+
+  private static void step(String name, DoubleSupplier work) throws IOException {
+    long start = System.nanoTime();
+    double value = work.getAsDouble();
+    if (!Double.isFinite(value)) {
+      throw new IllegalStateException(name + ": expected a finite number, got " + value);
+    }
+    System.out.printf(
+        "%-40s %6.1f s, peak so far %.2f GB%n",
+        name, (System.nanoTime() - start) / 1e9, gigabytes("VmHWM"));
+  }
+
+  private static double gigabytes(String field) throws IOException {
+    return PeakMemory.kilobytes(field) * 1024 / 1e9;
+  }
+
+  private static long[][] tokens(Random random, int batch, int seq) {
+    long[][] tokens = new long[batch][seq];
+    for (long[] row : tokens) {
+      for (int i = 0; i < seq; i++) {
+        row[i] = random.nextInt(CONFIG.dVocab());
+      }
+    }
+    return tokens;
+  }
+
+  private static Model model(Precision precision) {
+    try (PointerScope scope = new PointerScope()) {
+      torch.manual_seed(1);
+      long d = CONFIG.dModel();
+      long heads = (long) CONFIG.nHeads() * CONFIG.dHead();
+      long keysAndValues = 2L * CONFIG.nKeyValueHeads() * CONFIG.dHead();
+      Map<String, Tensor> weights = new LinkedHashMap<>();
+      weights.put("embed.W_E", random(precision, CONFIG.dVocab(), d));
+      for (int block = 0; block < CONFIG.nLayers(); block++) {
+        String prefix = "blocks." + block + ".";
+        weights.put(prefix + "ln1.w", ones(precision, d));
+        weights.put(prefix + "attn.W_QKV", random(precision, d, heads + keysAndValues));
+        weights.put(prefix + "attn.W_O", random(precision, heads, d));
+        weights.put(prefix + "ln2.w", ones(precision, d));
+        weights.put(prefix + "mlp.W_in", random(precision, d, CONFIG.dMlp()));
+        weights.put(prefix + "mlp.W_gate", random(precision, d, CONFIG.dMlp()));
+        weights.put(prefix + "mlp.W_out", random(precision, CONFIG.dMlp(), d));
+      }
+      weights.put("ln_final.w", ones(precision, d));
+      weights.put("unembed.W_U", random(precision, CONFIG.dVocab(), d));
+      return Model.of(CONFIG, weights);
+    }
+  }
+
+  private static Tensor random(Precision precision, long... shape) {
+    try (Tensor wide = torch.randn(shape);
+        Scalar deviation = new Scalar(DEVIATION);
+        Tensor scaled = wide.mul_(deviation)) {
+      return scaled.to(precision.scalarType());
+    }
+  }
+
+  private static Tensor ones(Precision precision, long size) {
+    try (Tensor wide = torch.ones(size)) {
+      return wide.to(precision.scalarType());
+    }
+  }
+}
