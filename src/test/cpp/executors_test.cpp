@@ -64,10 +64,11 @@ Tolerance tolerance(at::ScalarType type) {
 // Logits, source outputs and gradients of both executors.
 void check_executors_agree(
     const Kind& kind,
+    const ModelInput& input,
     const PatchContext& context,
     Tolerance close) {
   ForwardRequest request;
-  request.input = {.value = kind.clean, .start_block = 0};
+  request.input = input;
   request.context = &context;
   request.want_src_outs = true;
   const auto both = [&](const auto& run) {
@@ -94,13 +95,19 @@ void check_executors_agree(
   loss.answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1});
   loss.wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1});
   const auto [wanted, got] = both([&](PlanPolicy policy) {
-    return mask_gradient(
-        kind.model, {.value = kind.clean}, context, loss, policy);
+    return mask_gradient(kind.model, input, context, loss, policy);
   });
   const double scale = wanted.grad.abs().max().to(at::kDouble).item<double>();
   CHECK_CLOSE(got.loss, wanted.loss, close.relative, close.absolute);
   CHECK_CLOSE(
       got.grad, wanted.grad, close.relative, close.absolute * (1 + scale));
+}
+
+void check_executors_agree(
+    const Kind& kind,
+    const PatchContext& context,
+    Tolerance close) {
+  check_executors_agree(kind, {.value = kind.clean}, context, close);
 }
 
 } // namespace
@@ -139,6 +146,37 @@ TEST(executors_agree_on_masks_per_position_and_example) {
             check_executors_agree(kind, kind.context, tolerance(type));
           }
         }
+      }
+    }
+  });
+}
+
+TEST(executors_agree_on_padding_behind_a_prefix) {
+  for_each_kind([](const Shape& shape) {
+    Kind kind(shape);
+    const int64_t kv_heads = shape.kv_heads > 0 ? shape.kv_heads : shape.heads;
+    const auto entry = [&](int64_t rows) {
+      return at::randn({rows, 3, kv_heads, shape.d_head}, at::kDouble);
+    };
+    for (const int64_t rows : {int64_t{1}, kind.clean.size(0)}) {
+      ModelInput input{
+          .value = kind.corrupt,
+          .attention_mask =
+              at::tensor(
+                  {0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, at::kLong)
+                  .view({3, 5})};
+      for (int64_t n = 0; n < shape.layers; n++) {
+        input.prefix.keys.push_back(entry(rows));
+        input.prefix.values.push_back(entry(rows));
+      }
+      kind.context.patch_src_outs =
+          source_ablations(kind.model, input, BatchAblation::kResample);
+      input.value = kind.clean;
+      for (const MaskKind masks : kMaskKinds) {
+        kind.context.masks = masks_of(
+            masks, {kind.model.n_masks()}, kind.context.masks.options());
+        check_executors_agree(
+            kind, input, kind.context, tolerance(at::kDouble));
       }
     }
   });

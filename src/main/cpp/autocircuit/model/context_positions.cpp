@@ -39,8 +39,8 @@ ContextPositions::ContextPositions(
     biases_.emplace_back(window, make_bias(window));
   }
   if (rotary) {
-    token_rotation_ = rotary->rotation(tokens_, options);
     key_rotation_ = rotary->rotation(keys_, options);
+    token_rotation_ = key_rotation_->from(prefix);
   }
 }
 

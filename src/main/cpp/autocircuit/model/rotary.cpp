@@ -98,4 +98,8 @@ at::Tensor Rotation::operator()(const at::Tensor& x) const {
   return at::cat({result, x.narrow(-1, dim, x.size(-1) - dim)}, -1);
 }
 
+Rotation Rotation::from(int64_t start) const {
+  return {cos_.slice(-3, start), sin_.slice(-3, start), adjacent_};
+}
+
 } // namespace autocircuit

@@ -20,6 +20,9 @@ class Rotation {
   /// x: [batch, seq, heads, d_head]; dimensions beyond the pairs stay.
   at::Tensor operator()(const at::Tensor& x) const;
 
+  /// The rotation of the positions from `start` on.
+  Rotation from(int64_t start) const;
+
  private:
   at::Tensor cos_;
   at::Tensor sin_;

@@ -72,21 +72,7 @@ final class Passes {
       int block = request.startBlock().orElse(0);
       Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
       arguments.reads(request.reads(), block);
-      Tensor startSrcOuts =
-          request
-              .startSourceOutputs()
-              .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
-              .orElse(null);
-      if (block == 0) {
-        startSrcOuts = null;
-      } else if (startSrcOuts != null) {
-        startSrcOuts = arguments.sources("start source outputs", startSrcOuts, size);
-      } else if (context.isPatched() || request.wantsSourceOutputs()) {
-        throw new IllegalArgumentException(
-            "start source outputs: expected the outputs of the sources before block "
-                + block
-                + ", got none");
-      }
+      Tensor startSrcOuts = block == 0 ? null : startSourceOutputs(request, context, block, size);
       Patch patch = arguments.patch(context, size, false);
       boolean grad =
           request
@@ -96,7 +82,6 @@ final class Passes {
                       || requiresGrad(startSrcOuts)
                       || requiresGrad(patch.patchSrcOuts())
                       || requiresGrad(patch.masks()));
-      Tensor startOutputs = startSrcOuts;
       List<Tensor> results =
           run(
               input,
@@ -104,7 +89,7 @@ final class Passes {
                   handle.forward(
                       passed,
                       block,
-                      startOutputs,
+                      startSrcOuts,
                       NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
                       grad,
                       request.wantsSourceOutputs(),
@@ -246,6 +231,24 @@ final class Passes {
     ModelInput input = behindPrefix(given);
     arguments.input(input);
     return run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+  }
+
+  private Tensor startSourceOutputs(
+      ForwardRequest request, PatchContext context, int block, Size size) {
+    Tensor outputs = request
+            .startSourceOutputs()
+            .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
+            .orElse(null);
+    if (outputs != null) {
+      return arguments.sources("start source outputs", outputs, size);
+    }
+    if (context.isPatched() || request.wantsSourceOutputs()) {
+      throw new IllegalArgumentException(
+          "start source outputs: expected the outputs of the sources before block "
+              + block
+              + ", got none");
+    }
+    return null;
   }
 
   private ModelInput behindPrefix(ModelInput input) {

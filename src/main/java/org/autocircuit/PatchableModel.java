@@ -47,7 +47,8 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
  * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
- * in which the model accumulates, everything else has the model's; all are on its device. Arguments
+ * in which the model accumulates, everything else has the model's; all are on its device. Prompts
+ * that come as {@code long[][]} may differ in length; see {@link ModelInput} for padding. Arguments
  * that do not fit are refused with an {@link IllegalArgumentException} that says what was expected
  * and what came.
  *
@@ -198,14 +199,14 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /**
-   * This model with a prefix before all its prompts, whatever runs them: another model that shares
-   * the weights and has the same graph, with masks (at first 0) and modes of its own. To be closed,
-   * like this one; the cache stays the caller's, and is needed as long as the model is used. The
-   * counterpart of the Python original's argument {@code kv_caches} of {@code patchable_model}.
+   * This model with a prefix before all its prompts, whatever runs them; the counterpart of the
+   * Python original's argument {@code kv_caches} of {@code patchable_model}. It is another model,
+   * to be closed like this one: it shares the weights and has the same graph, with masks (at first
+   * 0) and modes of its own.
    *
-   * @param prefix takes the place of the model's own if it has one
-   * @throws IllegalArgumentException if the cache is none of a model of this structure, precision
-   *     and device
+   * @param prefix stays the caller's, and is needed as long as the model is used; takes the place
+   *     of this model's own if it has one
+   * @throws IllegalArgumentException if the cache is none of a model of this kind and device
    */
   public PatchableModel withPrefix(PrefixCache prefix) {
     requireOpen();
@@ -295,7 +296,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /**
    * The mean, at each token position, of what sources put out over all prompts of a data set.
    *
-   * @param batches all prompts equally long; batches may differ in size
+   * @param batches all equally long, shorter prompts being padded; they may differ in size
    * @param type which prompts count: clean, corrupt, or both
    * @return {@code [n_srcs, 1, seq, d_model]}, to be closed by the caller
    * @throws IllegalArgumentException if the type is none over a data set, or there is no batch
