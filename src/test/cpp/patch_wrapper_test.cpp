@@ -242,8 +242,7 @@ TEST(interpolate_in_16_bits) {
         const at::Tensor actual = run(narrow);
         const at::Tensor expected = run(wide);
         CHECK_EQUAL(actual.scalar_type(), type);
-        CHECK_CLOSE(
-            actual.to(at::kDouble), expected, tolerance, tolerance);
+        CHECK_CLOSE(actual.to(at::kDouble), expected, tolerance, tolerance);
         const auto grads = torch::autograd::grad(
             {actual.to(at::kFloat).square().sum()},
             {narrow.arg0, narrow.src_acts, narrow.curr, narrow.mask});

@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "autocircuit/model/precision.h"
 
@@ -24,51 +25,54 @@ at::Tensor by_group(const at::Tensor& x, int64_t groups) {
   return x.reshape({x.size(0), groups, -1}).transpose(0, 1);
 }
 
-bool is_narrow(const at::Tensor& x) {
-  return x.scalar_type() != accumulation_type(x.scalar_type());
+bool is_narrow(at::ScalarType type) {
+  return type != accumulation_type(type);
 }
 
-// Calls body(start, columns) for one tile of columns after another.
+/// Some columns of the matrix that one group has.
+struct Tile {
+  int64_t group;
+  int64_t start;
+  int64_t columns;
+
+  at::Tensor of(const at::Tensor& grouped) const {
+    return grouped[group].narrow(1, start, columns);
+  }
+};
+
 template <typename Body>
-void for_each_tile(int64_t columns, const Body& body) {
-  for (int64_t start = 0; start < columns; start += kTileColumns) {
-    body(start, std::min(kTileColumns, columns - start));
+void for_each_tile(int64_t groups, int64_t columns, const Body& body) {
+  for (int64_t group = 0; group < groups; group++) {
+    for (int64_t start = 0; start < columns; start += kTileColumns) {
+      body(Tile{group, start, std::min(kTileColumns, columns - start)});
+    }
   }
 }
 
-// out = base + a @ b for matrices; `a` of the type that sums have.
-void product_in_tiles(
-    const at::Tensor& out,
-    const at::Tensor& base,
-    const at::Tensor& a,
-    const at::Tensor& b) {
-  for_each_tile(out.size(1), [&](int64_t start, int64_t columns) {
-    const auto tile = [&](const at::Tensor& x) {
-      return x.narrow(1, start, columns);
-    };
-    at::Tensor result = tile(out);
-    const at::Tensor wide_base = tile(base).to(a.scalar_type());
-    const at::Tensor wide_b = tile(b).to(a.scalar_type());
-    if (is_narrow(out)) {
-      result.copy_(at::addmm(wide_base, a, wide_b));
-    } else {
-      at::addmm_out(result, wide_base, a, wide_b);
+/// Tiles of matrices [groups, m, columns] in the type that sums have. Widened
+/// ones share a buffer, since fresh memory costs more than the arithmetic.
+class WideTiles {
+ public:
+  explicit WideTiles(at::Tensor grouped) : grouped_(std::move(grouped)) {
+    const at::ScalarType type = grouped_.scalar_type();
+    if (is_narrow(type)) {
+      buffer_ = at::empty(
+          {grouped_.size(1), std::min(kTileColumns, grouped_.size(2))},
+          grouped_.options().dtype(accumulation_type(type)));
     }
-  });
-}
+  }
 
-// out += a @ b^T for matrices of fewer bits than `out` has.
-void add_widened_outer_product(
-    const at::Tensor& out,
-    const at::Tensor& a,
-    const at::Tensor& b) {
-  for_each_tile(a.size(1), [&](int64_t start, int64_t columns) {
-    const auto tile = [&](const at::Tensor& x) {
-      return x.narrow(1, start, columns).to(out.scalar_type());
-    };
-    out.addmm_(tile(a), tile(b).t());
-  });
-}
+  at::Tensor operator[](const Tile& tile) const {
+    if (!buffer_.defined()) {
+      return tile.of(grouped_);
+    }
+    return buffer_.narrow(1, 0, tile.columns).copy_(tile.of(grouped_));
+  }
+
+ private:
+  at::Tensor grouped_;
+  at::Tensor buffer_;
+};
 
 } // namespace
 
@@ -108,17 +112,22 @@ at::Tensor masked_sum(
       {values.size(1), delta.size(1), delta.size(2), delta.size(3)},
       delta.options());
   const at::Tensor grouped_out = by_group(out, groups);
-  const at::Tensor grouped_base = by_group(base, groups);
-  const at::Tensor grouped_delta = by_group(delta, groups);
-  if (groups > 1 && !is_narrow(delta)) {
-    grouped_out.copy_(grouped_base);
-    grouped_out.baddbmm_(values, grouped_delta);
+  if (groups > 1 && !is_narrow(out.scalar_type())) {
+    grouped_out.copy_(by_group(base, groups));
+    grouped_out.baddbmm_(values, by_group(delta, groups));
     return out;
   }
-  for (int64_t g = 0; g < groups; g++) {
-    product_in_tiles(
-        grouped_out[g], grouped_base[g], values[g], grouped_delta[g]);
-  }
+  const WideTiles bases(by_group(base, groups));
+  const WideTiles deltas(by_group(delta, groups));
+  for_each_tile(groups, grouped_out.size(2), [&](const Tile& tile) {
+    at::Tensor result = tile.of(grouped_out);
+    const at::Tensor weights = values[tile.group];
+    if (is_narrow(out.scalar_type())) {
+      result.copy_(at::addmm(bases[tile], weights, deltas[tile]));
+    } else {
+      at::addmm_out(result, bases[tile], weights, deltas[tile]);
+    }
+  });
   return out;
 }
 
@@ -128,19 +137,20 @@ at::Tensor masked_sum_grad_values(
     int64_t groups) {
   const at::Tensor grouped_grad = by_group(grad, groups);
   const at::Tensor grouped_delta = by_group(delta, groups);
-  if (is_narrow(delta)) {
-    const at::Tensor result = at::zeros(
-        {groups, grad.size(0), delta.size(0)},
-        delta.options().dtype(accumulation_type(delta.scalar_type())));
-    for (int64_t g = 0; g < groups; g++) {
-      add_widened_outer_product(result[g], grouped_grad[g], grouped_delta[g]);
-    }
-    return result;
+  if (!is_narrow(delta.scalar_type())) {
+    return groups == 1
+        ? at::mm(grouped_grad[0], grouped_delta[0].t()).unsqueeze(0)
+        : at::bmm(grouped_grad, grouped_delta.transpose(1, 2));
   }
-  if (groups == 1) {
-    return at::mm(grouped_grad[0], grouped_delta[0].t()).unsqueeze(0);
-  }
-  return at::bmm(grouped_grad, grouped_delta.transpose(1, 2));
+  const at::Tensor result = at::zeros(
+      {groups, grad.size(0), delta.size(0)},
+      delta.options().dtype(accumulation_type(delta.scalar_type())));
+  const WideTiles grads(grouped_grad);
+  const WideTiles deltas(grouped_delta);
+  for_each_tile(groups, grouped_delta.size(2), [&](const Tile& tile) {
+    result[tile.group].addmm_(grads[tile], deltas[tile].t());
+  });
+  return result;
 }
 
 void add_masked_sum_grad_delta(
@@ -149,15 +159,15 @@ void add_masked_sum_grad_delta(
     const at::Tensor& values) {
   const int64_t groups = values.size(0);
   const at::Tensor grouped = by_group(grad_delta, groups);
-  const at::Tensor grouped_grad = by_group(grad, groups);
   const at::Tensor transposed = values.transpose(1, 2);
-  if (groups > 1 && !is_narrow(grad)) {
-    grouped.baddbmm_(transposed, grouped_grad);
+  if (groups > 1 && !is_narrow(grad.scalar_type())) {
+    grouped.baddbmm_(transposed, by_group(grad, groups));
     return;
   }
-  for (int64_t g = 0; g < groups; g++) {
-    product_in_tiles(grouped[g], grouped[g], transposed[g], grouped_grad[g]);
-  }
+  const WideTiles grads(by_group(grad, groups));
+  for_each_tile(groups, grouped.size(2), [&](const Tile& tile) {
+    tile.of(grouped).addmm_(transposed[tile.group], grads[tile]);
+  });
 }
 
 } // namespace autocircuit

@@ -81,8 +81,7 @@ final class Modes {
   }
 
   MaskBatchSize maskBatchSize(MaskParameters parameters, int batchSize) {
-    return MaskBatchSize.open(
-        stack, Objects.requireNonNull(parameters, "parameters"), batchSize);
+    return MaskBatchSize.open(stack, Objects.requireNonNull(parameters, "parameters"), batchSize);
   }
 
   List<String> describeOpen() {

@@ -46,8 +46,9 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
  * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
- * in which the model accumulates, everything else has the model's; all are on its device. Arguments that do not fit are refused with an {@link IllegalArgumentException} that says what was
- * expected and what came.
+ * in which the model accumulates, everything else has the model's; all are on its device. Arguments
+ * that do not fit are refused with an {@link IllegalArgumentException} that says what was expected
+ * and what came.
  *
  * <p><b>Gradients.</b> A pass is recorded for backward if its input, masks or source activations
  * require gradients, or if the request says so. Double backward is not supported.

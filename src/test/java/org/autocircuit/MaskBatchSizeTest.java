@@ -81,8 +81,7 @@ class MaskBatchSizeTest {
       assertThat(size.parameters()).isSameAs(model.masks());
       assertThat(size.batchSize()).isEqualTo(BATCH);
       assertThat(model.masks().examples()).hasValue(BATCH);
-      assertThat(model.masks().tensor().shape())
-          .containsExactly(BATCH, model.graph().maskSize());
+      assertThat(model.masks().tensor().shape()).containsExactly(BATCH, model.graph().maskSize());
       assertThat(model.masks().toArray()).isEqualTo(flat(shared, shared, shared));
       assertClose("shared", model.forward(tokens), before, 1e-14);
       model.masks().set(Masks.perExample(model.graph(), rows(model, BATCH)));
@@ -90,8 +89,7 @@ class MaskBatchSizeTest {
     }
     assertThat(model.masks().examples()).isEmpty();
     assertThat(model.masks().toArray()).isEqualTo(shared);
-    assertClose(
-        "after", model.forward(tokens, PatchContext.of(patch, model.masks())), before, 0);
+    assertClose("after", model.forward(tokens, PatchContext.of(patch, model.masks())), before, 0);
   }
 
   @Test
@@ -103,7 +101,8 @@ class MaskBatchSizeTest {
         assertThat(model.masks().toArray()).isEqualTo(flat(rows[0], rows[1], rows[0]));
         model.masks().setAll(0.5);
         try (MaskBatchSize one = model.setMaskBatchSize(1)) {
-          assertThat(model.masks().toArray()).isEqualTo(Masks.uniform(model.graph(), 0.5).toArray());
+          assertThat(model.masks().toArray())
+              .isEqualTo(Masks.uniform(model.graph(), 0.5).toArray());
           assertThat(model.masks().tensor().dim()).isEqualTo(2);
         }
       }
@@ -136,11 +135,7 @@ class MaskBatchSizeTest {
       Arrays.setAll(draws, i -> RandomModels.uniform(each.graph().maskSize(), 50 + i));
       Tensor uniforms =
           TensorArrays.of(
-              flat(draws),
-              each.precision().scalarType(),
-              "cpu",
-              BATCH,
-              each.graph().maskSize());
+              flat(draws), each.precision().scalarType(), "cpu", BATCH, each.graph().maskSize());
       double[] gradients;
       Tensor logits;
       // Whether patching begins before or after the size is set makes no difference.
@@ -190,8 +185,7 @@ class MaskBatchSizeTest {
       model.masks().set(masks);
       PatchContext parameters = PatchContext.of(patch, model.masks());
       PatchContext constants = PatchContext.of(patch, masks);
-      assertClose(
-          "logits", model.forward(tokens, parameters), model.forward(tokens, constants), 0);
+      assertClose("logits", model.forward(tokens, parameters), model.forward(tokens, constants), 0);
       assertClose(
           "gradient",
           model.maskGradient(tokens, parameters, loss).gradient(),
@@ -224,8 +218,7 @@ class MaskBatchSizeTest {
       model.masks().tensor().select(0, 1).zero_();
       assertThat(example(0)).isEqualTo(Masks.ofEdges(circuit).toArray());
       assertThat(example(1)).containsOnly(0);
-      assertThat(model.masks().module("blocks.1.hook_k_input").shape())
-          .containsExactly(2, 4, 6);
+      assertThat(model.masks().module("blocks.1.hook_k_input").shape()).containsExactly(2, 4, 6);
     }
   }
 

@@ -110,11 +110,7 @@ public final class TestModels {
             .mapToObj(i -> new PromptPair("clean " + i, "corrupt " + i, List.of("a"), List.of("b")))
             .toList();
     return new PromptPairBatch(
-        pairs,
-        clean,
-        corrupt,
-        tokens(size, 1, seed + 2),
-        tokens(size, 2, seed + 3));
+        pairs, clean, corrupt, tokens(size, 1, seed + 2), tokens(size, 2, seed + 3));
   }
 
   /** A random circuit. */

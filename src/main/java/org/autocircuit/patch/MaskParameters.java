@@ -177,9 +177,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
       return;
     }
     try (CallScope scope = new CallScope()) {
-      set(
-          TensorArrays.of(
-              newValues, type, device, masks.examples().getAsInt(), graph.maskSize()));
+      set(TensorArrays.of(newValues, type, device, masks.examples().getAsInt(), graph.maskSize()));
     }
   }
 

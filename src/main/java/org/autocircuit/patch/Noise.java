@@ -22,8 +22,8 @@ public sealed interface Noise {
   /**
    * Given uniform draws for hard-concrete samples. (Dropout, if there is any, uses seed 0.)
    *
-   * @param uniforms in (0, 1), {@code [batch, n_masks]}, of the masks' type and device; must
-   *     live as long as this is used
+   * @param uniforms in (0, 1), {@code [batch, n_masks]}, of the masks' type and device; must live
+   *     as long as this is used
    */
   static Noise uniforms(Tensor uniforms) {
     return new Uniforms(uniforms);

@@ -4,7 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Random;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.MaskGradientResult;
@@ -29,12 +31,15 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Every family in 16-bit floats against the same rounded weights in 64-bit floats. Errors are
- * measured by the largest value: of logits, and of the gradient of the masks.
+ * Every family in 16-bit floats against the same rounded weights in 64-bit floats. How much
+ * rounding a model can take is its own affair, so errors are measured by what rounding the weights
+ * alone does to it: {@link #MOST} times that is allowed for what is rounded at every step.
  */
 @ExtendWith(NativeScope.class)
 @Tag("slow")
 class HalfPrecisionTest {
+
+  private static final double MOST = 6;
 
   private static final AnswerLoss LOSS =
       AnswerLoss.of(
@@ -53,11 +58,6 @@ class HalfPrecisionTest {
                     .map(precision -> Arguments.of(name, precision)));
   }
 
-  /** Share of the largest value. Random weights this large make the most of each rounding. */
-  private static double tolerance(Precision precision) {
-    return precision == Precision.BFLOAT16 ? 0.06 : 0.008;
-  }
-
   private static Tensor tokens(long seed) {
     Random random = new Random(seed);
     long[][] tokens = new long[2][9];
@@ -72,109 +72,136 @@ class HalfPrecisionTest {
         folder, LoadOptions.DEFAULT.withPrecision(precision), PatchableModelOptions.defaults());
   }
 
-  private void write(String name, Precision precision) {
-    FamilyFolders.write(
-        FamilyModels.named(name).rounded(precision.scalarType()),
-        folder,
-        precision.safetensorsType());
+  /** The same model thrice: in 16 bits, and in wider floats with the weights rounded or not. */
+  private final class Models implements AutoCloseable {
+    final PatchableModel half;
+    final PatchableModel rounded;
+    final PatchableModel original;
+
+    Models(String name, Precision precision, Precision wide) {
+      FamilyFolders.write(FamilyModels.named(name), folder, SafetensorsType.F64);
+      original = open(wide);
+      FamilyFolders.write(
+          FamilyModels.named(name).rounded(precision.scalarType()),
+          folder,
+          precision.safetensorsType());
+      rounded = open(wide);
+      half = open(precision);
+    }
+
+    /** Compares what a function makes of each model. */
+    void compare(String what, Function<PatchableModel, Tensor> function) {
+      double[] expected = TensorArrays.doubles(function.apply(rounded));
+      double unit = distance(expected, TensorArrays.doubles(function.apply(original)));
+      double error = distance(expected, TensorArrays.doubles(function.apply(half)));
+      assertThat(unit).as(what + ": what rounding the weights changes").isBetween(1e-5, 0.2);
+      assertThat(error / unit).as(what).isLessThan(MOST);
+    }
+
+    @Override
+    public void close() {
+      half.close();
+      rounded.close();
+      original.close();
+    }
   }
 
-  private static void assertClose(
-      String what, Tensor actual, Tensor expected, double tolerance) {
-    double[] values = TensorArrays.doubles(actual);
-    double[] wanted = TensorArrays.doubles(expected);
-    assertThat(values).as(what).hasSameSizeAs(wanted);
-    double largest = Arrays.stream(wanted).map(Math::abs).max().orElseThrow();
-    assertThat(largest).as(what).isPositive();
-    double error = 0;
-    for (int i = 0; i < values.length; i++) {
-      error = Math.max(error, Math.abs(values[i] - wanted[i]) / largest);
+  /** Length of the difference over the length of what is expected. */
+  private static double distance(double[] expected, double[] actual) {
+    assertThat(actual).hasSameSizeAs(expected);
+    double length = 0;
+    double difference = 0;
+    for (int i = 0; i < expected.length; i++) {
+      length += expected[i] * expected[i];
+      difference += (actual[i] - expected[i]) * (actual[i] - expected[i]);
     }
-    System.out.println("ERR " + what + " " + error);
-    assertThat(error).as(what).isLessThan(tolerance);
+    return Math.sqrt(difference / length);
+  }
+
+  private static ScalarType type(Tensor tensor) {
+    return tensor.scalar_type().intern();
   }
 
   @ParameterizedTest
   @MethodSource("kinds")
   void passesAndGradientsAreThoseOfTheModelInDoubles(String name, Precision precision) {
-    write(name, precision);
-    double tolerance = tolerance(precision);
-    try (PatchableModel half = open(precision);
-        PatchableModel exact = open(Precision.FLOAT64);
-        SourceActivations patch = half.sourceAblations(tokens(2), AblationType.RESAMPLE);
-        SourceActivations exactPatch = exact.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
-      String what = name + " " + precision + " ";
-      assertClose(what + "plain", half.forward(tokens(1)), exact.forward(tokens(1)), tolerance);
-      assertClose(what + "sources", patch.tensor(), exactPatch.tensor(), tolerance);
-      double[] values = new Random(3).doubles(half.graph().maskSize()).toArray();
-      for (double scale : new double[] {0, 1}) {
-        double[] masks = Arrays.stream(values).map(value -> value * scale).toArray();
-        Masks given = Masks.of(half.graph(), masks);
-        PatchContext context = PatchContext.of(patch, given);
-        PatchContext exactContext = PatchContext.of(exactPatch, given);
-        assertClose(
-            what + "patched",
-            half.forward(tokens(1), context),
-            exact.forward(tokens(1), exactContext),
-            tolerance);
-        MaskGradientResult gradient = half.maskGradient(tokens(1), context, LOSS);
-        MaskGradientResult expected = exact.maskGradient(tokens(1), exactContext, LOSS);
-        assertThat(gradient.gradient().scalar_type().intern()).isEqualTo(ScalarType.Float);
-        assertThat(gradient.loss().scalar_type().intern()).isEqualTo(ScalarType.Float);
-        assertThat(gradient.logits().scalar_type().intern()).isEqualTo(precision.scalarType());
-        assertClose(what + "gradient", gradient.gradient(), expected.gradient(), tolerance);
+    try (Models models = new Models(name, precision, Precision.FLOAT64)) {
+      models.compare("plain", model -> model.forward(tokens(1)));
+      models.compare("sources", HalfPrecisionTest::sources);
+      double[] random = new Random(3).doubles(models.half.graph().maskSize()).toArray();
+      for (Masks masks :
+          List.of(Masks.uniform(models.half.graph(), 0), Masks.of(models.half.graph(), random))) {
+        models.compare("patched", model -> patched(model, masks));
+        models.compare("gradient", model -> gradient(model, masks, MaskFn.NONE, 0));
       }
+    }
+  }
+
+  /** Noise does not depend on the precision of the model. */
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void samplesAndDropoutAreThoseOfTheModelIn32Bits(String name, Precision precision) {
+    try (Models models = new Models(name, precision, Precision.FLOAT32)) {
+      Masks masks = Masks.uniform(models.half.graph(), 0.3);
+      models.compare("samples", model -> gradient(model, masks, MaskFn.HARD_CONCRETE, 0));
+      models.compare("dropout", model -> gradient(model, masks, MaskFn.SIGMOID, 0.5));
+    }
+  }
+
+  private static Tensor sources(PatchableModel model) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+      return patch.tensor();
+    }
+  }
+
+  private static Tensor patched(PatchableModel model, Masks masks) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+      return model.forward(tokens(1), PatchContext.of(patch, masks));
+    }
+  }
+
+  private static Tensor gradient(PatchableModel model, Masks masks, MaskFn fn, double dropout) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+      PatchContext context =
+          PatchContext.builder(patch, masks)
+              .maskFn(fn)
+              .dropout(dropout)
+              .noise(Noise.seeded(4, 1))
+              .build();
+      return model.maskGradient(tokens(1), context, LOSS).gradient();
     }
   }
 
   @ParameterizedTest
   @MethodSource("kinds")
   void masksOfZeroAreCleanExactlyAndMasksOfOneThePatchRun(String name, Precision precision) {
-    write(name, precision);
-    try (PatchableModel model = open(precision);
-        SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
-      assertThat(patch.tensor().scalar_type().intern()).isEqualTo(precision.scalarType());
-      Tensor none =
-          model.forward(tokens(1), PatchContext.of(patch, Masks.uniform(model.graph(), 0)));
-      assertThat(none.scalar_type().intern()).isEqualTo(precision.scalarType());
+    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
+    try (PatchableModel model = open(precision)) {
+      Tensor none = patched(model, Masks.uniform(model.graph(), 0));
       assertThat(torch.equal(none, model.forward(tokens(1)))).isTrue();
-      Tensor all =
-          model.forward(tokens(1), PatchContext.of(patch, Masks.uniform(model.graph(), 1)));
-      assertClose(
-          name + " " + precision + " all", all, model.forward(tokens(2)), tolerance(precision));
+      Tensor all = patched(model, Masks.uniform(model.graph(), 1));
+      double error =
+          distance(TensorArrays.doubles(model.forward(tokens(2))), TensorArrays.doubles(all));
+      assertThat(error).isLessThan(precision == Precision.BFLOAT16 ? 0.02 : 0.003);
     }
   }
 
-  /** Noise does not depend on the precision, and masks are not rounded to 16 bits. */
   @ParameterizedTest
   @MethodSource("kinds")
-  void masksAndSamplesAreOf32Bits(String name, Precision precision) {
-    write(name, precision);
-    try (PatchableModel half = open(precision);
-        PatchableModel single = open(Precision.FLOAT32);
-        SourceActivations patch = half.sourceAblations(tokens(2), AblationType.RESAMPLE);
-        SourceActivations singlePatch = SourceActivations.of(patch.tensor().to(ScalarType.Float))) {
-      half.masks().setAll(1.0001f);
-      assertThat(half.masks().toArray()).containsOnly(1.0001f);
-      assertThat(half.masks().tensor().scalar_type().intern()).isEqualTo(ScalarType.Float);
-      Masks masks = Masks.uniform(half.graph(), 0.3);
-      for (PatchContext context :
-          new PatchContext[] {
-            PatchContext.builder(patch, masks)
-                .maskFn(MaskFn.HARD_CONCRETE)
-                .noise(Noise.seeded(4, 1))
-                .build(),
-            PatchContext.builder(patch, masks).maskFn(MaskFn.SIGMOID).dropout(0.5).build()
-          }) {
-        assertClose(
-            "%s %s %s".formatted(name, precision, context.maskFn()),
-            half.maskGradient(tokens(1), context, LOSS).gradient(),
-            single
-                .maskGradient(
-                    tokens(1), context.toBuilder().patch(singlePatch, masks).build(), LOSS)
-                .gradient(),
-            tolerance(precision));
-      }
+  void masksGradientsAndLossesAreOf32Bits(String name, Precision precision) {
+    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
+    try (PatchableModel model = open(precision);
+        SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+      assertThat(type(patch.tensor())).isEqualTo(precision.scalarType());
+      assertThat(type(model.forward(tokens(1)))).isEqualTo(precision.scalarType());
+      model.masks().setAll(1.0001f);
+      assertThat(model.masks().toArray()).containsOnly(1.0001f);
+      assertThat(type(model.masks().tensor())).isEqualTo(ScalarType.Float);
+      MaskGradientResult result =
+          model.maskGradient(tokens(1), PatchContext.of(patch, model.masks()), LOSS);
+      assertThat(type(result.gradient())).isEqualTo(ScalarType.Float);
+      assertThat(type(result.loss())).isEqualTo(ScalarType.Float);
+      assertThat(type(result.logits())).isEqualTo(precision.scalarType());
     }
   }
 }
