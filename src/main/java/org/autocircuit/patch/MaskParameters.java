@@ -2,8 +2,10 @@ package org.autocircuit.patch;
 
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CopyOnWriteArrayList;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
@@ -46,8 +48,12 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   private final Tensor leaf;
 
   private final NativeResource resource;
-  private boolean requiresGrad;
-  private boolean training;
+
+  /**
+   * What began and has not ended, the innermost last. Modes of two models may train the same masks
+   * and end in any order. (The modes of a thread that ended are ended by others.)
+   */
+  private final List<Training> trainings = new CopyOnWriteArrayList<>();
 
   private MaskParameters(
       ModelGraph graph, ScalarType type, String device, Tensor values, Tensor leaf) {
@@ -237,14 +243,14 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
   public boolean requiresGrad() {
     try (NativeResource.Use use = use()) {
-      return requiresGrad;
+      return wantsGrad();
     }
   }
 
   /** Whether these masks are being trained, which is when dropout acts. */
   public boolean isTraining() {
     try (NativeResource.Use use = use()) {
-      return training;
+      return !trainings.isEmpty();
     }
   }
 
@@ -309,18 +315,18 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /** Zeroes the gradients and begins training; what is returned ends it. */
   Runnable train(boolean wantsGrad) {
     zeroGrad();
-    boolean outerRequiresGrad = requiresGrad;
-    boolean outerTraining = training;
-    requiresGrad = wantsGrad;
-    training = true;
-    return () -> {
-      requiresGrad = outerRequiresGrad;
-      training = outerTraining;
-    };
+    Training begun = new Training(wantsGrad);
+    trainings.add(begun);
+    return () -> trainings.remove(begun);
+  }
+
+  private boolean wantsGrad() {
+    int size = trainings.size();
+    return size > 0 && trainings.get(size - 1).wantsGrad;
   }
 
   private Tensor inForce() {
-    return requiresGrad ? leaf : values;
+    return wantsGrad() ? leaf : values;
   }
 
   private NativeResource.Use use() {
@@ -346,6 +352,16 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     if (!graph.equals(other)) {
       throw new IllegalArgumentException(
           "masks: expected those of a %s, got those of a %s".formatted(graph, other));
+    }
+  }
+
+  /** A mode that trains these masks. No record: two that want the same are not the same. */
+  private static final class Training {
+
+    final boolean wantsGrad;
+
+    Training(boolean wantsGrad) {
+      this.wantsGrad = wantsGrad;
     }
   }
 
