@@ -251,8 +251,7 @@ final class Passes {
     ForwardEvent event = ForwardEvent.begun();
     ModelInput input = behindPrefix(given);
     Size size = arguments.input(input);
-    Tensor activations =
-        run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+    Tensor activations = run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
     event.end(name, size.batch(), size.seq(), false, false, true);
     if (activations.nbytes() >= LARGE) {
       MEMORY.log(

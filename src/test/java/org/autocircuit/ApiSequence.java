@@ -201,8 +201,7 @@ final class ApiSequence {
     }
   }
 
-  private Mode push(
-      Worker worker, OwnModel model, ModelScope scope, Patch patch, MaskFn maskFn) {
+  private Mode push(Worker worker, OwnModel model, ModelScope scope, Patch patch, MaskFn maskFn) {
     if (scope == null) {
       return null;
     }
