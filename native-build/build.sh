@@ -37,7 +37,7 @@ log="$build_dir/configure.log"
 if ! cmake -S "$NATIVE_BUILD_DIR" -B "$build_dir" "${generator[@]}" \
   -DTORCH_INCLUDE="$include" -DTORCH_LIBRARIES_DIR="$libraries" \
   -DJAVA_INCLUDE="$java_home/include" -DOUTPUT_DIR="$output_dir" \
-  -DSANITIZE="${AUTOCIRCUIT_SANITIZE:-OFF}" >"$log" 2>&1; then
+  -DSANITIZE="${AUTOCIRCUIT_SANITIZE:-}" >"$log" 2>&1; then
   cat "$log" >&2
   fail "cmake could not configure the native build (see $log)"
 fi

@@ -357,7 +357,15 @@ void set_num_threads(int64_t n) {
 }
 
 int64_t num_threads() {
+  follow_pool_sizes();
   return at::get_num_threads();
+}
+
+int64_t workspace_bytes() {
+  return translating_errors([] {
+    const WorkspaceStats stats = workspace_stats();
+    return stats.leased_bytes + stats.idle_bytes;
+  });
 }
 
 } // namespace autocircuit::bridge

@@ -196,4 +196,9 @@ AUTOCIRCUIT_API at::Tensor apply_mask_fn(
 AUTOCIRCUIT_API void set_num_threads(int64_t n);
 AUTOCIRCUIT_API int64_t num_threads();
 
+// ---- Workspaces ------------------------------------------------------------
+
+/// Memory of the buffers that passes take and give back, in use or idle.
+AUTOCIRCUIT_API int64_t workspace_bytes();
+
 } // namespace autocircuit::bridge

@@ -4,9 +4,18 @@
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
 
+#include <atomic>
 #include <limits>
 
 namespace autocircuit::bridge {
+
+namespace {
+
+// 0: never set.
+std::atomic<int> pool_size{0};
+thread_local int followed = 0;
+
+} // namespace
 
 void set_pool_sizes(int64_t n) {
   TORCH_CHECK(
@@ -14,11 +23,20 @@ void set_pool_sizes(int64_t n) {
       "expected at least one thread, got ",
       n);
   const int count = static_cast<int>(n);
-  at::set_num_threads(count);
+  pool_size.store(count);
+  follow_pool_sizes();
   // Looked up rather than linked: LibTorch may run on another BLAS.
   using SetThreads = void (*)(int);
   if (auto* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
     reinterpret_cast<SetThreads>(symbol)(count);
+  }
+}
+
+void follow_pool_sizes() {
+  const int count = pool_size.load(std::memory_order_relaxed);
+  if (count != followed) {
+    at::set_num_threads(count);
+    followed = count;
   }
 }
 

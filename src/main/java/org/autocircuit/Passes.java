@@ -1,5 +1,8 @@
 package org.autocircuit;
 
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -13,10 +16,14 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.WrapperSpec;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.PatchableHandle;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.internal.jfr.ForwardEvent;
+import org.autocircuit.internal.jfr.GradientEvent;
+import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
@@ -29,6 +36,10 @@ import org.bytedeco.pytorch.Tensor;
 /** The native passes of a patchable model, arguments checked, results handed out. */
 final class Passes {
 
+  private static final Logger MEMORY = System.getLogger("org.autocircuit.memory");
+  private static final long LARGE = 1L << 30;
+
+  private final String name;
   private final List<String> hookNames;
   private final PassArguments arguments;
   private final OutputSlice defaultSlice;
@@ -41,6 +52,7 @@ final class Passes {
   /** The prefix stays the caller's. */
   Passes(
       String name, Model model, ModelGraph graph, OutputSlice slice, Optional<PrefixCache> prefix) {
+    this.name = name;
     hookNames = model.hookNames();
     arguments =
         new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
@@ -66,6 +78,7 @@ final class Passes {
   }
 
   ForwardResult forward(ForwardRequest request, PatchContext context) {
+    ForwardEvent event = ForwardEvent.begun();
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
       ModelInput input = behindPrefix(request.input());
@@ -96,6 +109,8 @@ final class Passes {
                       context.isPatched(),
                       patch,
                       request.reads()));
+      event.end(
+          name, size.batch(), size.seq(), context.isPatched(), grad, request.wantsSourceOutputs());
       ForwardResult result = result(request, results);
       scope.handOutAll(results);
       return result;
@@ -161,6 +176,7 @@ final class Passes {
   }
 
   MaskGradientResult maskGradient(ModelInput given, PatchContext context, AnswerLoss loss) {
+    GradientEvent event = GradientEvent.begun();
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
       if (!context.isPatched()) {
@@ -181,6 +197,7 @@ final class Passes {
                       NativeCodes.of(loss.answerFunction()),
                       answers.answers(),
                       answers.wrongAnswers()));
+      event.end(name, size.batch(), size.seq());
       scope.handOutAll(results);
       return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
     }
@@ -228,9 +245,19 @@ final class Passes {
   }
 
   private Tensor ablated(ModelInput given, AblationType type) {
+    ForwardEvent event = ForwardEvent.begun();
     ModelInput input = behindPrefix(given);
-    arguments.input(input);
-    return run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+    Size size = arguments.input(input);
+    Tensor activations = run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+    event.end(name, size.batch(), size.seq(), false, false, true);
+    if (activations.nbytes() >= LARGE) {
+      MEMORY.log(
+          Level.INFO,
+          "source activations %s of %s hold %,d bytes"
+              .formatted(
+                  Arrays.toString(activations.shape()), name, activations.storage().nbytes()));
+    }
+    return activations;
   }
 
   private Tensor startSourceOutputs(
@@ -258,11 +285,14 @@ final class Passes {
   /** Makes a native call. If it fails, tokens are looked at for a better word. */
   private <T> T run(ModelInput input, Function<PatchableHandle.Input, T> call) {
     try {
-      return call.apply(
-          new PatchableHandle.Input(
-              input.value(),
-              input.attentionMask().orElse(null),
-              input.prefix().map(PrefixCache::entries).orElse(List.of())));
+      T results =
+          call.apply(
+              new PatchableHandle.Input(
+                  input.value(),
+                  input.attentionMask().orElse(null),
+                  input.prefix().map(PrefixCache::entries).orElse(List.of())));
+      WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
+      return results;
     } catch (NativeException e) {
       arguments.tokens(input.value());
       throw e;

@@ -1,13 +1,21 @@
 package org.autocircuit;
 
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import org.autocircuit.internal.NativeMath;
 
 /**
  * How many threads one native call may use, for LibTorch's and OpenBLAS's pools alike. One setting
  * for the whole process. A server that runs many models or requests at once gets the most out of
  * its cores with 1, a single caller with the number of cores.
+ *
+ * <p>A change reaches every thread at its next call of this library, also those that have computed
+ * before. Before the first one, LibTorch and OpenBLAS choose: the number of cores, or what {@code
+ * OMP_NUM_THREADS} and {@code OPENBLAS_NUM_THREADS} say.
  */
 public final class Threads {
+
+  private static final Logger LOG = System.getLogger("org.autocircuit.native");
 
   private Threads() {}
 
@@ -16,10 +24,18 @@ public final class Threads {
    *
    * @param threads 1 or more
    * @throws IllegalArgumentException if it is less than 1
+   * @throws NativeLoadException if the native libraries cannot be loaded
    */
   public static void set(int threads) {
     if (threads < 1) {
       throw new IllegalArgumentException("threads: expected 1 or more, got " + threads);
+    }
+    int processors = Runtime.getRuntime().availableProcessors();
+    if (threads > processors) {
+      LOG.log(
+          Level.WARNING,
+          "%d threads a call are more than the %d processors: they wait for each other"
+              .formatted(threads, processors));
     }
     NativeMath.setThreads(threads);
   }

@@ -1,20 +1,27 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
+import static org.autocircuit.RandomModels.SMALL;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.autocircuit.graph.EdgeSet;
+import java.util.concurrent.locks.LockSupport;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
@@ -24,139 +31,208 @@ import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
+/** One model, many threads, different circuits at once; closing under way; threads of a call. */
+@Tag("slow")
 class ConcurrencyTest {
 
-  private static final int THREADS = 16;
-  private static int threadsBefore;
+  /** Four times as many as the presets' OpenBLAS is built for. */
+  private static final int THREADS = 256;
 
-  @BeforeAll
-  static void oneThreadForEachCall() {
-    threadsBefore = Threads.get();
+  private static final int ROUNDS = 3;
+  private static final AnswerLoss LOSS =
+      AnswerLoss.of(
+          GradFunction.LOGIT,
+          AnswerFunction.AVG_DIFF,
+          new long[][] {{3}, {1}},
+          new long[][] {{2}, {8}});
+
+  private final int threadsBefore = Threads.get();
+
+  @BeforeEach
+  void oneThreadForEachCall() {
     Threads.set(1);
   }
 
-  @AfterAll
-  static void restoreThreads() {
+  @AfterEach
+  void asBefore() {
     Threads.set(threadsBefore);
   }
 
-  @Test
-  void sixteenThreadsWithDifferentCircuitsGiveWhatOneThreadGives() throws Exception {
-    try (PatchableModel model = TestModels.patchable();
-        SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(3, 6, 2), AblationType.RESAMPLE)) {
-      List<float[][]> expected = new ArrayList<>();
-      for (int thread = 0; thread < THREADS; thread++) {
-        expected.add(work(model, patch, thread));
-      }
-      ExecutorService pool = Executors.newFixedThreadPool(THREADS);
-      try {
-        CountDownLatch start = new CountDownLatch(1);
-        List<Future<Boolean>> results = new ArrayList<>();
-        for (int thread = 0; thread < THREADS; thread++) {
-          int seed = thread;
-          results.add(
-              pool.submit(
-                  () -> {
-                    start.await();
-                    boolean same = true;
-                    for (int round = 0; round < 10; round++) {
-                      same &= Arrays.deepEquals(work(model, patch, seed), expected.get(seed));
-                    }
-                    return same;
-                  }));
-        }
-        start.countDown();
-        for (Future<Boolean> result : results) {
-          assertThat(result.get()).isTrue();
-        }
-        assertThat(model.openScopes()).isEmpty();
-      } finally {
-        pool.shutdownNow();
-      }
-    }
+  private static PatchableModel model() {
+    return RandomModels.patchable(SMALL, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
   }
 
-  /** A context, a mode, a sampled pass and a gradient, each with this thread's own circuit. */
-  private static float[][] work(PatchableModel model, SourceActivations patch, int seed) {
-    long[][] tokens = TestModels.tokens(3, 6, 100 + seed);
-    EdgeSet circuit = TestModels.circuit(model.graph(), 0.1 + 0.05 * seed, seed);
-    PatchContext context =
-        PatchContext.builder(patch, Masks.ofEdges(circuit))
-            .maskFn(seed % 2 == 0 ? MaskFn.NONE : MaskFn.HARD_CONCRETE)
-            .noise(Noise.seeded(seed, 1))
-            .build();
-    List<float[]> results = new ArrayList<>(Arrays.asList(model.logits(tokens, context)));
-    try (PatchMode mode = model.patchMode(patch, Masks.allBut(circuit))) {
-      results.addAll(Arrays.asList(model.logits(tokens)));
-    }
+  /** Everything that one request of a server might do, of its own circuit. */
+  private static List<double[]> request(
+      PatchableModel model, SourceActivations shared, int number) {
+    List<double[]> results = new ArrayList<>();
     try (PointerScope scope = new PointerScope();
-        MaskParameters masks = model.newMaskParameters();
-        TrainMaskMode train = model.trainMaskMode(masks);
-        PatchMode mode = model.patchMode(patch, masks)) {
-      masks.setEdges(circuit);
-      Tensor logits = model.forward(TensorArrays.of(tokens, "tokens", "cpu"));
-      logits.sum().backward();
-      results.add(TensorArrays.floats(masks.gradients()));
+        MaskParameters parameters = model.newMaskParameters()) {
+      Tensor tokens = RandomModels.tokens(SMALL, 2, 5, 100 + number);
+      double[] values = RandomModels.masks(model.graph(), number);
+      Masks masks = Masks.of(model.graph(), values);
+      results.add(TensorArrays.doubles(model.forward(tokens, PatchContext.NONE)));
+      results.add(TensorArrays.doubles(model.forward(tokens, PatchContext.of(shared, masks))));
+      try (SourceActivations own = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
+        results.add(
+            TensorArrays.doubles(
+                model.maskGradient(tokens, PatchContext.of(shared, masks), LOSS).gradient()));
+        parameters.set(values);
+        try (PatchMode patching = model.patchMode(own, parameters);
+            MaskFnMode function =
+                model.maskFnMode(MaskFn.HARD_CONCRETE, 0.2, Noise.seeded(number, 0));
+            TrainMaskMode training = model.trainMaskMode(parameters)) {
+          Tensor other = RandomModels.tokens(SMALL, 2, 5, 200 + number);
+          Tensor logits = model.forward(other);
+          logits.mul(logits).sum().backward();
+          results.add(TensorArrays.doubles(logits));
+        }
+        results.add(parameters.gradientArray());
+      }
     }
-    return results.toArray(float[][]::new);
+    return results;
   }
 
-  @Test
-  void closingRacesRunningPasses() throws Exception {
-    ExecutorService pool = Executors.newFixedThreadPool(5);
+  private static <T> List<T> together(List<Callable<T>> calls)
+      throws InterruptedException, ExecutionException {
+    ExecutorService pool = Executors.newFixedThreadPool(calls.size());
     try {
-      for (int round = 0; round < 25; round++) {
-        PatchableModel model = TestModels.patchable();
-        SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE);
-        PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), 0.5));
-        float[][] expected = model.logits(TestModels.tokens(2, 5, 3), context);
-        AtomicInteger passes = new AtomicInteger();
-        Callable<Boolean> runner =
-            () -> {
-              while (true) {
-                try {
-                  float[][] logits = model.logits(TestModels.tokens(2, 5, 3), context);
-                  if (!Arrays.deepEquals(logits, expected)) {
-                    return false;
-                  }
-                  passes.incrementAndGet();
-                } catch (IllegalStateException e) {
-                  return e.getMessage().endsWith("is closed");
-                }
-              }
-            };
-        List<Future<Boolean>> runners = new ArrayList<>();
-        for (int i = 0; i < 4; i++) {
-          runners.add(pool.submit(runner));
-        }
-        boolean activationsFirst = round % 2 == 0;
-        Future<?> closer =
+      CyclicBarrier start = new CyclicBarrier(calls.size());
+      List<Future<T>> running = new ArrayList<>();
+      for (Callable<T> call : calls) {
+        running.add(
             pool.submit(
                 () -> {
-                  while (passes.get() < 10) {
-                    Thread.onSpinWait();
-                  }
-                  if (activationsFirst) {
-                    patch.close();
-                  } else {
-                    model.close();
-                  }
-                });
-        closer.get();
-        for (Future<Boolean> result : runners) {
-          assertThat(result.get()).isTrue();
-        }
-        patch.close();
-        model.close();
+                  start.await();
+                  return call.call();
+                }));
       }
+      List<T> results = new ArrayList<>();
+      for (Future<T> each : running) {
+        results.add(each.get());
+      }
+      return results;
     } finally {
       pool.shutdownNow();
+    }
+  }
+
+  @Test
+  void manyThreadsComputeBitForBitWhatOneDoes() throws Exception {
+    try (PointerScope scope = new PointerScope();
+        PatchableModel model = model();
+        SourceActivations shared =
+            model.sourceAblations(RandomModels.tokens(SMALL, 2, 5, 1), AblationType.RESAMPLE)) {
+      List<List<double[]>> alone = new ArrayList<>();
+      for (int i = 0; i < THREADS; i++) {
+        alone.add(request(model, shared, i));
+      }
+      List<Callable<Boolean>> calls = new ArrayList<>();
+      for (int i = 0; i < THREADS; i++) {
+        int number = i;
+        calls.add(
+            () -> {
+              for (int round = 0; round < ROUNDS; round++) {
+                List<double[]> results = request(model, shared, number);
+                for (int part = 0; part < results.size(); part++) {
+                  assertThat(results.get(part))
+                      .as("thread %d, round %d, result %d", number, round, part)
+                      .isEqualTo(alone.get(number).get(part));
+                }
+              }
+              return true;
+            });
+      }
+      assertThat(together(calls)).containsOnly(true);
+      assertThat(model.openScopes()).isEmpty();
+      assertThat(alone.get(0).get(1)).isNotEqualTo(alone.get(1).get(1));
+    }
+  }
+
+  @Test
+  void closingRacesForwards() throws Exception {
+    AtomicInteger refused = new AtomicInteger();
+    AtomicInteger finished = new AtomicInteger();
+    long[][] prompts = RandomModels.prompts(SMALL, 2, 5, 1);
+    for (int round = 0; round < 150; round++) {
+      PatchableModel model = model();
+      SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+      PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
+      float[][] expected = model.logits(prompts, context);
+      Callable<Boolean> forwards =
+          () -> {
+            while (true) {
+              try {
+                if (!Arrays.deepEquals(model.logits(prompts, context), expected)) {
+                  return false;
+                }
+                finished.incrementAndGet();
+              } catch (IllegalStateException e) {
+                assertThat(e).hasMessageContaining("closed");
+                refused.incrementAndGet();
+                return true;
+              }
+            }
+          };
+      int pause = round % 5;
+      Callable<Boolean> closeModel =
+          () -> {
+            LockSupport.parkNanos(200_000L * pause);
+            model.close();
+            return true;
+          };
+      Callable<Boolean> closeActivations =
+          () -> {
+            LockSupport.parkNanos(300_000L * pause);
+            activations.close();
+            return true;
+          };
+      assertThat(together(List.of(forwards, forwards, forwards, closeModel, closeActivations)))
+          .containsOnly(true);
+      assertThat(model.isClosed()).isTrue();
+    }
+    assertThat(refused.get()).isEqualTo(3 * 150);
+    assertThat(finished.get()).isGreaterThan(150);
+  }
+
+  @Test
+  void defaultMasksBelongToTheThreadThatMadeTheModel() throws Exception {
+    try (PatchableModel model = model();
+        SourceActivations activations =
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE)) {
+      Callable<Throwable> call =
+          () ->
+              catchThrowable(
+                  () -> {
+                    try (PatchMode mode = model.patchMode(activations)) {
+                      model.logits(RandomModels.prompts(SMALL, 1, 3, 1));
+                    }
+                  });
+      assertThat(together(List.of(call)).get(0))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("thread");
+      assertThat(model.openScopes()).isEmpty();
+    }
+  }
+
+  @Test
+  void aScopeIsClosedOnlyOnItsThread() throws Exception {
+    try (PatchableModel model = model();
+        SourceActivations activations =
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE);
+        PatchMode mode = model.patchMode(activations, Masks.uniform(model.graph(), 1))) {
+      Callable<Throwable> call = () -> catchThrowable(mode::close);
+      assertThat(together(List.of(call)).get(0))
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("patchMode")
+          .hasMessageContaining(Thread.currentThread().getName());
+      assertThat(mode.isOpen()).isTrue();
     }
   }
 
@@ -165,7 +241,7 @@ class ConcurrencyTest {
     ExecutorService pool = Executors.newFixedThreadPool(2);
     try {
       for (int round = 0; round < 50; round++) {
-        PatchableModel model = TestModels.patchable();
+        PatchableModel model = model();
         Future<?> first = pool.submit(model::close);
         Future<?> second = pool.submit(model::close);
         first.get();
@@ -178,10 +254,25 @@ class ConcurrencyTest {
   }
 
   @Test
-  void threadsOfACallAreOneSettingOfTheProcess() {
-    Threads.set(2);
-    assertThat(Threads.get()).isEqualTo(2);
-    Threads.set(1);
-    assertThat(Threads.get()).isEqualTo(1);
+  void threadsOfACallAreOneSettingOfTheProcess() throws Exception {
+    ExecutorService warm = Executors.newFixedThreadPool(2);
+    try (PatchableModel model = model()) {
+      // LibTorch's own count of a thread, after its call of ours.
+      Callable<Integer> call =
+          () -> {
+            model.logits(RandomModels.prompts(SMALL, 1, 3, 1));
+            return torch.get_num_threads();
+          };
+      for (int threads : new int[] {2, 1, 2}) {
+        Threads.set(threads);
+        assertThat(Threads.get()).isEqualTo(threads);
+        for (Future<Integer> seen : warm.invokeAll(List.of(call, call))) {
+          assertThat(seen.get()).isEqualTo(threads);
+        }
+        assertThat(warm.submit(Threads::get).get()).isEqualTo(threads);
+      }
+    } finally {
+      warm.shutdownNow();
+    }
   }
 }

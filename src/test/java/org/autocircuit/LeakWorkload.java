@@ -33,14 +33,14 @@ import org.bytedeco.pytorch.Tensor;
 /** What LeakTest repeats, in a JVM of its own. */
 @SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 enum LeakWorkload {
-  LOADS(1500),
-  FORWARDS(1000),
-  GRADIENTS(1000),
-  SCOPES(1000),
-  PREFIXES(500),
-  AUTOENCODERS(200),
-  HALF_PRECISION(500),
-  FAILURES(1000);
+  LOADS(1500, 1500),
+  FORWARDS(1000, 20_000), // of five passes each
+  GRADIENTS(1000, 10_000),
+  SCOPES(1000, 10_000),
+  PREFIXES(500, 2000),
+  AUTOENCODERS(200, 1000),
+  HALF_PRECISION(500, 2000),
+  FAILURES(1000, 1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
   private static final TransformerConfig CONFIG =
@@ -54,14 +54,17 @@ enum LeakWorkload {
           new long[][] {{2}, {8}});
 
   private final int rounds;
+  private final int soakRounds;
 
-  LeakWorkload(int rounds) {
+  LeakWorkload(int rounds, int soakRounds) {
     this.rounds = rounds;
+    this.soakRounds = soakRounds;
   }
 
-  /** Prints for each workload {@code <name> <bytes per round> bytes a round ...}. */
+  /** Prints for each workload {@code <name> <slope> kB per 1000 rounds ...}. */
   public static void main(String[] arguments) {
     Path folder = Path.of(arguments[0]);
+    boolean soak = Boolean.parseBoolean(arguments[1]);
     Threads.set(1);
     try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
       model.save(folder);
@@ -75,14 +78,14 @@ enum LeakWorkload {
         workload.repeat(workload.rounds, model, halfModel, folder);
       }
       for (LeakWorkload workload : values()) {
-        int rounds = workload.rounds / SAMPLES;
+        int rounds = (soak ? workload.soakRounds : workload.rounds) / SAMPLES;
         double[] resident = new double[SAMPLES];
         for (int i = 0; i < SAMPLES; i++) {
           workload.repeat(rounds, model, halfModel, folder);
           resident[i] = residentBytes();
         }
         System.out.printf(
-            "%s %.1f bytes a round over %d rounds, resident %s MB%n",
+            "%s %.1f kB per 1000 rounds over %d rounds, resident %s MB%n",
             workload,
             slope(resident) / rounds,
             SAMPLES * rounds,

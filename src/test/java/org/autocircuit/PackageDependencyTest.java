@@ -25,12 +25,16 @@ class PackageDependencyTest {
   private static final Map<String, Set<String>> MAY_USE =
       Map.ofEntries(
           Map.entry("internal.jni", Set.of()),
+          Map.entry("internal.jfr", Set.of()),
           Map.entry("internal", Set.of("internal.jni")),
-          Map.entry("model", Set.of("internal")),
+          Map.entry("model", Set.of("internal", "internal.jfr")),
           Map.entry("graph", Set.of("model")),
           Map.entry("data", Set.of("model", "graph")),
           Map.entry("patch", Set.of("internal", "model", "graph")),
-          Map.entry(ROOT, Set.of("internal", "internal.jni", "model", "graph", "data", "patch")),
+          Map.entry(
+              ROOT,
+              Set.of(
+                  "internal", "internal.jni", "internal.jfr", "model", "graph", "data", "patch")),
           Map.entry("prune", Set.of(ROOT, "internal", "model", "graph", "data", "patch")),
           Map.entry("eval", Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune")),
           Map.entry("train", Set.of(ROOT, "internal", "model", "data", "patch")),

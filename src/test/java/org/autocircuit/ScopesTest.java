@@ -45,6 +45,21 @@ class ScopesTest {
   }
 
   @Test
+  void masksThatTwoModelsTrainAreTrainedUntilBothEnd() {
+    try (PatchableModel other = TestModels.patchable();
+        MaskParameters masks = model.newMaskParameters()) {
+      TrainMaskMode first = model.trainMaskMode(masks);
+      TrainMaskMode second = other.trainMaskMode(masks, false);
+      assertThat(masks.requiresGrad()).isFalse();
+      first.close();
+      assertThat(masks.isTraining()).isTrue();
+      assertThat(masks.requiresGrad()).isFalse();
+      second.close();
+      assertThat(masks.isTraining()).isFalse();
+    }
+  }
+
+  @Test
   void modesOfDifferentKindsCombine() {
     model.masks().setAll(0.7);
     Tensor expected =

@@ -2,6 +2,8 @@ package org.autocircuit.cli;
 
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -47,6 +49,9 @@ public final class Main implements Callable<Integer> {
   /** Exit code: wrong options. */
   public static final int USAGE = 2;
 
+  /** Kept, since Java forgets the settings of loggers that nobody holds. */
+  private static final Logger LOG = Logger.getLogger("org.autocircuit");
+
   @Spec private CommandSpec spec;
 
   @Option(
@@ -59,6 +64,10 @@ public final class Main implements Callable<Integer> {
 
   /** Runs a command and ends the process with its exit code. */
   public static void main(String[] arguments) {
+    // The commands themselves say what they load.
+    if (System.getProperty("java.util.logging.config.file") == null) {
+      LOG.setLevel(Level.WARNING);
+    }
     System.exit(execute(commandLine(), arguments));
   }
 

@@ -4,6 +4,7 @@ import java.util.ArrayDeque;
 import java.util.Collection;
 import java.util.Deque;
 import java.util.Iterator;
+import org.autocircuit.internal.jni.NativeLoader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 
@@ -13,8 +14,14 @@ import org.bytedeco.javacpp.PointerScope;
  */
 public final class CallScope implements AutoCloseable {
 
-  private final PointerScope temporaries = new PointerScope();
+  private final PointerScope temporaries;
   private final Deque<Pointer> handedOut = new ArrayDeque<>();
+
+  /** Opens the scope. All native work does so first, so here the native libraries are loaded. */
+  public CallScope() {
+    NativeLoader.require();
+    temporaries = new PointerScope();
+  }
 
   /**
    * Lets a pointer made in this scope outlive it, in the care of the caller. This is the last thing

@@ -1,6 +1,7 @@
 package org.autocircuit.internal;
 
 import org.autocircuit.internal.jni.NativeLibrary;
+import org.autocircuit.internal.jni.NativeLoader;
 import org.bytedeco.pytorch.Tensor;
 
 /** Native functions that need no model. Arguments are as in {@code bridge.h}. */
@@ -54,13 +55,21 @@ public final class NativeMath {
     }
   }
 
+  /** Memory of the buffers that passes take and give back. */
+  public static long workspaceBytes() {
+    NativeLoader.require();
+    return NativeLibrary.workspaceBytes();
+  }
+
   /** Threads that one call may use. */
   public static void setThreads(int n) {
+    NativeLoader.require();
     NativeLibrary.setNumThreads(n);
   }
 
   /** Threads that one call may use. */
   public static int threads() {
+    NativeLoader.require();
     return Math.toIntExact(NativeLibrary.numThreads());
   }
 }

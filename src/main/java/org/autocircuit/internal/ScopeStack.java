@@ -18,7 +18,8 @@ import org.autocircuit.ScopeOrderException;
  * <p>What a user holds is a {@link Scope}, what the stack holds is its frame. So a scope that was
  * dropped without closing becomes unreachable, which is how it is noticed: it is logged with the
  * stack that opened it, and the thread's next use of this stack closes it and throws. Until the
- * collector has seen it, it stays in force.
+ * collector has seen it, it stays in force. Scopes of a thread that ended without closing them are
+ * logged and closed when another thread opens its first one, or lists or ends them all.
  *
  * @param <V> the values, immutable
  */
@@ -68,7 +69,9 @@ public final class ScopeStack<V> {
    */
   public Scope open(String name, V value, Runnable onClose) {
     Frame<V> below = top.get(Thread.currentThread());
-    if (below != null) {
+    if (below == null) {
+      closeThoseOfEndedThreads();
+    } else {
       refuseDropped(below);
     }
     Frame<V> frame = new Frame<>(name + " of " + owner, value, below, onClose);
@@ -92,6 +95,7 @@ public final class ScopeStack<V> {
    * Scopes that are open on any thread: name, thread, and as the cause the stack that opened it.
    */
   public List<IllegalStateException> describeOpen() {
+    closeThoseOfEndedThreads();
     List<IllegalStateException> all = new ArrayList<>();
     for (Frame<V> innermost : top.values()) {
       for (Frame<V> frame = innermost; frame != null; frame = frame.below) {
@@ -159,6 +163,23 @@ public final class ScopeStack<V> {
     }
     pop(frame);
     return innermost;
+  }
+
+  /** Nobody else can: a scope is its thread's. What its closing touches is that thread's, too. */
+  private void closeThoseOfEndedThreads() {
+    for (Thread thread : top.keySet()) {
+      // Of two that come here at once, one gets the frames.
+      Frame<V> innermost = thread.isAlive() ? null : top.remove(thread);
+      for (Frame<V> frame = innermost; frame != null; frame = frame.below) {
+        frame.closed = true;
+        LOG.log(
+            Level.WARNING,
+            "thread %s ended without closing %s; it is closed now"
+                .formatted(thread.getName(), frame.name),
+            frame.openedAt);
+        frame.onClose.run();
+      }
+    }
   }
 
   private void pop(Frame<V> frame) {

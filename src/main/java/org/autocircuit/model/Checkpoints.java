@@ -34,10 +34,10 @@ final class Checkpoints {
 
   static Model load(Path folder, LoadOptions options) {
     HuggingFaceCheckpoint checkpoint = HuggingFaceCheckpoint.open(folder);
-    if (options.device().startsWith("cpu")) {
-      requireMemory(folder, bytes(checkpoint, options.precision()));
-    }
     try (CallScope scope = new CallScope()) {
+      if (options.device().startsWith("cpu")) {
+        requireMemory(folder, bytes(checkpoint, options.precision()));
+      }
       Map<TensorSource, Tensor> made = new HashMap<>();
       Map<String, Tensor> weights = new LinkedHashMap<>();
       checkpoint

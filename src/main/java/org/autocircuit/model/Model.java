@@ -1,5 +1,7 @@
 package org.autocircuit.model;
 
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -8,6 +10,7 @@ import java.util.Objects;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
+import org.autocircuit.internal.jfr.LoadEvent;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -36,6 +39,8 @@ import org.bytedeco.pytorch.Tensor;
  * }</pre>
  */
 public final class Model implements AutoCloseable {
+
+  private static final Logger LOG = System.getLogger("org.autocircuit.model");
 
   private final String name;
   private final ModelConfig config;
@@ -106,7 +111,22 @@ public final class Model implements AutoCloseable {
    *     needs; names the property that sets it
    */
   public static Model load(Path folder, LoadOptions options) {
-    return Checkpoints.load(folder, options);
+    LoadEvent event = LoadEvent.begun();
+    long start = System.nanoTime();
+    Model model = Checkpoints.load(folder, options);
+    long bytes = model.bytes();
+    event.end(model.name, folder.toString(), bytes, model.precision.toString(), model.device);
+    LOG.log(
+        Level.INFO,
+        "loaded %s from %s in %.1f s: %,d bytes, %s, on %s"
+            .formatted(
+                model.name,
+                folder,
+                (System.nanoTime() - start) / 1e9,
+                bytes,
+                model.precision,
+                model.device));
+    return model;
   }
 
   /**
@@ -268,6 +288,15 @@ public final class Model implements AutoCloseable {
   @Override
   public void close() {
     handle.close();
+  }
+
+  /** Memory of the weights, a tied embedding once. */
+  private long bytes() {
+    try (CallScope scope = new CallScope()) {
+      Map<String, Tensor> weights = weights();
+      long all = weights.values().stream().mapToLong(Tensor::nbytes).sum();
+      return tiedEmbedding() ? all - weights.get("embed.W_E").nbytes() : all;
+    }
   }
 
   /** What the model is called in messages. */

@@ -149,6 +149,42 @@ class ScopeStackTest {
     }
   }
 
+  @Test
+  void scopesOfAThreadThatEndedAreLoggedAndClosed() throws Exception {
+    Logger logger = Logger.getLogger("org.autocircuit.scopes");
+    Records records = new Records();
+    logger.addHandler(records);
+    logger.setUseParentHandlers(false);
+    try {
+      List<String> closed = new ArrayList<>();
+      List<ScopeStack.Scope> held = new ArrayList<>();
+      Thread ended =
+          new Thread(
+              () -> {
+                held.add(stack.open("outer", "a", () -> closed.add("outer")));
+                held.add(stack.open("inner", "b", () -> closed.add("inner")));
+              },
+              "short-lived");
+      ended.start();
+      ended.join();
+      assertThat(closed).isEmpty();
+      try (ScopeStack.Scope scope = stack.open("scope", "c", () -> {})) {
+        assertThat(closed).containsExactly("inner", "outer");
+        assertThat(stack.current()).isEqualTo("c");
+        assertThat(stack.describeOpen()).hasSize(1);
+      }
+      assertThat(held).noneMatch(ScopeStack.Scope::isOpen);
+      assertThat(records.get(0).getMessage())
+          .contains("thread short-lived ended without closing inner of model");
+      assertThat(records.get(1).getThrown()).hasMessage("outer of model was opened here");
+      held.forEach(ScopeStack.Scope::close);
+      assertThat(closed).hasSize(2);
+    } finally {
+      logger.removeHandler(records);
+      logger.setUseParentHandlers(true);
+    }
+  }
+
   /** Random opening and closing, in order and out of order, against a list as the model. */
   @Test
   void randomSequencesBehaveLikeAList() {

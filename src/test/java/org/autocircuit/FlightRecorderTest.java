@@ -1,0 +1,117 @@
+package org.autocircuit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import jdk.jfr.Recording;
+import jdk.jfr.consumer.RecordedEvent;
+import jdk.jfr.consumer.RecordingFile;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.model.LoadOptions;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What JDK Flight Recorder gets to see. */
+class FlightRecorderTest {
+
+  @TempDir Path folder;
+
+  @Test
+  void passesAndLoadsAreRecorded() throws IOException {
+    Path saved = folder.resolve("model");
+    try (Model model = TestModels.transformer(Precision.FLOAT64, true, 1)) {
+      model.save(saved);
+    }
+    List<RecordedEvent> events;
+    try (Recording recording = new Recording()) {
+      for (String name : List.of("Forward", "Gradient", "Load", "Workspace")) {
+        recording.enable("org.autocircuit." + name);
+      }
+      recording.start();
+      work(saved);
+      recording.stop();
+      recording.dump(folder.resolve("events.jfr"));
+      events = RecordingFile.readAllEvents(folder.resolve("events.jfr"));
+    }
+
+    RecordedEvent load = only(events, "Load");
+    assertThat(load.getString("model")).isEqualTo("Model model");
+    assertThat(load.getString("path")).isEqualTo(saved.toString());
+    assertThat(load.getString("precision")).isEqualTo("FLOAT64");
+    assertThat(load.getString("device")).isEqualTo("cpu");
+    assertThat(load.getLong("bytes")).isGreaterThan(8 * 31 * 16);
+    assertThat(load.getDuration()).isPositive();
+
+    List<RecordedEvent> forwards = all(events, "Forward");
+    assertThat(forwards).hasSize(4);
+    assertForward(forwards.get(0), false, true);
+    assertForward(forwards.get(1), false, false);
+    assertForward(forwards.get(2), true, false);
+
+    assertThat(forwards.get(3).getLong("batch")).isEqualTo(64);
+
+    RecordedEvent gradient = only(events, "Gradient");
+    assertThat(gradient.getString("model")).isEqualTo("PatchableModel of Model model");
+    assertThat(gradient.getLong("batch")).isEqualTo(2);
+
+    RecordedEvent workspace = all(events, "Workspace").get(0);
+    assertThat(workspace.getLong("after")).isGreaterThan(workspace.getLong("before"));
+  }
+
+  private static void assertForward(RecordedEvent event, boolean patched, boolean sources) {
+    assertThat(event.getString("model")).isEqualTo("PatchableModel of Model model");
+    assertThat(event.getLong("batch")).isEqualTo(2);
+    assertThat(event.getLong("seq")).isEqualTo(5);
+    assertThat(event.getBoolean("patched")).isEqualTo(patched);
+    assertThat(event.getBoolean("sources")).isEqualTo(sources);
+    assertThat(event.getBoolean("recorded")).isFalse();
+    assertThat(event.getDuration()).isPositive();
+  }
+
+  private static void work(Path saved) {
+    long[][] prompts = TestModels.tokens(2, 5, 1);
+    try (PatchableModel model =
+            PatchableModel.open(
+                saved,
+                LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64),
+                PatchableModelOptions.defaults());
+        SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+        PointerScope scope = new PointerScope()) {
+      PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
+      model.logits(prompts);
+      model.logits(prompts, context);
+      // Large enough for the pool.
+      model.logits(TestModels.tokens(64, 5, 1));
+      model.maskGradient(
+          prompts,
+          context,
+          AnswerLoss.of(
+              GradFunction.LOGIT,
+              AnswerFunction.AVG_VAL,
+              new long[][] {{1}, {2}},
+              new long[][] {{2}, {3}}));
+    }
+  }
+
+  private static List<RecordedEvent> all(List<RecordedEvent> events, String name) {
+    return events.stream()
+        .filter(event -> event.getEventType().getName().equals("org.autocircuit." + name))
+        .toList();
+  }
+
+  private static RecordedEvent only(List<RecordedEvent> events, String name) {
+    List<RecordedEvent> found = all(events, name);
+    assertThat(found).as(name).hasSize(1);
+    return found.get(0);
+  }
+}

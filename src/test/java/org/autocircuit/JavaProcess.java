@@ -1,0 +1,74 @@
+package org.autocircuit;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** Runs a class in a JVM of its own, for what would disturb or end this one. */
+final class JavaProcess {
+
+  /** How it ended, and what it printed to both of its streams. */
+  record Result(int exitCode, String output) {}
+
+  private final List<String> options = new ArrayList<>();
+  private final Map<String, String> environment = new LinkedHashMap<>();
+  private String classPath = System.getProperty("java.class.path");
+
+  /** Adds options of the JVM. */
+  JavaProcess with(String... more) {
+    options.addAll(List.of(more));
+    return this;
+  }
+
+  /** Sets a variable of the environment. */
+  JavaProcess environment(String name, String value) {
+    environment.put(name, value);
+    return this;
+  }
+
+  /** Uses another class path than this JVM's. */
+  JavaProcess classPath(String value) {
+    classPath = value;
+    return this;
+  }
+
+  /**
+   * Runs a class and waits for its end.
+   *
+   * @throws AssertionError if it takes longer than allowed
+   */
+  Result run(Class<?> main, int seconds, String... arguments) throws IOException {
+    Path log = Files.createTempFile("java-process", ".log");
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(options);
+    command.addAll(List.of("-cp", classPath, main.getName()));
+    command.addAll(List.of(arguments));
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
+    builder.environment().put("MALLOC_ARENA_MAX", "2");
+    builder.environment().put("OMP_NUM_THREADS", "1");
+    builder.environment().put("OPENBLAS_NUM_THREADS", "1");
+    builder.environment().putAll(environment);
+    Process process = builder.start();
+    try {
+      boolean ended = process.waitFor(seconds, TimeUnit.SECONDS);
+      String output = Files.readString(log);
+      if (!ended) {
+        throw new AssertionError(
+            "%s did not end in %d seconds: %s".formatted(main.getSimpleName(), seconds, output));
+      }
+      return new Result(process.exitValue(), output);
+    } catch (InterruptedException e) {
+      throw new AssertionError("interrupted", e);
+    } finally {
+      process.destroyForcibly();
+      Files.delete(log);
+    }
+  }
+}

@@ -1,0 +1,97 @@
+package org.autocircuit;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.TransformerConfig;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Where memory is short, in JVMs of their own: the system's, or what JavaCPP allows. */
+@Tag("slow")
+class MemoryLimitsTest {
+
+  private static final int MOST_SECONDS = 240;
+
+  /** 300 MB of embedding, more than four times the heap below. */
+  private static final TransformerConfig LARGE =
+      new TransformerConfig(1, 256, 2, 128, 64, 300_000, 8, 1e-5, "gelu_new");
+
+  private static final String SMALL_HEAP = "-Xmx64m";
+
+  @TempDir static Path folder;
+
+  @BeforeAll
+  static void saveALargeModel() {
+    int rows = 100;
+    TransformerConfig small = new TransformerConfig(1, 256, 2, 128, 64, rows, 8, 1e-5, "gelu_new");
+    try (PointerScope scope = new PointerScope()) {
+      Map<String, Tensor> weights = RandomModels.weights(small, ScalarType.Float, true, 1);
+      Tensor few = weights.get("embed.W_E");
+      Tensor many =
+          torch.cat(new TensorVector(few, torch.zeros(LARGE.dVocab() - rows, LARGE.dModel())));
+      weights.put("embed.W_E", many);
+      weights.put("unembed.W_U", many);
+      try (Model model = Model.of(LARGE, weights)) {
+        model.save(folder);
+      }
+    }
+  }
+
+  @Test
+  void aLargeModelWorksUnderASmallHeapWithTheCollectorOn() throws IOException {
+    JavaProcess.Result result =
+        new JavaProcess()
+            .with(SMALL_HEAP, "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0")
+            .run(SmallHeapWorkload.class, MOST_SECONDS, folder.toString());
+    assertThat(result.exitCode()).as(result.output()).isZero();
+    assertThat(result.output()).containsPattern("gradient 0\\.\\d*[1-9]|gradient [1-9]");
+  }
+
+  @Test
+  void withoutThePropertyLoadingFailsEarlyAndNamesIt() throws IOException {
+    JavaProcess.Result result =
+        new JavaProcess()
+            .with(SMALL_HEAP)
+            .run(SmallHeapWorkload.class, MOST_SECONDS, folder.toString());
+    assertThat(result.exitCode()).as(result.output()).isZero();
+    assertThat(result.output())
+        .contains("IllegalStateException", "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0");
+  }
+
+  @Test
+  void afterAPassRanOutOfMemoryTheModelIsUsableAndNothingIsLeft() throws IOException {
+    // Interpreted, since the JVM's own compiler may not run out of memory.
+    JavaProcess.Result result =
+        new JavaProcess()
+            .with("-Xint", "-Xms64m", "-Xmx64m", "-XX:+UseSerialGC", "-XX:+AlwaysPreTouch")
+            .with("-Dorg.bytedeco.javacpp.noPointerGC=true")
+            .run(OutOfMemoryWorkload.class, MOST_SECONDS);
+    assertThat(result.exitCode()).as(result.output()).isZero();
+    List<MatchResult> rounds =
+        Pattern.compile("failed (\\d+) resident (\\d+)")
+            .matcher(result.output())
+            .results()
+            .toList();
+    assertThat(rounds).as(result.output()).hasSize(3);
+    System.out.println("MemoryLimitsTest: " + result.output().lines().toList());
+    // All three kinds of pass, under limits that stop them early and late.
+    assertThat(rounds).allMatch(round -> Integer.parseInt(round.group(1)) >= 6);
+    int first = Integer.parseInt(rounds.get(0).group(2));
+    int last = Integer.parseInt(rounds.get(2).group(2));
+    assertThat(last - first).as(result.output()).isLessThan(16);
+  }
+}
