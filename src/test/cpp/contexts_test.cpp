@@ -55,7 +55,7 @@ struct Requests {
     at::manual_seed(7);
     patch_src_outs = source_ablations(
         model,
-        at::randint(shape.d_vocab, {3, 4}, at::kLong),
+        {.value = at::randint(shape.d_vocab, {3, 4}, at::kLong)},
         BatchAblation::kResample);
     for (int i = 0; i < kThreads; i++) {
       inputs.push_back(at::randint(shape.d_vocab, {3, 4}, at::kLong));
@@ -69,7 +69,7 @@ struct Requests {
         .masks = masks[static_cast<size_t>(i)],
         .transform = {
             .fn = i % 2 == 0 ? MaskFn::kNone : MaskFn::kHardConcrete,
-            .noise = {.seed = i, .step = 1}}};
+            .noise = {.seed = i, .step = 1, .uniforms = {}}}};
   }
 
   // A patched pass, a plain one, source activations and a gradient.
@@ -83,11 +83,12 @@ struct Requests {
       results.push_back(logits(model, input, &own));
       results.push_back(logits(model, input));
       results.push_back(
-          source_ablations(model, input, BatchAblation::kBatchTokenwiseMean));
+          source_ablations(
+              model, {.value = input}, BatchAblation::kBatchTokenwiseMean));
     }
     const MaskGradient gradient = mask_gradient(
         model,
-        input,
+        {.value = input},
         own,
         {.grad_function = GradFunction::kLogit,
          .answer_function = AnswerFunction::kAvgDiff,
