@@ -21,12 +21,10 @@ using Tensors = std::vector<at::Tensor>;
 
 // ---- Checkpoints -----------------------------------------------------------
 
-/// Copies tensors out of a memory-mapped file. `layout` describes them one
-/// after another: scalar type of the file (c10::ScalarType), first byte, byte
-/// past the last one, number of dimensions, dimensions. Each becomes a
-/// contiguous tensor of type `dtype` on `device`; pages are given back to the
-/// system as soon as their tensor is copied, so the peak is about the size of
-/// the result.
+/// Copies tensors out of a file. `layout` describes them one after another:
+/// scalar type of the file (c10::ScalarType), first byte, byte past the last
+/// one, number of dimensions, dimensions. Each becomes a contiguous tensor of
+/// type `dtype` on `device`; the peak is the size of the result.
 AUTOCIRCUIT_API Tensors read_tensors(
     const std::string& path,
     const int64_t* layout,

@@ -1,65 +1,74 @@
 #include "autocircuit/model/tensor_file.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <system_error>
+#include <utility>
 
 namespace autocircuit {
 
 namespace {
 
-/// A read-only mapping of a whole file.
-class MappedFile {
+// What is converted on the way passes through a buffer of this size.
+constexpr int64_t kBufferBytes = int64_t{4} << 20;
+
+std::string reason() {
+  return std::generic_category().message(errno);
+}
+
+class OpenFile {
  public:
-  explicit MappedFile(const std::string& path) {
-    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    TORCH_CHECK(file >= 0, path, ": ", reason());
-    struct stat status {};
-    if (fstat(file, &status) == 0 && status.st_size > 0) {
-      size_ = static_cast<size_t>(status.st_size);
-      data_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
-    }
-    const std::string failure = size_ == 0 ? "empty file" : reason();
-    close(file);
-    TORCH_CHECK(data_ != MAP_FAILED && size_ > 0, path, ": ", failure);
-    madvise(data_, size_, MADV_SEQUENTIAL);
+  explicit OpenFile(std::string path)
+      : path_(std::move(path)),
+        file_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+    TORCH_CHECK(file_ >= 0, path_, ": ", reason());
   }
-  ~MappedFile() {
-    munmap(data_, size_);
+  ~OpenFile() {
+    close(file_);
   }
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-  MappedFile(MappedFile&&) = delete;
-  MappedFile& operator=(MappedFile&&) = delete;
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  OpenFile(OpenFile&&) = delete;
+  OpenFile& operator=(OpenFile&&) = delete;
 
-  std::byte* data() const {
-    return static_cast<std::byte*>(data_);
-  }
   int64_t size() const {
-    return static_cast<int64_t>(size_);
+    struct stat status {};
+    TORCH_CHECK(fstat(file_, &status) == 0, path_, ": ", reason());
+    return status.st_size;
   }
 
-  /// Gives back the pages that lie wholly before a byte.
-  void release_before(int64_t end) const {
-    const int64_t page = sysconf(_SC_PAGESIZE);
-    madvise(data_, static_cast<size_t>(end / page * page), MADV_DONTNEED);
+  /// Reads as many bytes as are asked for; throws if there are fewer.
+  void read(void* to, int64_t begin, int64_t bytes) const {
+    auto* next = static_cast<char*>(to);
+    while (bytes > 0) {
+      const ssize_t n = pread(file_, next, static_cast<size_t>(bytes), begin);
+      if (n < 0 && errno == EINTR) {
+        continue;
+      }
+      TORCH_CHECK(
+          n >= 0, path_, ": byte ", begin, " cannot be read: ", reason());
+      TORCH_CHECK(
+          n > 0,
+          path_,
+          ": ends at byte ",
+          begin,
+          " with ",
+          bytes,
+          " bytes missing; it shrank while it was read");
+      next += n;
+      begin += n;
+      bytes -= n;
+    }
   }
 
  private:
-  static std::string reason() {
-    return std::generic_category().message(errno);
-  }
-
-  void* data_ = MAP_FAILED;
-  size_t size_ = 0;
+  std::string path_;
+  int file_;
 };
 
 void check_stored(
@@ -75,8 +84,8 @@ void check_stored(
         stored.shape);
   }
   TORCH_CHECK(
-      stored.begin >= 0 && stored.end - stored.begin == bytes &&
-          stored.end <= file_size,
+      stored.begin >= 0 && stored.begin <= stored.end &&
+          stored.end - stored.begin == bytes && stored.end <= file_size,
       path,
       ": expected a tensor ",
       stored.shape,
@@ -90,6 +99,25 @@ void check_stored(
       stored.end);
 }
 
+void read_values(
+    const OpenFile& file,
+    const StoredTensor& stored,
+    const at::Tensor& values) {
+  if (values.is_cpu() && values.scalar_type() == stored.type) {
+    file.read(
+        values.mutable_data_ptr(), stored.begin, stored.end - stored.begin);
+    return;
+  }
+  const auto size = static_cast<int64_t>(c10::elementSize(stored.type));
+  const int64_t step = std::min(values.numel(), kBufferBytes / size);
+  const at::Tensor buffer = at::empty({step}, stored.type);
+  for (int64_t i = 0; i < values.numel(); i += step) {
+    const int64_t n = std::min(step, values.numel() - i);
+    file.read(buffer.mutable_data_ptr(), stored.begin + i * size, n * size);
+    values.narrow(0, i, n).copy_(buffer.narrow(0, 0, n));
+  }
+}
+
 } // namespace
 
 std::vector<at::Tensor> read_tensors(
@@ -97,28 +125,18 @@ std::vector<at::Tensor> read_tensors(
     const std::vector<StoredTensor>& stored,
     at::ScalarType dtype,
     at::Device device) {
-  const MappedFile file(path);
+  const OpenFile file(path);
+  const int64_t file_size = file.size();
   std::vector<at::Tensor> tensors;
   tensors.reserve(stored.size());
   for (const StoredTensor& entry : stored) {
-    check_stored(path, entry, file.size());
+    check_stored(path, entry, file_size);
     at::Tensor tensor =
         at::empty(entry.shape, at::TensorOptions(device).dtype(dtype));
-    if (tensor.numel() > 0) {
-      // Bytes first: entries of a safetensors file need not be aligned.
-      const at::Tensor bytes = at::from_blob(
-          file.data() + entry.begin, {entry.end - entry.begin}, at::kByte);
-      const auto size = static_cast<int64_t>(c10::elementSize(entry.type));
-      const at::Tensor source =
-          reinterpret_cast<uintptr_t>(bytes.const_data_ptr()) %
-                  static_cast<uintptr_t>(size) ==
-              0
-          ? bytes
-          : bytes.clone();
-      tensor.copy_(source.view(entry.type).view(entry.shape));
+    if (!tensor.is_meta()) {
+      read_values(file, entry, tensor.view({-1}));
     }
     tensors.push_back(std::move(tensor));
-    file.release_before(entry.end);
   }
   return tensors;
 }

@@ -16,10 +16,10 @@ struct StoredTensor {
   std::vector<int64_t> shape;
 };
 
-/// Copies tensors out of a file, as type `dtype` on `device`. The file is
-/// memory-mapped and each tensor's pages are given back once it is copied, so
-/// the peak is about the size of the result; a copy rather than the mapping
-/// itself, since a file that shrinks later would end the process.
+/// Copies tensors out of a file, as type `dtype` on `device`. What needs no
+/// conversion is read to where it stays, the rest passes through a small buffer,
+/// so the peak is the size of the result. Nothing is mapped: a page of a file
+/// that shrinks or a disk that fails would end the process, where reading throws.
 std::vector<at::Tensor> read_tensors(
     const std::string& path,
     const std::vector<StoredTensor>& stored,

@@ -306,10 +306,12 @@ public final class ModelGraph {
    * @throws IllegalArgumentException if the edge is not part of this graph
    */
   public int index(Edge edge) {
-    int index = index(edge.name(), edge.position());
-    if (!edge(index).equals(edge)) {
+    int index = lookup.find(edge);
+    if (index < 0) {
+      int named = index(edge.name(), edge.position());
       throw new IllegalArgumentException(
-          "edge '%s' belongs to a graph in which its nodes are other ones".formatted(edge));
+          "edge '%s' belongs to a graph in which its nodes are other ones than those of '%s' here"
+              .formatted(edge, edge(named)));
     }
     return index;
   }

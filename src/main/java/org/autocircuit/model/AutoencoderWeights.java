@@ -115,7 +115,7 @@ final class AutoencoderWeights {
             "%s: expected weights of autoencoders in F32, F16, BF16 or F64, got %s of %s"
                 .formatted(file, entry.name(), entry.type()));
       }
-      weights.put(entry.name(), Checkpoints.read(new WeightFiles.Stored(file, entry), options));
+      weights.put(entry.name(), new WeightFiles.Stored(file, entry).read(options));
     }
     return weights;
   }

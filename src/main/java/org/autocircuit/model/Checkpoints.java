@@ -3,9 +3,9 @@ package org.autocircuit.model;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.WritableByteChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -14,8 +14,6 @@ import java.util.LongSummaryStatistics;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.stream.LongStream;
-import org.autocircuit.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.javacpp.BytePointer;
@@ -23,20 +21,20 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
-/** Weights between model folders and native memory. */
+/** Weights between model files and native memory. */
 final class Checkpoints {
 
   private static final long MAX_WRITE_BYTES = 1 << 26;
 
   private Checkpoints() {}
 
-  static Model load(Path folder, LoadOptions options) {
-    HuggingFaceCheckpoint checkpoint = HuggingFaceCheckpoint.open(folder);
+  static Model load(Path path, LoadOptions options) {
+    HuggingFaceCheckpoint checkpoint =
+        Files.isRegularFile(path) ? GgufCheckpoint.open(path) : HuggingFaceCheckpoint.open(path);
     try (CallScope scope = new CallScope()) {
       if (options.device().startsWith("cpu")) {
-        requireMemory(folder, bytes(checkpoint, options.precision()));
+        requireMemory(path, bytes(checkpoint, options.precision()));
       }
       Map<TensorSource, Tensor> made = new HashMap<>();
       Map<String, Tensor> weights = new LinkedHashMap<>();
@@ -52,7 +50,7 @@ final class Checkpoints {
                 weights.put(weight.name(), tensor);
               });
       return Model.of(
-          "Model " + folder.toAbsolutePath().normalize().getFileName(),
+          "Model " + path.toAbsolutePath().normalize().getFileName(),
           checkpoint.config().transformer(),
           weights);
     }
@@ -80,32 +78,13 @@ final class Checkpoints {
 
   /** One weight; its parts are freed before the next one is read. */
   private static Tensor read(
-      TensorSource source, List<WeightFiles.Stored> parts, LoadOptions options) {
+      TensorSource source, List<StoredTensor> parts, LoadOptions options) {
     try (CallScope scope = new CallScope()) {
       List<Tensor> tensors = new ArrayList<>();
-      for (WeightFiles.Stored part : parts) {
-        tensors.add(read(part, options));
+      for (StoredTensor part : parts) {
+        tensors.add(part.read(options));
       }
       return scope.handOut(source.assemble(tensors));
-    }
-  }
-
-  /** A tensor of a file in the innermost scope. */
-  static Tensor read(WeightFiles.Stored stored, LoadOptions options) {
-    TensorEntry entry = stored.entry();
-    LongStream place =
-        LongStream.of(
-            scalarType(entry.type()).value, entry.begin(), entry.end(), entry.shape().length);
-    try {
-      return ModelHandle.readTensors(
-              stored.file().toString(),
-              LongStream.concat(place, Arrays.stream(entry.shape())).toArray(),
-              options.precision().scalarType().value,
-              options.device())
-          .get(0);
-    } catch (NativeException e) {
-      throw new CheckpointException(
-          "%s: cannot be loaded: %s".formatted(stored.file(), e.getMessage()), e);
     }
   }
 
@@ -137,16 +116,6 @@ final class Checkpoints {
             .mapToLong(TensorSource::size)
             .summaryStatistics();
     return (sizes.getSum() + sizes.getMax()) * precision.safetensorsType().bytes();
-  }
-
-  private static ScalarType scalarType(SafetensorsType type) {
-    return switch (type) {
-      case F64 -> ScalarType.Double;
-      case F32 -> ScalarType.Float;
-      case F16 -> ScalarType.Half;
-      case BF16 -> ScalarType.BFloat16;
-      default -> throw new IllegalArgumentException("weights cannot be of type " + type);
-    };
   }
 
   /** What the family has no place for may be left out only where it changes nothing. */

@@ -11,16 +11,18 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 
 /**
- * A Hugging Face folder whose {@code config.json} and weights' headers were read and fit together.
- * Nothing is open: the weights' bytes are for native code to map.
+ * A Hugging Face folder whose {@code config.json} and weights' headers were read and fit together;
+ * also a GGUF file, as the folder that it was made from. Nothing is open: the weights' bytes are
+ * for native code to read.
  *
  * @param config what {@code config.json} says
  * @param weights every weight with the places of its parts
  */
 record HuggingFaceCheckpoint(
-    HuggingFaceConfig config, Map<StoredWeight, List<WeightFiles.Stored>> weights) {
+    HuggingFaceConfig config, Map<StoredWeight, List<StoredTensor>> weights) {
 
   /** Takes the bytes of a part of a weight to a file. */
   interface PartBytes {
@@ -40,11 +42,26 @@ record HuggingFaceCheckpoint(
               .formatted(folder, HuggingFaceConfig.FILE_NAME, WeightFiles.SINGLE));
     }
     HuggingFaceConfig config = HuggingFaceConfig.read(folder);
-    return new HuggingFaceCheckpoint(config, locate(WeightFiles.open(folder), config));
+    WeightFiles files = WeightFiles.open(folder);
+    String prefix = config.family().prefix();
+    boolean prefixed = files.tensors().keySet().stream().anyMatch(name -> name.startsWith(prefix));
+    return locate(
+        files,
+        config,
+        HuggingFaceConfig.FILE_NAME,
+        name ->
+            !prefixed && name.startsWith(prefix) ? name.substring(prefix.length()) : name);
   }
 
-  private static Map<StoredWeight, List<WeightFiles.Stored>> locate(
-      WeightFiles files, HuggingFaceConfig config) {
+  /**
+   * Finds every weight in the files.
+   *
+   * @param origin what messages call the place that the configuration is from
+   * @param names from Hugging Face's name of a tensor to the one in the files
+   * @throws CheckpointException if a tensor is missing, misshapen or superfluous
+   */
+  static HuggingFaceCheckpoint locate(
+      WeightFiles files, HuggingFaceConfig config, String origin, UnaryOperator<String> names) {
     ModelFamily family = config.family();
     // A claim of a billion blocks must not make us name them all before the first is missing.
     if (config.transformer().nLayers() > files.tensors().size()) {
@@ -54,59 +71,49 @@ record HuggingFaceCheckpoint(
                   files.path(),
                   files.tensors().size(),
                   config.transformer().nLayers(),
-                  HuggingFaceConfig.FILE_NAME));
+                  origin));
     }
-    boolean prefixed =
-        files.tensors().keySet().stream().anyMatch(name -> name.startsWith(family.prefix()));
     Set<String> unexpected = new LinkedHashSet<>(files.tensors().keySet());
-    Map<StoredWeight, List<WeightFiles.Stored>> located = new LinkedHashMap<>();
+    Map<StoredWeight, List<StoredTensor>> located = new LinkedHashMap<>();
     for (StoredWeight weight : family.weights(config.transformer(), config.tiedEmbedding())) {
-      List<WeightFiles.Stored> parts = new ArrayList<>();
+      List<StoredTensor> parts = new ArrayList<>();
       for (TensorSource.Part part : weight.source().parts()) {
-        String name =
-            !prefixed && part.tensor().startsWith(family.prefix())
-                ? part.tensor().substring(family.prefix().length())
-                : part.tensor();
-        parts.add(checked(files, name, part));
+        String name = names.apply(part.tensor());
+        parts.add(checked(files, name, part, origin));
         unexpected.remove(name);
       }
       located.put(weight, List.copyOf(parts));
     }
     if (config.tiedEmbedding()) {
-      unexpected.remove(family.head());
+      unexpected.remove(names.apply(family.head()));
     }
     unexpected.removeIf(family::isBuffer);
     if (!unexpected.isEmpty()) {
       throw new CheckpointException(
           "%s: does not fit %s, which has no place for %s"
-              .formatted(files.path(), HuggingFaceConfig.FILE_NAME, firstFew(unexpected)));
+              .formatted(files.path(), origin, firstFew(unexpected)));
     }
-    return Collections.unmodifiableMap(located);
+    return new HuggingFaceCheckpoint(config, Collections.unmodifiableMap(located));
   }
 
-  private static WeightFiles.Stored checked(
-      WeightFiles files, String name, TensorSource.Part part) {
-    WeightFiles.Stored stored = files.tensors().get(name);
+  private static StoredTensor checked(
+      WeightFiles files, String name, TensorSource.Part part, String origin) {
+    StoredTensor stored = files.tensors().get(name);
     if (stored == null) {
       throw new CheckpointException(
           "%s: tensor %s is missing, expected shape %s"
               .formatted(files.path(), name, part.shape()));
     }
-    TensorEntry entry = stored.entry();
-    if (!entry.hasShape(part.shapeArray())) {
+    if (!Arrays.equals(stored.shape(), part.shapeArray())) {
       throw new CheckpointException(
           "%s: tensor %s has shape %s, expected %s from %s"
               .formatted(
-                  stored.file(),
-                  name,
-                  Arrays.toString(entry.shape()),
-                  part.shape(),
-                  HuggingFaceConfig.FILE_NAME));
+                  stored.file(), name, Arrays.toString(stored.shape()), part.shape(), origin));
     }
-    if (!entry.type().isFloatingPoint()) {
+    if (!stored.isFloatingPoint()) {
       throw new CheckpointException(
           "%s: tensor %s is %s, expected one of F32, F16, BF16, F64"
-              .formatted(stored.file(), name, entry.type()));
+              .formatted(stored.file(), name, stored.typeName()));
     }
     return stored;
   }

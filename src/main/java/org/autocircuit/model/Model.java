@@ -84,9 +84,9 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face folder in 32-bit floats on the CPU.
+   * Loads a Hugging Face folder or a GGUF file in 32-bit floats on the CPU.
    *
-   * @param folder holds {@code config.json} and the weights
+   * @param folder holds {@code config.json} and the weights; or a GGUF file
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated
    * @see #load(Path, LoadOptions)
    */
@@ -95,14 +95,20 @@ public final class Model implements AutoCloseable {
   }
 
   /**
-   * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}. Its weights
+   * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}, or a GGUF
+   * file. A folder's weights
    * are in {@code model.safetensors}, or in the files that {@code model.safetensors.index.json}
-   * lists, as fp64, fp32, fp16 or bf16. Files are mapped into memory, and their pages are given
-   * back as each weight is converted and brought into the library's layout (linear layers are
-   * stored the other way round, queries, keys and values apart), so the peak is about the size of
-   * the weights once and of the largest of them.
+   * lists, as fp64, fp32, fp16 or bf16. Each is read, converted and brought into the library's
+   * layout (linear layers are stored the other way round, queries, keys and values apart) before
+   * the next, so the peak is about the size of the weights once and of the largest of them.
    *
-   * @param folder holds {@code config.json} and the weights
+   * <p>A path that is a file is read as GGUF: one file of a model of Llama's kind ({@code
+   * general.architecture} llama, qwen2 or qwen3) whose tensors are F64, F32, F16, BF16 or Q8_0. It
+   * gives the model that the Hugging Face folder gives which llama.cpp's converter made it from:
+   * the order of rows that it gave to Llama's queries and keys is undone. The tokenizer inside the
+   * file is not read; load {@code tokenizer.json} of that folder.
+   *
+   * @param folder holds {@code config.json} and the weights; or a GGUF file
    * @param options precision and device
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
    *     the file, the key or tensor, and what was met

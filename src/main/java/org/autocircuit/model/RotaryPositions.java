@@ -72,6 +72,14 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
                 .formatted(highFreqFactor, lowFreqFactor));
       }
     }
+
+    /** What a frequency is divided by; the formula is native code's. */
+    double divisor(double frequency) {
+      double turns = originalNCtx * frequency / (2 * Math.PI);
+      double blend = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+      double kept = Math.max(0, Math.min(1, blend));
+      return 1 / (kept + (1 - kept) / factor);
+    }
   }
 
   /**

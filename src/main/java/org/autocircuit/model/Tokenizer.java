@@ -94,6 +94,12 @@ public final class Tokenizer implements AutoCloseable {
     if (!Files.isRegularFile(file)) {
       throw new CheckpointException("%s: no such file".formatted(file));
     }
+    if (file.toString().endsWith(".gguf")) {
+      throw new CheckpointException(
+          "%s: tokenizers inside of GGUF files are not supported; expected the %s of the model that"
+                  .formatted(file, FILE_NAME)
+              + " the file was made from");
+    }
     byte[] json;
     try {
       if (Files.size(file) > MAX_BYTES) {

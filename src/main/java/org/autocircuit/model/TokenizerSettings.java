@@ -1,10 +1,7 @@
 package org.autocircuit.model;
 
-import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -45,7 +42,7 @@ record TokenizerSettings(
         bosId = OptionalLong.of(id.longValue());
       }
     }
-    return new TokenizerSettings(bosToken, bosId, addBos, unknownToken(tokenizerJson, tokenizer));
+    return new TokenizerSettings(bosToken, bosId, addBos, TokenizerJson.unknownToken(tokenizerJson, tokenizer));
   }
 
   private static Optional<Boolean> flag(Path file, ObjectNode json, String key) {
@@ -72,33 +69,5 @@ record TokenizerSettings(
           "%s: %s is %s, expected a token's text".formatted(file, key, JsonFiles.describe(node)));
     }
     return Optional.of(text.textValue());
-  }
-
-  // Streams: the vocabulary in the same file may have hundreds of thousands of entries.
-  private static Optional<String> unknownToken(Path file, byte[] tokenizer) {
-    try (JsonParser parser = JsonFiles.STRICT.createParser(tokenizer)) {
-      if (parser.nextToken() != JsonToken.START_OBJECT || !skipTo(parser, "model")) {
-        return Optional.empty();
-      }
-      if (parser.currentToken() != JsonToken.START_OBJECT || !skipTo(parser, "unk_token")) {
-        return Optional.empty();
-      }
-      return Optional.ofNullable(parser.getValueAsString());
-    } catch (IOException e) {
-      throw new CheckpointException(
-          "%s: not valid JSON: %s".formatted(file, JsonFiles.firstLine(e.getMessage())), e);
-    }
-  }
-
-  private static boolean skipTo(JsonParser parser, String key) throws IOException {
-    while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      boolean found = parser.currentName().equals(key);
-      parser.nextToken();
-      if (found) {
-        return true;
-      }
-      parser.skipChildren();
-    }
-    return false;
   }
 }

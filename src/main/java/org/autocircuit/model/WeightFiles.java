@@ -8,23 +8,66 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.TreeSet;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * The tensors of a model folder: those of {@code model.safetensors}, or of the shards that {@code
- * model.safetensors.index.json} lists. Only headers were read, and nothing is open.
+ * The tensors of a model: those of {@code model.safetensors}, of the shards that {@code
+ * model.safetensors.index.json} lists, or of a GGUF file. Only headers were read, and nothing is
+ * open.
  *
  * @param path the one file, or the index, for messages
  * @param tensors name to place
  */
-record WeightFiles(Path path, Map<String, Stored> tensors) {
+record WeightFiles(Path path, Map<String, StoredTensor> tensors) {
 
   static final String SINGLE = "model.safetensors";
   static final String INDEX = "model.safetensors.index.json";
 
   private static final String MAP = "weight_map";
 
-  /** A tensor and the file that holds it. */
-  record Stored(Path file, TensorEntry entry) {}
+  /** A tensor of a safetensors file. */
+  record Stored(Path file, TensorEntry entry) implements StoredTensor {
+
+    @Override
+    public String name() {
+      return entry.name();
+    }
+
+    @Override
+    public long[] shape() {
+      return entry.shape();
+    }
+
+    @Override
+    public String typeName() {
+      return entry.type().name();
+    }
+
+    @Override
+    public boolean isFloatingPoint() {
+      return entry.type().isFloatingPoint();
+    }
+
+    @Override
+    public Tensor read(LoadOptions options) {
+      ScalarType stored =
+          switch (entry.type()) {
+            case F64 -> ScalarType.Double;
+            case F32 -> ScalarType.Float;
+            case F16 -> ScalarType.Half;
+            case BF16 -> ScalarType.BFloat16;
+            default -> throw new IllegalArgumentException("weights cannot be " + typeName());
+          };
+      return read(
+          stored,
+          entry.begin(),
+          entry.end(),
+          entry.shape(),
+          options.precision().scalarType(),
+          options.device());
+    }
+  }
 
   static WeightFiles open(Path folder) {
     Path single = folder.resolve(SINGLE);
@@ -37,7 +80,7 @@ record WeightFiles(Path path, Map<String, Stored> tensors) {
           "%s: found pytorch_model.bin, but only %s and %s are supported"
               .formatted(folder, SINGLE, INDEX));
     }
-    Map<String, Stored> tensors = new LinkedHashMap<>();
+    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
     SafetensorsFile file = SafetensorsFile.open(single);
     file.entries().forEach((name, entry) -> tensors.put(name, new Stored(single, entry)));
     return new WeightFiles(single, Collections.unmodifiableMap(tensors));
@@ -45,7 +88,7 @@ record WeightFiles(Path path, Map<String, Stored> tensors) {
 
   private static WeightFiles sharded(Path folder, Path index) {
     Map<String, String> shards = readIndex(index);
-    Map<String, Stored> tensors = new LinkedHashMap<>();
+    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
     for (String shard : new TreeSet<>(shards.values())) {
       Path path = folder.resolve(shard);
       if (!Files.isRegularFile(path)) {
@@ -55,7 +98,7 @@ record WeightFiles(Path path, Map<String, Stored> tensors) {
       }
       SafetensorsFile file = SafetensorsFile.open(path);
       for (TensorEntry entry : file.entries().values()) {
-        Stored other = tensors.put(entry.name(), new Stored(path, entry));
+        StoredTensor other = tensors.put(entry.name(), new Stored(path, entry));
         if (other != null) {
           throw new CheckpointException(
               "%s: tensor %s is both in %s and in %s"
@@ -67,7 +110,7 @@ record WeightFiles(Path path, Map<String, Stored> tensors) {
     return new WeightFiles(index, Collections.unmodifiableMap(tensors));
   }
 
-  private static void requirePlace(Path index, String tensor, String shard, Stored found) {
+  private static void requirePlace(Path index, String tensor, String shard, StoredTensor found) {
     if (found == null) {
       throw new CheckpointException(
           "%s: puts tensor %s into %s, which has no such tensor".formatted(index, tensor, shard));

@@ -286,27 +286,58 @@ public final class PruneScores {
    * whose elements are made when they are asked for.
    */
   public List<ScoredEdge> sorted() {
-    double[] ascending = ascending();
-    int n = nonNan();
-    int[] order = new int[scores.length];
-    // One slot per distinct value: the next free place of its ties, kept where they begin.
-    int[] taken = new int[scores.length];
-    int nans = n;
-    for (int i = 0; i < scores.length; i++) {
-      if (Double.isNaN(scores[i])) {
-        order[nans++] = i;
-      } else {
-        int first = n - firstAbove(ascending, n, Math.abs(scores[i]));
-        order[first + taken[first]++] = i;
-      }
-    }
-    return new Ranking(this, order);
+    int[] all = new int[scores.length];
+    Arrays.setAll(all, i -> i);
+    return new Ranking(this, ranked(all, ascending(), nonNan()));
   }
 
   /** The edges of the greatest absolute scores, at most the given number of them, ties by index. */
   public List<ScoredEdge> top(int count) {
-    List<ScoredEdge> sorted = sorted();
-    return List.copyOf(sorted.subList(0, Math.min(count, sorted.size())));
+    int size = Math.min(count, scores.length);
+    if (size > nonNan()) {
+      return List.copyOf(sorted().subList(0, size));
+    }
+    // Those above the threshold, and of those at it as many as there is room for.
+    double threshold = threshold(size);
+    int above = 0;
+    for (double score : scores) {
+      above += Math.abs(score) > threshold ? 1 : 0;
+    }
+    int[] edges = new int[size];
+    int ties = size - above;
+    int taken = 0;
+    for (int i = 0; i < scores.length && taken < size; i++) {
+      double score = Math.abs(scores[i]);
+      if (score > threshold || (score == threshold && ties-- > 0)) {
+        edges[taken++] = i;
+      }
+    }
+    double[] ascending = new double[size];
+    Arrays.setAll(ascending, i -> Math.abs(scores[edges[i]]));
+    Arrays.sort(ascending);
+    return List.copyOf(new Ranking(this, ranked(edges, ascending, size)));
+  }
+
+  /**
+   * Edges by descending absolute score, NaN last, ties as they were.
+   *
+   * @param ascending the absolute scores of these edges, NaN last
+   * @param n how many are not NaN
+   */
+  private int[] ranked(int[] edges, double[] ascending, int n) {
+    int[] order = new int[edges.length];
+    // One slot per distinct value: the next free place of its ties, kept where they begin.
+    int[] taken = new int[edges.length];
+    int nans = n;
+    for (int edge : edges) {
+      if (Double.isNaN(scores[edge])) {
+        order[nans++] = edge;
+      } else {
+        int first = n - firstAbove(ascending, n, Math.abs(scores[edge]));
+        order[first + taken[first]++] = edge;
+      }
+    }
+    return order;
   }
 
   /** The circuit sizes to test for these scores, ready for settings of one's own. */

@@ -5,8 +5,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -36,7 +38,7 @@ class HuggingFaceCheckpointTest {
     return name.equals("lm_head.weight") ? name : "transformer." + name;
   }
 
-  private static WeightFiles.Stored place(HuggingFaceCheckpoint checkpoint, String name) {
+  private static StoredTensor place(HuggingFaceCheckpoint checkpoint, String name) {
     return checkpoint.weights().entrySet().stream()
         .filter(weight -> weight.getKey().name().equals(name))
         .findFirst()
@@ -113,7 +115,7 @@ class HuggingFaceCheckpointTest {
       byte[] file = Files.readAllBytes(model.resolve("model.safetensors"));
       marks.forEach(
           (name, mark) -> {
-            TensorEntry entry = place(read, name).entry();
+            TensorEntry entry = ((WeightFiles.Stored) place(read, name)).entry();
             assertThat(entry.type()).isEqualTo(SafetensorsType.BF16);
             assertThat(file[(int) entry.begin()]).isEqualTo(mark);
             assertThat(file[(int) entry.end() - 1]).isEqualTo(mark);
@@ -124,13 +126,27 @@ class HuggingFaceCheckpointTest {
   }
 
   @Test
+  void aFileThatShrinksBehindItsHeaderIsNamedWithTheTensor() throws IOException {
+    write(TIED, shapes(TIED), SafetensorsType.F16);
+    StoredTensor last = place(HuggingFaceCheckpoint.open(folder), "ln_final.b");
+    Path file = folder.resolve("model.safetensors");
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+      channel.truncate(channel.size() / 2);
+    }
+    assertThatThrownBy(() -> last.read(LoadOptions.DEFAULT))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("tensor transformer.ln_f.bias cannot be loaded")
+        .hasMessageContaining(file.toString());
+  }
+
+  @Test
   void acceptsNamesWithoutPrefixAndMaskBuffers() {
     Map<String, long[]> bare = new LinkedHashMap<>();
     shapes(TIED).forEach((name, shape) -> bare.put(name.replace("transformer.", ""), shape));
     bare.put("h.0.attn.bias", new long[] {1, 1, 6, 6});
     bare.put("h.1.attn.masked_bias", new long[0]);
     write(TIED, bare, SafetensorsType.F16);
-    assertThat(place(HuggingFaceCheckpoint.open(folder), "blocks.1.ln2.b").entry().name())
+    assertThat(place(HuggingFaceCheckpoint.open(folder), "blocks.1.ln2.b").name())
         .isEqualTo("h.1.ln_2.bias");
     assertThat(changed(TIED, shapes -> shapes.put("transformer.h.0.attn.bias", new long[] {9})))
         .isNotNull();
