@@ -51,7 +51,8 @@ void together(const std::function<void(int)>& body) {
 // One model and one set of source activations for all threads; an input, masks
 // and a mask function for each.
 struct Requests {
-  Requests() : model(random_transformer(shape, at::kDouble), edge_wrappers(shape)) {
+  Requests()
+      : model(random_transformer(shape, at::kDouble), edge_wrappers(shape)) {
     at::manual_seed(7);
     patch_src_outs = source_ablations(
         model,

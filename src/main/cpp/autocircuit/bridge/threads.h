@@ -9,8 +9,8 @@ namespace autocircuit::bridge {
 void set_pool_sizes(int64_t n);
 
 /// Brings the calling thread up to the last set_pool_sizes of any thread. An
-/// OpenMP thread keeps a count of its own, which at::set_num_threads changes for
-/// its caller and for threads that have not computed yet.
+/// OpenMP thread keeps a count of its own, which at::set_num_threads changes
+/// for its caller and for threads that have not computed yet.
 void follow_pool_sizes();
 
 } // namespace autocircuit::bridge
