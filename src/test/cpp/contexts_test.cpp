@@ -83,9 +83,8 @@ struct Requests {
       const WorkspaceScope workspace;
       results.push_back(logits(model, input, &own));
       results.push_back(logits(model, input));
-      results.push_back(
-          source_ablations(
-              model, {.value = input}, BatchAblation::kBatchTokenwiseMean));
+      results.push_back(source_ablations(
+          model, {.value = input}, BatchAblation::kBatchTokenwiseMean));
     }
     const MaskGradient gradient = mask_gradient(
         model,

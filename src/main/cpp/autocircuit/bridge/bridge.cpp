@@ -368,4 +368,12 @@ int64_t workspace_bytes() {
   });
 }
 
+void set_workspace_limit(int64_t bytes) {
+  translating_errors([&] { autocircuit::set_workspace_limit(bytes); });
+}
+
+int64_t workspace_limit() {
+  return translating_errors([] { return autocircuit::workspace_limit(); });
+}
+
 } // namespace autocircuit::bridge

@@ -199,4 +199,8 @@ AUTOCIRCUIT_API int64_t num_threads();
 /// Memory of the buffers that passes take and give back, in use or idle.
 AUTOCIRCUIT_API int64_t workspace_bytes();
 
+/// How many bytes of it are kept while no pass needs them.
+AUTOCIRCUIT_API void set_workspace_limit(int64_t bytes);
+AUTOCIRCUIT_API int64_t workspace_limit();
+
 } // namespace autocircuit::bridge

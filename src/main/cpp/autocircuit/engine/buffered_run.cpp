@@ -9,6 +9,8 @@
 
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/model/attention.h"
+#include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
@@ -90,6 +92,11 @@ class BufferedRun final : public Hooks {
     }
     const PatchWrapper& w = *model_.wrapper(hook);
     w.check_sources(z.size(2));
+    if (z.scalar_type() != accumulation_type(z.scalar_type())) {
+      // Outputs rounded to 16 bits do not sum to what the model adds.
+      record(w.src_start, head_products(z, weights));
+      return {};
+    }
     if (deltas_) {
       const at::Tensor sum = deltas_->record_heads(w.src_start, z, weights);
       if (src_outs_.defined()) {

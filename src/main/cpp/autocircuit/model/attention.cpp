@@ -29,6 +29,15 @@ at::Tensor behind_prefix(const at::Tensor& prefix, const at::Tensor& tokens) {
 
 } // namespace
 
+at::Tensor head_products(const at::Tensor& z, const at::Tensor& weights) {
+  const at::Tensor heads_first =
+      z.permute({2, 0, 1, 3})
+          .reshape({z.size(2), z.size(0) * z.size(1), z.size(3)});
+  return at::bmm(heads_first, weights)
+      .view({z.size(2), z.size(0), z.size(1), weights.size(2)})
+      .permute({1, 2, 0, 3});
+}
+
 Attention::Attention(
     const Weights& weights,
     const std::string& prefix,

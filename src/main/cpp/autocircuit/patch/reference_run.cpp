@@ -1,10 +1,11 @@
 #include "autocircuit/patch/reference_run.h"
 
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 
 #include <utility>
+
+#include "autocircuit/model/attention.h"
 
 namespace autocircuit {
 
@@ -86,12 +87,7 @@ class ReferenceRun final : public Hooks {
       const at::Tensor& z,
       const at::Tensor& weights) override {
     if (wants(hook)) {
-      const at::Tensor outputs = at::bmm(
-          z.permute({2, 0, 1, 3}).reshape({z.size(2), -1, z.size(3)}), weights);
-      head_outputs(
-          hook,
-          outputs.view({z.size(2), batch_, -1, weights.size(2)})
-              .permute({1, 2, 0, 3}));
+      head_outputs(hook, head_products(z, weights));
     }
     return {};
   }

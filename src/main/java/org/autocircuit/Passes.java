@@ -262,7 +262,8 @@ final class Passes {
 
   private Tensor startSourceOutputs(
       ForwardRequest request, PatchContext context, int block, Size size) {
-    Tensor outputs = request
+    Tensor outputs =
+        request
             .startSourceOutputs()
             .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
             .orElse(null);

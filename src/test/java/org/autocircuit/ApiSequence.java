@@ -177,7 +177,7 @@ final class ApiSequence {
     ModelScope scope =
         expect(
             worker,
-            model.failure(),
+            model.closed || patch.activations().closed ? IllegalStateException.class : null,
             () -> model.model.patchMode(patch.activations().activations, patch.maskValues()));
     push(worker, model, scope, patch, null);
   }

@@ -33,6 +33,7 @@ final class OutOfMemoryWorkload {
   /** Prints how many passes failed, and the resident set after each round in megabytes. */
   public static void main(String[] arguments) throws IOException, InterruptedException {
     Threads.set(1);
+    Workspaces.setLimit(0); // idle buffers would serve the passes that should fail
     long[][] large = RandomModels.prompts(CONFIG, BATCH, SEQ, 1);
     long[][] small = RandomModels.prompts(CONFIG, 1, 4, 2);
     AnswerLoss loss =

@@ -124,7 +124,7 @@ class PatchableModelTest {
           model.forward(ForwardRequest.of(tokens).withSourceOutputs().withReads(model.hookNames()));
       assertThat(result.reads().keySet()).containsExactlyElementsOf(model.hookNames());
       try (SourceActivations clean = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
-        assertThat(torch.equal(result.sourceOutputs().orElseThrow(), clean.tensor())).isTrue();
+        assertClose(result.sourceOutputs().orElseThrow(), clean.tensor(), 1e-6);
       }
       Tensor mlp = result.read("blocks.1.hook_mlp_out");
       int lastSource = model.graph().srcs().size() - 1;

@@ -61,6 +61,18 @@ public final class NativeMath {
     return NativeLibrary.workspaceBytes();
   }
 
+  /** Sets how many bytes of these buffers are kept idle. */
+  public static void setWorkspaceLimit(long bytes) {
+    NativeLoader.require();
+    NativeLibrary.setWorkspaceLimit(bytes);
+  }
+
+  /** How many bytes of these buffers are kept idle at most. */
+  public static long workspaceLimit() {
+    NativeLoader.require();
+    return NativeLibrary.workspaceLimit();
+  }
+
   /** Threads that one call may use. */
   public static void setThreads(int n) {
     NativeLoader.require();

@@ -155,7 +155,7 @@ class DiscoverTest {
     assertUsage(discover("--held-out", "100"), "--held-out must be");
     assertUsage(discover("--batch-size", "0"), "--batch-size must be at least 1");
     assertUsage(discover("--joint", "--separate-qkv"), "mutually exclusive");
-    assertUsage(discover("--dtype", "float16"), "FLOAT32, FLOAT64");
+    assertUsage(discover("--dtype", "float8"), "FLOAT32, FLOAT64");
     CommandRun nowhere =
         CommandRun.of("discover", "--model", model, "--output", folder.resolve("no/x.json"));
     assertUsage(nowhere, "its folder must exist and be writable");

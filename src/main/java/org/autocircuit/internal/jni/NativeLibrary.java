@@ -163,4 +163,10 @@ public final class NativeLibrary {
 
   @Name("workspace_bytes")
   public static native @Cast("int64_t") long workspaceBytes() throws NativeException;
+
+  @Name("set_workspace_limit")
+  public static native void setWorkspaceLimit(@Cast("int64_t") long bytes) throws NativeException;
+
+  @Name("workspace_limit")
+  public static native @Cast("int64_t") long workspaceLimit() throws NativeException;
 }

@@ -1,0 +1,37 @@
+package org.autocircuit;
+
+import org.autocircuit.internal.NativeMath;
+
+/**
+ * The buffers that passes on the CPU take and give back: one pool for the process, shared by all
+ * models and threads. What is idle is kept for the next pass, since memory that is fresh from the
+ * system costs more than the arithmetic on it. Tensors that a method returned hold their buffers
+ * until they are freed.
+ */
+public final class Workspaces {
+
+  private Workspaces() {}
+
+  /**
+   * Sets how many bytes are kept idle, 1 GiB at first; what is over is given back to the system. 0
+   * keeps none, at the price of slower passes.
+   *
+   * @throws IllegalArgumentException if it is negative
+   */
+  public static void setLimit(long bytes) {
+    if (bytes < 0) {
+      throw new IllegalArgumentException("bytes: expected 0 or more, got " + bytes);
+    }
+    NativeMath.setWorkspaceLimit(bytes);
+  }
+
+  /** How many bytes are kept idle at most. */
+  public static long limit() {
+    return NativeMath.workspaceLimit();
+  }
+
+  /** How many bytes the pool holds now, in use or idle. */
+  public static long bytes() {
+    return NativeMath.workspaceBytes();
+  }
+}
