@@ -32,7 +32,7 @@ if env -u AUTOCIRCUIT_TORCH_INCLUDE -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL \
 fi
 [ ! -s "$work/fetch.out" ] || fail "fetch-headers.sh printed a folder without network"
 line='^\[ERROR\] autocircuit: could not download .*is the network up\?'
-if [ "$(grep -v '^Fetching ' "$work/fetch.err" | wc -l)" != 1 ] || ! grep -qE "$line" "$work/fetch.err"; then
+if [ "$(grep -vc '^Fetching ' "$work/fetch.err")" != 1 ] || ! grep -qE "$line" "$work/fetch.err"; then
   fail "without network fetch-headers.sh does not end with one clear line: $(cat "$work/fetch.err")"
 fi
 [ -z "$(ls "$work/empty")" ] || fail "fetch-headers.sh left something behind: $(ls "$work/empty")"
