@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.google.errorprone.annotations.FormatMethod;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -187,6 +188,7 @@ final class TokenizerJson {
     }
   }
 
+  @FormatMethod
   private void require(boolean holds, String message, Object... arguments) {
     if (!holds) {
       throw new CheckpointException(

@@ -19,6 +19,7 @@ import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.prune.RandomPruneScores;
 
 /** One kind of file: samples of it, who reads it, and how a file that is no good is refused. */
+@SuppressWarnings("ImmutableEnumChecker") // lists that nobody changes
 enum FuzzTarget {
   SAFETENSORS("model.safetensors", Mutator.Form.SAFETENSORS, CheckpointException.class) {
     @Override
