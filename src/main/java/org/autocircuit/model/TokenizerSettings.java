@@ -42,7 +42,8 @@ record TokenizerSettings(
         bosId = OptionalLong.of(id.longValue());
       }
     }
-    return new TokenizerSettings(bosToken, bosId, addBos, TokenizerJson.unknownToken(tokenizerJson, tokenizer));
+    return new TokenizerSettings(
+        bosToken, bosId, addBos, TokenizerJson.unknownToken(tokenizerJson, tokenizer));
   }
 
   private static Optional<Boolean> flag(Path file, ObjectNode json, String key) {
