@@ -15,7 +15,6 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
@@ -77,8 +76,7 @@ final class Checkpoints {
   }
 
   /** One weight; its parts are freed before the next one is read. */
-  private static Tensor read(
-      TensorSource source, List<StoredTensor> parts, LoadOptions options) {
+  private static Tensor read(TensorSource source, List<StoredTensor> parts, LoadOptions options) {
     try (CallScope scope = new CallScope()) {
       List<Tensor> tensors = new ArrayList<>();
       for (StoredTensor part : parts) {

@@ -137,7 +137,8 @@ final class GgufCheckpoint {
     RotaryPositions plain =
         RotaryPositions.halves(dims).withBase(reader.positiveNumber("rope.freq_base", 10_000));
     String key = "rope.scaling.type";
-    if (reader.isSet(key) && reader.requireString(key, List.of("none", "linear")).equals("linear")) {
+    if (reader.isSet(key)
+        && reader.requireString(key, List.of("none", "linear")).equals("linear")) {
       double factor = reader.positiveNumber("rope.scaling.factor");
       return plain.withScaling(new RotaryPositions.Linear(factor));
     }

@@ -159,7 +159,9 @@ final class GgufHeader {
     GgufType type = GgufType.of(file, name, number(4));
     boolean wholeBlocks = shape[dimensions - 1] % type.blockValues == 0;
     if (!wholeBlocks || Arrays.stream(shape).anyMatch(size -> size < 0)) {
-      throw bad("tensor %s of type %s: impossible shape %s".formatted(name, type, Arrays.toString(shape)));
+      throw bad(
+          "tensor %s of type %s: impossible shape %s"
+              .formatted(name, type, Arrays.toString(shape)));
     }
     return new GgufTensor(file, name, type, shape, number(8), 0);
   }
@@ -187,7 +189,9 @@ final class GgufHeader {
 
   private String text(long size) throws IOException {
     if (size < 0 || size > MAX_TEXT) {
-      throw bad("a name has %s bytes, expected at most %d".formatted(Long.toUnsignedString(size), MAX_TEXT));
+      throw bad(
+          "a name has %s bytes, expected at most %d"
+              .formatted(Long.toUnsignedString(size), MAX_TEXT));
     }
     byte[] bytes = in.readNBytes((int) size);
     position += bytes.length;

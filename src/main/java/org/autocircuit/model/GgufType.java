@@ -16,6 +16,7 @@ enum GgufType {
   private final int code;
   final int blockValues;
   final int blockBytes;
+
   /** What the bytes are to LibTorch. */
   final ScalarType stored;
 

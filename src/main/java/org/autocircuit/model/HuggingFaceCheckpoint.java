@@ -49,8 +49,7 @@ record HuggingFaceCheckpoint(
         files,
         config,
         HuggingFaceConfig.FILE_NAME,
-        name ->
-            !prefixed && name.startsWith(prefix) ? name.substring(prefix.length()) : name);
+        name -> !prefixed && name.startsWith(prefix) ? name.substring(prefix.length()) : name);
   }
 
   /**
@@ -68,10 +67,7 @@ record HuggingFaceCheckpoint(
       throw new CheckpointException(
           "%s: has %d tensors, too few for the %d blocks of %s"
               .formatted(
-                  files.path(),
-                  files.tensors().size(),
-                  config.transformer().nLayers(),
-                  origin));
+                  files.path(), files.tensors().size(), config.transformer().nLayers(), origin));
     }
     Set<String> unexpected = new LinkedHashSet<>(files.tensors().keySet());
     Map<StoredWeight, List<StoredTensor>> located = new LinkedHashMap<>();

@@ -96,11 +96,11 @@ public final class Model implements AutoCloseable {
 
   /**
    * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}, or a GGUF
-   * file. A folder's weights
-   * are in {@code model.safetensors}, or in the files that {@code model.safetensors.index.json}
-   * lists, as fp64, fp32, fp16 or bf16. Each is read, converted and brought into the library's
-   * layout (linear layers are stored the other way round, queries, keys and values apart) before
-   * the next, so the peak is about the size of the weights once and of the largest of them.
+   * file. A folder's weights are in {@code model.safetensors}, or in the files that {@code
+   * model.safetensors.index.json} lists, as fp64, fp32, fp16 or bf16. Each is read, converted and
+   * brought into the library's layout (linear layers are stored the other way round, queries, keys
+   * and values apart) before the next, so the peak is about the size of the weights once and of the
+   * largest of them.
    *
    * <p>A path that is a file is read as GGUF: one file of a model of Llama's kind ({@code
    * general.architecture} llama, qwen2 or qwen3) whose tensors are F64, F32, F16, BF16 or Q8_0. It

@@ -154,7 +154,9 @@ final class GgufFiles {
         greatest = Math.max(greatest, Math.abs(values[i]));
       }
       double scale = greatest / 127;
-      bytes.put(bytes(TensorArrays.of(new double[] {scale}, ScalarType.Double, "cpu", 1), ScalarType.Half));
+      bytes.put(
+          bytes(
+              TensorArrays.of(new double[] {scale}, ScalarType.Double, "cpu", 1), ScalarType.Half));
       for (int i = block; i < block + BLOCK; i++) {
         bytes.put((byte) Math.round(scale == 0 ? 0 : values[i] / scale));
       }
@@ -173,8 +175,7 @@ final class GgufFiles {
         double[] values = new double[(int) (entry.end() - entry.begin()) / 8];
         content.position((int) entry.begin());
         content.asDoubleBuffer().get(values);
-        tensors.put(
-            entry.name(), TensorArrays.of(values, ScalarType.Double, "cpu", entry.shape()));
+        tensors.put(entry.name(), TensorArrays.of(values, ScalarType.Double, "cpu", entry.shape()));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);

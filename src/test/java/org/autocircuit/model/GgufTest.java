@@ -145,8 +145,7 @@ class GgufTest {
     Map<String, Tensor> tensors = GgufFiles.tensors(folder);
     tensors.replaceAll((name, tensor) -> GgufFiles.throughQ8(tensor));
     FamilyFolders.writeConfig(JsonFiles.readObject(folder.resolve("config.json")), rounded);
-    FamilyFolders.writeFile(
-        tensors, rounded.resolve("model.safetensors"), SafetensorsType.F32);
+    FamilyFolders.writeFile(tensors, rounded.resolve("model.safetensors"), SafetensorsType.F32);
     assertSameModel(file(), rounded, Precision.FLOAT32);
     assertSameModel(file(), rounded, Precision.FLOAT64);
 
@@ -163,8 +162,7 @@ class GgufTest {
     for (int i = 0; i < divisors.length; i++) {
       double wavelength = 2 * Math.PI * Math.pow(base, 2.0 * i / dHead);
       double smooth = (8192 / wavelength - 1) / 3;
-      divisors[i] =
-          wavelength < 2048 ? 1 : wavelength > 8192 ? 8 : 1 / ((1 - smooth) / 8 + smooth);
+      divisors[i] = wavelength < 2048 ? 1 : wavelength > 8192 ? 8 : 1 / ((1 - smooth) / 8 + smooth);
     }
     return divisors;
   }
@@ -178,8 +176,7 @@ class GgufTest {
 
   @Test
   void llama3sScalingIsFoundInItsDivisors() {
-    FamilyFolders.write(
-        new LlamaFamilyModel("llama", 2, 8, SCALING), folder, SafetensorsType.F64);
+    FamilyFolders.write(new LlamaFamilyModel("llama", 2, 8, SCALING), folder, SafetensorsType.F64);
     double[] divisors = divisors(8, 500_000);
     assertThat(divisors[2]).isBetween(1.5, 7.5);
     GgufWriter writer = GgufFiles.converted(folder, GgufFiles.F64);
@@ -223,7 +220,8 @@ class GgufTest {
         "llama.block_count is \"3\", expected a positive integer",
         w -> w.put("llama.block_count", "3"));
     assertRefused(
-        "30 tensors, too few for the 2000000000 blocks", w -> w.put("llama.block_count", 2_000_000_000));
+        "30 tensors, too few for the 2000000000 blocks",
+        w -> w.put("llama.block_count", 2_000_000_000));
     assertRefused("blk.3.attn_norm.weight is missing", w -> w.put("llama.block_count", 4));
     assertRefused("no place for blk.2", w -> w.put("llama.block_count", 2));
     assertRefused(
@@ -235,8 +233,7 @@ class GgufTest {
     assertRefused(
         "x of type Q8_0: impossible shape [4, 8]",
         w -> w.tensor("x", GgufFiles.Q8_0, new long[] {4, 8}, new byte[34]));
-    assertRefused(
-        "no place for x", w -> w.tensor("x", GgufFiles.F32, new long[] {1}, new byte[4]));
+    assertRefused("no place for x", w -> w.tensor("x", GgufFiles.F32, new long[] {1}, new byte[4]));
     assertRefused(
         "has shape [29, 8], expected [29, 16] from its metadata",
         w -> w.tensor("output.weight", GgufFiles.F32, new long[] {29, 8}, new byte[29 * 32]));

@@ -86,8 +86,7 @@ final class GgufWriter {
         number(number, 4);
       } else if (value instanceof Float number) {
         number(6, 4);
-        bytes(
-            ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putFloat(number).array());
+        bytes(ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN).putFloat(number).array());
       } else if (value instanceof Boolean flag) {
         number(7, 4);
         number(flag ? 1 : 0, 1);
