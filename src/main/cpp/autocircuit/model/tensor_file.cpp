@@ -120,6 +120,27 @@ void read_values(
 
 } // namespace
 
+std::vector<StoredTensor> stored_tensors(
+    const std::string& path,
+    at::IntArrayRef layout) {
+  std::vector<StoredTensor> stored;
+  for (size_t i = 0; i < layout.size();) {
+    TORCH_CHECK(
+        i + 4 <= layout.size() && layout[i + 3] >= 0 &&
+            i + 4 + static_cast<size_t>(layout[i + 3]) <= layout.size(),
+        path,
+        ": tensor layout ends early");
+    const auto dims = static_cast<size_t>(layout[i + 3]);
+    stored.push_back(
+        {.type = static_cast<at::ScalarType>(layout[i]),
+         .begin = layout[i + 1],
+         .end = layout[i + 2],
+         .shape = layout.slice(i + 4, dims).vec()});
+    i += 4 + dims;
+  }
+  return stored;
+}
+
 std::vector<at::Tensor> read_tensors(
     const std::string& path,
     const std::vector<StoredTensor>& stored,

@@ -16,6 +16,12 @@ struct StoredTensor {
   std::vector<int64_t> shape;
 };
 
+/// Unpacks places that were written one after another: scalar type, first byte,
+/// byte past the last one, number of dimensions, dimensions.
+std::vector<StoredTensor> stored_tensors(
+    const std::string& path,
+    at::IntArrayRef layout);
+
 /// Copies tensors out of a file, as type `dtype` on `device`. What needs no
 /// conversion is read to where it stays, the rest passes through a small
 /// buffer, so the peak is the size of the result. Nothing is mapped: a page of

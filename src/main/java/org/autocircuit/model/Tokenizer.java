@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.locks.ReadWriteLock;
@@ -39,7 +40,12 @@ import java.util.function.Function;
  *
  * <p><b>Ownership.</b> Holds native memory: close it. {@link #close()} waits for calls that are
  * running; later calls throw {@link IllegalStateException}. <b>Threads.</b> Any number of threads
- * may use one tokenizer at once.
+ * may use one tokenizer at once. <b>Files that are no good.</b> What is malformed or not supported
+ * is refused with a {@link CheckpointException} by {@link #load}, and what shows only with some
+ * text, such as a word for which there is no token, by the call that meets it. Not every part of
+ * the format is supported: native code ends the process over some damaged files, so only what the
+ * model families use gets that far (no Unigram models, no precompiled normalizers). A regular
+ * expression that a file brings along can be slow on purpose; files come from people one trusts.
  *
  * <p><b>Native library.</b> The work is done by the Hugging Face tokenizers library inside DJL,
  * which on first use unpacks its native library (15 MB) into {@code ~/.djl.ai/tokenizers}; the
@@ -262,6 +268,7 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   private Encoding raw(String text, boolean addSpecialTokens) {
+    Objects.requireNonNull(text, "text");
     return call(open -> open.encode(text, addSpecialTokens, false));
   }
 
@@ -271,7 +278,12 @@ public final class Tokenizer implements AutoCloseable {
       if (closed) {
         throw new IllegalStateException("the tokenizer of " + file + " is closed");
       }
-      return action.apply(tokenizer);
+      try {
+        return action.apply(tokenizer);
+      } catch (RuntimeException e) {
+        throw new CheckpointException(
+            "%s: the tokenizer fails: %s".formatted(file, e.getMessage()), e);
+      }
     } finally {
       // DJL frees the native object when its Java object is collected, even under a running call.
       Reference.reachabilityFence(tokenizer);

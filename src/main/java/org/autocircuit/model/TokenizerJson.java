@@ -3,6 +3,7 @@ package org.autocircuit.model;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
@@ -12,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /**
  * What {@code tokenizer.json} is made of, looked at before native code sees it. Where that meets
@@ -20,6 +22,13 @@ import java.util.Optional;
  * vocabulary is passed over.
  */
 final class TokenizerJson {
+
+  private static final int MAX_ADDED_TOKEN = 1000;
+
+  /** What no normalizer leaves out. */
+  private static final Pattern LASTING = Pattern.compile("[A-Za-z0-9]");
+
+  private static final List<String> LEAVE_OUT = List.of("BertNormalizer", "Strip", "StripAccents");
 
   private static final List<String> MODELS = List.of("BPE", "WordLevel", "WordPiece");
 
@@ -76,12 +85,15 @@ final class TokenizerJson {
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
+          .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(64).build())
           .build()
           .setCodec(new JsonMapper());
 
   private final Path file;
   private final JsonParser parser;
   private Optional<String> unknownToken = Optional.empty();
+  private boolean frailTokens;
+  private boolean leavesOut;
 
   private TokenizerJson(Path file, JsonParser parser) {
     this.file = file;
@@ -95,7 +107,9 @@ final class TokenizerJson {
    * @throws CheckpointException naming the component that is not supported
    */
   static Optional<String> unknownToken(Path file, byte[] json) {
-    try (JsonParser parser = STREAM.createParser(json)) {
+    try (JsonParser all = STREAM.createParser(json);
+        JsonParser parser = STREAM.createParser(json)) {
+      new TokenizerJson(file, all).checkValues();
       TokenizerJson tokenizer = new TokenizerJson(file, parser);
       tokenizer.check();
       return tokenizer.unknownToken;
@@ -103,6 +117,25 @@ final class TokenizerJson {
       throw new CheckpointException(
           "%s: not valid JSON: %s".formatted(file, JsonFiles.firstLine(e.getMessage())), e);
     }
+  }
+
+  /** Rust's reader of JSON knows neither numbers without a limit nor halves of characters. */
+  private void checkValues() throws IOException {
+    for (JsonToken token = parser.nextToken(); token != null; token = parser.nextToken()) {
+      if (token == JsonToken.VALUE_NUMBER_INT) {
+        boolean fits = parser.getNumberType() != JsonParser.NumberType.BIG_INTEGER;
+        require(fits, "a number is out of range");
+      } else if (token == JsonToken.VALUE_NUMBER_FLOAT) {
+        require(Double.isFinite(parser.getDoubleValue()), "a number is out of range");
+      } else if (token == JsonToken.VALUE_STRING || token == JsonToken.FIELD_NAME) {
+        boolean whole = parser.getText().codePoints().noneMatch(TokenizerJson::isHalf);
+        require(whole, "a text has half a character");
+      }
+    }
+  }
+
+  private static boolean isHalf(int codePoint) {
+    return Character.getType(codePoint) == Character.SURROGATE;
   }
 
   private void check() throws IOException {
@@ -114,9 +147,29 @@ final class TokenizerJson {
         checkModel();
       } else if (COMPONENTS.containsKey(key)) {
         checkComponent(key, parser.readValueAsTree());
+      } else if (key.equals("added_tokens")) {
+        checkAddedTokens(parser.readValueAsTree());
       } else {
         parser.skipChildren();
       }
+    }
+    // An empty token would be found everywhere, inside of characters, too.
+    require(
+        !(frailTokens && leavesOut),
+        "added_tokens has one of which the normalizer may leave nothing");
+  }
+
+  /** An automaton is made of them, which takes long for long ones. */
+  private void checkAddedTokens(JsonNode tokens) {
+    for (JsonNode token : tokens) {
+      String content = token.path("content").asText();
+      int length = content.length();
+      require(
+          length <= MAX_ADDED_TOKEN,
+          "added_tokens has one of %d characters, expected at most %d",
+          length,
+          MAX_ADDED_TOKEN);
+      frailTokens |= token.path("normalized").asBoolean(true) && !LASTING.matcher(content).find();
     }
   }
 
@@ -160,11 +213,15 @@ final class TokenizerJson {
         kind,
         JsonFiles.describe(component.path("type")),
         known.subList(1, known.size()));
+    if (kind.equals("normalizer")) {
+      leavesOut |= LEAVE_OUT.contains(type) || component.path("content").asText("x").isEmpty();
+    }
     if (type.equals("TemplateProcessing")) {
       checkTemplate(component);
     }
     if (kind.equals("decoder") && type.equals("Strip")) {
-      require(component.path("stop").asInt(1) == 0, "decoder Strip: expected 0 for stop");
+      JsonNode stop = component.path("stop");
+      require(stop.isInt() && stop.intValue() == 0, "decoder Strip: expected 0 for stop");
     }
   }
 

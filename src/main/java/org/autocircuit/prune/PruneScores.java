@@ -1,13 +1,11 @@
 package org.autocircuit.prune;
 
-import java.util.AbstractList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.RandomAccess;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeCountSelection;
@@ -288,7 +286,7 @@ public final class PruneScores {
   public List<ScoredEdge> sorted() {
     int[] all = new int[scores.length];
     Arrays.setAll(all, i -> i);
-    return new Ranking(this, ranked(all, ascending(), nonNan()));
+    return Ranking.of(this, all, ascending(), nonNan());
   }
 
   /** The edges of the greatest absolute scores, at most the given number of them, ties by index. */
@@ -315,29 +313,7 @@ public final class PruneScores {
     double[] ascending = new double[size];
     Arrays.setAll(ascending, i -> Math.abs(scores[edges[i]]));
     Arrays.sort(ascending);
-    return List.copyOf(new Ranking(this, ranked(edges, ascending, size)));
-  }
-
-  /**
-   * Edges by descending absolute score, NaN last, ties as they were.
-   *
-   * @param ascending the absolute scores of these edges, NaN last
-   * @param n how many are not NaN
-   */
-  private int[] ranked(int[] edges, double[] ascending, int n) {
-    int[] order = new int[edges.length];
-    // One slot per distinct value: the next free place of its ties, kept where they begin.
-    int[] taken = new int[edges.length];
-    int nans = n;
-    for (int edge : edges) {
-      if (Double.isNaN(scores[edge])) {
-        order[nans++] = edge;
-      } else {
-        int first = n - firstAbove(ascending, n, Math.abs(scores[edge]));
-        order[first + taken[first]++] = edge;
-      }
-    }
-    return order;
+    return List.copyOf(Ranking.of(this, edges, ascending, size));
   }
 
   /** The circuit sizes to test for these scores, ready for settings of one's own. */
@@ -378,44 +354,6 @@ public final class PruneScores {
 
   private int nonNan() {
     double[] ascending = ascending();
-    return firstAbove(ascending, ascending.length, Double.POSITIVE_INFINITY);
-  }
-
-  /**
-   * The index of the first of {@code n} ascending values that is greater; NaN counts as greater.
-   */
-  private static int firstAbove(double[] ascending, int n, double value) {
-    int low = 0;
-    int high = n;
-    while (low < high) {
-      int middle = (low + high) >>> 1;
-      if (ascending[middle] <= value) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-
-  private static final class Ranking extends AbstractList<ScoredEdge> implements RandomAccess {
-
-    private final PruneScores scores;
-    private final int[] order;
-
-    Ranking(PruneScores scores, int[] order) {
-      this.scores = scores;
-      this.order = order;
-    }
-
-    @Override
-    public ScoredEdge get(int rank) {
-      return new ScoredEdge(scores.graph.edge(order[rank]), scores.scores[order[rank]]);
-    }
-
-    @Override
-    public int size() {
-      return order.length;
-    }
+    return Ranking.firstAbove(ascending, ascending.length, Double.POSITIVE_INFINITY);
   }
 }

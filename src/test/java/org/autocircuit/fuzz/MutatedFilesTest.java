@@ -10,10 +10,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.autocircuit.Allocation;
-import org.autocircuit.NativeScope;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Timeout;
-import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -27,7 +25,6 @@ import org.junit.jupiter.params.provider.EnumSource;
  * -Dautocircuit.fuzz.seed} which. A file that fails, or that ends the process, is left in {@code
  * target/fuzz}.
  */
-@ExtendWith(NativeScope.class)
 @Tag("slow")
 class MutatedFilesTest {
 
@@ -36,7 +33,7 @@ class MutatedFilesTest {
   private static final Path KEPT = Path.of("target", "fuzz");
 
   private static final long MAX_NANOSECONDS = TimeUnit.SECONDS.toNanos(1);
-  private static final long MAX_HEAP_BYTES = 16 << 20;
+  private static final long MAX_HEAP_BYTES = 4 << 20;
   private static final long HEAP_BYTES_PER_BYTE = 100;
   private static final long MAX_PROCESS_BYTES = 128 << 20;
 

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
@@ -48,6 +49,23 @@ class PruneScoresTest {
             new ScoredEdge(GRAPH.edge(1), -3), new ScoredEdge(GRAPH.edge("B1.0->Resid End"), 2));
     assertThat(scores.top(2).get(0)).hasToString("B0.0->Resid Post 0: -3.0");
     assertThat(scores.top(99)).hasSize(6);
+  }
+
+  @Test
+  void theTopIsTheBeginningOfTheRanking() {
+    ModelGraph graph =
+        ModelGraph.of(
+            TransformerConfig.builder().nLayers(2).dModel(8).nHeads(2).dVocab(9).build(),
+            true,
+            true);
+    double[] some = {0, -0.0, 1, -1, 2, Double.NEGATIVE_INFINITY, Double.NaN};
+    Random random = new Random(3);
+    double[] values = new double[graph.nEdges()];
+    Arrays.setAll(values, i -> some[random.nextInt(some.length)]);
+    PruneScores scores = PruneScores.of(graph, values);
+    for (int count = 0; count <= values.length; count++) {
+      assertThat(scores.top(count)).isEqualTo(scores.sorted().subList(0, count));
+    }
   }
 
   @Test
