@@ -149,6 +149,29 @@ TEST(positions_have_latents_of_their_own) {
       autoencoder(matrix({1, 2}, {1, 1, 2}), hooks), "expected 2 positions");
 }
 
+TEST(without_latents_the_bias_is_left) {
+  const c10::NoGradGuard no_grad;
+  Shape shape;
+  shape.latents = 0;
+  const PatchableModel model(
+      random_transformer(shape, at::kDouble), edge_wrappers(shape));
+  ForwardRequest request;
+  request.input = {.value = at::zeros({3, 5}, at::kLong)};
+  request.reads = {
+      "blocks.1.hook_mlp_out", "blocks.1.hook_mlp_out.latent_outs"};
+  const ForwardResult result = forward(model, request);
+  CHECK_CLOSE(
+      result.reads[0],
+      model.model()
+          .weights()
+          .get("blocks.1.hook_mlp_out.bias", {shape.d_model})
+          .expand({3, 5, -1}),
+      0,
+      0);
+  CHECK_CLOSE(
+      result.reads[1], at::zeros({3, 5, 0, shape.d_model}, at::kDouble), 0, 0);
+}
+
 TEST(weights_of_another_shape_are_refused) {
   CHECK_THROWS(
       SparseAutoencoder(small_weights(), "sae", 2, {.n_latents = 3}, 0),

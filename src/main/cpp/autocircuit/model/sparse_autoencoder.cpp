@@ -84,15 +84,14 @@ at::Tensor SparseAutoencoder::write_latents(
     const at::Tensor& latents,
     Hooks& hooks) const {
   const HookId outs = hook(kLatentOuts);
-  if (shape_.positions == 0) {
+  const at::Tensor z = latents.unsqueeze(-1); // [batch, seq, latents, 1]
+  const at::Tensor columns = decode_weight_.transpose(-2, -1);
+  if (shape_.positions == 0 && shape_.n_latents > 0) {
     return hooks.head_outputs(
-        outs,
-        latents.unsqueeze(-1),            // [batch, seq, latents, 1]
-        decode_weight_.t().unsqueeze(1)); // [latents, 1, d_model]
+        outs, z, columns.unsqueeze(1)); // [latents, 1, d_model]
   }
   if (hooks.wants(outs)) {
-    hooks.head_outputs(
-        outs, latents.unsqueeze(-1) * decode_weight_.transpose(1, 2));
+    hooks.head_outputs(outs, z * columns);
   }
   return {};
 }

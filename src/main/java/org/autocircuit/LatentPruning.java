@@ -21,7 +21,7 @@ import org.bytedeco.pytorch.Tensor;
  * the one that was first). Per position, each position keeps latents of its own; all keep as many
  * as the one with the most active latents needs, so others are filled up with latents that the data
  * set never activates there. The values are those of the model as it runs, with earlier
- * autoencoders in place.
+ * autoencoders in place. Padding has none, but positions are counted with it.
  *
  * <p>Not as in the original, blocks have nothing to do with each other: there, if no greatest
  * number is set, a block keeps at most as many latents as the first one.

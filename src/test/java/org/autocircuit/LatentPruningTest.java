@@ -166,6 +166,28 @@ class LatentPruningTest {
     }
   }
 
+  @Test
+  void paddingDoesNotCount() {
+    PromptPairBatch two = batch(1, 2, 1);
+    PromptPairBatch four = batch(1, 4, 9);
+    PromptPairBatch padded =
+        new PromptPairBatch(
+            List.of(two.pairs().get(0), four.pairs().get(0)),
+            new long[][] {two.clean()[0], four.clean()[0]},
+            new long[][] {two.corrupt()[0], four.corrupt()[0]},
+            new long[][] {two.answers()[0], four.answers()[0]},
+            new long[][] {two.wrongAnswers()[0], four.wrongAnswers()[0]});
+    LatentPruning pruning = LatentPruning.builder().includeCorrupt(true).build();
+    try (Model sparse = plain.withAutoencoders(random(12, 80), false);
+        Model together = pruning.prune(sparse, List.of(padded));
+        Model apart = pruning.prune(sparse, List.of(two, four))) {
+      together
+          .weights()
+          .forEach((name, weight) -> assertClose(name, weight, apart.weights().get(name), 0));
+      assertThat(nLatents(together)).isPositive();
+    }
+  }
+
   private static int nLatents(Model model) {
     return autoencoders(model).latents().values().stream().mapToInt(Integer::intValue).sum();
   }
