@@ -13,6 +13,7 @@ import java.util.Map;
 final class GgufWriter {
 
   /** A tensor: GGML's code of its type, sizes outermost first, bytes. */
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Entry(int type, long[] shape, byte[] bytes) {}
 
   private static final int ALIGNMENT = 32;
@@ -52,7 +53,7 @@ final class GgufWriter {
       }
       out.number(entry.type, 4);
       out.number(offset, 8);
-      offset += (entry.bytes.length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+      offset += Math.multiplyFull((entry.bytes.length + ALIGNMENT - 1) / ALIGNMENT, ALIGNMENT);
     }
     for (Entry entry : tensors.values()) {
       out.pad();
