@@ -18,6 +18,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.ModelScope;
+import org.autocircuit.patch.PatchContext;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
@@ -286,7 +287,7 @@ final class ApiSequence {
   private void misuse(Worker worker, OwnModel model) throws Exception {
     say("%s: misuse of %s".formatted(worker, model));
     Class<?> refused = model.closed ? model.failure() : IllegalArgumentException.class;
-    expect(worker, refused, run(() -> model.model.logits(new long[][] {{-1}})));
+    expect(worker, refused, run(() -> model.model.logits(new long[][] {{-1}}, PatchContext.NONE)));
     expect(
         worker,
         IllegalArgumentException.class,
