@@ -4,9 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
-import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
@@ -81,17 +80,15 @@ class MemoryLimitsTest {
             .with("-Dorg.bytedeco.javacpp.noPointerGC=true")
             .run(OutOfMemoryWorkload.class, MOST_SECONDS);
     assertThat(result.exitCode()).as(result.output()).isZero();
-    List<MatchResult> rounds =
-        Pattern.compile("failed (\\d+) resident (\\d+)")
-            .matcher(result.output())
-            .results()
-            .toList();
-    assertThat(rounds).as(result.output()).hasSize(3);
-    System.out.println("MemoryLimitsTest: " + result.output().lines().toList());
-    // How many of the fifteen depends on what the allocator still holds.
-    assertThat(rounds).allMatch(round -> Integer.parseInt(round.group(1)) >= 1);
-    int first = Integer.parseInt(rounds.get(0).group(2));
-    int last = Integer.parseInt(rounds.get(2).group(2));
-    assertThat(last - first).as(result.output()).isLessThan(16);
+    System.out.println("MemoryLimitsTest: " + result.output().strip());
+    Matcher counts =
+        Pattern.compile("failed (\\d+) of (\\d+), batch (\\d+) before, (\\d+) after")
+            .matcher(result.output());
+    assertThat(counts.find()).as(result.output()).isTrue();
+    assertThat(Integer.parseInt(counts.group(1)))
+        .as("most passes fail: " + result.output())
+        .isGreaterThan(Integer.parseInt(counts.group(2)) / 2);
+    assertThat(Integer.parseInt(counts.group(3))).isPositive();
+    assertThat(counts.group(4)).as("nothing is left").isEqualTo(counts.group(3));
   }
 }

@@ -1,9 +1,12 @@
 package org.autocircuit;
 
 import java.io.IOException;
+import java.lang.ProcessBuilder.Redirect;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.model.Precision;
@@ -15,78 +18,98 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * What OutOfMemoryTest runs: passes under a limit on the address space that is a little above what
- * is in use, so that they fail at one allocation or another.
+ * What MemoryLimitsTest runs: passes that need more memory than a limit on the address space
+ * leaves, so that they fail at one allocation or another.
  */
 final class OutOfMemoryWorkload {
 
-  // One tensor of activations takes 1 MB at least, so the JVM has room when it cannot be had.
+  // A tensor of activations takes 4 MB, so the JVM has room where one cannot be had.
   private static final TransformerConfig CONFIG =
       new TransformerConfig(3, 256, 8, 32, 1024, 64, 64, 1e-5, "gelu_new");
-  private static final int BATCH = 32;
-  private static final int SEQ = 32;
+  private static final int BATCH = 64;
+  private static final int SEQ = 64;
   private static final int ROUNDS = 3;
   private static final long MEGABYTE = 1L << 20;
+  private static final long MOST = 128 * MEGABYTE;
 
-  private OutOfMemoryWorkload() {}
+  /** Runs prlimit: when memory is short, this process could not start another. */
+  private final Process shell;
 
-  /** Prints how many passes failed, and the resident set after each round in megabytes. */
-  public static void main(String[] arguments) throws IOException, InterruptedException {
+  private final long used;
+
+  private OutOfMemoryWorkload() throws IOException {
+    shell = new ProcessBuilder("sh").redirectError(Redirect.INHERIT).start();
+    used = addressSpace();
+  }
+
+  /**
+   * Prints how many passes of how many ran out of memory, and the largest batch that fitted under
+   * the limit before and after these.
+   */
+  public static void main(String[] arguments) throws IOException {
     Threads.set(1);
-    Workspaces.setLimit(0); // idle buffers would serve the passes that should fail
-    long[][] large = RandomModels.prompts(CONFIG, BATCH, SEQ, 1);
-    long[][] small = RandomModels.prompts(CONFIG, 1, 4, 2);
-    AnswerLoss loss =
-        AnswerLoss.of(
-            GradFunction.LOGIT, AnswerFunction.AVG_VAL, columns(BATCH, 3), columns(BATCH, 4));
+    long[][] large = prompts(BATCH);
     try (PatchableModel model =
             RandomModels.patchable(CONFIG, Precision.FLOAT32, PatchableModelOptions.defaults(), 1);
-        SourceActivations activations = model.sourceAblations(large, AblationType.RESAMPLE)) {
-      PatchContext context =
-          PatchContext.of(
-              activations, Masks.of(model.graph(), RandomModels.masks(model.graph(), 1)));
-      Runnable[] passes = {
-        () -> model.logits(large, context),
-        () -> model.sourceAblations(large, AblationType.RESAMPLE).close(),
-        () -> discard(model, large, context, loss)
-      };
-      float[][] expected = model.logits(small);
-      for (Runnable pass : passes) {
-        pass.run();
-      }
+        SourceActivations activations = model.sourceAblations(large, AblationType.ZERO)) {
+      Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 1));
+      PatchContext context = PatchContext.of(activations, masks);
+      AnswerLoss loss =
+          AnswerLoss.of(GradFunction.LOGIT, AnswerFunction.AVG_VAL, column(3), column(4));
+      List<Runnable> passes =
+          List.of(
+              () -> model.logits(large, context),
+              () -> model.sourceAblations(large, AblationType.RESAMPLE).close(),
+              () -> {
+                try (PointerScope scope = new PointerScope()) {
+                  model.maskGradient(large, context, loss);
+                }
+              });
+      float[][] expected = model.logits(prompts(1));
+      OutOfMemoryWorkload workload = new OutOfMemoryWorkload();
+      int before = workload.largestBatch(model);
+      int failed = 0;
+      int tried = 0;
       for (int round = 0; round < ROUNDS; round++) {
-        int failed = 0;
-        for (long megabytes = 8; megabytes <= 128; megabytes *= 2) {
+        for (long more = MOST / 8; more <= MOST; more *= 2) {
           for (Runnable pass : passes) {
-            failed += failsUnder(megabytes, pass) ? 1 : 0;
-            if (!Arrays.deepEquals(model.logits(small), expected)) {
+            tried++;
+            failed += workload.fails(more, pass) ? 1 : 0;
+            if (!Arrays.deepEquals(model.logits(prompts(1)), expected)) {
               throw new AssertionError("the model computes something else than before");
             }
           }
         }
-        for (Runnable pass : passes) {
-          pass.run();
-        }
-        System.out.printf("failed %d resident %d%n", failed, pages(1) * 4096 / MEGABYTE);
       }
+      int after = workload.largestBatch(model);
+      passes.forEach(Runnable::run);
+      workload.shell.destroy();
+      System.out.printf(
+          "failed %d of %d, batch %d before, %d after%n", failed, tried, before, after);
     }
   }
 
-  private static void discard(
-      PatchableModel model, long[][] prompts, PatchContext context, AnswerLoss loss) {
-    try (PointerScope scope = new PointerScope()) {
-      model.maskGradient(prompts, context, loss);
+  /** A power of 2. What earlier passes kept to themselves would make it smaller. */
+  private int largestBatch(PatchableModel model) throws IOException {
+    int batch = BATCH;
+    while (batch > 0) {
+      long[][] prompts = prompts(batch);
+      if (!fails(MOST, () -> model.sourceAblations(prompts, AblationType.RESAMPLE).close())) {
+        break;
+      }
+      batch /= 2;
     }
+    return batch;
   }
 
-  private static boolean failsUnder(long megabytes, Runnable pass)
-      throws IOException, InterruptedException {
-    limitAddressSpace(Long.toString(pages(0) * 4096 + megabytes * MEGABYTE));
+  /** Whether a pass runs out of memory if so much more is there than at the beginning. */
+  private boolean fails(long more, Runnable pass) throws IOException {
+    limitAddressSpace(Long.toString(used + more));
     try {
       pass.run();
       return false;
     } catch (NativeException e) {
-      if (!e.getMessage().startsWith("out of native memory")) {
+      if (!e.getMessage().contains("out of native memory")) {
         throw e;
       }
       return true;
@@ -96,25 +119,30 @@ final class OutOfMemoryWorkload {
   }
 
   /** Of this process; the hard limit stays, so that it can be lifted again. */
-  private static void limitAddressSpace(String bytes) throws IOException, InterruptedException {
-    String pid = Long.toString(ProcessHandle.current().pid());
-    Process prlimit =
-        new ProcessBuilder("prlimit", "--pid", pid, "--as=" + bytes + ":").inheritIO().start();
-    if (prlimit.waitFor() != 0) {
-      throw new IOException("prlimit failed");
+  private void limitAddressSpace(String bytes) throws IOException {
+    String command =
+        "prlimit --pid %d --as=%s: && echo done\n".formatted(ProcessHandle.current().pid(), bytes);
+    shell.getOutputStream().write(command.getBytes(StandardCharsets.US_ASCII));
+    shell.getOutputStream().flush();
+    byte[] answer = shell.getInputStream().readNBytes("done\n".length());
+    if (answer.length == 0) {
+      throw new IOException("prlimit is missing");
     }
   }
 
-  /** Pages of the process: 0 mapped, 1 resident. */
-  private static long pages(int which) throws IOException {
-    return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[which]);
+  private static long addressSpace() throws IOException {
+    return 4096 * Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[0]);
   }
 
-  private static long[][] columns(int rows, long value) {
-    long[][] columns = new long[rows][1];
-    for (long[] row : columns) {
+  private static long[][] prompts(int batch) {
+    return RandomModels.prompts(CONFIG, batch, SEQ, 1);
+  }
+
+  private static long[][] column(long value) {
+    long[][] column = new long[BATCH][1];
+    for (long[] row : column) {
       row[0] = value;
     }
-    return columns;
+    return column;
   }
 }
