@@ -133,40 +133,6 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
   }
 }
 
-template <int W>
-AUTOCIRCUIT_INLINE void terms_tile(
-    float* out,
-    const float* base,
-    const Term* terms,
-    int64_t n_terms,
-    ConstRows in) {
-  typename Vector<W>::type sum;
-  load<W>(sum, base);
-  for (int64_t i = 0; i < n_terms; i++) {
-    typename Vector<W>::type v;
-    load<W>(v, in.data + terms[i].row * in.stride);
-    sum += terms[i].weight * v;
-  }
-  store<W>(out, sum);
-}
-
-template <int W>
-AUTOCIRCUIT_INLINE void add_terms_of(
-    float* out,
-    const float* base,
-    const Term* terms,
-    int64_t n_terms,
-    ConstRows in,
-    int64_t d) {
-  int64_t c = 0;
-  for (; c + W <= d; c += W) {
-    terms_tile<W>(out + c, base + c, terms, n_terms, {in.data + c, in.stride});
-  }
-  for (; c < d; c++) {
-    terms_tile<1>(out + c, base + c, terms, n_terms, {in.data + c, in.stride});
-  }
-}
-
 template <int A, int B, int W>
 AUTOCIRCUIT_INLINE void product_block(
     float* products,
@@ -413,18 +379,6 @@ AUTOCIRCUIT_KERNEL(
      scratch),
     (weighted_rows_of<12, 16>),
     (weighted_rows_of<6, 16>))
-
-AUTOCIRCUIT_KERNEL(
-    add_terms,
-    (float* out,
-     const float* base,
-     const Term* terms,
-     int64_t n_terms,
-     ConstRows in,
-     int64_t d),
-    (out, base, terms, n_terms, in, d),
-    (add_terms_of<64>),
-    (add_terms_of<64>))
 
 AUTOCIRCUIT_KERNEL(
     add_row_products,

@@ -46,21 +46,6 @@ void weighted_rows(
     int64_t d,
     float* scratch);
 
-/// One term of a sparse weighted sum.
-struct Term {
-  int32_t row;
-  float weight;
-};
-
-/// out = base + sum over terms of weight * in[row].
-void add_terms(
-    float* out,
-    const float* base,
-    const Term* terms,
-    int64_t n_terms,
-    ConstRows in,
-    int64_t d);
-
 /// products[r * n_b + i] += a[r] . b[i].
 void add_row_products(
     float* products,

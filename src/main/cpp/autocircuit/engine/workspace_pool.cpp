@@ -58,7 +58,7 @@ class Pool {
     void* data = map(size);
     if (data == nullptr) {
       // What is idle in other sizes may be what is missing.
-      trim(0);
+      free_idle();
       data = map(size);
     }
     if (data != nullptr) {
@@ -71,7 +71,7 @@ class Pool {
 
   /// False if the memory is none of the pool's.
   bool give_back(void* data) {
-    size_t keep = 0;
+    std::list<Block> freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto found = leases_.find(data);
@@ -84,18 +84,20 @@ class Pool {
       idle_ += size;
       by_age_.push_front({data, size});
       by_size_.emplace(size, by_age_.begin());
-      keep = limit_;
+      freed = oldest_beyond(limit_);
     }
-    trim(keep);
+    free_all(freed);
     return true;
   }
 
   void set_limit(size_t bytes) {
+    std::list<Block> freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       limit_ = bytes;
+      freed = oldest_beyond(limit_);
     }
-    trim(bytes);
+    free_all(freed);
   }
 
   size_t limit() {
@@ -123,23 +125,35 @@ class Pool {
     return data;
   }
 
-  /// Frees the blocks that have been idle longest.
-  void trim(size_t keep) {
+  /// Takes out the blocks that have been idle longest until so many bytes are
+  /// left. With the lock held.
+  std::list<Block> oldest_beyond(size_t keep) {
+    std::list<Block> taken;
+    while (idle_ > keep) {
+      const auto oldest = std::prev(by_age_.end());
+      auto [entry, last] = by_size_.equal_range(oldest->size);
+      while (entry != last && entry->second != oldest) {
+        ++entry;
+      }
+      by_size_.erase(entry);
+      idle_ -= oldest->size;
+      taken.splice(taken.begin(), by_age_, oldest);
+    }
+    return taken;
+  }
+
+  void free_idle() {
     std::list<Block> freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      while (idle_ > keep) {
-        const auto oldest = std::prev(by_age_.end());
-        auto [entry, last] = by_size_.equal_range(oldest->size);
-        while (entry != last && entry->second != oldest) {
-          ++entry;
-        }
-        by_size_.erase(entry);
-        idle_ -= oldest->size;
-        freed.splice(freed.begin(), by_age_, oldest);
-      }
+      freed = oldest_beyond(0);
     }
-    for (const Block& block : freed) {
+    free_all(freed);
+  }
+
+  // Without the lock: the system takes its time.
+  static void free_all(const std::list<Block>& blocks) {
+    for (const Block& block : blocks) {
       std::free(block.data);
     }
   }

@@ -101,6 +101,7 @@ class ReferenceRun final : public Hooks {
 
   void read(HookId hook, const at::Tensor& value) override {
     if (reader(hook) >= 0) {
+      // A copy, since the value may be a view of what a later hook overwrites.
       result_.reads[static_cast<size_t>(reader(hook))] = value.clone();
     }
   }

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "autocircuit/engine/masked_rows.h"
+
+// What masked_rows.h declares, from the kernels: for fp32 on the CPU.
+namespace autocircuit {
+
+/// Tokens that share their mask values: all of them, or those of one example,
+/// of one position, or a single one.
+struct TokenGroups {
+  TokenGroups(const at::Tensor& values, const at::Tensor& delta)
+      : batch(delta.size(0)),
+        seq(delta.size(1)),
+        by_example(values.size(0) > 1),
+        by_position(values.size(1) > 1) {}
+
+  int64_t size() const {
+    return (by_example ? batch : 1) * (by_position ? seq : 1);
+  }
+  int64_t tokens() const {
+    return batch * seq / size();
+  }
+  /// Example and position of a group's i-th token.
+  std::pair<int64_t, int64_t> at(int64_t group, int64_t i) const {
+    if (by_example) {
+      return by_position ? std::pair{group / seq, group % seq}
+                         : std::pair{group, i};
+    }
+    return by_position ? std::pair{i, group} : std::pair{i / seq, i % seq};
+  }
+
+  int64_t batch;
+  int64_t seq;
+  bool by_example;
+  bool by_position;
+};
+
+/// How a backward gets a token's rows: mixed anew, or all equal to its base.
+enum class RowSource { kMixed, kEqual };
+
+/// Whether the kernels can run: fp32 on the CPU, numbers of a row adjacent.
+bool fits_kernels(const at::Tensor& x);
+
+at::Tensor kernel_masked_rows(
+    const at::Tensor& base,
+    const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm);
+
+MaskedRowsGradient kernel_rows_backward(
+    RowSource source,
+    const at::Tensor& grad,
+    const at::Tensor& base,
+    const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm,
+    bool want_values,
+    const at::Tensor& grad_delta);
+
+at::Tensor kernel_sum_rows(const at::Tensor& rows, const at::Tensor& patch);
+
+} // namespace autocircuit
