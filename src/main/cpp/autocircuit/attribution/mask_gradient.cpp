@@ -1,6 +1,7 @@
 #include "autocircuit/attribution/mask_gradient.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
 namespace autocircuit {
@@ -46,8 +47,14 @@ MaskGradient mask_gradient(
       loss.answer_function,
       loss.answers,
       loss.wrong_answers);
-  const auto grads = torch::autograd::grad({value}, {leaf.masks});
-  return {grads[0], value.detach(), logits.detach()};
+  // The mean over prompts makes gradients of activations small, and fp16 has
+  // nothing below 6e-8: go backward from the sum, and divide in fp32.
+  const bool small = logits.scalar_type() == at::kHalf;
+  const auto prompts = static_cast<double>(small ? logits.size(0) : 1);
+  const auto grads = torch::autograd::grad(
+      {value}, {leaf.masks}, {at::full_like(value, prompts)});
+  return {
+      small ? grads[0] / prompts : grads[0], value.detach(), logits.detach()};
 }
 
 } // namespace autocircuit

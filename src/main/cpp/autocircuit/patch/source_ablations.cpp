@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -14,11 +16,14 @@ at::Tensor repeated_mean(
   if (!attention_mask.defined()) {
     return src_outs.mean(dims, /*keepdim=*/true).expand(src_outs.sizes());
   }
+  // Sums and counts do not fit into 16 bits.
+  const at::ScalarType wide = accumulation_type(src_outs.scalar_type());
   const at::Tensor present =
       (attention_mask != 0).to(src_outs.dtype()).unsqueeze(0).unsqueeze(-1);
-  const at::Tensor sum = (src_outs * present).sum(dims, /*keepdim=*/true);
-  const at::Tensor count = present.sum(dims, /*keepdim=*/true).clamp_min(1);
-  return (sum / count).expand(src_outs.sizes());
+  const at::Tensor sum = (src_outs * present).sum(dims, /*keepdim=*/true, wide);
+  const at::Tensor count =
+      present.sum(dims, /*keepdim=*/true, wide).clamp_min(1);
+  return (sum / count).to(src_outs.scalar_type()).expand(src_outs.sizes());
 }
 
 } // namespace

@@ -188,6 +188,21 @@ class HalfPrecisionTest {
 
   @ParameterizedTest
   @MethodSource("kinds")
+  void savedModelsAreTheSame(String name, Precision precision) {
+    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
+    Tensor expected;
+    try (Model model = Model.load(folder, LoadOptions.DEFAULT.withPrecision(precision));
+        PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
+      expected = patchable.forward(tokens(1));
+      model.save(folder);
+    }
+    try (PatchableModel again = open(precision)) {
+      assertThat(torch.equal(again.forward(tokens(1)), expected)).isTrue();
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
   void masksGradientsAndLossesAreOf32Bits(String name, Precision precision) {
     FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
     try (PatchableModel model = open(precision);
