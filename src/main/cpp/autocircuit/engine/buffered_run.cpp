@@ -195,8 +195,17 @@ class BufferedRun final : public Hooks {
 ForwardResult buffered_forward(
     const PatchableModel& model,
     const ForwardRequest& request) {
-  BufferedRun run(model, request);
-  return run.finish(model.model().forward(request.input, run));
+  return buffered_forward(model, request, [&](Hooks& hooks) {
+    return model.model().forward(request.input, hooks);
+  });
+}
+
+ForwardResult buffered_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    const std::function<at::Tensor(Hooks&)>& run) {
+  BufferedRun hooks(model, request);
+  return hooks.finish(run(hooks));
 }
 
 } // namespace autocircuit

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
@@ -11,5 +13,11 @@ namespace autocircuit {
 ForwardResult buffered_forward(
     const PatchableModel& model,
     const ForwardRequest& request);
+
+/// The same, where `run` gives the output of the model with these hooks.
+ForwardResult buffered_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    const std::function<at::Tensor(Hooks&)>& run);
 
 } // namespace autocircuit

@@ -108,6 +108,43 @@ at::Tensor kernel_masked_rows(
   return out;
 }
 
+at::Tensor kernel_sparse_rows(
+    const at::Tensor& base,
+    const std::vector<int64_t>& starts,
+    const std::vector<int64_t>& terms,
+    const at::Tensor& shared_weights,
+    const at::Tensor& delta,
+    const Norm* norm) {
+  const int64_t seq = delta.size(1);
+  const auto rows = static_cast<int64_t>(starts.size()) - 1;
+  const int64_t d = delta.size(3);
+  const at::Tensor weights =
+      shared_weights.expand({delta.size(0), seq, shared_weights.size(2)});
+  const at::Tensor out =
+      at::empty({delta.size(0), seq, rows, d}, delta.options());
+  const std::optional<KernelNorm> row_norm = kernel_norm(norm);
+  at::parallel_for(0, delta.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t b = i / seq;
+      const int64_t s = i % seq;
+      const kernels::Rows x = mutable_rows_of(out, b, s);
+      kernels::weighted_terms(
+          x,
+          token(base.const_data_ptr<float>(), base, b, s),
+          starts.data(),
+          terms.data(),
+          token(weights.const_data_ptr<float>(), weights, b, s),
+          rows_of(delta, b, s),
+          rows,
+          d);
+      if (row_norm) {
+        kernels::norm_rows(x, rows, d, row_norm->parameters);
+      }
+    }
+  });
+  return out;
+}
+
 MaskedRowsGradient kernel_rows_backward(
     RowSource source,
     const at::Tensor& given,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "autocircuit/engine/masked_rows.h"
 
@@ -49,6 +50,18 @@ bool fits_kernels(const at::Tensor& x);
 at::Tensor kernel_masked_rows(
     const at::Tensor& base,
     const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm);
+
+/// Rows with few terms: y[b, s, r] = norm(base[b, s] + the sum over t from
+/// starts[r] to starts[r + 1] of weights[b, s, t] * delta[b, s, terms[t]]).
+/// base [batch, seq, d_model], weights [batch or 1, seq or 1, terms], delta
+/// [batch, seq, n, d_model]; norm may be nullptr.
+at::Tensor kernel_sparse_rows(
+    const at::Tensor& base,
+    const std::vector<int64_t>& starts,
+    const std::vector<int64_t>& terms,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm);
 

@@ -133,6 +133,56 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
   }
 }
 
+template <int R, int W>
+AUTOCIRCUIT_INLINE void terms_tile(
+    float* out,
+    const float* base,
+    const int64_t* terms,
+    const float* weights,
+    int64_t n,
+    ConstRows in) {
+  typename Vector<W>::type sums[R];
+  for (int r = 0; r < R; r++) {
+    load<W>(sums[r], base + r * W);
+  }
+  for (int64_t t = 0; t < n; t++) {
+    const float* x = in.data + terms[t] * in.stride;
+    for (int r = 0; r < R; r++) {
+      typename Vector<W>::type v;
+      load<W>(v, x + r * W);
+      sums[r] += weights[t] * v;
+    }
+  }
+  for (int r = 0; r < R; r++) {
+    store<W>(out + r * W, sums[r]);
+  }
+}
+
+template <int R, int W>
+AUTOCIRCUIT_INLINE void weighted_terms_of(
+    Rows out,
+    const float* base,
+    const int64_t* starts,
+    const int64_t* terms,
+    const float* weights,
+    ConstRows in,
+    int64_t n_out,
+    int64_t d) {
+  for (int64_t row = 0; row < n_out; row++) {
+    float* y = out.data + row * out.stride;
+    const int64_t n = starts[row + 1] - starts[row];
+    const int64_t* of_row = terms + starts[row];
+    const float* w = weights + starts[row];
+    int64_t c = 0;
+    for (; c + R * W <= d; c += R * W) {
+      terms_tile<R, W>(y + c, base + c, of_row, w, n, {in.data + c, in.stride});
+    }
+    for (; c < d; c++) {
+      terms_tile<1, 1>(y + c, base + c, of_row, w, n, {in.data + c, in.stride});
+    }
+  }
+}
+
 template <int A, int B, int W>
 AUTOCIRCUIT_INLINE void product_block(
     float* products,
@@ -379,6 +429,20 @@ AUTOCIRCUIT_KERNEL(
      scratch),
     (weighted_rows_of<12, 16>),
     (weighted_rows_of<6, 16>))
+
+AUTOCIRCUIT_KERNEL(
+    weighted_terms,
+    (Rows out,
+     const float* base,
+     const int64_t* starts,
+     const int64_t* terms,
+     const float* weights,
+     ConstRows in,
+     int64_t n_out,
+     int64_t d),
+    (out, base, starts, terms, weights, in, n_out, d),
+    (weighted_terms_of<8, 16>),
+    (weighted_terms_of<4, 8>))
 
 AUTOCIRCUIT_KERNEL(
     add_row_products,

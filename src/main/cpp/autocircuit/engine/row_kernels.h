@@ -46,6 +46,18 @@ void weighted_rows(
     int64_t d,
     float* scratch);
 
+/// out[r] = base + sum over t in [starts[r], starts[r + 1]) of weights[t] *
+/// in[terms[t]], for n_out rows.
+void weighted_terms(
+    Rows out,
+    const float* base,
+    const int64_t* starts,
+    const int64_t* terms,
+    const float* weights,
+    ConstRows in,
+    int64_t n_out,
+    int64_t d);
+
 /// products[r * n_b + i] += a[r] . b[i].
 void add_row_products(
     float* products,

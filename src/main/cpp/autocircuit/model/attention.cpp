@@ -8,6 +8,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
+#include <ATen/ops/tensor.h>
 
 #include <utility>
 
@@ -17,14 +18,44 @@ namespace autocircuit {
 
 namespace {
 
+// The key/value heads [batch, seq, some heads, d_head] of query heads, of which
+// there are n_heads in all, one after another.
+at::Tensor of_query_heads(
+    const at::Tensor& x,
+    at::ArrayRef<int64_t> query_heads,
+    int64_t n_heads) {
+  std::vector<int64_t> index;
+  for (const int64_t h : query_heads) {
+    index.push_back(h * x.size(2) / n_heads);
+  }
+  return x.index_select(2, at::tensor(index, x.options().dtype(at::kLong)));
+}
+
 // Keys or values [batch, seq, heads, d_head] with those of a prefix in front,
 // [1 or batch, prefix, key/value heads, d_head], repeated for query heads that
 // have their own.
-at::Tensor behind_prefix(const at::Tensor& prefix, const at::Tensor& tokens) {
+at::Tensor behind_prefix(
+    const at::Tensor& prefix,
+    const at::Tensor& tokens,
+    at::ArrayRef<int64_t> live,
+    int64_t n_heads) {
   const int64_t repeats = tokens.size(2) / prefix.size(2);
-  const at::Tensor heads =
-      repeats == 1 ? prefix : prefix.repeat_interleave(repeats, 2);
+  const at::Tensor heads = !live.empty() ? of_query_heads(prefix, live, n_heads)
+      : repeats == 1                     ? prefix
+                                         : prefix.repeat_interleave(repeats, 2);
   return at::cat({heads.expand({tokens.size(0), -1, -1, -1}), tokens}, 1);
+}
+
+// [batch, seq, key/value heads, d_head] for so many query heads: [batch, heads,
+// seq, d_head].
+at::Tensor for_heads(const at::Tensor& x, int64_t heads) {
+  const at::Tensor heads_first = x.transpose(1, 2);
+  if (x.size(2) == heads) {
+    return heads_first;
+  }
+  return heads_first.unsqueeze(2)
+      .expand({-1, -1, heads / x.size(2), -1, -1})
+      .flatten(1, 2);
 }
 
 } // namespace
@@ -91,7 +122,7 @@ at::Tensor Attention::project_rows(
       .flatten(2, 3); // [batch, seq, rows, d_head]
 }
 
-Attention::Projected Attention::project(const at::Tensor& x) const {
+Projections Attention::project(const at::Tensor& x) const {
   const int64_t heads = shape_.n_heads;
   const int64_t kv_heads = shape_.n_kv_heads;
   if (x.dim() == 3) {
@@ -123,33 +154,79 @@ Attention::Projected Attention::project(const at::Tensor& x) const {
           rows(heads + kv_rows, kv_rows), heads + kv_heads, kv_heads)};
 }
 
-at::Tensor Attention::for_query_heads(const at::Tensor& x) const {
-  const at::Tensor heads_first = x.transpose(1, 2);
-  if (x.size(2) == shape_.n_heads) {
-    return heads_first;
+at::Tensor Attention::project_head(const at::Tensor& x, int64_t column) const {
+  const int64_t start = column * shape_.d_head;
+  const at::Tensor w = w_qkv_.narrow(1, start, shape_.d_head);
+  const at::Tensor flat = x.flatten(0, 1); // [batch * seq, d_model]
+  const at::Tensor y = b_qkv_.defined()
+      ? at::addmm(b_qkv_.narrow(0, start, shape_.d_head), flat, w)
+      : at::mm(flat, w);
+  return y.view({x.size(0), x.size(1), shape_.d_head});
+}
+
+Projections Attention::project_some(
+    const Projections& others,
+    const SomeHeads& some,
+    const at::Tensor& rows) const {
+  const int64_t n_heads = shape_.n_heads;
+  Projections p{
+      .q = of_query_heads(others.q, some.live, n_heads),
+      .k = of_query_heads(others.k, some.live, n_heads),
+      .v = of_query_heads(others.v, some.live, n_heads)};
+  for (size_t i = 0; i < some.rows.size(); i++) {
+    const HeadRow& row = some.rows[i];
+    const int64_t first_column =
+        row.module == 0 ? 0 : n_heads + (row.module - 1) * shape_.n_kv_heads;
+    const int64_t columns = row.module == 0 ? n_heads : shape_.n_kv_heads;
+    at::Tensor y = project_head(
+        rows.select(2, static_cast<int64_t>(i)),
+        first_column + row.head * columns / row.heads);
+    if (q_norm_ && row.module < 2) {
+      y = row.module == 0 ? (*q_norm_)(y) : (*k_norm_)(y);
+    }
+    const at::Tensor& to = row.module == 0 ? p.q : row.module == 1 ? p.k : p.v;
+    for (size_t n = 0; n < some.live.size(); n++) {
+      if (some.live[n] * row.heads / n_heads == row.head) {
+        to.select(2, static_cast<int64_t>(n)).copy_(y);
+      }
+    }
   }
-  return heads_first.unsqueeze(2)
-      .expand({-1, -1, shape_.n_heads / x.size(2), -1, -1})
-      .flatten(1, 2);
+  return p;
+}
+
+void Attention::norm_queries_and_keys(Projections& p) const {
+  if (q_norm_) {
+    p.q = (*q_norm_)(p.q);
+    p.k = (*k_norm_)(p.k);
+  }
 }
 
 at::Tensor Attention::mix(
     const at::Tensor& x,
+    const SomeHeads* some,
+    const at::Tensor& rows,
     const ContextPositions& positions,
     const PrefixCache& prefix,
     Hooks& hooks) const {
-  Projected p = project(x);
-  if (q_norm_) {
-    p.q = (*q_norm_)(p.q);
-    p.k = (*k_norm_)(p.k);
+  Projections p;
+  if (some != nullptr && some->others) {
+    p = *some->others;
+  } else {
+    p = project(x);
+    norm_queries_and_keys(p);
+  }
+  if (some != nullptr) {
+    p = project_some(p, *some, rows);
   }
   hooks.read(hook_ids_.q, p.q);
   hooks.read(hook_ids_.k, p.k);
   hooks.read(hook_ids_.v, p.v);
   if (!prefix.empty()) {
     const auto n = static_cast<size_t>(block_);
-    p.k = behind_prefix(prefix.keys[n], p.k);
-    p.v = behind_prefix(prefix.values[n], p.v);
+    const at::ArrayRef<int64_t> live =
+        some == nullptr ? at::ArrayRef<int64_t>() : some->live;
+    p.k = behind_prefix(prefix.keys[n], p.k, live, shape_.n_heads);
+    p.v = behind_prefix(prefix.values[n], p.v, live, shape_.n_heads);
   }
   p.q = positions.turn_queries(p.q);
   p.k = positions.turn_keys(p.k);
@@ -159,7 +236,7 @@ at::Tensor Attention::mix(
   at::Tensor scores =
       at::matmul(
           p.q.transpose(1, 2) * shape_.scale,
-          for_query_heads(p.k).transpose(-2, -1))
+          for_heads(p.k, p.q.size(2)).transpose(-2, -1))
           .to(accumulation_type(type)); // [batch, heads, seq, keys]
   if (shape_.soft_cap > 0) {
     scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
@@ -171,7 +248,7 @@ at::Tensor Attention::mix(
   const at::Tensor pattern =
       positions.clear_padding(at::softmax(scores, -1).to(type));
   hooks.read(hook_ids_.pattern, pattern);
-  const at::Tensor z = at::matmul(pattern, for_query_heads(p.v))
+  const at::Tensor z = at::matmul(pattern, for_heads(p.v, p.q.size(2)))
                            .transpose(1, 2); // [batch, seq, heads, d_head]
   hooks.read(hook_ids_.z, z);
   return z;
@@ -179,17 +256,25 @@ at::Tensor Attention::mix(
 
 at::Tensor Attention::add_heads(
     const at::Tensor& z,
+    const SomeHeads* some,
     const std::optional<Norm>& post_norm,
     Hooks& hooks) const {
-  const at::Tensor head_weights =
+  at::Tensor head_weights =
       w_o_.view({shape_.n_heads, shape_.d_head, shape_.d_model});
+  const bool all = z.size(2) == shape_.n_heads;
+  if (!all) {
+    head_weights = head_weights.index_select(
+        0, at::tensor(some->live, w_o_.options().dtype(at::kLong)));
+  }
   if (!post_norm) {
-    at::Tensor sum = hooks.head_outputs(hook_ids_.result, z, head_weights);
+    const at::Tensor sum =
+        hooks.head_outputs(hook_ids_.result, z, head_weights);
     if (sum.defined()) {
       return b_o_.defined() ? sum + b_o_ : sum;
     }
-    return sum_heads(z);
+    return all && hooks.needs_resid() ? sum_heads(z) : at::Tensor();
   }
+  TORCH_CHECK(all, "behind a post-norm, all heads run or none");
   const at::Tensor sum = sum_heads(z);
   if (hooks.wants(hook_ids_.result)) {
     const at::Tensor factor =

@@ -47,23 +47,34 @@ class Attention {
   /// each head [batch, seq, heads, d_model], or of each head's q, k and v
   /// [batch, seq, heads + 2 * key/value destinations, d_model], where K and V
   /// have a destination for each of their own heads or for each query head.
-  /// Returns z [batch, seq, heads, d_head].
+  /// `some`, which may be nullptr: that not all heads run, or that some inputs
+  /// have the normed rows [batch, seq, rows, d_model] instead. x is undefined
+  /// if it has all other projections. Returns z [batch, seq, heads that run,
+  /// d_head].
   at::Tensor mix(
       const at::Tensor& x,
+      const SomeHeads* some,
+      const at::Tensor& rows,
       const ContextPositions& positions,
       const PrefixCache& prefix,
       Hooks& hooks) const;
 
   /// What the heads add to the residual stream [batch, seq, d_model]. A
   /// post-norm's factors apply to each head's part, so that the heads' results
-  /// sum to what is added.
+  /// sum to what is added. Undefined if not all heads run, or if nobody needs
+  /// the residual stream.
   at::Tensor add_heads(
       const at::Tensor& z,
+      const SomeHeads* some,
       const std::optional<Norm>& post_norm,
       Hooks& hooks) const;
 
   int64_t window() const {
     return shape_.window;
+  }
+  /// Multiplications for each token, scores aside.
+  double cost() const {
+    return static_cast<double>(w_qkv_.numel() + w_o_.numel());
   }
 
   bool fits_prefix(const at::Tensor& entry) const {
@@ -74,22 +85,22 @@ class Attention {
   /// z [batch, seq, heads, d_head] -> [batch, seq, d_model].
   at::Tensor sum_heads(const at::Tensor& z) const;
 
-  struct Projected {
-    at::Tensor q; // [batch, seq, heads, d_head]
-    at::Tensor k; // [batch, seq, key/value heads or heads, d_head]
-    at::Tensor v;
-  };
-
-  Projected project(const at::Tensor& x) const;
+  Projections project(const at::Tensor& x) const;
+  /// The projections of the heads that run: those of `rows` in the place of
+  /// others.
+  Projections project_some(
+      const Projections& others,
+      const SomeHeads& some,
+      const at::Tensor& rows) const;
+  /// One head's normed input [batch, seq, d_model] by its part of W_QKV.
+  at::Tensor project_head(const at::Tensor& x, int64_t column) const;
+  void norm_queries_and_keys(Projections& p) const;
   /// One of q, k, v from inputs of its own for each of its heads or of the
   /// query heads.
   at::Tensor project_rows(
       const at::Tensor& rows,
       int64_t first_head,
       int64_t heads) const;
-  /// [batch, seq, key/value heads, d_head] for each query head: [batch, heads,
-  /// seq, d_head].
-  at::Tensor for_query_heads(const at::Tensor& x) const;
 
   AttentionShape shape_;
   int64_t block_;

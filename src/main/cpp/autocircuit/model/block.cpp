@@ -8,6 +8,11 @@ std::string block_prefix(int64_t block) {
   return "blocks." + std::to_string(block) + ".";
 }
 
+// The residual stream ends where a part of it is missing.
+at::Tensor sum(const at::Tensor& resid, const at::Tensor& added) {
+  return resid.defined() && added.defined() ? resid + added : at::Tensor();
+}
+
 } // namespace
 
 std::vector<std::string> Block::hook_names(
@@ -84,22 +89,42 @@ Block::Block(
   }
 }
 
-at::Tensor Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
+std::vector<ModelNode> Block::nodes(int64_t block) const {
+  // Behind a post-norm, what a head adds depends on all of them.
+  std::vector<ModelNode> nodes{
+      {.inputs = {hook(kQInput), hook(kKInput), hook(kVInput)},
+       .outputs = {hook(kResult)},
+       .projections = {hook(kQ), hook(kK), hook(kV)},
+       .heads = ln1_post_ ? 1 : n_heads_,
+       .block = block,
+       .cost = attention_.cost()}};
+  if (!mlp_) {
+    return nodes;
+  }
+  ModelNode mlp{
+      .inputs = {hook(kMlpIn)},
+      .outputs = {hook(kMlpOut)},
+      .block = block,
+      .cost = mlp_->cost()};
+  for (HookId part = 0; autoencoder_ && part < SparseAutoencoder::kHookCount;
+       part++) {
+    mlp.outputs.push_back(first_hook_ + kMlpOut + part);
+  }
+  nodes.push_back(std::move(mlp));
+  return nodes;
+}
+
+HeadInputs Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
     const {
   HeadInputs inputs = hooks.head_inputs(
       {hook(kQInput), hook(kKInput), hook(kVInput)},
       {n_heads_, n_kv_heads_, n_kv_heads_},
       resid,
       &ln1_);
-  if (!inputs.rows.defined()) {
+  if (!inputs.rows.defined() && !inputs.some) {
     inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid, &ln1_);
   }
-  if (inputs.normed) {
-    return inputs.rows;
-  }
-  const at::Tensor& in = inputs.rows.defined() ? inputs.rows : resid;
-  ln1_.read(in, hook(kLn1Scale), hook(kLn1Normalized), hooks);
-  return ln1_(in);
+  return inputs;
 }
 
 at::Tensor Block::attend(
@@ -107,12 +132,28 @@ at::Tensor Block::attend(
     const ContextPositions& positions,
     const PrefixCache& prefix,
     Hooks& hooks) const {
+  if (!hooks.runs(hook(kResult))) {
+    return {};
+  }
+  const HeadInputs inputs = attention_inputs(resid, hooks);
+  const SomeHeads* some = inputs.some ? &*inputs.some : nullptr;
+  at::Tensor x = some == nullptr && inputs.rows.defined() ? inputs.rows : resid;
+  if (some != nullptr && some->others) {
+    x = at::Tensor();
+  } else if (some != nullptr || !inputs.normed) {
+    ln1_.read(x, hook(kLn1Scale), hook(kLn1Normalized), hooks);
+    x = ln1_(x);
+  }
   const at::Tensor z =
-      attention_.mix(attention_inputs(resid, hooks), positions, prefix, hooks);
-  return hooks.visit(hook(kAttnOut), attention_.add_heads(z, ln1_post_, hooks));
+      attention_.mix(x, some, inputs.rows, positions, prefix, hooks);
+  return hooks.visit(
+      hook(kAttnOut), attention_.add_heads(z, some, ln1_post_, hooks));
 }
 
 at::Tensor Block::apply_mlp(const at::Tensor& resid, Hooks& hooks) const {
+  if (!hooks.runs(hook(kMlpOut))) {
+    return {};
+  }
   const at::Tensor in = hooks.visit(hook(kMlpIn), resid);
   ln2_->read(in, hook(kLn2Scale), hook(kLn2Normalized), hooks);
   at::Tensor out = (*mlp_)((*ln2_)(in), hooks);
@@ -132,16 +173,16 @@ at::Tensor Block::operator()(
     Hooks& hooks) const {
   resid = hooks.visit(hook(kResidPre), resid);
   const at::Tensor after_attention =
-      resid + attend(resid, positions, prefix, hooks);
+      sum(resid, attend(resid, positions, prefix, hooks));
   if (!mlp_) {
     return hooks.visit(hook(kResidPost), after_attention);
   }
   if (parallel_) {
     return hooks.visit(
-        hook(kResidPost), after_attention + apply_mlp(resid, hooks));
+        hook(kResidPost), sum(after_attention, apply_mlp(resid, hooks)));
   }
   const at::Tensor mid = hooks.visit(hook(kResidMid), after_attention);
-  return hooks.visit(hook(kResidPost), mid + apply_mlp(mid, hooks));
+  return hooks.visit(hook(kResidPost), sum(mid, apply_mlp(mid, hooks)));
 }
 
 } // namespace autocircuit

@@ -8,6 +8,7 @@
 
 #include "autocircuit/model/attention.h"
 #include "autocircuit/model/mlp.h"
+#include "autocircuit/model/model.h"
 #include "autocircuit/model/norm.h"
 #include "autocircuit/model/sparse_autoencoder.h"
 
@@ -89,6 +90,13 @@ class Block {
       const PrefixCache& prefix,
       Hooks& hooks) const;
 
+  /// The heads and the MLP of this block.
+  std::vector<ModelNode> nodes(int64_t block) const;
+
+  HookId last_hook() const {
+    return hook(kResidPost);
+  }
+
   /// Positions that a query sees; 0: all before it.
   int64_t window() const {
     return attention_.window();
@@ -113,9 +121,7 @@ class Block {
       const ContextPositions& positions,
       const PrefixCache& prefix,
       Hooks& hooks) const;
-  /// The normed inputs of the heads: [batch, seq, d_model], or [batch, seq,
-  /// heads, d_model] where they differ.
-  at::Tensor attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
+  HeadInputs attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
   at::Tensor apply_mlp(const at::Tensor& resid, Hooks& hooks) const;
 
   int64_t n_heads_;

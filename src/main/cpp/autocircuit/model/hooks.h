@@ -4,6 +4,8 @@
 #include <c10/util/ArrayRef.h>
 
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 namespace autocircuit {
 
@@ -12,11 +14,37 @@ using HookId = int64_t;
 
 class Norm;
 
-/// What the heads of a block read where patching makes that differ from head to
-/// head.
+/// Queries, keys and values before their rotation, after their norms.
+struct Projections {
+  at::Tensor q; // [batch, seq, heads, d_head]
+  at::Tensor k; // [batch, seq, key/value heads or heads, d_head]
+  at::Tensor v;
+};
+
+/// Which of a module's inputs a row is.
+struct HeadRow {
+  int64_t module; // 0: q, 1: k, 2: v
+  int64_t head;
+  int64_t heads; // that the module has
+};
+
+/// The heads of a block that run, and what only some of them read.
+struct SomeHeads {
+  std::vector<int64_t> live = {}; // in order
+  std::vector<HeadRow> rows = {};
+  /// What the inputs without a row give; undefined: what the residual stream
+  /// gives.
+  std::optional<Projections> others = std::nullopt;
+};
+
+/// What the heads of a block read where patching makes that differ from what
+/// the residual stream holds.
 struct HeadInputs {
-  at::Tensor rows;     // [batch, seq, heads of all modules, d_model]
+  /// [batch, seq, rows, d_model], or [batch, seq, d_model] for all heads.
+  at::Tensor rows;
   bool normed = false; // whether the norm was applied
+  /// Whose rows these are; without it, all heads of all modules have one.
+  std::optional<SomeHeads> some = std::nullopt;
 };
 
 /// What a model meets at its hook points during one forward pass. The model
@@ -40,6 +68,18 @@ class Hooks {
 
   /// Whether anybody looks at this hook point.
   virtual bool wants(HookId hook) const = 0;
+
+  /// Whether the module that ends at this hook point has to run.
+  virtual bool runs(HookId hook) const {
+    (void)hook;
+    return true;
+  }
+
+  /// Whether anybody reads the residual stream itself. If not, it may be an
+  /// undefined tensor.
+  virtual bool needs_resid() const {
+    return true;
+  }
 
   /// Head outputs as z [batch, seq, heads, k] times `weights` [heads, k,
   /// d_model], computed only if wanted. Returns their sum [batch, seq, d_model]

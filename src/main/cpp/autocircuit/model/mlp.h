@@ -29,6 +29,12 @@ class Mlp {
       HookId post);
 
   /// x: [batch, seq, d_model].
+  /// Multiplications for each token.
+  double cost() const {
+    const int64_t gate = w_gate_.defined() ? w_gate_.numel() : 0;
+    return static_cast<double>(w_in_.numel() + w_out_.numel() + gate);
+  }
+
   at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
 
  private:

@@ -35,6 +35,20 @@ struct ModelInput {
   PrefixCache prefix = {};
 };
 
+/// A part of a model that reads destinations and writes sources. What it writes
+/// depends on nothing else.
+struct ModelNode {
+  std::vector<HookId> inputs = {};  // hook points of what it reads
+  std::vector<HookId> outputs = {}; // and of what it writes
+  /// Of heads: hook points of their queries, keys and values.
+  std::vector<HookId> projections = {};
+  /// Heads that run independently: of an input with R rows, head h reads row
+  /// h * R / heads. 1: all or nothing.
+  int64_t heads = 1;
+  int64_t block = 0;
+  double cost = 0; // multiplications for each token
+};
+
 /// A transformer, or what stands for one. Immutable after construction, so
 /// any number of threads may run it; all that a pass needs beyond the weights
 /// comes in as arguments.
@@ -52,6 +66,12 @@ class Model {
   }
   /// Throws if the name is unknown.
   HookId hook_id(const std::string& name) const;
+
+  /// Its parts in execution order, from the embedding, which reads nothing, to
+  /// the end, which writes nothing; none if it does not tell.
+  const std::vector<ModelNode>& nodes() const {
+    return nodes_;
+  }
 
   int64_t n_layers() const {
     return n_layers_;
@@ -91,6 +111,9 @@ class Model {
   void set_hook_names(std::vector<std::string> names) {
     hook_names_ = std::move(names);
   }
+  void set_nodes(std::vector<ModelNode> nodes) {
+    nodes_ = std::move(nodes);
+  }
 
  private:
   std::string description_;
@@ -98,6 +121,7 @@ class Model {
   int64_t n_layers_;
   int64_t d_model_;
   std::vector<std::string> hook_names_;
+  std::vector<ModelNode> nodes_;
 };
 
 /// Builds the model that `description` (see Description) names.

@@ -104,6 +104,7 @@ Transformer::Transformer(const std::string& text, Weights weights)
   logit_cap_ = description.number("logit_soft_cap", 0);
 
   std::vector<std::string> hooks{"hook_embed", "hook_pos_embed"};
+  std::vector<ModelNode> nodes{{.outputs = {kEmbed, kPosEmbed}}};
   w_e_ = w.get("embed.W_E", {d_vocab, d_model()});
   if (description.text("positions", "learned") == "learned") {
     w_pos_ = w.get("pos_embed.W_pos", {n_ctx_, d_model()});
@@ -115,7 +116,13 @@ Transformer::Transformer(const std::string& text, Weights weights)
     const BlockShape shape = block_shape(description, n);
     blocks_.emplace_back(w, n, shape, static_cast<HookId>(hooks.size()));
     const std::vector<std::string> names = Block::hook_names(n, shape);
+    if (n == 0) { // hook_resid_pre, the sum of the embeddings
+      nodes[0].outputs.push_back(static_cast<HookId>(hooks.size()));
+    }
     hooks.insert(hooks.end(), names.begin(), names.end());
+    for (ModelNode& node : blocks_.back().nodes(n)) {
+      nodes.push_back(std::move(node));
+    }
     const int64_t window = blocks_.back().window();
     if (std::find(windows_.begin(), windows_.end(), window) == windows_.end()) {
       windows_.push_back(window);
@@ -128,6 +135,9 @@ Transformer::Transformer(const std::string& text, Weights weights)
   w_u_ = w.get("unembed.W_U", {d_vocab, d_model()});
   b_u_ = w.get_optional("unembed.b_U", {d_vocab});
   set_hook_names(std::move(hooks));
+  nodes.push_back(
+      {.inputs = {blocks_.back().last_hook()}, .block = n_layers()});
+  set_nodes(std::move(nodes));
 }
 
 void Transformer::check_first_input(const at::Tensor& value) const {

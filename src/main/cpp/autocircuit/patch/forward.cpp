@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "autocircuit/engine/buffered_run.h"
+#include "autocircuit/engine/planned_run.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/reference_run.h"
@@ -99,6 +100,11 @@ ForwardResult forward(
   if (request.policy == PlanPolicy::kReference || !request.reads.empty() ||
       (at::GradMode::is_enabled() && model.model().weights().require_grad())) {
     return reference_forward(model, request);
+  }
+  if (request.policy != PlanPolicy::kBuffered) {
+    if (std::optional<ForwardResult> result = planned_forward(model, request)) {
+      return *std::move(result);
+    }
   }
   return buffered_forward(model, request);
 }

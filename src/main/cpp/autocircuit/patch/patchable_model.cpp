@@ -1,10 +1,16 @@
 #include "autocircuit/patch/patchable_model.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace autocircuit {
 
 namespace {
+
+uint64_t next_id() {
+  static std::atomic<uint64_t> next{0};
+  return next++;
+}
 
 void check_wrapper(const PatchWrapper& w) {
   TORCH_CHECK(
@@ -40,7 +46,8 @@ PatchableModel::PatchableModel(
     std::vector<PatchWrapper> wrappers)
     : model_(std::move(model)),
       wrappers_(std::move(wrappers)),
-      wrapper_at_(model_->hook_names().size(), -1) {
+      wrapper_at_(model_->hook_names().size(), -1),
+      id_(next_id()) {
   for (size_t i = 0; i < wrappers_.size(); i++) {
     const PatchWrapper& w = wrappers_[i];
     check_wrapper(w);

@@ -26,6 +26,13 @@ class PatchableModel {
     const int64_t index = wrapper_at_[static_cast<size_t>(hook)];
     return index < 0 ? nullptr : &wrappers_[static_cast<size_t>(index)];
   }
+  const std::vector<PatchWrapper>& wrappers() const {
+    return wrappers_;
+  }
+  /// No other patchable model of this process has it.
+  uint64_t id() const {
+    return id_;
+  }
   int64_t n_srcs() const {
     return n_srcs_;
   }
@@ -37,9 +44,12 @@ class PatchableModel {
   std::shared_ptr<const Model> model_;
   std::vector<PatchWrapper> wrappers_;
   std::vector<int64_t> wrapper_at_; // by hook; -1: none
+  uint64_t id_;
   int64_t n_srcs_ = 0;
   int64_t n_masks_ = 0;
 };
+
+class AllOnesCache;
 
 /// All that selects a patched forward, as a value.
 struct PatchContext {
@@ -48,12 +58,17 @@ struct PatchContext {
   MaskTransform transform;
   /// What all f(mask) are, if the caller knows that they are one value.
   std::optional<double> uniform = std::nullopt;
+  /// Where passes with these activations leave what they have in common;
+  /// nullptr: nowhere.
+  std::shared_ptr<AllOnesCache> all_ones = nullptr;
 };
 
 /// Which executor runs a pass.
 enum class PlanPolicy : int64_t {
-  kAuto = 0,     // the fastest that fits
-  kReference = 1 // plain operations, for comparison
+  kAuto = 0,      // the fastest that fits
+  kReference = 1, // plain operations, for comparison
+  kBuffered = 2,  // every source and every destination, whatever the masks
+  kAllOnes = 3    // what circuits leave of the run with all masks 1, if it fits
 };
 
 struct ForwardRequest {

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "autocircuit/engine/plan.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -31,7 +32,8 @@ at::Tensor repeated_mean(
 at::Tensor source_ablations(
     const PatchableModel& model,
     const ModelInput& input,
-    BatchAblation ablation) {
+    BatchAblation ablation,
+    AllOnesCache* all_ones) {
   ForwardRequest request;
   request.input = input;
   request.input.slice = OutputSlice::kLastSeq;
@@ -43,6 +45,11 @@ at::Tensor source_ablations(
              input.value.size(0),
              input.value.size(1),
              model.model().d_model()});
+  }
+  if (ablation == BatchAblation::kResample && all_ones != nullptr &&
+      has_plans(model)) {
+    model.model().check_input(request.input);
+    return all_ones->source_outputs(model, input);
   }
   request.want_src_outs = true;
   const at::Tensor src_outs = forward(model, request).src_outs;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
@@ -15,9 +16,11 @@ enum class BatchAblation : int64_t {
 /// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,
 /// d_model]. Dimensions along which they repeat are expanded, not stored.
 /// Padding does not count in means; where there is nothing else they are 0.
+/// all_ones: remembers the run that was resampled from; nullptr: nobody does.
 at::Tensor source_ablations(
     const PatchableModel& model,
     const ModelInput& input,
-    BatchAblation ablation);
+    BatchAblation ablation,
+    AllOnesCache* all_ones = nullptr);
 
 } // namespace autocircuit

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+/// Which rows of a destination differ from the base of all of them, and by
+/// which sources: those of rows[i] are sources[starts[i]] up to starts[i + 1].
+struct DestPlan {
+  std::vector<int64_t> rows;
+  std::vector<int64_t> starts{0};
+  std::vector<int64_t> sources;
+};
+
+/// What one patched forward computes, as its masks need it.
+///
+/// A row of a destination is resid + sum f(mask) * delta, and at the same time
+/// x1 + sum (f(mask) - 1) * delta, where x1 is what it reads in the run with
+/// all masks 1. A plan takes one of the two bases for all rows. From the
+/// residual stream, every node runs, and terms are masks that are not 0. From
+/// the run with all masks 1, terms are masks that are not 1, and only nodes run
+/// that lie on a path of such terms from the embedding to the end: all others
+/// have what they have in that run. So the cost follows the circuit.
+struct Plan {
+  bool from_all_ones = false;
+  std::vector<DestPlan> dests;            // by hook
+  std::vector<std::vector<int64_t>> live; // heads that run, by node
+  /// By source: its place among those that some row reads; -1: none does.
+  std::vector<int64_t> slots;
+  int64_t n_slots = 0;
+  double cost = 0; // multiplications for each token, about
+};
+
+/// Whether plans can be made for a model: that the graph of its wrappers
+/// is the one of its nodes.
+bool has_plans(const PatchableModel& model);
+
+/// values: f(mask) on the CPU, ([batch]) [n_masks].
+/// start_block: where the pass starts; what comes before has run.
+Plan plan_from_resid(
+    const PatchableModel& model,
+    const at::Tensor& values,
+    int64_t start_block);
+
+/// constant_deltas: whether sources that do not run differ from the activations
+/// that they are patched with.
+Plan plan_from_all_ones(
+    const PatchableModel& model,
+    const at::Tensor& values,
+    int64_t start_block,
+    bool constant_deltas);
+
+} // namespace autocircuit

@@ -1,0 +1,492 @@
+#include "autocircuit/engine/planned_run.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/tensor.h>
+
+#include <numeric>
+#include <utility>
+
+#include "autocircuit/engine/kernel_rows.h"
+#include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/model/attention.h"
+#include "autocircuit/model/precision.h"
+
+namespace autocircuit {
+
+namespace {
+
+/// A destination with the plan of its rows.
+struct PlannedDest {
+  const PatchWrapper* wrapper;
+  const DestPlan* plan;
+};
+
+class PlannedRun final : public Hooks {
+ public:
+  PlannedRun(
+      const PatchableModel& model,
+      const ForwardRequest& request,
+      const at::Tensor& values,
+      const Plan& plan,
+      std::shared_ptr<const AllOnesRun> all_ones)
+      : model_(model),
+        plan_(plan),
+        all_ones_(std::move(all_ones)),
+        values_(values),
+        patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
+        delta_(at::empty(
+            {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
+            patch_.options())),
+        live_(model.model().hook_names().size(), nullptr) {
+    const std::vector<ModelNode>& nodes = model.model().nodes();
+    for (size_t i = 0; i < nodes.size(); i++) {
+      for (const HookId hook : nodes[i].outputs) {
+        live_[static_cast<size_t>(hook)] = &plan.live[i];
+      }
+    }
+    if (plan.from_all_ones && all_ones_->delta.defined()) {
+      // Those that do not run differ by what they differ there.
+      for (size_t s = 0; s < plan.slots.size(); s++) {
+        if (plan.slots[s] >= 0) {
+          delta_.select(2, plan.slots[s])
+              .copy_(all_ones_->delta.select(2, static_cast<int64_t>(s)));
+        }
+      }
+    }
+    for (const ModelNode& node : nodes) {
+      if (request.start_src_outs.defined() &&
+          (node.inputs.empty() || node.block < request.input.start_block)) {
+        record_given(node, request.start_src_outs.permute({1, 2, 0, 3}));
+      }
+    }
+  }
+
+  at::Tensor visit(HookId hook, const at::Tensor& value) override {
+    at::Tensor x = value;
+    if (const PatchWrapper* w = model_.wrapper(hook)) {
+      if (w->is_dest()) {
+        const PlannedDest dest{w, &dest_plan(hook)};
+        x = base(hook, value);
+        if (!dest.plan->rows.empty()) {
+          x = mix({dest}, x, /*norm=*/nullptr).squeeze(2);
+        }
+      }
+      if (w->is_src()) {
+        w->check_sources(1);
+        record(w->src_start, x.unsqueeze(2));
+      }
+    }
+    return x;
+  }
+
+  HeadInputs head_inputs(
+      c10::ArrayRef<HookId> modules,
+      c10::ArrayRef<int64_t> heads,
+      const at::Tensor& resid,
+      const Norm* norm) override {
+    if (model_.wrapper(modules[0]) == nullptr) {
+      return {};
+    }
+    std::vector<PlannedDest> dests;
+    SomeHeads some{.live = live_heads(modules[0], heads[0])};
+    int64_t all_rows = 0;
+    for (size_t i = 0; i < modules.size(); i++) {
+      const PatchWrapper* w = model_.wrapper(modules[i]);
+      dests.push_back({w, &dest_plan(modules[i])});
+      all_rows += w->rows;
+      for (const int64_t row : dests.back().plan->rows) {
+        some.rows.push_back(
+            {.module = static_cast<int64_t>(i), .head = row, .heads = w->rows});
+      }
+    }
+    const auto listed = static_cast<int64_t>(some.rows.size());
+    const at::Tensor x = base(modules[0], resid);
+    if (!plan_.from_all_ones && listed == 0) {
+      return {};
+    }
+    if (listed == all_rows ||
+        (!plan_.from_all_ones && 3 * listed > 2 * all_rows)) {
+      // One product of many rows is faster than many of one.
+      std::vector<DestPlan> whole;
+      for (PlannedDest& dest : dests) {
+        whole.push_back(with_all_rows(dest));
+      }
+      for (size_t i = 0; i < dests.size(); i++) {
+        dests[i].plan = &whole[i];
+      }
+      return {.rows = mix(dests, x, norm), .normed = norm != nullptr};
+    }
+    if (plan_.from_all_ones) {
+      some.others = projections(modules[0]);
+    }
+    return {
+        .rows = listed > 0 ? mix(dests, x, norm) : at::Tensor(),
+        .normed = norm != nullptr,
+        .some = std::move(some)};
+  }
+
+  bool wants(HookId hook) const override {
+    const PatchWrapper* w = model_.wrapper(hook);
+    return w != nullptr && w->is_src() && slots_of(*w).first > 0;
+  }
+
+  bool runs(HookId hook) const override {
+    return !live_[static_cast<size_t>(hook)]->empty();
+  }
+
+  bool needs_resid() const override {
+    return !plan_.from_all_ones;
+  }
+
+  at::Tensor head_outputs(
+      HookId hook,
+      const at::Tensor& z,
+      const at::Tensor& weights) override {
+    if (!wants(hook)) {
+      return {};
+    }
+    const PatchWrapper& w = *model_.wrapper(hook);
+    const auto [n, first] = slots_of(w);
+    const int64_t heads = w.src_stop - w.src_start;
+    if (z.scalar_type() != accumulation_type(z.scalar_type())) {
+      record_some(w, head_products(z, weights), live_of(hook, heads));
+      return {};
+    }
+    if (n == heads && z.size(2) == heads) {
+      const at::Tensor rows = delta_.narrow(2, first, n);
+      write_head_outputs(rows, z, weights);
+      return sum_rows(rows, patch_.narrow(2, w.src_start, n))
+          .to(z.scalar_type());
+    }
+    const std::vector<int64_t>& live = live_of(hook, heads);
+    for (size_t i = 0; i < live.size(); i++) {
+      const int64_t source = w.src_start + live[i];
+      const int64_t slot = plan_.slots[static_cast<size_t>(source)];
+      if (slot >= 0) {
+        const auto n_th = static_cast<int64_t>(i);
+        at::Tensor row = delta_.narrow(2, slot, 1);
+        write_head_outputs(
+            row, z.narrow(2, n_th, 1), weights.narrow(0, n_th, 1));
+        at::sub_out(row, patch_.narrow(2, source, 1), row);
+      }
+    }
+    return {};
+  }
+
+  void head_outputs(HookId hook, const at::Tensor& value) override {
+    if (wants(hook)) {
+      const PatchWrapper& w = *model_.wrapper(hook);
+      record_some(w, value, live_of(hook, w.src_stop - w.src_start));
+    }
+  }
+
+  void read(HookId hook, const at::Tensor& value) override {
+    (void)hook;
+    (void)value;
+  }
+
+ private:
+  const DestPlan& dest_plan(HookId hook) const {
+    return plan_.dests[static_cast<size_t>(hook)];
+  }
+
+  /// What the rows of a destination have in common.
+  at::Tensor base(HookId hook, const at::Tensor& resid) const {
+    return plan_.from_all_ones ? all_ones_->values[static_cast<size_t>(hook)]
+                               : resid;
+  }
+
+  /// The node that reads an input.
+  size_t reader(HookId input) const {
+    const std::vector<ModelNode>& nodes = model_.model().nodes();
+    for (size_t i = 0; i < nodes.size(); i++) {
+      for (const HookId hook : nodes[i].inputs) {
+        if (hook == input) {
+          return i;
+        }
+      }
+    }
+    TORCH_CHECK(false, "no node reads hook point ", input);
+  }
+
+  std::vector<int64_t> live_heads(HookId input, int64_t heads) const {
+    const size_t node = reader(input);
+    if (model_.model().nodes()[node].heads > 1) {
+      return plan_.live[node];
+    }
+    std::vector<int64_t> all(static_cast<size_t>(heads));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
+
+  Projections projections(HookId input) const {
+    const std::vector<HookId>& hooks =
+        model_.model().nodes()[reader(input)].projections;
+    const auto at = [&](size_t i) {
+      return all_ones_->values[static_cast<size_t>(hooks[i])];
+    };
+    return {.q = at(0), .k = at(1), .v = at(2)};
+  }
+
+  /// The sources of a module that run.
+  std::vector<int64_t> live_of(HookId output, int64_t n) const {
+    const std::vector<int64_t>& live = *live_[static_cast<size_t>(output)];
+    if (live.size() == 1 && n > 1 && is_one_part(output)) {
+      std::vector<int64_t> all(static_cast<size_t>(n));
+      std::iota(all.begin(), all.end(), 0);
+      return all;
+    }
+    return live;
+  }
+  bool is_one_part(HookId output) const {
+    for (const ModelNode& node : model_.model().nodes()) {
+      for (const HookId hook : node.outputs) {
+        if (hook == output) {
+          return node.heads == 1;
+        }
+      }
+    }
+    return false;
+  }
+
+  /// How many sources of a wrapper somebody reads, and the first one's slot.
+  std::pair<int64_t, int64_t> slots_of(const PatchWrapper& w) const {
+    int64_t n = 0;
+    int64_t first = -1;
+    for (int64_t s = w.src_start; s < w.src_stop; s++) {
+      const int64_t slot = plan_.slots[static_cast<size_t>(s)];
+      if (slot >= 0) {
+        first = n == 0 ? slot : first;
+        n++;
+      }
+    }
+    return {n, first};
+  }
+
+  /// The sources of a node that has run before.
+  void record_given(const ModelNode& node, const at::Tensor& src_outs) {
+    for (const HookId hook : node.outputs) {
+      const PatchWrapper* w = model_.wrapper(hook);
+      if (w != nullptr && w->is_src()) {
+        record(
+            w->src_start,
+            src_outs.narrow(2, w->src_start, w->src_stop - w->src_start));
+      }
+    }
+  }
+
+  /// outputs [batch, seq, n, d_model] of the sources from start on.
+  void record(int64_t start, const at::Tensor& outputs) {
+    for (int64_t i = 0; i < outputs.size(2); i++) {
+      const int64_t slot = plan_.slots[static_cast<size_t>(start + i)];
+      if (slot >= 0) {
+        at::Tensor row = delta_.select(2, slot);
+        at::sub_out(row, patch_.select(2, start + i), outputs.select(2, i));
+      }
+    }
+  }
+
+  /// The same of the sources of a wrapper that run.
+  void record_some(
+      const PatchWrapper& w,
+      const at::Tensor& outputs,
+      const std::vector<int64_t>& live) {
+    for (size_t i = 0; i < live.size(); i++) {
+      record(
+          w.src_start + live[i], outputs.narrow(2, static_cast<int64_t>(i), 1));
+    }
+  }
+
+  static DestPlan with_all_rows(const PlannedDest& dest) {
+    DestPlan whole;
+    size_t next = 0;
+    for (int64_t row = 0; row < dest.wrapper->rows; row++) {
+      const DestPlan& plan = *dest.plan;
+      if (next < plan.rows.size() && plan.rows[next] == row) {
+        whole.sources.insert(
+            whole.sources.end(),
+            plan.sources.begin() + plan.starts[next],
+            plan.sources.begin() + plan.starts[next + 1]);
+        next++;
+      }
+      whole.rows.push_back(row);
+      whole.starts.push_back(static_cast<int64_t>(whole.sources.size()));
+    }
+    return whole;
+  }
+
+  /// The listed rows of destinations, one after another: [batch, seq, rows,
+  /// d_model].
+  at::Tensor mix(
+      const std::vector<PlannedDest>& dests,
+      const at::Tensor& base,
+      const Norm* norm) const {
+    int64_t rows = 0;
+    int64_t terms = 0;
+    for (const PlannedDest& dest : dests) {
+      rows += static_cast<int64_t>(dest.plan->rows.size());
+      terms += static_cast<int64_t>(dest.plan->sources.size());
+    }
+    const std::vector<int64_t> sources = sources_of(*dests[0].wrapper);
+    const auto n = static_cast<int64_t>(sources.size());
+    const bool sparse = fits_kernels(delta_) && fits_kernels(base) &&
+        static_cast<double>(terms) <
+            kDense * static_cast<double>(rows) * static_cast<double>(n);
+    return sparse ? mix_terms(dests, base, norm)
+                  : mix_all(dests, sources, base, norm);
+  }
+
+  /// The sources with a slot before a destination.
+  std::vector<int64_t> sources_of(const PatchWrapper& w) const {
+    std::vector<int64_t> sources;
+    for (int64_t s = w.in_start; s < w.in_stop; s++) {
+      if (plan_.slots[static_cast<size_t>(s)] >= 0) {
+        sources.push_back(s);
+      }
+    }
+    return sources;
+  }
+
+  at::Tensor mix_terms(
+      const std::vector<PlannedDest>& dests,
+      const at::Tensor& base,
+      const Norm* norm) const {
+    std::vector<int64_t> starts{0};
+    std::vector<int64_t> slots;
+    std::vector<at::Tensor> weights;
+    for (const auto& [w, plan] : dests) {
+      std::vector<int64_t> index; // into [rows, n_in]
+      for (size_t i = 0; i < plan->rows.size(); i++) {
+        for (int64_t t = plan->starts[i]; t < plan->starts[i + 1]; t++) {
+          const int64_t source = plan->sources[static_cast<size_t>(t)];
+          slots.push_back(plan_.slots[static_cast<size_t>(source)]);
+          index.push_back(plan->rows[i] * w->n_in() + source - w->in_start);
+        }
+        starts.push_back(static_cast<int64_t>(slots.size()));
+      }
+      weights.push_back(w->token_values(values_).flatten(2, 3).index_select(
+          2, at::tensor(index, at::kLong)));
+    }
+    return kernel_sparse_rows(
+        base, starts, slots, coefficients(at::cat(weights, 2)), delta_, norm);
+  }
+
+  at::Tensor mix_all(
+      const std::vector<PlannedDest>& dests,
+      const std::vector<int64_t>& sources,
+      const at::Tensor& base,
+      const Norm* norm) const {
+    const PatchWrapper& first = *dests[0].wrapper;
+    std::vector<at::Tensor> values;
+    for (const auto& [w, plan] : dests) {
+      TORCH_CHECK(
+          w->in_start == first.in_start && w->in_stop == first.in_stop,
+          w->module,
+          ": expected the same incoming sources as ",
+          first.module);
+      at::Tensor v = w->token_values(values_); // [b or 1, s or 1, rows, n]
+      if (static_cast<int64_t>(plan->rows.size()) != v.size(2)) {
+        v = v.index_select(2, at::tensor(plan->rows, at::kLong));
+      }
+      values.push_back(v);
+    }
+    at::Tensor all = values.size() == 1 ? values[0] : at::cat(values, 2);
+    const auto n = static_cast<int64_t>(sources.size());
+    if (n != first.n_in()) {
+      std::vector<int64_t> columns;
+      for (const int64_t source : sources) {
+        columns.push_back(source - first.in_start);
+      }
+      all = all.index_select(3, at::tensor(columns, at::kLong));
+    }
+    return masked_rows(
+        base,
+        coefficients(all),
+        delta_.narrow(2, plan_.slots[static_cast<size_t>(sources[0])], n),
+        norm);
+  }
+
+  at::Tensor coefficients(const at::Tensor& values) const {
+    return plan_.from_all_ones ? values - 1 : values;
+  }
+
+  // From this share of terms on, the product with all sources is faster.
+  static constexpr double kDense = 0.35;
+
+  const PatchableModel& model_;
+  const Plan& plan_;
+  std::shared_ptr<const AllOnesRun> all_ones_;
+  at::Tensor values_; // f(mask): ([batch]) [n_masks]
+  at::Tensor patch_;  // [batch, seq, n_srcs, d_model]
+  at::Tensor delta_;  // patch - current output [batch, seq, slots, d_model]
+  std::vector<const std::vector<int64_t>*> live_; // heads, by hook of outputs
+};
+
+/// The cheaper plan, and the run with all masks 1 if it needs that.
+struct Choice {
+  Plan plan;
+  std::shared_ptr<const AllOnesRun> all_ones;
+};
+
+Choice choose(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    const at::Tensor& values) {
+  const ModelInput& input = request.input;
+  const auto& cache = request.context->all_ones;
+  Choice choice{plan_from_resid(model, values, input.start_block), nullptr};
+  if (cache == nullptr) {
+    return choice;
+  }
+  std::shared_ptr<const AllOnesRun> run = cache->find(model, input);
+  if (run == nullptr && input.start_block > 0) {
+    return choice; // that run begins at the tokens
+  }
+  const auto from_all_ones = [&](bool constant_deltas) {
+    return plan_from_all_ones(
+        model, values, input.start_block, constant_deltas);
+  };
+  Plan plan = from_all_ones(run == nullptr || run->delta.defined());
+  const bool forced = request.policy == PlanPolicy::kAllOnes;
+  // A run that is to be made has to pay.
+  if (!forced && plan.cost >= choice.plan.cost * (run == nullptr ? 0.5 : 1)) {
+    return choice;
+  }
+  if (run == nullptr) {
+    run = cache->get(model, request);
+    plan = from_all_ones(run->delta.defined());
+  }
+  return {std::move(plan), std::move(run)};
+}
+
+} // namespace
+
+std::optional<ForwardResult> planned_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request) {
+  const PatchContext* context = request.context;
+  if (context == nullptr || request.want_src_outs ||
+      at::GradMode::is_enabled() || !context->masks.is_cpu() ||
+      context->transform.fn == MaskFn::kHardConcrete ||
+      context->transform.dropout > 0 || !has_plans(model)) {
+    return std::nullopt;
+  }
+  const at::Tensor values = mask_values(
+                                context->masks,
+                                context->masks.dim() == 2,
+                                request.input.value.size(0),
+                                context->transform)
+                                .contiguous();
+  const Choice choice = choose(model, request, values);
+  PlannedRun run(model, request, values, choice.plan, choice.all_ones);
+  ForwardResult result;
+  result.logits = model.model().forward(request.input, run);
+  return result;
+}
+
+} // namespace autocircuit
