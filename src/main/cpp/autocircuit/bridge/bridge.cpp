@@ -11,6 +11,7 @@
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/threads.h"
+#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/model.h"
 #include "autocircuit/model/tensor_file.h"
@@ -25,20 +26,23 @@ namespace {
 // A handle is the address of a shared pointer on the heap. Callers copy the
 // pointer for the time of a call.
 template <typename T>
-int64_t to_handle(std::shared_ptr<const T> value) {
-  return reinterpret_cast<int64_t>(
-      new std::shared_ptr<const T>(std::move(value)));
+int64_t to_handle(std::shared_ptr<T> value) {
+  return reinterpret_cast<int64_t>(new std::shared_ptr<T>(std::move(value)));
 }
 
 template <typename T>
-std::shared_ptr<const T> from_handle(int64_t handle) {
+std::shared_ptr<T> from_handle(int64_t handle) {
   TORCH_CHECK(handle != 0, "the native object is released");
-  return *reinterpret_cast<std::shared_ptr<const T>*>(handle);
+  return *reinterpret_cast<std::shared_ptr<T>*>(handle);
 }
 
 template <typename T>
 void release_handle(int64_t handle) {
-  delete reinterpret_cast<std::shared_ptr<const T>*>(handle);
+  delete reinterpret_cast<std::shared_ptr<T>*>(handle);
+}
+
+std::shared_ptr<AllOnesCache> all_ones_cache(int64_t handle) {
+  return handle == 0 ? nullptr : from_handle<AllOnesCache>(handle);
 }
 
 std::vector<std::string> split_lines(const std::string& text) {
@@ -141,12 +145,12 @@ int64_t new_model(
 }
 
 void release_model(int64_t model) {
-  release_handle<Model>(model);
+  release_handle<const Model>(model);
 }
 
 int64_t model_to(int64_t model, const std::string& device) {
   return translating_errors([&] {
-    const auto from = from_handle<Model>(model);
+    const auto from = from_handle<const Model>(model);
     return to_handle(make_model(
         from->description(), from->weights().to(at::Device(device))));
   });
@@ -154,17 +158,17 @@ int64_t model_to(int64_t model, const std::string& device) {
 
 Tensors model_weights(int64_t model) {
   return translating_errors(
-      [&] { return from_handle<Model>(model)->weights().tensors(); });
+      [&] { return from_handle<const Model>(model)->weights().tensors(); });
 }
 
 std::string model_weight_names(int64_t model) {
   return translating_errors(
-      [&] { return join_lines(from_handle<Model>(model)->weights().names()); });
+      [&] { return join_lines(from_handle<const Model>(model)->weights().names()); });
 }
 
 std::string model_hook_names(int64_t model) {
   return translating_errors(
-      [&] { return join_lines(from_handle<Model>(model)->hook_names()); });
+      [&] { return join_lines(from_handle<const Model>(model)->hook_names()); });
 }
 
 int64_t make_model_patchable(
@@ -174,15 +178,24 @@ int64_t make_model_patchable(
     int64_t wrappers_size,
     int64_t seq_len) {
   return translating_errors([&] {
-    return to_handle<PatchableModel>(std::make_shared<const PatchableModel>(
-        from_handle<Model>(model),
+    return to_handle<const PatchableModel>(std::make_shared<const PatchableModel>(
+        from_handle<const Model>(model),
         unpack_wrappers(
             modules, {wrappers, static_cast<size_t>(wrappers_size)}, seq_len)));
   });
 }
 
 void release_patchable_model(int64_t model) {
-  release_handle<PatchableModel>(model);
+  release_handle<const PatchableModel>(model);
+}
+
+int64_t new_all_ones_cache() {
+  return translating_errors(
+      [] { return to_handle(std::make_shared<AllOnesCache>()); });
+}
+
+void release_all_ones_cache(int64_t cache) {
+  release_handle<AllOnesCache>(cache);
 }
 
 Tensors forward(
@@ -195,20 +208,24 @@ Tensors forward(
     bool want_src_outs,
     bool patched,
     const at::Tensor& patch_src_outs,
+    int64_t all_ones,
     const at::Tensor& masks,
     int64_t mask_fn,
     double dropout,
     int64_t seed,
     int64_t step,
     const at::Tensor& uniforms,
-    const std::string& reads) {
+    const std::string& reads,
+    int64_t policy) {
   return translating_errors([&] {
     const at::AutoGradMode grad_mode(grad);
-    const auto patchable = from_handle<PatchableModel>(model);
+    const auto patchable = from_handle<const PatchableModel>(model);
     const PatchContext context{
         .patch_src_outs = patch_src_outs,
         .masks = masks,
-        .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)};
+        .transform = mask_transform(mask_fn, dropout, seed, step, uniforms),
+        .uniform = std::nullopt,
+        .all_ones = all_ones_cache(all_ones)};
     ForwardRequest request;
     request.input = model_input(input);
     request.input.start_block = start_block;
@@ -217,6 +234,7 @@ Tensors forward(
     request.start_src_outs = start_src_outs;
     request.want_src_outs = want_src_outs;
     request.reads = split_lines(reads);
+    request.policy = static_cast<PlanPolicy>(policy);
     const WorkspaceScope workspace;
     ForwardResult result = autocircuit::forward(*patchable, request);
     Tensors tensors{std::move(result.logits)};
@@ -233,14 +251,16 @@ Tensors forward(
 at::Tensor source_ablations(
     int64_t model,
     const Tensors& input,
-    int64_t ablation_type) {
+    int64_t ablation_type,
+    int64_t all_ones) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const WorkspaceScope workspace;
     return autocircuit::source_ablations(
-        *from_handle<PatchableModel>(model),
+        *from_handle<const PatchableModel>(model),
         model_input(input),
-        static_cast<BatchAblation>(ablation_type));
+        static_cast<BatchAblation>(ablation_type),
+        all_ones_cache(all_ones).get());
   });
 }
 
@@ -261,7 +281,7 @@ Tensors mask_gradient(
   return translating_errors([&] {
     const WorkspaceScope workspace;
     MaskGradient result = autocircuit::mask_gradient(
-        *from_handle<PatchableModel>(model),
+        *from_handle<const PatchableModel>(model),
         model_input(input),
         {.patch_src_outs = patch_src_outs,
          .masks = masks,

@@ -67,6 +67,11 @@ AUTOCIRCUIT_API int64_t make_model_patchable(
     int64_t seq_len);
 AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 
+/// Where passes that are patched with the same source activations leave what
+/// they have in common: the run with all masks 1.
+AUTOCIRCUIT_API int64_t new_all_ones_cache();
+AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
+
 // What a pass reads is one vector of tensors, `input`:
 //   0: tokens [batch, seq] int64 (micro model: floats [batch, seq, d_model]);
 //   1: attention mask [batch, seq] of 0 for padding and 1 for tokens, int64 or
@@ -87,6 +92,7 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 /// patched: false runs the plain model, and every argument after it up to
 ///   `uniforms` is ignored.
 /// patch_src_outs: [n_srcs, batch, seq, d_model]; dimensions may be expanded.
+/// all_ones: a cache that belongs to them, 0 for none.
 /// masks: flat [n_masks] or, one set per example, [batch, n_masks]; fp32, or
 ///   fp64 for fp64 models, like what is made of them: samples and gradients.
 /// mask_fn: 0 none, 1 sigmoid, 2 hard concrete.
@@ -94,6 +100,8 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 /// seed, step: choose the noise of hard concrete samples and of dropout.
 /// uniforms: undefined, or the hard-concrete uniforms [batch, n_masks].
 /// reads: hook names, one a line.
+/// policy: 0 the fastest executor that fits, 1 plain operations, 2 all sources
+///   and destinations whatever the masks, 3 from the run with all masks 1.
 AUTOCIRCUIT_API Tensors forward(
     int64_t model,
     const Tensors& input,
@@ -104,22 +112,26 @@ AUTOCIRCUIT_API Tensors forward(
     bool want_src_outs,
     bool patched,
     const at::Tensor& patch_src_outs,
+    int64_t all_ones,
     const at::Tensor& masks,
     int64_t mask_fn,
     double dropout,
     int64_t seed,
     int64_t step,
     const at::Tensor& uniforms,
-    const std::string& reads);
+    const std::string& reads,
+    int64_t policy);
 
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
 /// d_model]; dimensions along which the ablation repeats are expanded, not
-/// stored. Padding does not count in means.
+/// stored. Padding does not count in means. all_ones: a cache that shall belong
+/// to them, 0 for none.
 AUTOCIRCUIT_API at::Tensor source_ablations(
     int64_t model,
     const Tensors& input,
-    int64_t ablation_type);
+    int64_t ablation_type,
+    int64_t all_ones);
 
 /// Gradient of a loss on the logits of the last position with respect to the
 /// masks, in one call. Returns the gradient (like `masks`), the loss (no

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PlanPolicy;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -31,6 +32,7 @@ public final class ForwardRequest {
   private final Boolean grad;
   private final boolean wantsSourceOutputs;
   private final List<String> reads;
+  private final PlanPolicy planPolicy;
 
   private ForwardRequest(
       ModelInput input,
@@ -40,7 +42,8 @@ public final class ForwardRequest {
       OutputSlice outputSlice,
       Boolean grad,
       boolean wantsSourceOutputs,
-      List<String> reads) {
+      List<String> reads,
+      PlanPolicy planPolicy) {
     this.input = input;
     this.startBlock = startBlock;
     this.startSourceOutputs = startSourceOutputs;
@@ -49,6 +52,7 @@ public final class ForwardRequest {
     this.grad = grad;
     this.wantsSourceOutputs = wantsSourceOutputs;
     this.reads = reads;
+    this.planPolicy = planPolicy;
   }
 
   /**
@@ -64,7 +68,7 @@ public final class ForwardRequest {
 
   /** As {@link #of(Tensor)}, of an input that may have padding or stand after a prefix. */
   public static ForwardRequest of(ModelInput input) {
-    return new ForwardRequest(input, 0, null, null, null, null, false, List.of());
+    return new ForwardRequest(input, 0, null, null, null, null, false, List.of(), PlanPolicy.AUTO);
   }
 
   /**
@@ -80,7 +84,7 @@ public final class ForwardRequest {
           "startBlock: expected 1 or more (0 is ForwardRequest.of(tokens)), got " + block);
     }
     return new ForwardRequest(
-        ModelInput.of(residual), block, null, null, null, null, false, List.of());
+        ModelInput.of(residual), block, null, null, null, null, false, List.of(), PlanPolicy.AUTO);
   }
 
   /** This request with padding where a mask is 0; see {@link ModelInput}. */
@@ -105,7 +109,8 @@ public final class ForwardRequest {
         outputSlice,
         grad,
         wantsSourceOutputs,
-        reads);
+        reads,
+        planPolicy);
   }
 
   /** This request with the logits of other positions than the model's options say. */
@@ -118,7 +123,8 @@ public final class ForwardRequest {
         Objects.requireNonNull(value, "outputSlice"),
         grad,
         wantsSourceOutputs,
-        reads);
+        reads,
+        planPolicy);
   }
 
   /**
@@ -134,13 +140,28 @@ public final class ForwardRequest {
         outputSlice,
         value,
         wantsSourceOutputs,
-        reads);
+        reads,
+        planPolicy);
+  }
+
+  /** This request, computed in a certain way; {@link PlanPolicy#AUTO} unless said. */
+  public ForwardRequest withPlanPolicy(PlanPolicy value) {
+    return new ForwardRequest(
+        input,
+        startBlock,
+        startSourceOutputs,
+        context,
+        outputSlice,
+        grad,
+        wantsSourceOutputs,
+        reads,
+        Objects.requireNonNull(value, "planPolicy"));
   }
 
   /** This request, returning the outputs of all sources, too. */
   public ForwardRequest withSourceOutputs() {
     return new ForwardRequest(
-        input, startBlock, startSourceOutputs, context, outputSlice, grad, true, reads);
+        input, startBlock, startSourceOutputs, context, outputSlice, grad, true, reads, planPolicy);
   }
 
   /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
@@ -158,7 +179,8 @@ public final class ForwardRequest {
         outputSlice,
         grad,
         wantsSourceOutputs,
-        List.copyOf(hookNames));
+        List.copyOf(hookNames),
+        planPolicy);
   }
 
   /**
@@ -168,7 +190,15 @@ public final class ForwardRequest {
    */
   public ForwardRequest withStartSourceOutputs(Tensor value) {
     return new ForwardRequest(
-        input, startBlock, value, context, outputSlice, grad, wantsSourceOutputs, reads);
+        input,
+        startBlock,
+        value,
+        context,
+        outputSlice,
+        grad,
+        wantsSourceOutputs,
+        reads,
+        planPolicy);
   }
 
   /** Tokens, or the residual stream that enters {@link #startBlock}, and what goes with them. */
@@ -211,6 +241,11 @@ public final class ForwardRequest {
     return reads;
   }
 
+  /** How the pass is computed. */
+  public PlanPolicy planPolicy() {
+    return planPolicy;
+  }
+
   private ForwardRequest withInput(ModelInput value) {
     return new ForwardRequest(
         value,
@@ -220,6 +255,7 @@ public final class ForwardRequest {
         outputSlice,
         grad,
         wantsSourceOutputs,
-        reads);
+        reads,
+        planPolicy);
   }
 }

@@ -5,6 +5,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PlanPolicy;
 
 /** The numbers under which enum constants cross to native code; see {@code bridge.h}. */
 final class NativeCodes {
@@ -16,6 +17,15 @@ final class NativeCodes {
       case ALL -> 0;
       case LAST_SEQ -> 1;
       case NOT_FIRST_SEQ -> 2;
+    };
+  }
+
+  static int of(PlanPolicy policy) {
+    return switch (policy) {
+      case AUTO -> 0;
+      case REFERENCE -> 1;
+      case BUFFERED -> 2;
+      case ALL_ONES -> 3;
     };
   }
 

@@ -170,6 +170,7 @@ final class PassArguments {
     }
     return new Patch(
         patchSrcOuts,
+        activations.allOnes(),
         maskTensor,
         NativeCodes.of(context.maskFn()),
         trained ? context.dropout() : 0,

@@ -15,6 +15,7 @@ import org.autocircuit.PassArguments.Size;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.WrapperSpec;
+import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
@@ -108,7 +109,8 @@ final class Passes {
                       request.wantsSourceOutputs(),
                       context.isPatched(),
                       patch,
-                      request.reads()));
+                      request.reads(),
+                      NativeCodes.of(request.planPolicy())));
       event.end(
           name, size.batch(), size.seq(), context.isPatched(), grad, request.wantsSourceOutputs());
       ForwardResult result = result(request, results);
@@ -135,7 +137,13 @@ final class Passes {
     }
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
-      return SourceActivations.of(ablated(input, type), Optional.of(type));
+      AllOnesCache cache = new AllOnesCache();
+      try {
+        return SourceActivations.of(ablated(input, type, cache), Optional.of(type), cache);
+      } catch (RuntimeException | Error e) {
+        cache.close();
+        throw e;
+      }
     }
   }
 
@@ -234,21 +242,22 @@ final class Passes {
         CallScope scope = new CallScope();
         DataSetMean mean = new DataSetMean(precision)) {
       addAll.accept(mean);
-      return SourceActivations.of(mean.mean(), Optional.of(type));
+      return SourceActivations.of(mean.mean(), Optional.of(type), null);
     }
   }
 
   private void add(DataSetMean mean, ModelInput input) {
     try (CallScope scope = new CallScope()) {
-      mean.add(ablated(input, AblationType.RESAMPLE), input.attentionMask());
+      mean.add(ablated(input, AblationType.RESAMPLE, null), input.attentionMask());
     }
   }
 
-  private Tensor ablated(ModelInput given, AblationType type) {
+  private Tensor ablated(ModelInput given, AblationType type, AllOnesCache cache) {
     ForwardEvent event = ForwardEvent.begun();
     ModelInput input = behindPrefix(given);
     Size size = arguments.input(input);
-    Tensor activations = run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type)));
+    Tensor activations =
+        run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type), cache));
     event.end(name, size.batch(), size.seq(), false, false, true);
     if (activations.nbytes() >= LARGE) {
       MEMORY.log(

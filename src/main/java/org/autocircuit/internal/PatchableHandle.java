@@ -11,6 +11,7 @@ public final class PatchableHandle {
   /** What patches a pass: all that depends on the context. */
   public record Patch(
       Tensor patchSrcOuts,
+      AllOnesCache allOnes,
       Tensor masks,
       int maskFn,
       double dropout,
@@ -19,7 +20,7 @@ public final class PatchableHandle {
       Tensor uniforms) {
 
     /** A pass that is not patched. */
-    public static final Patch NONE = new Patch(null, null, 0, 0, 0, 0, null);
+    public static final Patch NONE = new Patch(null, null, null, 0, 0, 0, 0, null);
   }
 
   /** What a pass reads; {@code prefix}: keys and values of each block in turn, or nothing. */
@@ -55,8 +56,10 @@ public final class PatchableHandle {
       boolean wantSrcOuts,
       boolean patched,
       Patch patch,
-      List<String> reads) {
+      List<String> reads,
+      int policy) {
     try (NativeResource.Use use = use();
+        NativeResource.Use cacheUse = use(patch.allOnes());
         CallScope scope = new CallScope()) {
       return ModelHandle.handOut(
           scope,
@@ -70,21 +73,29 @@ public final class PatchableHandle {
               wantSrcOuts,
               patched,
               orUndefined(patch.patchSrcOuts()),
+              addressOf(patch.allOnes()),
               orUndefined(patch.masks()),
               patch.maskFn(),
               patch.dropout(),
               patch.seed(),
               patch.step(),
               orUndefined(patch.uniforms()),
-              String.join("\n", reads)));
+              String.join("\n", reads),
+              policy));
     }
   }
 
-  /** Source outputs of one batch, handed out. */
-  public Tensor sourceAblations(Input input, int ablationType) {
+  /**
+   * Source outputs of one batch, handed out.
+   *
+   * @param allOnes shall belong to them; {@code null} for none
+   */
+  public Tensor sourceAblations(Input input, int ablationType, AllOnesCache allOnes) {
     try (NativeResource.Use use = use();
+        NativeResource.Use cacheUse = use(allOnes);
         CallScope scope = new CallScope()) {
-      return scope.handOut(NativeLibrary.sourceAblations(address, input.vector(), ablationType));
+      return scope.handOut(
+          NativeLibrary.sourceAblations(address, input.vector(), ablationType, addressOf(allOnes)));
     }
   }
 
@@ -125,6 +136,14 @@ public final class PatchableHandle {
   /** Closes, and tells whether it was open before. */
   public boolean close() {
     return resource.closeFirst();
+  }
+
+  private static NativeResource.Use use(AllOnesCache cache) {
+    return cache == null ? () -> {} : cache.use();
+  }
+
+  private static long addressOf(AllOnesCache cache) {
+    return cache == null ? 0 : cache.address();
   }
 
   static Tensor orUndefined(Tensor tensor) {

@@ -1,6 +1,7 @@
 package org.autocircuit.patch;
 
 import java.util.Optional;
+import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
@@ -21,11 +22,13 @@ public final class SourceActivations implements AutoCloseable {
 
   private final Tensor tensor;
   private final Optional<AblationType> type;
+  private final AllOnesCache allOnes;
   private final NativeResource resource;
 
-  private SourceActivations(Tensor tensor, Optional<AblationType> type) {
+  private SourceActivations(Tensor tensor, Optional<AblationType> type, AllOnesCache allOnes) {
     this.tensor = tensor;
     this.type = type;
+    this.allOnes = allOnes;
     this.resource = new NativeResource(NAME, tensor::releaseReference);
   }
 
@@ -37,11 +40,16 @@ public final class SourceActivations implements AutoCloseable {
    * @throws IllegalArgumentException if it has not four dimensions
    */
   public static SourceActivations of(Tensor activations) {
-    return of(activations, Optional.empty());
+    return of(activations, Optional.empty(), null);
   }
 
-  /** For the library: activations made by an ablation. */
-  public static SourceActivations of(Tensor activations, Optional<AblationType> type) {
+  /**
+   * For the library: activations made by an ablation.
+   *
+   * @param allOnes theirs, closed with them; {@code null}: one is made
+   */
+  public static SourceActivations of(
+      Tensor activations, Optional<AblationType> type, AllOnesCache allOnes) {
     Arguments.live(NAME, activations);
     Arguments.shape(
         NAME,
@@ -52,7 +60,8 @@ public final class SourceActivations implements AutoCloseable {
         Arguments.ANY,
         Arguments.ANY);
     try (CallScope scope = new CallScope()) {
-      return new SourceActivations(scope.keep(new Tensor(activations)), type);
+      Tensor kept = scope.keep(new Tensor(activations));
+      return new SourceActivations(kept, type, allOnes == null ? new AllOnesCache() : allOnes);
     }
   }
 
@@ -75,6 +84,11 @@ public final class SourceActivations implements AutoCloseable {
     return type;
   }
 
+  /** For the library: what passes with these activations have in common. */
+  public AllOnesCache allOnes() {
+    return allOnes;
+  }
+
   /** Whether it was closed. */
   public boolean isClosed() {
     return resource.isClosed();
@@ -84,6 +98,7 @@ public final class SourceActivations implements AutoCloseable {
   @Override
   public void close() {
     resource.close();
+    allOnes.close();
   }
 
   /** The ablation, if known. */

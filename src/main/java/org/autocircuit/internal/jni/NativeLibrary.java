@@ -81,6 +81,12 @@ public final class NativeLibrary {
   public static native void releasePatchableModel(@Cast("int64_t") long model)
       throws NativeException;
 
+  @Name("new_all_ones_cache")
+  public static native @Cast("int64_t") long newAllOnesCache() throws NativeException;
+
+  @Name("release_all_ones_cache")
+  public static native void releaseAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
+
   public static native @ByVal TensorVector forward(
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector input,
@@ -91,20 +97,23 @@ public final class NativeLibrary {
       @Cast("bool") boolean wantSrcOuts,
       @Cast("bool") boolean patched,
       @Const @ByRef Tensor patchSrcOuts,
+      @Cast("int64_t") long allOnes,
       @Const @ByRef Tensor masks,
       @Cast("int64_t") long maskFn,
       double dropout,
       @Cast("int64_t") long seed,
       @Cast("int64_t") long step,
       @Const @ByRef Tensor uniforms,
-      @StdString String reads)
+      @StdString String reads,
+      @Cast("int64_t") long policy)
       throws NativeException;
 
   @Name("source_ablations")
   public static native @ByVal Tensor sourceAblations(
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector input,
-      @Cast("int64_t") long ablationType)
+      @Cast("int64_t") long ablationType,
+      @Cast("int64_t") long allOnes)
       throws NativeException;
 
   @Name("mask_gradient")

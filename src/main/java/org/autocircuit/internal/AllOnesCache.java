@@ -1,0 +1,34 @@
+package org.autocircuit.internal;
+
+import org.autocircuit.internal.jni.NativeLibrary;
+
+/**
+ * Where passes that are patched with the same source activations leave what they have in common;
+ * belongs to those activations. Any number of threads may share one.
+ */
+public final class AllOnesCache implements AutoCloseable {
+
+  private final long address;
+  private final NativeResource resource;
+
+  /** An empty one. */
+  public AllOnesCache() {
+    long made = NativeLibrary.newAllOnesCache();
+    address = made;
+    resource =
+        new NativeResource("SourceActivations", () -> NativeLibrary.releaseAllOnesCache(made));
+  }
+
+  NativeResource.Use use() {
+    return resource.use();
+  }
+
+  long address() {
+    return address;
+  }
+
+  @Override
+  public void close() {
+    resource.close();
+  }
+}
