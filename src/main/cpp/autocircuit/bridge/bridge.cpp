@@ -162,13 +162,15 @@ Tensors model_weights(int64_t model) {
 }
 
 std::string model_weight_names(int64_t model) {
-  return translating_errors(
-      [&] { return join_lines(from_handle<const Model>(model)->weights().names()); });
+  return translating_errors([&] {
+    return join_lines(from_handle<const Model>(model)->weights().names());
+  });
 }
 
 std::string model_hook_names(int64_t model) {
-  return translating_errors(
-      [&] { return join_lines(from_handle<const Model>(model)->hook_names()); });
+  return translating_errors([&] {
+    return join_lines(from_handle<const Model>(model)->hook_names());
+  });
 }
 
 int64_t make_model_patchable(
@@ -178,10 +180,13 @@ int64_t make_model_patchable(
     int64_t wrappers_size,
     int64_t seq_len) {
   return translating_errors([&] {
-    return to_handle<const PatchableModel>(std::make_shared<const PatchableModel>(
-        from_handle<const Model>(model),
-        unpack_wrappers(
-            modules, {wrappers, static_cast<size_t>(wrappers_size)}, seq_len)));
+    return to_handle<const PatchableModel>(
+        std::make_shared<const PatchableModel>(
+            from_handle<const Model>(model),
+            unpack_wrappers(
+                modules,
+                {wrappers, static_cast<size_t>(wrappers_size)},
+                seq_len)));
   });
 }
 

@@ -95,6 +95,10 @@ ForwardResult record_run(
   });
 }
 
+uint64_t version_of(const at::Tensor& x) {
+  return x.is_inference() ? 0 : static_cast<uint64_t>(x._version());
+}
+
 bool same(const at::Tensor& a, const at::Tensor& b) {
   return a.is_same(b) ||
       (a.defined() && b.defined() && a.sizes() == b.sizes() &&
@@ -105,35 +109,42 @@ bool same(const at::Tensor& a, const at::Tensor& b) {
 
 AllOnesCache::Key AllOnesCache::key_of(
     const PatchableModel& model,
-    const ModelInput& input) {
+    const ModelInput& input,
+    const at::Tensor& activations) {
+  uint64_t version = version_of(activations);
+  for (const at::Tensor& weight : model.model().weights().tensors()) {
+    version += version_of(weight);
+  }
   return {
       .model = model.id(),
+      .version = version,
       .sizes = input.value.sizes().slice(0, 2).vec(),
       .attention_mask = input.attention_mask,
       .prefix = input.prefix.empty() ? at::Tensor() : input.prefix.keys.back()};
 }
 
-bool AllOnesCache::matches(const PatchableModel& model, const ModelInput& input)
-    const {
-  const Key key = key_of(model, input);
-  return key_ && key_->model == key.model && key_->sizes == key.sizes &&
+bool AllOnesCache::matches(const Key& key) const {
+  return key_ && key_->model == key.model && key_->version == key.version &&
+      key_->sizes == key.sizes &&
       same(key_->attention_mask, key.attention_mask) &&
       key_->prefix.is_same(key.prefix);
 }
 
 std::shared_ptr<const AllOnesRun> AllOnesCache::find(
     const PatchableModel& model,
-    const ModelInput& input) const {
+    const ForwardRequest& request) const {
+  const Key key = key_of(model, request.input, request.context->patch_src_outs);
   const std::lock_guard<std::mutex> lock(mutex_);
-  return matches(model, input) ? run_ : nullptr;
+  return matches(key) ? run_ : nullptr;
 }
 
 std::shared_ptr<const AllOnesRun> AllOnesCache::get(
     const PatchableModel& model,
     const ForwardRequest& request) {
+  const Key key = key_of(model, request.input, request.context->patch_src_outs);
   // Who comes second waits for the first one's run.
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (matches(model, request.input)) {
+  if (matches(key)) {
     return run_;
   }
   const at::NoGradGuard no_grad;
@@ -149,7 +160,7 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
   auto run = std::make_shared<AllOnesRun>();
   const at::Tensor src_outs = record_run(model, all_ones, *run).src_outs;
   run->delta = (ones.patch_src_outs - src_outs).permute({1, 2, 0, 3});
-  key_ = key_of(model, request.input);
+  key_ = key;
   run_ = std::move(run);
   return run_;
 }
@@ -165,7 +176,7 @@ at::Tensor AllOnesCache::source_outputs(
   auto run = std::make_shared<AllOnesRun>();
   const at::Tensor src_outs = record_run(model, request, *run).src_outs;
   const std::lock_guard<std::mutex> lock(mutex_);
-  key_ = key_of(model, input);
+  key_ = key_of(model, input, src_outs);
   run_ = std::move(run);
   return src_outs;
 }

@@ -33,10 +33,11 @@ struct AllOnesRun {
 /// threads may share one.
 class AllOnesCache {
  public:
-  /// The run, if it is known for the positions of this input.
+  /// The run, if it is known for the activations and the positions of this
+  /// request, and if weights are still what they were.
   std::shared_ptr<const AllOnesRun> find(
       const PatchableModel& model,
-      const ModelInput& input) const;
+      const ForwardRequest& request) const;
 
   /// Makes the run that `request` starts, if `find` does not know it, and
   /// remembers it in the place of the one before. The input starts at the
@@ -52,15 +53,19 @@ class AllOnesCache {
       const ModelInput& input);
 
  private:
-  /// What the run depends on beyond the activations.
+  /// What the run depends on.
   struct Key {
     uint64_t model;
+    uint64_t version; // of weights and activations, which count their changes
     std::vector<int64_t> sizes; // batch, seq
     at::Tensor attention_mask;
     at::Tensor prefix;
   };
-  static Key key_of(const PatchableModel& model, const ModelInput& input);
-  bool matches(const PatchableModel& model, const ModelInput& input) const;
+  static Key key_of(
+      const PatchableModel& model,
+      const ModelInput& input,
+      const at::Tensor& activations);
+  bool matches(const Key& key) const;
 
   mutable std::mutex mutex_;
   std::optional<Key> key_;

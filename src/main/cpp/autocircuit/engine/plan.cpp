@@ -189,8 +189,9 @@ class Planner {
           add_rows(dest, node, hook, *w, live);
           plan.cost +=
               kTermCost * d_model * static_cast<double>(dest.sources.size());
-          if (!from_all_ones && w->rows > 0) { // projected once more
-            plan.cost += node.cost / 4 * static_cast<double>(dest.rows.size()) /
+          const auto rows = static_cast<int64_t>(dest.rows.size());
+          if (!from_all_ones && is_few(rows, w->rows)) { // projected once more
+            plan.cost += node.cost / 4 * static_cast<double>(rows) /
                 static_cast<double>(w->rows);
           }
         }

@@ -37,6 +37,12 @@ struct Plan {
   double cost = 0; // multiplications for each token, about
 };
 
+/// Whether so many rows of all are mixed and projected one by one; if there are
+/// more, all are, as one product.
+inline bool is_few(int64_t rows, int64_t all) {
+  return all > 0 && 3 * rows <= 2 * all;
+}
+
 /// Whether plans can be made for a model: that the graph of its wrappers
 /// is the one of its nodes.
 bool has_plans(const PatchableModel& model);

@@ -110,8 +110,7 @@ class PlannedRun final : public Hooks {
       return {};
     }
     if (listed == all_rows ||
-        (!plan_.from_all_ones && 3 * listed > 2 * all_rows)) {
-      // One product of many rows is faster than many of one.
+        (!plan_.from_all_ones && !is_few(listed, all_rows))) {
       std::vector<DestPlan> whole;
       for (PlannedDest& dest : dests) {
         whole.push_back(with_all_rows(dest));
@@ -427,6 +426,9 @@ class PlannedRun final : public Hooks {
   std::vector<const std::vector<int64_t>*> live_; // heads, by hook of outputs
 };
 
+// What a plan from the run with all masks 1 has to cost at most of the other.
+constexpr double kWorthIt = 0.8;
+
 /// The cheaper plan, and the run with all masks 1 if it needs that.
 struct Choice {
   Plan plan;
@@ -443,7 +445,7 @@ Choice choose(
   if (cache == nullptr) {
     return choice;
   }
-  std::shared_ptr<const AllOnesRun> run = cache->find(model, input);
+  std::shared_ptr<const AllOnesRun> run = cache->find(model, request);
   if (run == nullptr && input.start_block > 0) {
     return choice; // that run begins at the tokens
   }
@@ -451,15 +453,18 @@ Choice choose(
     return plan_from_all_ones(
         model, values, input.start_block, constant_deltas);
   };
-  Plan plan = from_all_ones(run == nullptr || run->delta.defined());
+  Plan plan = from_all_ones(/*constant_deltas=*/false);
   const bool forced = request.policy == PlanPolicy::kAllOnes;
-  // A run that is to be made has to pay.
-  if (!forced && plan.cost >= choice.plan.cost * (run == nullptr ? 0.5 : 1)) {
+  // The same choice whether the run is known or not, so that results do not
+  // depend on what ran before, not even in their last digits.
+  if (!forced && plan.cost > kWorthIt * choice.plan.cost) {
     return choice;
   }
   if (run == nullptr) {
     run = cache->get(model, request);
-    plan = from_all_ones(run->delta.defined());
+  }
+  if (run->delta.defined()) {
+    plan = from_all_ones(/*constant_deltas=*/true);
   }
   return {std::move(plan), std::move(run)};
 }
