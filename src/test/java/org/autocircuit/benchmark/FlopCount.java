@@ -50,7 +50,12 @@ record FlopCount(long products, long attention, long headOutputs, long interpola
    * to its activations (weights need none), of attention and of the interpolation to both factors.
    */
   long maskGradient() {
+    return sourceAblations() + furtherMaskGradient();
+  }
+
+  /** The same where the source ablations are at hand. */
+  long furtherMaskGradient() {
     long backward = products + 2 * attention + headOutputs + 2 * interpolation;
-    return sourceAblations() + patched() + backward;
+    return patched() + backward;
   }
 }

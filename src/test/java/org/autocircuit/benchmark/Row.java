@@ -10,9 +10,31 @@ public enum Row {
   /** A plain pass against itself: how far the ratios can be trusted. */
   PLAIN("plain forward", Workload::plainForward, FlopCount::plain),
   RAW("plain forward, raw operations", Workload::rawForward, FlopCount::plain),
-  DENSE("patched forward, dense", Workload::densePatchedForward, FlopCount::patched, 2.5),
-  SPARSE("patched forward, 1 % of the edges", Workload::sparsePatchedForward, FlopCount::patched),
-  MASK_GRADIENT("mask gradient at 0", Workload::maskGradient, FlopCount::maskGradient, 8.0),
+  DENSE("patched forward, dense", Workload::densePatchedForward, FlopCount::patched, 1.6),
+  PER_POSITION(
+      "patched forward, masks per position",
+      Workload::perPositionPatchedForward,
+      FlopCount::patched,
+      1.8),
+  PER_EXAMPLE(
+      "patched forward, masks per example",
+      Workload::perExamplePatchedForward,
+      FlopCount::patched,
+      2.0),
+  SPARSE("edge patching, 1 % of the edges", Workload::sparsePatchedForward, 1.3),
+  NO_EDGE("all masks 0", Workload::noEdgePatchedForward, FlopCount::plain, 1.05),
+  ALL_EDGES("all masks 1", Workload::allEdgesPatchedForward, 0.1),
+  TREE_1("tree patching, 1 % of the edges", workload -> workload.randomCircuit(0.01), 0.1),
+  TREE_3("tree patching, 3 % of the edges", workload -> workload.randomCircuit(0.03), 0.35),
+  TREE_10("tree patching, 10 % of the edges", workload -> workload.randomCircuit(0.1), 1.2),
+  TREE_CONFINED("tree patching, among 10 % of heads and MLPs", Workload::confinedCircuit, 0.25),
+  TEN_CIRCUITS("ten circuits of 0 to 100 % of the edges", Workload::tenCircuits, 8.5),
+  MASK_GRADIENT("mask gradient at 0", Workload::maskGradient, FlopCount::maskGradient, 3.7),
+  FURTHER_GRADIENT(
+      "mask gradient, a further point",
+      Workload::furtherMaskGradient,
+      FlopCount::furtherMaskGradient,
+      3.0),
   CONTEXT_BY_EDGE("context entry, 1000 edges", Workload::enterContextByEdge),
   CONTEXT_BY_NAME("context entry, 1000 edge names", Workload::enterContextByName),
   MASKS("masks and context of 1000 names", Workload::buildMasks),
@@ -46,6 +68,11 @@ public enum Row {
       ToLongFunction<FlopCount> flops,
       double limit) {
     this(label, action, flops, OptionalDouble.of(limit), 1);
+  }
+
+  /** Where the arithmetic depends on the circuit. */
+  Row(String label, Function<Workload, Object> action, double limit) {
+    this(label, action, count -> 0, OptionalDouble.of(limit), 1);
   }
 
   Row(String label, Function<Workload, Object> action, ToLongFunction<FlopCount> flops) {

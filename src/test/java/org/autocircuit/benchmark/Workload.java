@@ -3,6 +3,7 @@ package org.autocircuit.benchmark;
 import static org.autocircuit.AnswerLoss.AnswerFunction.AVG_DIFF;
 import static org.autocircuit.AnswerLoss.GradFunction.LOGIT;
 
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
@@ -39,6 +40,7 @@ final class Workload implements AutoCloseable {
   private final Tensor corrupt;
   private final RawForward raw;
   private final Masks zeros;
+  private final Masks ones;
   private final EdgeSet edges;
   private final List<Edge> edgeList;
   private final List<String> edgeNames;
@@ -46,6 +48,10 @@ final class Workload implements AutoCloseable {
   private SourceActivations activations; // made when first needed, not to weigh on a plain pass
   private PatchContext dense;
   private PatchContext sparse;
+  private PatchContext perExample;
+  private PatchableModel perPosition;
+  private PatchContext perPositionDense;
+  private Circuits circuits;
 
   Workload(BenchmarkSize size) {
     this.size = size;
@@ -55,6 +61,7 @@ final class Workload implements AutoCloseable {
     corrupt = tokens();
     raw = new RawForward(size.config(), model.weights());
     zeros = Masks.uniform(graph(), 0);
+    ones = Masks.uniform(graph(), 1);
     edges = randomEdges(EDGES);
     edgeList = List.copyOf(edges.edges());
     edgeNames = edgeList.stream().map(Edge::name).toList();
@@ -89,11 +96,7 @@ final class Workload implements AutoCloseable {
   /** Every edge patched with a value of its own. */
   Object densePatchedForward() {
     if (dense == null) {
-      float[] values = new float[graph().maskSize()];
-      for (int i = 0; i < values.length; i++) {
-        values[i] = random.nextFloat();
-      }
-      dense = PatchContext.of(activations(), Masks.of(graph(), values));
+      dense = PatchContext.of(activations(), Masks.of(graph(), values(patchable)));
     }
     return forward(dense);
   }
@@ -105,6 +108,64 @@ final class Workload implements AutoCloseable {
       sparse = PatchContext.of(activations(), Masks.ofEdges(randomEdges(n)));
     }
     return forward(sparse);
+  }
+
+  /** Every edge patched with a value of its own for each position. */
+  Object perPositionPatchedForward() {
+    if (perPosition == null) {
+      perPosition =
+          PatchableModel.of(model, PatchableModelOptions.defaults().withSeqLen(BenchmarkSize.SEQ));
+      perPositionDense =
+          PatchContext.of(activations(), Masks.of(perPosition.graph(), values(perPosition)));
+    }
+    try (PointerScope scope = new PointerScope()) {
+      return perPosition.forward(clean, perPositionDense).numel();
+    }
+  }
+
+  /** Every edge patched with a value of its own for each example. */
+  Object perExamplePatchedForward() {
+    if (perExample == null) {
+      double[][] values = new double[BenchmarkSize.BATCH][];
+      Arrays.setAll(values, i -> values(patchable));
+      perExample = PatchContext.of(activations(), Masks.perExample(graph(), values));
+    }
+    return forward(perExample);
+  }
+
+  Object noEdgePatchedForward() {
+    return forward(PatchContext.of(activations(), zeros));
+  }
+
+  Object allEdgesPatchedForward() {
+    return forward(PatchContext.of(activations(), ones));
+  }
+
+  /** A circuit of a random share of the edges, all others patched. */
+  Object randomCircuit(double share) {
+    return forward(circuits().random(share));
+  }
+
+  Object confinedCircuit() {
+    return forward(circuits().confined());
+  }
+
+  /** Ten circuits of different sizes on one batch, from the run on the corrupt prompts on. */
+  Object tenCircuits() {
+    try (SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+      for (PatchContext context : circuits().ten(patch)) {
+        forward(context);
+      }
+      return patch;
+    }
+  }
+
+  /** The gradient at one further mask value. */
+  Object furtherMaskGradient() {
+    try (PointerScope scope = new PointerScope()) {
+      PatchContext context = PatchContext.of(activations(), Masks.uniform(graph(), 0.5));
+      return patchable.maskGradient(clean, context, loss).gradient().numel();
+    }
   }
 
   /** What edge attribution patching does for one batch, from the run on the corrupt prompts on. */
@@ -153,6 +214,17 @@ final class Workload implements AutoCloseable {
     return activations;
   }
 
+  private Circuits circuits() {
+    if (circuits == null) {
+      circuits = new Circuits(graph(), activations());
+    }
+    return circuits;
+  }
+
+  private double[] values(PatchableModel of) {
+    return random.doubles(of.graph().maskSize()).toArray();
+  }
+
   private Object forward(PatchContext context) {
     try (PointerScope scope = new PointerScope()) {
       return patchable.forward(clean, context).numel();
@@ -186,6 +258,9 @@ final class Workload implements AutoCloseable {
   public void close() {
     if (activations != null) {
       activations.close();
+    }
+    if (perPosition != null) {
+      perPosition.close();
     }
     raw.close();
     clean.close();
