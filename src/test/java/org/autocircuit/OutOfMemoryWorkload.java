@@ -30,7 +30,7 @@ final class OutOfMemoryWorkload {
   private static final int SEQ = 64;
   private static final int ROUNDS = 3;
   private static final long MEGABYTE = 1L << 20;
-  private static final long MOST = 128 * MEGABYTE;
+  private static final long MOST = 160 * MEGABYTE;
 
   /** Runs prlimit: when memory is short, this process could not start another. */
   private final Process shell;

@@ -48,7 +48,8 @@ final class BenchmarkReport {
     out.println(
         """
 
-        x plain: time of the row over that of the plain forward pass of its round, median of all rounds
+        x plain: time of the row over that of the plain forward pass of its round, median of all rounds;
+                 the mean where every round has a circuit of its own
         GFLOP:   of the matrix products that the row needs when every mask value counts (FlopCount)
         peak MB: how far the resident set rises above that of the loaded model, in a process of its own\
         """);

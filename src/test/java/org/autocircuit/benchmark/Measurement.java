@@ -10,7 +10,8 @@ import org.openjdk.jmh.results.RunResult;
  * What the rounds of one row came to.
  *
  * @param milliseconds of one run, median over rounds
- * @param ratio to the plain pass of the same round, median over rounds
+ * @param ratio to the plain pass of the same round, median over rounds; the mean where each round
+ *     has a circuit of its own
  * @param lowerQuartile of the ratios
  * @param upperQuartile of the ratios
  * @param flops of one run; 0 where it does no arithmetic
@@ -37,7 +38,9 @@ record Measurement(
         size,
         row,
         quantile(times, 0.5),
-        quantile(ratios, 0.5),
+        row.hasCircuitOfEachRound()
+            ? Arrays.stream(ratios).average().orElseThrow()
+            : quantile(ratios, 0.5),
         quantile(ratios, 0.25),
         quantile(ratios, 0.75),
         flops,

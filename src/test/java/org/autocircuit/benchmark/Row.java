@@ -102,6 +102,14 @@ public enum Row {
     return limit;
   }
 
+  /** Whether every round runs another circuit. */
+  boolean hasCircuitOfEachRound() {
+    return switch (this) {
+      case TREE_1, TREE_3, TREE_10 -> true;
+      default -> false;
+    };
+  }
+
   /** How often it runs in one round, which then counts the mean. */
   int repetitions() {
     return repetitions;
