@@ -53,8 +53,8 @@ TEST(means_over_many_prompts_of_16_bits) {
       ModelInput input;
       input.value = one.expand({kPrompts, -1}).contiguous();
       input.attention_mask = mask;
-      const at::Tensor mean = source_ablations(
-          k.model, input, BatchAblation::kBatchTokenwiseMean);
+      const at::Tensor mean =
+          source_ablations(k.model, input, BatchAblation::kBatchTokenwiseMean);
       CHECK_EQUAL(mean.scalar_type(), type);
       CHECK_CLOSE(mean.narrow(1, 7, 1), expected, 0, 0);
       input.value.narrow(0, 0, 1).zero_(); // another prompt
