@@ -51,8 +51,8 @@ void together(const std::function<void(int)>& body) {
 // One model and one set of source activations for all threads; an input, masks
 // and a mask function for each.
 struct Requests {
-  Requests()
-      : model(random_transformer(shape, at::kDouble), edge_wrappers(shape)) {
+  explicit Requests(at::ScalarType dtype)
+      : model(random_transformer(shape, dtype), edge_wrappers(shape)) {
     at::manual_seed(7);
     patch_src_outs = source_ablations(
         model,
@@ -60,7 +60,7 @@ struct Requests {
         BatchAblation::kResample);
     for (int i = 0; i < kThreads; i++) {
       inputs.push_back(at::randint(shape.d_vocab, {3, 4}, at::kLong));
-      masks.push_back(at::rand({model.n_masks()}, at::kDouble));
+      masks.push_back(at::rand({model.n_masks()}, dtype));
     }
   }
 
@@ -105,10 +105,8 @@ struct Requests {
   std::vector<at::Tensor> masks;
 };
 
-} // namespace
-
-TEST(contexts_on_one_model_do_not_disturb_each_other) {
-  const Requests requests;
+void check_contexts_do_not_disturb_each_other(at::ScalarType dtype) {
+  const Requests requests(dtype);
   std::vector<std::vector<at::Tensor>> alone;
   for (int i = 0; i < kThreads; i++) {
     alone.push_back(requests.run(i));
@@ -122,6 +120,16 @@ TEST(contexts_on_one_model_do_not_disturb_each_other) {
       }
     }
   });
+}
+
+} // namespace
+
+TEST(contexts_on_one_model_do_not_disturb_each_other) {
+  check_contexts_do_not_disturb_each_other(at::kDouble);
+}
+
+TEST(contexts_of_the_kernels_do_not_disturb_each_other) {
+  check_contexts_do_not_disturb_each_other(at::kFloat);
 }
 
 TEST(a_model_outlives_its_owner_in_the_passes_that_run) {
