@@ -1,17 +1,14 @@
 #include "autocircuit/engine/planned_run.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/sub.h>
-#include <ATen/ops/tensor.h>
 
 #include <numeric>
 #include <utility>
 
-#include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
 #include "autocircuit/model/precision.h"
@@ -19,12 +16,6 @@
 namespace autocircuit {
 
 namespace {
-
-/// A destination with the plan of its rows.
-struct PlannedDest {
-  const PatchWrapper* wrapper;
-  const DestPlan* plan;
-};
 
 class PlannedRun final : public Hooks {
  public:
@@ -37,16 +28,19 @@ class PlannedRun final : public Hooks {
       : model_(model),
         plan_(plan),
         all_ones_(std::move(all_ones)),
-        values_(values),
         patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
         delta_(at::empty(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
             patch_.options())),
-        live_(model.model().hook_names().size(), nullptr) {
+        rows_(plan, values, delta_),
+        node_at_(model.model().hook_names().size(), 0) {
     const std::vector<ModelNode>& nodes = model.model().nodes();
     for (size_t i = 0; i < nodes.size(); i++) {
+      for (const HookId hook : nodes[i].inputs) {
+        node_at_[static_cast<size_t>(hook)] = i;
+      }
       for (const HookId hook : nodes[i].outputs) {
-        live_[static_cast<size_t>(hook)] = &plan.live[i];
+        node_at_[static_cast<size_t>(hook)] = i;
       }
     }
     if (plan.from_all_ones && all_ones_->delta.defined()) {
@@ -73,7 +67,7 @@ class PlannedRun final : public Hooks {
         const PlannedDest dest{w, &dest_plan(hook)};
         x = base(hook, value);
         if (!dest.plan->rows.empty()) {
-          x = mix({dest}, x, /*norm=*/nullptr).squeeze(2);
+          x = rows_({dest}, x, /*norm=*/nullptr).squeeze(2);
         }
       }
       if (w->is_src()) {
@@ -93,7 +87,7 @@ class PlannedRun final : public Hooks {
       return {};
     }
     std::vector<PlannedDest> dests;
-    SomeHeads some{.live = live_heads(modules[0], heads[0])};
+    SomeHeads some{.live = live_of(modules[0], heads[0])};
     int64_t all_rows = 0;
     for (size_t i = 0; i < modules.size(); i++) {
       const PatchWrapper* w = model_.wrapper(modules[i]);
@@ -118,13 +112,13 @@ class PlannedRun final : public Hooks {
       for (size_t i = 0; i < dests.size(); i++) {
         dests[i].plan = &whole[i];
       }
-      return {.rows = mix(dests, x, norm), .normed = norm != nullptr};
+      return {.rows = rows_(dests, x, norm), .normed = norm != nullptr};
     }
     if (plan_.from_all_ones) {
       some.others = projections(modules[0]);
     }
     return {
-        .rows = listed > 0 ? mix(dests, x, norm) : at::Tensor(),
+        .rows = listed > 0 ? rows_(dests, x, norm) : at::Tensor(),
         .normed = norm != nullptr,
         .some = std::move(some)};
   }
@@ -135,7 +129,7 @@ class PlannedRun final : public Hooks {
   }
 
   bool runs(HookId hook) const override {
-    return !live_[static_cast<size_t>(hook)]->empty();
+    return !plan_.live[node_at_[static_cast<size_t>(hook)]].empty();
   }
 
   bool needs_resid() const override {
@@ -162,7 +156,7 @@ class PlannedRun final : public Hooks {
       return sum_rows(rows, patch_.narrow(2, w.src_start, n))
           .to(z.scalar_type());
     }
-    const std::vector<int64_t>& live = live_of(hook, heads);
+    const std::vector<int64_t> live = live_of(hook, heads);
     for (size_t i = 0; i < live.size(); i++) {
       const int64_t source = w.src_start + live[i];
       const int64_t slot = plan_.slots[static_cast<size_t>(source)];
@@ -200,57 +194,26 @@ class PlannedRun final : public Hooks {
                                : resid;
   }
 
-  /// The node that reads an input.
-  size_t reader(HookId input) const {
-    const std::vector<ModelNode>& nodes = model_.model().nodes();
-    for (size_t i = 0; i < nodes.size(); i++) {
-      for (const HookId hook : nodes[i].inputs) {
-        if (hook == input) {
-          return i;
-        }
-      }
-    }
-    TORCH_CHECK(false, "no node reads hook point ", input);
+  const ModelNode& node_at(HookId hook) const {
+    return model_.model().nodes()[node_at_[static_cast<size_t>(hook)]];
   }
 
-  std::vector<int64_t> live_heads(HookId input, int64_t heads) const {
-    const size_t node = reader(input);
-    if (model_.model().nodes()[node].heads > 1) {
-      return plan_.live[node];
+  /// Those of n heads, or of n sources of a module, that run.
+  std::vector<int64_t> live_of(HookId hook, int64_t n) const {
+    if (node_at(hook).heads > 1) {
+      return plan_.live[node_at_[static_cast<size_t>(hook)]];
     }
-    std::vector<int64_t> all(static_cast<size_t>(heads));
+    std::vector<int64_t> all(static_cast<size_t>(n));
     std::iota(all.begin(), all.end(), 0);
     return all;
   }
 
   Projections projections(HookId input) const {
-    const std::vector<HookId>& hooks =
-        model_.model().nodes()[reader(input)].projections;
+    const std::vector<HookId>& hooks = node_at(input).projections;
     const auto at = [&](size_t i) {
       return all_ones_->values[static_cast<size_t>(hooks[i])];
     };
     return {.q = at(0), .k = at(1), .v = at(2)};
-  }
-
-  /// The sources of a module that run.
-  std::vector<int64_t> live_of(HookId output, int64_t n) const {
-    const std::vector<int64_t>& live = *live_[static_cast<size_t>(output)];
-    if (live.size() == 1 && n > 1 && is_one_part(output)) {
-      std::vector<int64_t> all(static_cast<size_t>(n));
-      std::iota(all.begin(), all.end(), 0);
-      return all;
-    }
-    return live;
-  }
-  bool is_one_part(HookId output) const {
-    for (const ModelNode& node : model_.model().nodes()) {
-      for (const HookId hook : node.outputs) {
-        if (hook == output) {
-          return node.heads == 1;
-        }
-      }
-    }
-    return false;
   }
 
   /// How many sources of a wrapper somebody reads, and the first one's slot.
@@ -301,129 +264,13 @@ class PlannedRun final : public Hooks {
     }
   }
 
-  static DestPlan with_all_rows(const PlannedDest& dest) {
-    DestPlan whole;
-    size_t next = 0;
-    for (int64_t row = 0; row < dest.wrapper->rows; row++) {
-      const DestPlan& plan = *dest.plan;
-      if (next < plan.rows.size() && plan.rows[next] == row) {
-        whole.sources.insert(
-            whole.sources.end(),
-            plan.sources.begin() + plan.starts[next],
-            plan.sources.begin() + plan.starts[next + 1]);
-        next++;
-      }
-      whole.rows.push_back(row);
-      whole.starts.push_back(static_cast<int64_t>(whole.sources.size()));
-    }
-    return whole;
-  }
-
-  /// The listed rows of destinations, one after another: [batch, seq, rows,
-  /// d_model].
-  at::Tensor mix(
-      const std::vector<PlannedDest>& dests,
-      const at::Tensor& base,
-      const Norm* norm) const {
-    int64_t rows = 0;
-    int64_t terms = 0;
-    for (const PlannedDest& dest : dests) {
-      rows += static_cast<int64_t>(dest.plan->rows.size());
-      terms += static_cast<int64_t>(dest.plan->sources.size());
-    }
-    const std::vector<int64_t> sources = sources_of(*dests[0].wrapper);
-    const auto n = static_cast<int64_t>(sources.size());
-    const bool sparse = fits_kernels(delta_) && fits_kernels(base) &&
-        static_cast<double>(terms) <
-            kDense * static_cast<double>(rows) * static_cast<double>(n);
-    return sparse ? mix_terms(dests, base, norm)
-                  : mix_all(dests, sources, base, norm);
-  }
-
-  /// The sources with a slot before a destination.
-  std::vector<int64_t> sources_of(const PatchWrapper& w) const {
-    std::vector<int64_t> sources;
-    for (int64_t s = w.in_start; s < w.in_stop; s++) {
-      if (plan_.slots[static_cast<size_t>(s)] >= 0) {
-        sources.push_back(s);
-      }
-    }
-    return sources;
-  }
-
-  at::Tensor mix_terms(
-      const std::vector<PlannedDest>& dests,
-      const at::Tensor& base,
-      const Norm* norm) const {
-    std::vector<int64_t> starts{0};
-    std::vector<int64_t> slots;
-    std::vector<at::Tensor> weights;
-    for (const auto& [w, plan] : dests) {
-      std::vector<int64_t> index; // into [rows, n_in]
-      for (size_t i = 0; i < plan->rows.size(); i++) {
-        for (int64_t t = plan->starts[i]; t < plan->starts[i + 1]; t++) {
-          const int64_t source = plan->sources[static_cast<size_t>(t)];
-          slots.push_back(plan_.slots[static_cast<size_t>(source)]);
-          index.push_back(plan->rows[i] * w->n_in() + source - w->in_start);
-        }
-        starts.push_back(static_cast<int64_t>(slots.size()));
-      }
-      weights.push_back(w->token_values(values_).flatten(2, 3).index_select(
-          2, at::tensor(index, at::kLong)));
-    }
-    return kernel_sparse_rows(
-        base, starts, slots, coefficients(at::cat(weights, 2)), delta_, norm);
-  }
-
-  at::Tensor mix_all(
-      const std::vector<PlannedDest>& dests,
-      const std::vector<int64_t>& sources,
-      const at::Tensor& base,
-      const Norm* norm) const {
-    const PatchWrapper& first = *dests[0].wrapper;
-    std::vector<at::Tensor> values;
-    for (const auto& [w, plan] : dests) {
-      TORCH_CHECK(
-          w->in_start == first.in_start && w->in_stop == first.in_stop,
-          w->module,
-          ": expected the same incoming sources as ",
-          first.module);
-      at::Tensor v = w->token_values(values_); // [b or 1, s or 1, rows, n]
-      if (static_cast<int64_t>(plan->rows.size()) != v.size(2)) {
-        v = v.index_select(2, at::tensor(plan->rows, at::kLong));
-      }
-      values.push_back(v);
-    }
-    at::Tensor all = values.size() == 1 ? values[0] : at::cat(values, 2);
-    const auto n = static_cast<int64_t>(sources.size());
-    if (n != first.n_in()) {
-      std::vector<int64_t> columns;
-      for (const int64_t source : sources) {
-        columns.push_back(source - first.in_start);
-      }
-      all = all.index_select(3, at::tensor(columns, at::kLong));
-    }
-    return masked_rows(
-        base,
-        coefficients(all),
-        delta_.narrow(2, plan_.slots[static_cast<size_t>(sources[0])], n),
-        norm);
-  }
-
-  at::Tensor coefficients(const at::Tensor& values) const {
-    return plan_.from_all_ones ? values - 1 : values;
-  }
-
-  // From this share of terms on, the product with all sources is faster.
-  static constexpr double kDense = 0.35;
-
   const PatchableModel& model_;
   const Plan& plan_;
   std::shared_ptr<const AllOnesRun> all_ones_;
-  at::Tensor values_; // f(mask): ([batch]) [n_masks]
-  at::Tensor patch_;  // [batch, seq, n_srcs, d_model]
-  at::Tensor delta_;  // patch - current output [batch, seq, slots, d_model]
-  std::vector<const std::vector<int64_t>*> live_; // heads, by hook of outputs
+  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
+  at::Tensor delta_; // patch - current output [batch, seq, slots, d_model]
+  PlannedRows rows_;
+  std::vector<size_t> node_at_; // by hook of inputs and outputs
 };
 
 // What a plan from the run with all masks 1 has to cost at most of the other.
