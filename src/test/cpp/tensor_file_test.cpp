@@ -177,6 +177,8 @@ TEST(broken_layouts_are_refused) {
   CHECK_THROWS(read_one(file.path(), {at::kFloat, 40, 0, {10}}), "40 to 0");
   CHECK_THROWS(read_one(file.path(), {at::kFloat, -4, 36, {10}}), "-4 to 36");
   CHECK_THROWS(read_one(file.path(), {at::kFloat, 0, 4, {-1}}), "shape");
+  // Two elements in a byte, where the layout claims one.
+  CHECK_THROWS(read_one(file.path(), {at::kQUInt4x2, 0, 4, {4}}), "QUInt4x2");
   // Sizes whose product overflows to something that fits.
   CHECK_THROWS(
       read_one(file.path(), {at::kFloat, 0, 0, {kHuge, kHuge, 16}}), "shape");

@@ -71,10 +71,22 @@ class OpenFile {
   int file_;
 };
 
+// What files hold. LibTorch packs some of its other types, so that a tensor has
+// fewer bytes than elements.
+bool is_stored_type(at::ScalarType type) {
+  return type == at::kDouble || type == at::kFloat || type == at::kHalf ||
+      type == at::kBFloat16 || type == at::kByte;
+}
+
 void check_stored(
     const std::string& path,
     const StoredTensor& stored,
     int64_t file_size) {
+  TORCH_CHECK(
+      is_stored_type(stored.type),
+      path,
+      ": expected Double, Float, Half, BFloat16 or Byte values, got type ",
+      stored.type);
   int64_t bytes = static_cast<int64_t>(c10::elementSize(stored.type));
   for (const int64_t dim : stored.shape) {
     TORCH_CHECK(

@@ -10,7 +10,7 @@ namespace autocircuit {
 
 /// Where a tensor lies in a file.
 struct StoredTensor {
-  at::ScalarType type;
+  at::ScalarType type; // kDouble, kFloat, kHalf, kBFloat16 or kByte
   int64_t begin;
   int64_t end;
   std::vector<int64_t> shape;
