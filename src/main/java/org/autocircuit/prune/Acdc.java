@@ -1,0 +1,303 @@
+package org.autocircuit.prune;
+
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.Consumer;
+import java.util.stream.IntStream;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.SourceActivations;
+
+/**
+ * Automatic circuit discovery (Conmy et al. 2023); the counterpart of the Python original's {@code
+ * acdc_prune_scores}. For each threshold it starts from the full model and visits the edges from
+ * the output backward. An edge is removed, that is patched from then on with what its source puts
+ * out on the corrupt prompt, if that makes the model's outputs diverge from the full model's by
+ * less than the threshold more than they did.
+ *
+ * <p>An edge's score is the smallest threshold at which it was removed, and infinite if it never
+ * was. As in the original it all happens on one batch.
+ *
+ * <pre>{@code
+ * PruneScores scores =
+ *     Acdc.builder()
+ *         .faithfulnessTarget(FaithfulnessTarget.KL_DIV)
+ *         .thresholds(0.003, 0.01, 0.03)
+ *         .build()
+ *         .pruneScores(model, batch);
+ * EdgeSet circuit = scores.circuitAtLeast(0.03); // what 0.003 and 0.01 did not remove
+ * }</pre>
+ *
+ * <p><b>Speed.</b> The runs begin at the block of the edge that is tested. Several edges are tested
+ * in one pass, which repeats the batch and needs memory for two source buffers {@code [n_srcs,
+ * candidates * batch, seq, d_model]}: each edge as if those before it had been decided as guessed
+ * from what was decided before. Decisions count up to and with the first wrong guess. Edges into a
+ * node of which nobody reads anything any more are removed without a run.
+ *
+ * <p><b>Decisions are those of the sequential algorithm</b> ({@link Builder#sequential}) as long as
+ * the logits of such a pass differ from those of a run of its own by no more than {@link
+ * Builder#tolerance} times the greatest logit of the full model: from that follows by how much a
+ * divergence can be off, and a test that comes closer to the threshold is done again as the
+ * sequential algorithm does it.
+ *
+ * <p>Immutable; safe to share between threads.
+ */
+public final class Acdc {
+
+  /**
+   * What became of an edge.
+   *
+   * @param done decisions so far, this one counted
+   * @param total decisions in all: thresholds times edges
+   * @param threshold at which it was decided
+   * @param edge what was tested
+   * @param divergence of the model without this edge and those removed before it; that of the last
+   *     test where none was needed
+   * @param removed whether it was removed
+   */
+  public record Decision(
+      long done, long total, double threshold, Edge edge, double divergence, boolean removed) {}
+
+  private final FaithfulnessTarget faithfulnessTarget;
+  private final double[] thresholds;
+  private final Optional<List<Edge>> edgeOrder;
+  private final OptionalDouble tolerance;
+  private final int candidates;
+  private final Consumer<? super Decision> listener;
+
+  private Acdc(Builder builder) {
+    faithfulnessTarget = builder.faithfulnessTarget;
+    thresholds = builder.thresholds;
+    edgeOrder = Optional.ofNullable(builder.edgeOrder);
+    tolerance = builder.tolerance;
+    candidates = builder.candidates;
+    listener = builder.listener;
+  }
+
+  /**
+   * Begins with the divergence of distributions, thresholds 1, 3, 5, 7 and 9 times 10 to the -5 to
+   * -2, all edges, and 8 of them tested in one pass.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Scores the edges of a model on one batch: its clean prompts, patched from its corrupt ones, at
+   * the model's output slice.
+   *
+   * @param model its masks are not touched
+   * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
+   *     is not of its graph
+   * @throws IllegalStateException if the model is closed
+   */
+  public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
+    try (CallScope scope = new CallScope();
+        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+      return pruneScores(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt);
+    }
+  }
+
+  /**
+   * Scores the edges of a model on an input of any kind, patched with activations of the caller's
+   * choice.
+   *
+   * @throws IllegalArgumentException if input or activations do not fit the model, or an edge of
+   *     the order is not of its graph
+   * @throws IllegalStateException if the model or the activations are closed
+   */
+  public PruneScores pruneScores(
+      PatchableModel model, ModelInput clean, SourceActivations corrupt) {
+    ModelGraph graph = model.graph();
+    int[] order = order(graph);
+    int[] blocks =
+        Arrays.stream(order)
+            .map(edge -> CandidateRuns.block(model, graph.edge(edge).dest()))
+            .toArray();
+    try (CallScope scope = new CallScope()) {
+      OutputSlice slice = model.options().outputSlice();
+      AcdcSearch search =
+          new AcdcSearch(
+              new CandidateRuns(model, clean, corrupt, slice, candidates),
+              graph,
+              faithfulnessTarget,
+              order,
+              blocks,
+              candidates,
+              tolerance.orElseGet(() -> tolerance(model.precision())),
+              new Report(graph, (long) thresholds.length * order.length));
+      for (double threshold : thresholds) {
+        search.run(threshold);
+      }
+      return PruneScores.wrap(graph, search.scores());
+    }
+  }
+
+  /** Indices of the edges in descending order of their destinations' layers. */
+  private int[] order(ModelGraph graph) {
+    int[] given =
+        edgeOrder
+            .map(edges -> edges.stream().mapToInt(graph::index).toArray())
+            .orElseGet(() -> IntStream.range(0, graph.nEdges()).toArray());
+    BitSet seen = new BitSet();
+    for (int edge : given) {
+      if (seen.get(edge)) {
+        throw new IllegalArgumentException(
+            "edgeOrder: expected each edge once, got %s twice".formatted(graph.edge(edge)));
+      }
+      seen.set(edge);
+    }
+    return Arrays.stream(given)
+        .boxed()
+        .sorted(Comparator.comparing(edge -> -graph.edge(edge).dest().layer()))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  /** A generous guess of what another order of summation changes. */
+  private static double tolerance(Precision precision) {
+    return switch (precision) {
+      case FLOAT64 -> 64 * 0x1p-53;
+      case FLOAT32 -> 64 * 0x1p-24;
+      case FLOAT16 -> 4 * 0x1p-11; // sums are rounded once
+      case BFLOAT16 -> 4 * 0x1p-8;
+    };
+  }
+
+  /** Counts, and tells the listener. */
+  private final class Report implements AcdcSearch.Sink {
+    final ModelGraph graph;
+    final long total;
+    long done;
+
+    Report(ModelGraph graph, long total) {
+      this.graph = graph;
+      this.total = total;
+    }
+
+    @Override
+    public void decided(double threshold, int edge, double divergence, boolean removed) {
+      done++;
+      listener.accept(new Decision(done, total, threshold, graph.edge(edge), divergence, removed));
+    }
+  }
+
+  /** Collects settings. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private FaithfulnessTarget faithfulnessTarget = FaithfulnessTarget.KL_DIV;
+    private double[] thresholds = grid(new double[] {1, 3, 5, 7, 9}, new int[] {-5, -4, -3, -2});
+    private List<Edge> edgeOrder;
+    private OptionalDouble tolerance = OptionalDouble.empty();
+    private int candidates = 8;
+    private Consumer<? super Decision> listener = decision -> {};
+
+    private Builder() {}
+
+    /** Sets how the outputs are compared with the full model's. */
+    public Builder faithfulnessTarget(FaithfulnessTarget value) {
+      faithfulnessTarget = Objects.requireNonNull(value, "faithfulnessTarget");
+      return this;
+    }
+
+    /**
+     * Sets the thresholds, in the order in which they are tried.
+     *
+     * @throws IllegalArgumentException if there is none, or one that is not a positive number
+     */
+    public Builder thresholds(double... values) {
+      if (values.length == 0) {
+        throw new IllegalArgumentException("thresholds: expected at least one, got none");
+      }
+      for (double value : values) {
+        if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
+          throw new IllegalArgumentException(
+              "thresholds: expected positive numbers, got " + Arrays.toString(values));
+        }
+      }
+      thresholds = values.clone();
+      return this;
+    }
+
+    /**
+     * Sets the thresholds {@code base * 10^exp}, for all bases and each of them all exponents: the
+     * original's {@code tao_bases} and {@code tao_exps}.
+     */
+    public Builder thresholdGrid(double[] bases, int[] exps) {
+      return thresholds(grid(bases, exps));
+    }
+
+    /**
+     * Sets the edges that are visited; others stay, and their score is infinite. Without it all are
+     * visited in the order of their indices. In any case destinations of later layers come first;
+     * edges of one layer keep the order.
+     */
+    public Builder edgeOrder(Collection<Edge> edges) {
+      edgeOrder = List.copyOf(edges);
+      return this;
+    }
+
+    /**
+     * Sets the greatest difference between logits of the same run in one pass and another, as a
+     * share of the greatest logit. Without it 64 roundings of the model's precision (3.8e-6 for
+     * 32-bit floats), or 4 if it is of 16 bits.
+     *
+     * @throws IllegalArgumentException if it is negative or not a number
+     */
+    public Builder tolerance(double value) {
+      if (!(value >= 0)) {
+        throw new IllegalArgumentException("tolerance: expected 0 or more, got " + value);
+      }
+      tolerance = OptionalDouble.of(value);
+      return this;
+    }
+
+    /**
+     * Sets how many edges are tested in one pass at most; the memory grows with it.
+     *
+     * @throws IllegalArgumentException if it is less than 1
+     */
+    public Builder candidates(int value) {
+      if (value < 1) {
+        throw new IllegalArgumentException("candidates: expected 1 or more, got " + value);
+      }
+      candidates = value;
+      return this;
+    }
+
+    /** Tests one edge after another, each in a pass of its own, for comparison. */
+    public Builder sequential() {
+      return candidates(1);
+    }
+
+    /** Sets what is told of each decision, on the calling thread. */
+    public Builder listener(Consumer<? super Decision> value) {
+      listener = Objects.requireNonNull(value, "listener");
+      return this;
+    }
+
+    /** Makes the algorithm. */
+    public Acdc build() {
+      return new Acdc(this);
+    }
+
+    private static double[] grid(double[] bases, int[] exps) {
+      return Arrays.stream(bases)
+          .flatMap(base -> Arrays.stream(exps).mapToDouble(exp -> base * Math.pow(10, exp)))
+          .toArray();
+    }
+  }
+}

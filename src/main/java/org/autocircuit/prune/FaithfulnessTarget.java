@@ -1,0 +1,65 @@
+package org.autocircuit.prune;
+
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/** How far the outputs of a patched model are from the full model's on the same prompts. */
+public enum FaithfulnessTarget {
+  /**
+   * The Kullback–Leibler divergence {@code KL(full model ‖ patched)} of the next-token
+   * distributions, in nats, averaged over prompts and positions.
+   */
+  KL_DIV {
+    @Override
+    Tensor target(Tensor logits) {
+      return torch.log_softmax(logits, -1);
+    }
+
+    @Override
+    Tensor divergences(Tensor logits, Tensor target) {
+      Tensor lost = target.sub(torch.log_softmax(logits, -1));
+      return target.exp().mul(lost).sum(-1).flatten(1, -1).mean(1);
+    }
+
+    /**
+     * The slope of the divergence with the patched logits is the difference of the two
+     * distributions, whose sum of absolute values is at most {@code sqrt(2 divergence)} (Pinsker).
+     */
+    @Override
+    double error(double divergence, double logitError) {
+      return logitError * (Math.sqrt(2 * Math.max(divergence, 0)) + logitError);
+    }
+  },
+  /** The mean squared difference of the logits, over prompts, positions and vocabulary. */
+  MSE {
+    @Override
+    Tensor target(Tensor logits) {
+      return logits;
+    }
+
+    @Override
+    Tensor divergences(Tensor logits, Tensor target) {
+      return logits.sub(target).square().flatten(1, -1).mean(1);
+    }
+
+    @Override
+    double error(double divergence, double logitError) {
+      return logitError * (2 * Math.sqrt(divergence) + logitError);
+    }
+  };
+
+  /** What {@link #divergences} needs of the full model's logits {@code [batch, ..., d_vocab]}. */
+  abstract Tensor target(Tensor logits);
+
+  /**
+   * The divergence of several runs of a batch; differentiable.
+   *
+   * @param logits {@code [runs, batch, ..., d_vocab]}
+   * @param target from {@link #target}, of the same type
+   * @return {@code [runs]}
+   */
+  abstract Tensor divergences(Tensor logits, Tensor target);
+
+  /** By how much a divergence can change if no patched logit changes by more than an error. */
+  abstract double error(double divergence, double logitError);
+}

@@ -1,0 +1,123 @@
+package org.autocircuit.golden;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.autocircuit.golden.GoldenComparison.assertScalar;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.IntStream;
+import org.autocircuit.ModelInput;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.FaithfulnessTarget;
+import org.autocircuit.prune.PruneScores;
+
+/** The reference's operations that search for circuits. */
+final class GoldenPruneOps {
+
+  private GoldenPruneOps() {}
+
+  /** Twice: several edges in one pass, and one after another. */
+  static void acdc(GoldenModel g, GoldenOp op) {
+    List<Edge> order = g.edges(order(op));
+    for (int candidates : new int[] {8, 1}) {
+      List<Acdc.Decision> decisions = new ArrayList<>();
+      Acdc acdc =
+          Acdc.builder()
+              .faithfulnessTarget(faithfulness(op))
+              .thresholdGrid(numbers(op.param("tao_bases")), integers(op.param("tao_exps")))
+              .edgeOrder(order)
+              .candidates(candidates)
+              .listener(decisions::add)
+              .build();
+      try (SourceActivations corrupt =
+          g.model().sourceAblations(g.input("corrupt", 0), AblationType.RESAMPLE)) {
+        PruneScores scores =
+            acdc.pruneScores(g.model(), ModelInput.of(g.input("clean", 0)), corrupt);
+        assertDecisions(op, order, decisions, scores);
+      }
+    }
+  }
+
+  /**
+   * Where the reference's test was so close to the threshold that rounding may tip it, and did,
+   * what comes after it cannot be compared, nor can scores.
+   */
+  private static void assertDecisions(
+      GoldenOp op, List<Edge> order, List<Acdc.Decision> decisions, PruneScores scores) {
+    List<Edge> visited =
+        order.stream().sorted(Comparator.comparing(edge -> -edge.dest().layer())).toList();
+    JsonNode thresholds = op.scalar("taos_in_order");
+    double[] faith = op.output("faith").doubles();
+    assertThat(decisions).as(op.toString()).hasSize(faith.length);
+    boolean allAgree = true;
+    for (int t = 0; t < thresholds.size(); t++) {
+      double threshold = thresholds.get(t).asDouble();
+      double previous = 0;
+      boolean agree = true;
+      for (int i = 0; agree && i < visited.size(); i++) {
+        int at = t * visited.size() + i;
+        Acdc.Decision decision = decisions.get(at);
+        assertThat(decision.edge()).as("%s %d", op, at).isEqualTo(visited.get(i));
+        assertThat(decision.threshold()).isCloseTo(threshold, within(1e-12));
+        assertScalar(op, "faith " + at, decision.divergence(), faith[at]);
+        double tolerance = (op.goldenCase().isDouble() ? 1e-9 : 1e-5) * (1 + faith[at]);
+        boolean remove = faith[at] - previous < threshold;
+        if (Math.abs(faith[at] - previous - threshold) > tolerance) {
+          assertThat(decision.removed())
+              .as("%s: %s at %s, %s after %s", op, decision, threshold, faith[at], previous)
+              .isEqualTo(remove);
+        }
+        agree = decision.removed() == remove;
+        previous = remove ? faith[at] : previous;
+      }
+      allAgree &= agree;
+    }
+    if (allAgree) {
+      assertScores(op, scores);
+    }
+  }
+
+  private static void assertScores(GoldenOp op, PruneScores scores) {
+    for (DestModule module : scores.graph().destModules()) {
+      double[] expected = op.outputByModule("prune_scores").get(module.moduleName()).doubles();
+      for (int i = 0; i < expected.length; i++) {
+        assertScalar(
+            op, module.moduleName() + " " + i, scores.get(module.offset() + i), expected[i]);
+      }
+    }
+  }
+
+  /** The order of the operation itself, or of the one before it that gives one. */
+  private static JsonNode order(GoldenOp op) {
+    JsonNode order = null;
+    for (GoldenOp other : op.goldenCase().ops("acdc")) {
+      JsonNode given = other.param("edge_order_list");
+      order = given.isArray() ? given : order;
+      if (other.id() == op.id()) {
+        return order;
+      }
+    }
+    throw new IllegalStateException(op + " is none of its case");
+  }
+
+  private static FaithfulnessTarget faithfulness(GoldenOp op) {
+    return FaithfulnessTarget.valueOf(
+        op.param("faithfulness_target").asText().toUpperCase(Locale.ROOT));
+  }
+
+  private static double[] numbers(JsonNode list) {
+    return IntStream.range(0, list.size()).mapToDouble(i -> list.get(i).asDouble()).toArray();
+  }
+
+  private static int[] integers(JsonNode list) {
+    return IntStream.range(0, list.size()).map(i -> list.get(i).asInt()).toArray();
+  }
+}

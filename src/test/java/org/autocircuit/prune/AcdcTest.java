@@ -1,0 +1,262 @@
+package org.autocircuit.prune;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.PrefixCache;
+import org.autocircuit.TestModels;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.KlDivergence;
+import org.autocircuit.eval.Logits;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.MicroModelConfig;
+import org.autocircuit.model.Model;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class AcdcTest {
+
+  private static final double[] THRESHOLDS = {0.003, 0.03, 0.3, 0.01};
+
+  /**
+   * One block of the two heads {@code x -> w x}, w = (1, 1) and (0, 2), on clean (1, 2) and corrupt
+   * (3, 2). The sources put out (1, 2), (1, 2), (0, 4) on the clean prompt, which adds up to (2,
+   * 8), and (3, 2), (3, 2), (0, 4) on the corrupt one.
+   */
+  @Test
+  void aModelWorkedOutByHand() {
+    try (PointerScope scope = new PointerScope();
+        Model weights =
+            Model.of(
+                new MicroModelConfig(1),
+                Map.of(
+                    "blocks.0.weights",
+                    TensorArrays.of(new double[] {1, 1, 0, 2}, ScalarType.Double, "cpu", 2, 2)));
+        PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
+        SourceActivations corrupt = model.sourceAblations(input(3, 2), AblationType.RESAMPLE)) {
+      Acdc.Builder builder =
+          Acdc.builder().faithfulnessTarget(FaithfulnessTarget.MSE).thresholds(1, 5);
+      List<Acdc.Decision> decisions = new ArrayList<>();
+      PruneScores scores =
+          builder
+              .listener(decisions::add)
+              .build()
+              .pruneScores(model, ModelInput.of(input(1, 2)), corrupt);
+      // Patched edges into the end move the first logit by 2 each, so the mean of squares goes
+      // 0, 2, 8; patched into head 0 it moves by 2, which does not reach the end any more once
+      // that head's edge is patched. Head 1 puts out the same on both prompts.
+      assertThat(
+              decisions.stream()
+                  .map(d -> d.edge().name() + " " + d.divergence() + " " + d.removed()))
+          .containsExactly(
+              "Resid Start->Resid End 2.0 false",
+              "B0.0->Resid End 2.0 false",
+              "B0.1->Resid End 0.0 true",
+              "Resid Start->B0.0 2.0 false",
+              "Resid Start->B0.1 0.0 true",
+              "Resid Start->Resid End 2.0 true",
+              "B0.0->Resid End 8.0 false",
+              "B0.1->Resid End 2.0 true",
+              "Resid Start->B0.0 8.0 false",
+              "Resid Start->B0.1 2.0 true");
+      double inf = Double.POSITIVE_INFINITY;
+      assertThat(scores.get(model.graph().index("Resid Start->Resid End"))).isEqualTo(5);
+      assertThat(scores.get(model.graph().index("B0.0->Resid End"))).isEqualTo(inf);
+      assertThat(scores.get(model.graph().index("B0.1->Resid End"))).isEqualTo(1);
+      assertThat(scores.get(model.graph().index("Resid Start->B0.0"))).isEqualTo(inf);
+      assertThat(scores.get(model.graph().index("Resid Start->B0.1"))).isEqualTo(1);
+    }
+  }
+
+  /** The algorithm in a few lines on the whole model, without caches. */
+  @Test
+  void decisionsAreThoseOfTheDefinition() {
+    try (PatchableModel model = model(Precision.FLOAT64, OptionalInt.empty())) {
+      PromptPairBatch batch = TestModels.batch(3, 5, 10);
+      double threshold = 0.02;
+      BitSet expected = new BitSet();
+      ModelGraph graph = model.graph();
+      try (PointerScope scope = new PointerScope();
+          SourceActivations corrupt =
+              model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+        Logits clean = Logits.of(model.forward(tokens, PatchContext.NONE));
+        double previous = 0;
+        for (int layer = graph.dests().get(graph.dests().size() - 1).layer(); layer > 0; layer--) {
+          for (int edge = 0; edge < graph.nEdges(); edge++) {
+            if (graph.edge(edge).dest().layer() == layer) {
+              expected.set(edge);
+              Masks masks = Masks.ofEdges(EdgeSet.ofIndices(graph, expected));
+              Logits logits = Logits.of(model.forward(tokens, PatchContext.of(corrupt, masks)));
+              double divergence = KlDivergence.mean(logits, clean);
+              if (divergence - previous < threshold) {
+                previous = divergence;
+              } else {
+                expected.clear(edge);
+              }
+            }
+          }
+        }
+      }
+      assertThat(expected.cardinality()).isBetween(10, graph.nEdges() - 10);
+      double[] scores =
+          Acdc.builder().thresholds(threshold).build().pruneScores(model, batch).toArray();
+      for (int edge = 0; edge < scores.length; edge++) {
+        assertThat(scores[edge])
+            .as(graph.edge(edge).name())
+            .isEqualTo(expected.get(edge) ? threshold : Double.POSITIVE_INFINITY);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(FaithfulnessTarget.class)
+  void manyAtOnceDecideAsOneAfterAnother(FaithfulnessTarget target) {
+    for (Precision precision : new Precision[] {Precision.FLOAT32, Precision.FLOAT64}) {
+      for (OptionalInt seqLen : List.of(OptionalInt.empty(), OptionalInt.of(3))) {
+        try (PatchableModel model = model(precision, seqLen)) {
+          PromptPairBatch batch = TestModels.batch(2, 3, 10 + seqLen.orElse(0));
+          assertSame(model, batch, Acdc.builder().faithfulnessTarget(target));
+        }
+      }
+    }
+  }
+
+  @Test
+  void manyAtOnceDecideAsOneAfterAnotherInAResidualGraph() {
+    PatchableModelOptions options =
+        new PatchableModelOptions(false, false, false, OptionalInt.empty(), OutputSlice.ALL);
+    try (PatchableModel model = TestModels.patchable(Precision.FLOAT32, options)) {
+      assertSame(model, TestModels.batch(2, 4, 50), Acdc.builder());
+    }
+  }
+
+  /** Nothing is known of rounding, so every test is near the threshold. */
+  @Test
+  void testsNearTheThresholdAreDoneAgain() {
+    try (PatchableModel model = TestModels.patchable()) {
+      PromptPairBatch batch = TestModels.batch(2, 4, 70);
+      assertThat(divergences(model, batch, Acdc.builder().tolerance(1e9)))
+          .isEqualTo(divergences(model, batch, Acdc.builder().sequential()));
+    }
+  }
+
+  @Test
+  void paddingAndPrefixesOfEachPrompt() {
+    try (PatchableModel model = TestModels.patchable();
+        PrefixCache prefix = PrefixCache.of(model, TestModels.tokens(2, 3, 5));
+        PatchableModel after = model.withPrefix(prefix)) {
+      PromptPairBatch padded =
+          TestModels.together(List.of(TestModels.batch(1, 3, 10), TestModels.batch(1, 5, 20)));
+      assertSame(after, padded, Acdc.builder());
+      assertThat(divergences(after, padded, Acdc.builder()).get(0))
+          .isNotCloseTo(divergences(model, padded, Acdc.builder()).get(0), within(1e-6));
+    }
+  }
+
+  @Test
+  void edgesThatAreNotVisitedStay() {
+    try (PatchableModel model = TestModels.patchable()) {
+      ModelGraph graph = model.graph();
+      List<Edge> edges = List.of(graph.edge(0), graph.edge("MLP 1->Resid End"), graph.edge(7));
+      List<Edge> visited = new ArrayList<>();
+      PruneScores scores =
+          Acdc.builder()
+              .thresholds(1e9)
+              .edgeOrder(edges)
+              .listener(decision -> visited.add(decision.edge()))
+              .build()
+              .pruneScores(model, TestModels.batch(2, 4, 1));
+      assertThat(visited).containsExactly(edges.get(1), edges.get(0), edges.get(2));
+      assertThat(scores.toArray()).contains(Double.POSITIVE_INFINITY, 1e9);
+      assertThat(scores.circuitAtLeast(2e9).size()).isEqualTo(graph.nEdges() - 3);
+    }
+  }
+
+  @Test
+  void settingsThatMakeNoSense() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Acdc.builder().thresholds())
+        .withMessageContaining("at least one");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Acdc.builder().thresholds(0.1, -1))
+        .withMessageContaining("[0.1, -1.0]");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Acdc.builder().candidates(0))
+        .withMessageContaining("got 0");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Acdc.builder().tolerance(Double.NaN))
+        .withMessageContaining("got NaN");
+    PatchableModel model = TestModels.patchable();
+    PromptPairBatch batch = TestModels.batch(2, 4, 1);
+    try (model) {
+      Edge edge = model.graph().edge(0);
+      Acdc twice = Acdc.builder().edgeOrder(List.of(edge, edge)).build();
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> twice.pruneScores(model, batch))
+          .withMessageContaining("%s twice", edge);
+      Edge foreign = new Edge(edge.src(), edge.dest(), 3);
+      Acdc other = Acdc.builder().edgeOrder(List.of(foreign)).build();
+      assertThatIllegalArgumentException().isThrownBy(() -> other.pruneScores(model, batch));
+    }
+    assertThatThrownBy(() -> Acdc.builder().build().pruneScores(model, batch))
+        .isInstanceOf(IllegalStateException.class)
+        .hasMessageContaining("closed");
+  }
+
+  private static void assertSame(
+      PatchableModel model, PromptPairBatch batch, Acdc.Builder builder) {
+    double[] expected =
+        builder.thresholds(THRESHOLDS).sequential().build().pruneScores(model, batch).toArray();
+    assertThat(Arrays.stream(expected).distinct().count()).isGreaterThan(1);
+    for (int candidates : new int[] {2, 5, 8}) {
+      assertThat(builder.candidates(candidates).build().pruneScores(model, batch).toArray())
+          .as("%d candidates", candidates)
+          .isEqualTo(expected);
+    }
+  }
+
+  private static List<Double> divergences(
+      PatchableModel model, PromptPairBatch batch, Acdc.Builder builder) {
+    List<Double> divergences = new ArrayList<>();
+    builder
+        .thresholds(THRESHOLDS)
+        .listener(decision -> divergences.add(decision.divergence()))
+        .build()
+        .pruneScores(model, batch);
+    return divergences;
+  }
+
+  private static PatchableModel model(Precision precision, OptionalInt seqLen) {
+    return TestModels.patchable(
+        precision, new PatchableModelOptions(true, true, false, seqLen, OutputSlice.LAST_SEQ));
+  }
+
+  private static Tensor input(double... values) {
+    return TensorArrays.of(values, ScalarType.Double, "cpu", 1, 1, 2);
+  }
+}
