@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PlanPolicy;
@@ -24,35 +25,43 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class ForwardRequest {
 
-  private final ModelInput input;
-  private final int startBlock;
-  private final Tensor startSourceOutputs;
-  private final PatchContext context;
-  private final OutputSlice outputSlice;
-  private final Boolean grad;
-  private final boolean wantsSourceOutputs;
-  private final List<String> reads;
-  private final PlanPolicy planPolicy;
+  private final Parts parts;
 
-  private ForwardRequest(
-      ModelInput input,
-      int startBlock,
-      Tensor startSourceOutputs,
-      PatchContext context,
-      OutputSlice outputSlice,
-      Boolean grad,
-      boolean wantsSourceOutputs,
-      List<String> reads,
-      PlanPolicy planPolicy) {
-    this.input = input;
-    this.startBlock = startBlock;
-    this.startSourceOutputs = startSourceOutputs;
-    this.context = context;
-    this.outputSlice = outputSlice;
-    this.grad = grad;
-    this.wantsSourceOutputs = wantsSourceOutputs;
-    this.reads = reads;
-    this.planPolicy = planPolicy;
+  private ForwardRequest(Parts parts) {
+    this.parts = parts;
+  }
+
+  /** What a request holds. Written only before the request exists, which then publishes it. */
+  private static final class Parts {
+    ModelInput input;
+    int startBlock;
+    Tensor startSourceOutputs;
+    PatchContext context;
+    OutputSlice outputSlice;
+    Boolean grad;
+    boolean wantsSourceOutputs;
+    List<String> reads = List.of();
+    PlanPolicy planPolicy = PlanPolicy.AUTO;
+
+    Parts copy() {
+      Parts copy = new Parts();
+      copy.input = input;
+      copy.startBlock = startBlock;
+      copy.startSourceOutputs = startSourceOutputs;
+      copy.context = context;
+      copy.outputSlice = outputSlice;
+      copy.grad = grad;
+      copy.wantsSourceOutputs = wantsSourceOutputs;
+      copy.reads = reads;
+      copy.planPolicy = planPolicy;
+      return copy;
+    }
+  }
+
+  private ForwardRequest with(Consumer<Parts> change) {
+    Parts changed = parts.copy();
+    change.accept(changed);
+    return new ForwardRequest(changed);
   }
 
   /**
@@ -68,7 +77,9 @@ public final class ForwardRequest {
 
   /** As {@link #of(Tensor)}, of an input that may have padding or stand after a prefix. */
   public static ForwardRequest of(ModelInput input) {
-    return new ForwardRequest(input, 0, null, null, null, null, false, List.of(), PlanPolicy.AUTO);
+    Parts parts = new Parts();
+    parts.input = input;
+    return new ForwardRequest(parts);
   }
 
   /**
@@ -83,48 +94,31 @@ public final class ForwardRequest {
       throw new IllegalArgumentException(
           "startBlock: expected 1 or more (0 is ForwardRequest.of(tokens)), got " + block);
     }
-    return new ForwardRequest(
-        ModelInput.of(residual), block, null, null, null, null, false, List.of(), PlanPolicy.AUTO);
+    return of(residual).with(parts -> parts.startBlock = block);
   }
 
   /** This request with padding where a mask is 0; see {@link ModelInput}. */
   public ForwardRequest withAttentionMask(Tensor mask) {
-    return withInput(input.withAttentionMask(mask));
+    return withInput(parts.input.withAttentionMask(mask));
   }
 
   /** This request after a prefix, instead of the model's own if it has one. */
   public ForwardRequest withPrefix(PrefixCache prefix) {
-    return withInput(input.withPrefix(prefix));
+    return withInput(parts.input.withPrefix(prefix));
   }
 
   /**
    * This request with a context, ignoring open modes; {@link PatchContext#NONE}: the plain model.
    */
   public ForwardRequest withContext(PatchContext value) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        startSourceOutputs,
-        Objects.requireNonNull(value, "context"),
-        outputSlice,
-        grad,
-        wantsSourceOutputs,
-        reads,
-        planPolicy);
+    Objects.requireNonNull(value, "context");
+    return with(parts -> parts.context = value);
   }
 
   /** This request with the logits of other positions than the model's options say. */
   public ForwardRequest withOutputSlice(OutputSlice value) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        startSourceOutputs,
-        context,
-        Objects.requireNonNull(value, "outputSlice"),
-        grad,
-        wantsSourceOutputs,
-        reads,
-        planPolicy);
+    Objects.requireNonNull(value, "outputSlice");
+    return with(parts -> parts.outputSlice = value);
   }
 
   /**
@@ -132,36 +126,18 @@ public final class ForwardRequest {
    * gradients: those are not looked at.
    */
   public ForwardRequest withGrad(boolean value) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        startSourceOutputs,
-        context,
-        outputSlice,
-        value,
-        wantsSourceOutputs,
-        reads,
-        planPolicy);
+    return with(parts -> parts.grad = value);
   }
 
   /** This request, computed in a certain way; {@link PlanPolicy#AUTO} unless said. */
   public ForwardRequest withPlanPolicy(PlanPolicy value) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        startSourceOutputs,
-        context,
-        outputSlice,
-        grad,
-        wantsSourceOutputs,
-        reads,
-        Objects.requireNonNull(value, "planPolicy"));
+    Objects.requireNonNull(value, "planPolicy");
+    return with(parts -> parts.planPolicy = value);
   }
 
   /** This request, returning the outputs of all sources, too. */
   public ForwardRequest withSourceOutputs() {
-    return new ForwardRequest(
-        input, startBlock, startSourceOutputs, context, outputSlice, grad, true, reads, planPolicy);
+    return with(parts -> parts.wantsSourceOutputs = true);
   }
 
   /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
@@ -171,16 +147,8 @@ public final class ForwardRequest {
 
   /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
   public ForwardRequest withReads(Collection<String> hookNames) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        startSourceOutputs,
-        context,
-        outputSlice,
-        grad,
-        wantsSourceOutputs,
-        List.copyOf(hookNames),
-        planPolicy);
+    List<String> names = List.copyOf(hookNames);
+    return with(parts -> parts.reads = names);
   }
 
   /**
@@ -189,73 +157,55 @@ public final class ForwardRequest {
    * @param value {@code [n_srcs, batch, seq, d_model]}; rows of later sources are not read
    */
   public ForwardRequest withStartSourceOutputs(Tensor value) {
-    return new ForwardRequest(
-        input,
-        startBlock,
-        value,
-        context,
-        outputSlice,
-        grad,
-        wantsSourceOutputs,
-        reads,
-        planPolicy);
+    return with(parts -> parts.startSourceOutputs = value);
   }
 
   /** Tokens, or the residual stream that enters {@link #startBlock}, and what goes with them. */
   public ModelInput input() {
-    return input;
+    return parts.input;
   }
 
   /** The block to begin at; empty: at the embedding. */
   public OptionalInt startBlock() {
-    return startBlock == 0 ? OptionalInt.empty() : OptionalInt.of(startBlock);
+    return parts.startBlock == 0 ? OptionalInt.empty() : OptionalInt.of(parts.startBlock);
   }
 
   /** Outputs of the sources before {@link #startBlock}. */
   public Optional<Tensor> startSourceOutputs() {
-    return Optional.ofNullable(startSourceOutputs);
+    return Optional.ofNullable(parts.startSourceOutputs);
   }
 
   /** The context; empty: the thread's open modes. */
   public Optional<PatchContext> context() {
-    return Optional.ofNullable(context);
+    return Optional.ofNullable(parts.context);
   }
 
   /** The positions whose logits are computed; empty: what the model's options say. */
   public Optional<OutputSlice> outputSlice() {
-    return Optional.ofNullable(outputSlice);
+    return Optional.ofNullable(parts.outputSlice);
   }
 
   /** Whether the pass is recorded for backward; empty: if a tensor it takes requires gradients. */
   public Optional<Boolean> grad() {
-    return Optional.ofNullable(grad);
+    return Optional.ofNullable(parts.grad);
   }
 
   /** Whether the outputs of all sources are returned. */
   public boolean wantsSourceOutputs() {
-    return wantsSourceOutputs;
+    return parts.wantsSourceOutputs;
   }
 
   /** The hook points to read. */
   public List<String> reads() {
-    return reads;
+    return parts.reads;
   }
 
   /** How the pass is computed. */
   public PlanPolicy planPolicy() {
-    return planPolicy;
+    return parts.planPolicy;
   }
 
   private ForwardRequest withInput(ModelInput value) {
-    return new ForwardRequest(
-        value,
-        startBlock,
-        startSourceOutputs,
-        context,
-        outputSlice,
-        grad,
-        wantsSourceOutputs,
-        reads,
-        planPolicy);
+    return with(parts -> parts.input = value);
   }
 }
