@@ -11,6 +11,7 @@ import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PrefixCache;
 import org.autocircuit.graph.DestNode;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.Masks;
@@ -115,16 +116,15 @@ final class CandidateRuns {
   }
 
   private Tensor one(int block, BitSet patched) {
-    Masks masks = Masks.of(model.graph(), mask(patched));
     ModelInput input = new ModelInput(residuals.get(block), clean.attentionMask(), clean.prefix());
-    return run(block, input, sourceOutputs, PatchContext.of(patch, masks));
+    return run(block, input, sourceOutputs, PatchContext.of(patch, masks(patched)));
   }
 
   private Tensor many(int block, List<BitSet> patched) {
     int candidates = patched.size();
     List<double[]> masks = new ArrayList<>();
     for (BitSet edges : patched) {
-      masks.addAll(Collections.nCopies(Math.toIntExact(batch), mask(edges)));
+      masks.addAll(Collections.nCopies(Math.toIntExact(batch), masks(edges).toArray()));
     }
     Masks perExample = Masks.perExample(model.graph(), masks.toArray(double[][]::new));
     try (SourceActivations activations = SourceActivations.of(rows(repeatedPatch, candidates));
@@ -160,10 +160,8 @@ final class CandidateRuns {
         .logits();
   }
 
-  private double[] mask(BitSet patched) {
-    double[] mask = new double[model.graph().maskSize()];
-    patched.stream().forEach(index -> mask[index] = 1);
-    return mask;
+  private Masks masks(BitSet patched) {
+    return Masks.ofEdges(EdgeSet.ofIndices(model.graph(), patched));
   }
 
   /** A prefix that differs from prompt to prompt, for all candidates; {@code null}: as it is. */
