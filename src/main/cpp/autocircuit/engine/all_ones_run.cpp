@@ -167,16 +167,12 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
 
 at::Tensor AllOnesCache::source_outputs(
     const PatchableModel& model,
-    const ModelInput& input) {
+    const ForwardRequest& request) {
   const at::NoGradGuard no_grad;
-  ForwardRequest request;
-  request.input = input;
-  request.input.slice = OutputSlice::kLastSeq;
-  request.want_src_outs = true;
   auto run = std::make_shared<AllOnesRun>();
   const at::Tensor src_outs = record_run(model, request, *run).src_outs;
   const std::lock_guard<std::mutex> lock(mutex_);
-  key_ = key_of(model, input, src_outs);
+  key_ = key_of(model, request.input, src_outs);
   run_ = std::move(run);
   return src_outs;
 }

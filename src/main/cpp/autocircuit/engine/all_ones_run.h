@@ -46,11 +46,12 @@ class AllOnesCache {
       const PatchableModel& model,
       const ForwardRequest& request);
 
-  /// Runs the model on `input` and remembers that run as the one of its source
-  /// outputs [n_srcs, batch, seq, d_model], which are returned.
+  /// Makes the unpatched run that `request`, which wants source outputs, starts
+  /// and remembers it as the one of these outputs [n_srcs, batch, seq,
+  /// d_model], which are returned.
   at::Tensor source_outputs(
       const PatchableModel& model,
-      const ModelInput& input);
+      const ForwardRequest& request);
 
  private:
   /// What the run depends on.

@@ -119,11 +119,6 @@ class BufferedRun final : public Hooks {
     }
   }
 
-  void read(HookId hook, const at::Tensor& value) override {
-    (void)hook;
-    (void)value;
-  }
-
   ForwardResult finish(at::Tensor logits) {
     ForwardResult result;
     result.logits = std::move(logits);

@@ -1,7 +1,7 @@
 #include "autocircuit/engine/plan.h"
 
 #include <algorithm>
-#include <numeric>
+#include <utility>
 
 namespace autocircuit {
 
@@ -248,10 +248,10 @@ class Planner {
 } // namespace
 
 bool has_plans(const PatchableModel& model) {
+  const std::vector<ModelNode>& nodes = model.model().nodes();
   std::vector<bool> inputs(model.model().hook_names().size());
   std::vector<bool> outputs(inputs.size());
-  for (const ModelNode& node : model.model().nodes()) {
-    size_t sources = 0;
+  for (const ModelNode& node : nodes) {
     for (const HookId hook : node.inputs) {
       inputs[static_cast<size_t>(hook)] = true;
       const PatchWrapper* w = model.wrapper(hook);
@@ -259,25 +259,24 @@ bool has_plans(const PatchableModel& model) {
         return false;
       }
     }
+    bool writes = node.outputs.empty();
     for (const HookId hook : node.outputs) {
       outputs[static_cast<size_t>(hook)] = true;
       const PatchWrapper* w = model.wrapper(hook);
-      sources += w != nullptr && w->is_src() ? 1 : 0;
+      writes = writes || (w != nullptr && w->is_src());
     }
-    if (!node.outputs.empty() && sources == 0) {
+    if (!writes) {
       return false;
     }
   }
-  return !model.model().nodes().empty() &&
-      std::all_of(
-          model.wrappers().begin(),
-          model.wrappers().end(),
-          [&](const PatchWrapper& w) {
-            const auto hook =
-                static_cast<size_t>(model.model().hook_id(w.module));
-            return (!w.is_dest() || inputs[hook]) &&
-                (!w.is_src() || outputs[hook]);
-          });
+  for (size_t hook = 0; hook < inputs.size(); hook++) {
+    const PatchWrapper* w = model.wrapper(static_cast<HookId>(hook));
+    if (w != nullptr &&
+        ((w->is_dest() && !inputs[hook]) || (w->is_src() && !outputs[hook]))) {
+      return false;
+    }
+  }
+  return !nodes.empty();
 }
 
 Plan plan_from_resid(

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
@@ -52,10 +53,12 @@ class PlannedRun final : public Hooks {
         }
       }
     }
-    for (const ModelNode& node : nodes) {
-      if (request.start_src_outs.defined() &&
-          (node.inputs.empty() || node.block < request.input.start_block)) {
-        record_given(node, request.start_src_outs.permute({1, 2, 0, 3}));
+    if (request.start_src_outs.defined()) {
+      const at::Tensor given = request.start_src_outs.permute({1, 2, 0, 3});
+      for (const ModelNode& node : nodes) {
+        if (node.inputs.empty() || node.block < request.input.start_block) {
+          record_given(node, given);
+        }
       }
     }
   }
@@ -178,11 +181,6 @@ class PlannedRun final : public Hooks {
     }
   }
 
-  void read(HookId hook, const at::Tensor& value) override {
-    (void)hook;
-    (void)value;
-  }
-
  private:
   const DestPlan& dest_plan(HookId hook) const {
     return plan_.dests[static_cast<size_t>(hook)];
@@ -286,32 +284,31 @@ Choice choose(
     const PatchableModel& model,
     const ForwardRequest& request,
     const at::Tensor& values) {
-  const ModelInput& input = request.input;
+  const int64_t start_block = request.input.start_block;
   const auto& cache = request.context->all_ones;
-  Choice choice{plan_from_resid(model, values, input.start_block), nullptr};
+  Choice choice{plan_from_resid(model, values, start_block), nullptr};
   if (cache == nullptr) {
     return choice;
   }
-  std::shared_ptr<const AllOnesRun> run = cache->find(model, request);
-  if (run == nullptr && input.start_block > 0) {
-    return choice; // that run begins at the tokens
-  }
-  const auto from_all_ones = [&](bool constant_deltas) {
-    return plan_from_all_ones(
-        model, values, input.start_block, constant_deltas);
-  };
-  Plan plan = from_all_ones(/*constant_deltas=*/false);
-  const bool forced = request.policy == PlanPolicy::kAllOnes;
-  // The same choice whether the run is known or not, so that results do not
+  // The same choice whether that run is known or not, so that results do not
   // depend on what ran before, not even in their last digits.
-  if (!forced && plan.cost > kWorthIt * choice.plan.cost) {
+  Plan plan =
+      plan_from_all_ones(model, values, start_block, /*constant_deltas=*/false);
+  if (request.policy != PlanPolicy::kAllOnes &&
+      plan.cost > kWorthIt * choice.plan.cost) {
     return choice;
   }
+  // It begins at the tokens, so a pass that does not can only use one that is
+  // there.
+  std::shared_ptr<const AllOnesRun> run = start_block == 0
+      ? cache->get(model, request)
+      : cache->find(model, request);
   if (run == nullptr) {
-    run = cache->get(model, request);
+    return choice;
   }
   if (run->delta.defined()) {
-    plan = from_all_ones(/*constant_deltas=*/true);
+    plan = plan_from_all_ones(
+        model, values, start_block, /*constant_deltas=*/true);
   }
   return {std::move(plan), std::move(run)};
 }

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <memory>
+#include <optional>
 
-#include "autocircuit/engine/all_ones_run.h"
-#include "autocircuit/engine/plan.h"
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {

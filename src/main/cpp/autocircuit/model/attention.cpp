@@ -1,17 +1,16 @@
 #include "autocircuit/model/attention.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/baddbmm.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 
 #include <utility>
 
+#include "autocircuit/model/affine.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -127,8 +126,7 @@ Projections Attention::project(const at::Tensor& x) const {
   const int64_t kv_heads = shape_.n_kv_heads;
   if (x.dim() == 3) {
     const at::Tensor flat = x.reshape({-1, shape_.d_model});
-    const at::Tensor qkv = (b_qkv_.defined() ? at::addmm(b_qkv_, flat, w_qkv_)
-                                             : at::mm(flat, w_qkv_))
+    const at::Tensor qkv = affine(flat, w_qkv_, b_qkv_)
                                .view({x.size(0), x.size(1), -1, shape_.d_head});
     return {
         .q = qkv.narrow(2, 0, heads),
@@ -156,12 +154,11 @@ Projections Attention::project(const at::Tensor& x) const {
 
 at::Tensor Attention::project_head(const at::Tensor& x, int64_t column) const {
   const int64_t start = column * shape_.d_head;
-  const at::Tensor w = w_qkv_.narrow(1, start, shape_.d_head);
-  const at::Tensor flat = x.flatten(0, 1); // [batch * seq, d_model]
-  const at::Tensor y = b_qkv_.defined()
-      ? at::addmm(b_qkv_.narrow(0, start, shape_.d_head), flat, w)
-      : at::mm(flat, w);
-  return y.view({x.size(0), x.size(1), shape_.d_head});
+  return affine(
+             x.flatten(0, 1), // [batch * seq, d_model]
+             w_qkv_.narrow(1, start, shape_.d_head),
+             b_qkv_.defined() ? b_qkv_.narrow(0, start, shape_.d_head) : b_qkv_)
+      .view({x.size(0), x.size(1), shape_.d_head});
 }
 
 Projections Attention::project_some(
@@ -194,13 +191,6 @@ Projections Attention::project_some(
   return p;
 }
 
-void Attention::norm_queries_and_keys(Projections& p) const {
-  if (q_norm_) {
-    p.q = (*q_norm_)(p.q);
-    p.k = (*k_norm_)(p.k);
-  }
-}
-
 at::Tensor Attention::mix(
     const at::Tensor& x,
     const SomeHeads* some,
@@ -213,7 +203,10 @@ at::Tensor Attention::mix(
     p = *some->others;
   } else {
     p = project(x);
-    norm_queries_and_keys(p);
+    if (q_norm_) {
+      p.q = (*q_norm_)(p.q);
+      p.k = (*k_norm_)(p.k);
+    }
   }
   if (some != nullptr) {
     p = project_some(p, *some, rows);
@@ -290,9 +283,7 @@ at::Tensor Attention::add_heads(
 
 at::Tensor Attention::sum_heads(const at::Tensor& z) const {
   const at::Tensor flat = z.reshape({z.size(0) * z.size(1), -1});
-  const at::Tensor sum =
-      b_o_.defined() ? at::addmm(b_o_, flat, w_o_) : at::mm(flat, w_o_);
-  return sum.view({z.size(0), z.size(1), shape_.d_model});
+  return affine(flat, w_o_, b_o_).view({z.size(0), z.size(1), shape_.d_model});
 }
 
 } // namespace autocircuit

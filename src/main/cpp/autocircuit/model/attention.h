@@ -94,7 +94,6 @@ class Attention {
       const at::Tensor& rows) const;
   /// One head's normed input [batch, seq, d_model] by its part of W_QKV.
   at::Tensor project_head(const at::Tensor& x, int64_t column) const;
-  void norm_queries_and_keys(Projections& p) const;
   /// One of q, k, v from inputs of its own for each of its heads or of the
   /// query heads.
   at::Tensor project_rows(

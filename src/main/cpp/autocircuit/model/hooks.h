@@ -93,7 +93,10 @@ class Hooks {
   virtual void head_outputs(HookId hook, const at::Tensor& value) = 0;
 
   /// Offers any other value, in TransformerLens's layout, to readers.
-  virtual void read(HookId hook, const at::Tensor& value) = 0;
+  virtual void read(HookId hook, const at::Tensor& value) {
+    (void)hook;
+    (void)value;
+  }
 };
 
 } // namespace autocircuit

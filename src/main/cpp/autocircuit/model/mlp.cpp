@@ -1,10 +1,11 @@
 #include "autocircuit/model/mlp.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
+
+#include "autocircuit/model/affine.h"
 
 namespace autocircuit {
 
@@ -22,13 +23,6 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::silu(x);
   }
   TORCH_CHECK(false, "unknown activation");
-}
-
-at::Tensor project(
-    const at::Tensor& x,
-    const at::Tensor& w,
-    const at::Tensor& b) {
-  return b.defined() ? at::addmm(b, x, w) : at::mm(x, w);
 }
 
 } // namespace
@@ -82,7 +76,7 @@ at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
   // As in TransformerLens, the bias b_in of a gated MLP belongs to what the
   // gate multiplies.
   const at::Tensor pre =
-      w_gate_.defined() ? at::mm(flat, w_gate_) : project(flat, w_in_, b_in_);
+      w_gate_.defined() ? at::mm(flat, w_gate_) : affine(flat, w_in_, b_in_);
   hooks.read(pre_, positions(pre));
   at::Tensor post = activate(activation_, pre); // [batch * seq, d_mlp]
   if (w_gate_.defined()) {
@@ -92,7 +86,7 @@ at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
     }
   }
   hooks.read(post_, positions(post));
-  return positions(project(post, w_out_, b_out_));
+  return positions(affine(post, w_out_, b_out_));
 }
 
 } // namespace autocircuit

@@ -46,12 +46,12 @@ at::Tensor source_ablations(
              input.value.size(1),
              model.model().d_model()});
   }
+  request.want_src_outs = true;
   if (ablation == BatchAblation::kResample && all_ones != nullptr &&
       has_plans(model)) {
     model.model().check_input(request.input);
-    return all_ones->source_outputs(model, input);
+    return all_ones->source_outputs(model, request);
   }
-  request.want_src_outs = true;
   const at::Tensor src_outs = forward(model, request).src_outs;
   switch (ablation) {
     case BatchAblation::kResample:
