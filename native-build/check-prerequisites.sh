@@ -20,7 +20,8 @@ if [ -z "$java_home" ]; then
 fi
 { [ -x "$java_home/bin/javac" ] && [ -f "$java_home/include/jni.h" ]; } ||
   fail "$java_home is not a JDK (javac or jni.h is missing); point JAVA_HOME to a JDK 17"
-java_version="$("$java_home/bin/javac" -version 2>&1 | sed -E 's/^javac ([0-9]+).*/\1/')"
+# JAVA_TOOL_OPTIONS adds a line of its own.
+java_version="$("$java_home/bin/javac" -version 2>&1 | sed -nE 's/^javac ([0-9]+).*/\1/p')"
 [ "$java_version" -ge 17 ] 2>/dev/null ||
   fail "Java 17 or newer is needed, $java_home is version $java_version; point JAVA_HOME to a JDK 17"
 

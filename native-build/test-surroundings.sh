@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Checks that the native build works from a path with spaces, and that without
-# network and without LibTorch's headers it ends with one clear line. What is
-# compiled does not depend on either, so nothing is compiled.
+# Checks that the native build works from a path with spaces and where
+# JAVA_TOOL_OPTIONS is set, and that without network and without LibTorch's
+# headers it ends with one clear line. What is compiled does not depend on any of
+# these, so nothing is compiled.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -22,6 +23,9 @@ env -u AUTOCIRCUIT_BUILD_DIR -u AUTOCIRCUIT_OUTPUT_DIR -u AUTOCIRCUIT_JNI_SOURCE
   fail "the native build does not configure in a path with spaces: $(cat "$work/build.log")"
 [ -f "$project/target/native/CMakeCache.txt" ] ||
   fail "the native build wrote elsewhere than into its project"
+
+JAVA_TOOL_OPTIONS=-Dany=thing "$NATIVE_BUILD_DIR/check-prerequisites.sh" ||
+  fail "the check of prerequisites fails where JAVA_TOOL_OPTIONS is set"
 
 # Nobody listens at this address, as without network; pip must not wait for it.
 if env -u AUTOCIRCUIT_TORCH_INCLUDE -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL \
