@@ -152,8 +152,8 @@ class EdgeActivationPatchingTest {
           Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
           expected +=
               KlDivergence.mean(
-                  Logits.of(model.forward(tokens, context).select(1, -1)),
-                  Logits.of(model.forward(tokens, PatchContext.NONE).select(1, -1)));
+                  Logits.of(model.forward(tokens, context)),
+                  Logits.of(model.forward(tokens, PatchContext.NONE)));
         }
         assertThat(scores[edge]).isCloseTo(expected, within(1e-12));
       }
