@@ -3,7 +3,11 @@ package org.autocircuit;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * A loss on the logits of the last position: first a function of the logits, then one of the values
@@ -104,6 +108,64 @@ public final class AnswerLoss {
   /** What the logits are compared with; present for {@link AnswerFunction#MSE}. */
   public Optional<Tensor> targets() {
     return targets;
+  }
+
+  /**
+   * The loss of the same prompts in one run or several; differentiable. {@code
+   * PatchableModel.maskGradient} computes the same in native code.
+   *
+   * @param logits of the last position, {@code [batch, d_vocab]}, or {@code [runs, batch, d_vocab]}
+   * @return without dimensions, or {@code [runs]}; of the logits' type, in the caller's innermost
+   *     {@code PointerScope}
+   * @throws IllegalArgumentException if answers or targets do not fit the logits
+   */
+  public Tensor loss(Tensor logits) {
+    try (CallScope scope = new CallScope()) {
+      long dim = Arguments.live("logits", logits).dim();
+      if (dim != 2 && dim != 3) {
+        throw new IllegalArgumentException(
+            "logits: expected shape [batch, d_vocab] or [runs, batch, d_vocab], got "
+                + Arrays.toString(logits.shape()));
+      }
+      Tensor values = values(logits);
+      if (targets.isPresent()) {
+        long[] shape = Arrays.copyOfRange(logits.shape(), (int) dim - 2, (int) dim);
+        Arguments.live("targets", targets.get());
+        Arguments.shape("targets", targets.get(), "[batch, d_vocab]", shape);
+        Tensor target = targets.get().to(values.scalar_type());
+        return scope.handOut(values.sub(target).square().mean(-1, -2));
+      }
+      Tensor means = answerMeans("answers", answers, values);
+      if (answerFunction == AnswerFunction.AVG_DIFF) {
+        means = means.sub(answerMeans("wrong answers", wrongAnswers, values));
+      }
+      return scope.handOut(means.mean(-1).neg());
+    }
+  }
+
+  private Tensor values(Tensor logits) {
+    return switch (gradFunction) {
+      case LOGIT -> logits;
+      case PROB -> torch.softmax(logits, -1);
+      case LOGPROB -> torch.log_softmax(logits, -1);
+      case LOGIT_EXP -> {
+        Tensor exp = logits.exp();
+        yield exp.div(exp.sum(-1).unsqueeze(-1).detach());
+      }
+    };
+  }
+
+  /** The mean value of each prompt's answers, {@code ([runs,] batch)}. */
+  private static Tensor answerMeans(String name, long[][] answers, Tensor values) {
+    Tensor tokens =
+        AnswerTokens.tokens(
+            name, answers, values.size(-2), values.size(-1), Arguments.deviceOf(values));
+    long[] shape = values.shape();
+    shape[shape.length - 1] = tokens.size(1);
+    Tensor present = tokens.ge(new Scalar(0)).to(values.scalar_type()); // [batch, k]
+    Tensor gathered = values.gather(-1, tokens.clamp_min(new Scalar(0)).expand(shape));
+    Tensor padding = tokens.lt(new Scalar(0));
+    return gathered.masked_fill(padding, new Scalar(0)).sum(-1).div(present.sum(-1));
   }
 
   private static long[][] copy(long[][] rows) {

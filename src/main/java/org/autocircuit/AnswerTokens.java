@@ -39,8 +39,8 @@ final class AnswerTokens {
     return wrongAnswers;
   }
 
-  private static Tensor tokens(
-      String name, long[][] tokens, long batch, long vocabulary, String device) {
+  /** Tokens {@code [batch, k]}, checked. */
+  static Tensor tokens(String name, long[][] tokens, long batch, long vocabulary, String device) {
     if (tokens.length != batch) {
       throw new IllegalArgumentException(
           "%s: expected a row for each of %d prompts, got %d"

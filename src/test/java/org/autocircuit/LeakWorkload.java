@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.LoadOptions;
@@ -27,6 +28,9 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
+import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
@@ -40,6 +44,8 @@ enum LeakWorkload {
   PREFIXES(500, 2000),
   AUTOENCODERS(200, 1000),
   HALF_PRECISION(500, 2000),
+  PROBING(300, 3000), // of three steps each
+  SEARCHES(60, 600), // of dozens of passes each
   FAILURES(1000, 1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
@@ -104,6 +110,8 @@ enum LeakWorkload {
         case PREFIXES -> prefix(model, i);
         case AUTOENCODERS -> prune(folder, i);
         case HALF_PRECISION -> gradient(half, i);
+        case PROBING -> probe(model, i);
+        case SEARCHES -> search(model, i);
         case FAILURES -> fail(model, folder);
       }
     }
@@ -170,6 +178,41 @@ enum LeakWorkload {
               prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
       result.loss().item_double();
     }
+  }
+
+  private static void probe(PatchableModel model, int round) {
+    PromptPairBatch batch = batch(round);
+    try (SourceActivations mean =
+            model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT);
+        SubnetworkProbing probing = SubnetworkProbing.builder().seed(round).begin(model, mean)) {
+      probing.step(batch);
+      probing.step(batch);
+      probing.step(batch, LOSS);
+      probing.scores();
+    }
+  }
+
+  private static void search(PatchableModel model, int round) {
+    PromptPairBatch batch = batch(round);
+    Acdc.builder()
+        .thresholds(0.01)
+        .edgeOrder(model.graph().edges().subList(0, 40))
+        .build()
+        .pruneScores(model, batch);
+    EdgeActivationPatching.builder()
+        .edges(model.graph().edges().subList(0, 40))
+        .build()
+        .pruneScores(model, List.of(batch));
+  }
+
+  private static PromptPairBatch batch(int round) {
+    PromptPair text = new PromptPair("clean", "corrupt", List.of("right"), List.of("wrong"));
+    return new PromptPairBatch(
+        List.of(text, text),
+        RandomModels.prompts(CONFIG, 2, 8, round),
+        RandomModels.prompts(CONFIG, 2, 8, round + 1),
+        new long[][] {{1}, {2}},
+        new long[][] {{3}, {4}});
   }
 
   private static void prefix(PatchableModel model, int round) {

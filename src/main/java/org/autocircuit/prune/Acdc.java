@@ -89,7 +89,7 @@ public final class Acdc {
 
   /**
    * Begins with the divergence of distributions, thresholds 1, 3, 5, 7 and 9 times 10 to the -5 to
-   * -2, all edges, and 8 of them tested in one pass.
+   * -2, all edges, and 4 of them tested in one pass.
    */
   public static Builder builder() {
     return new Builder();
@@ -202,7 +202,7 @@ public final class Acdc {
     private double[] thresholds = grid(new double[] {1, 3, 5, 7, 9}, new int[] {-5, -4, -3, -2});
     private List<Edge> edgeOrder;
     private OptionalDouble tolerance = OptionalDouble.empty();
-    private int candidates = 8;
+    private int candidates = 4;
     private Consumer<? super Decision> listener = decision -> {};
 
     private Builder() {}

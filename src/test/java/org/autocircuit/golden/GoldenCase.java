@@ -33,11 +33,14 @@ public final class GoldenCase {
   private final Path folder;
   private final JsonNode json;
   private final Map<String, GoldenTensor> tensors;
+  private final boolean isDouble;
 
-  private GoldenCase(Path folder, JsonNode json, Map<String, GoldenTensor> tensors) {
+  private GoldenCase(
+      Path folder, JsonNode json, Map<String, GoldenTensor> tensors, boolean isDouble) {
     this.folder = folder;
     this.json = json;
     this.tensors = tensors;
+    this.isDouble = isDouble;
   }
 
   /** The folder that holds the cases. */
@@ -48,10 +51,12 @@ public final class GoldenCase {
   /** Reads one case from its folder. */
   public static GoldenCase load(Path folder) {
     try {
+      JsonNode json = JSON.readTree(folder.resolve("case.json").toFile());
       return new GoldenCase(
           folder,
-          JSON.readTree(folder.resolve("case.json").toFile()),
-          SafetensorsReader.read(folder.resolve("tensors.safetensors")));
+          json,
+          SafetensorsReader.read(folder.resolve("tensors.safetensors")),
+          json.path("dtype").asText().equals("float64"));
     } catch (IOException e) {
       throw new UncheckedIOException("cannot read the golden case in " + folder, e);
     }
@@ -116,7 +121,12 @@ public final class GoldenCase {
 
   /** Whether the case was computed in double precision. */
   public boolean isDouble() {
-    return json.path("dtype").asText().equals("float64");
+    return isDouble;
+  }
+
+  /** This case as if it had been computed in double precision: to see what rounding does. */
+  GoldenCase inDoublePrecision() {
+    return new GoldenCase(folder, json, tensors, true);
   }
 
   /** Examples in a batch. */

@@ -9,15 +9,29 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ModelInput;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
+import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.FaithfulnessTarget;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.SubnetworkProbing;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.Assumptions;
 
 /** The reference's operations that search for circuits. */
 final class GoldenPruneOps {
@@ -83,6 +97,107 @@ final class GoldenPruneOps {
     if (allAgree) {
       assertScores(op, scores);
     }
+  }
+
+  /**
+   * With the reference's uniforms where masks are samples. Adam takes whole steps along the
+   * smallest gradients, even those that are nothing but rounding, so the tolerance grows with what
+   * double precision changes.
+   */
+  static void subnetworkProbing(GoldenModel g, GoldenOp op) {
+    if (op.param("avoid_edges").isArray()
+        || op.param("faithfulness_target").asText().equals("logit_diff_percent")) {
+      Assumptions.abort("neither edges to avoid nor shares of a logit difference");
+    }
+    double[] scores = probingScores(g, op);
+    double[] precise;
+    try (GoldenModel inDouble = new GoldenModel(g.golden().inDoublePrecision())) {
+      precise = probingScores(inDouble, op);
+    }
+    int off = 0;
+    for (DestModule module : g.graph().destModules()) {
+      double[] expected = op.outputByModule("prune_scores").get(module.moduleName()).doubles();
+      for (int i = module.offset(); i < module.end(); i++) {
+        double rounding = Math.abs(scores[i] - precise[i]);
+        off += rounding > 1e-4 ? 1 : 0;
+        assertThat(scores[i])
+            .as("%s: %s", op, g.graph().edge(i))
+            .isCloseTo(expected[i - module.offset()], within(1e-4 + 3 * rounding));
+      }
+    }
+    assertThat(off).as("%s: scores that rounding decides", op).isLessThan(scores.length / 5);
+  }
+
+  private static double[] probingScores(GoldenModel g, GoldenOp op) {
+    boolean tree = op.param("tree_optimisation").asBoolean();
+    SubnetworkProbing.Builder builder =
+        SubnetworkProbing.builder()
+            .maskFn(GoldenForwardOps.maskFn(op))
+            .patchType(tree ? PatchType.TREE_PATCH : PatchType.EDGE_PATCH)
+            .learningRate(op.param("learning_rate").asDouble())
+            .regularizeLambda(op.param("regularize_lambda").asDouble(10));
+    if (op.param("circuit_size").isInt()) {
+      builder.circuitSize(op.param("circuit_size").asInt());
+    }
+    if (op.param("init_val").isNumber()) {
+      builder.initialValue(op.param("init_val").asDouble());
+    }
+    int steps = op.param("epochs").asInt() * g.batches();
+    AblationType type = AblationType.TOKENWISE_MEAN_CORRUPT;
+    try (SourceActivations mean = GoldenForwardOps.ablations(g, "dataloader", type);
+        SubnetworkProbing probing = builder.begin(g.model(), mean)) {
+      for (int step = 0; step < steps; step++) {
+        step(g, op, probing, step, g.input(tree ? "clean" : "corrupt", step % g.batches()));
+      }
+      return probing.scores().toArray();
+    }
+  }
+
+  private static void step(
+      GoldenModel g, GoldenOp op, SubnetworkProbing probing, int step, Tensor input) {
+    int batch = step % g.batches();
+    String target = op.param("faithfulness_target").asText("kl_div");
+    if (GoldenForwardOps.maskFn(op) == MaskFn.HARD_CONCRETE) {
+      probing.step(
+          ModelInput.of(input),
+          divergence(g, batch),
+          Noise.uniforms(g.perExample(op.outputByModule("u_forward_step" + step))),
+          Noise.uniforms(countUniforms(g, op, op.output("u_regularizer_step" + step))));
+    } else if (target.equals("kl_div") && g.takesTokens()) {
+      probing.step(g.promptPairs().get(batch));
+    } else if (target.equals("kl_div")) {
+      probing.step(ModelInput.of(input), divergence(g, batch));
+    } else {
+      String key = target.equals("answer") ? "data/answers" : "data/wrong_answers";
+      long[][] answers = g.tokens(key, batch);
+      probing.step(
+          ModelInput.of(input),
+          AnswerLoss.of(GradFunction.LOGIT, AnswerFunction.AVG_VAL, answers, answers)::loss);
+    }
+  }
+
+  /** From the full model on clean prompts. */
+  private static UnaryOperator<Tensor> divergence(GoldenModel g, int batch) {
+    Tensor clean =
+        torch.log_softmax(g.model().forward(g.input("clean", batch), PatchContext.NONE), -1);
+    return logits -> clean.exp().mul(clean.sub(torch.log_softmax(logits, -1))).sum(-1).mean();
+  }
+
+  /** From the order of the operation to that of edge indices. */
+  private static Tensor countUniforms(GoldenModel g, GoldenOp op, GoldenTensor given) {
+    double[] uniforms = new double[g.graph().maskSize()];
+    int from = 0;
+    for (JsonNode name : op.param("flat_mask_order")) {
+      DestModule module = g.graph().destModule(name.asText());
+      System.arraycopy(given.doubles(), from, uniforms, module.offset(), module.size());
+      from += module.size();
+    }
+    return TensorArrays.of(
+        uniforms,
+        g.golden().isDouble() ? ScalarType.Double : ScalarType.Float,
+        "cpu",
+        1,
+        uniforms.length);
   }
 
   private static void assertScores(GoldenOp op, PruneScores scores) {

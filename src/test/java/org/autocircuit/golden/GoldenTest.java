@@ -44,6 +44,7 @@ class GoldenTest {
           Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
           Map.entry("batched_masks", GoldenGradientOps::batchedMasks),
           Map.entry("acdc", GoldenPruneOps::acdc),
+          Map.entry("subnetwork_probing", GoldenPruneOps::subnetworkProbing),
           Map.entry("run_circuits", GoldenCircuitOps::runCircuits),
           Map.entry("measures", GoldenCircuitOps::measures));
 

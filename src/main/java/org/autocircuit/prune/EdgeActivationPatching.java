@@ -1,0 +1,311 @@
+package org.autocircuit.prune;
+
+import java.util.Arrays;
+import java.util.BitSet;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.BiConsumer;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * Scores edges by what patching that one edge alone does to a loss: activation patching of single
+ * edges, also called path patching (Wang et al. 2022; Goldowsky-Dill et al. 2023). The score is the
+ * loss with the edge patched less the loss of the plain model. Edge attribution patching ({@link
+ * MaskGradient} at mask value 0) is its first-order approximation, so signs agree: a positive score
+ * says that patching the edge hurts.
+ *
+ * <p>As there, scores are <b>sums</b> over batches, of losses that are means over the prompts of a
+ * batch. <b>Edges that were not chosen have score 0</b>, as if patching them changed nothing: they
+ * rank last, and circuits of at most as many edges as were chosen have none of them.
+ *
+ * <pre>{@code
+ * PruneScores attribution = MaskGradient.builder().build().pruneScores(model, batches);
+ * PruneScores exact =
+ *     EdgeActivationPatching.builder()
+ *         .edges(attribution.circuit(200).edges()) // check the best candidates
+ *         .build()
+ *         .pruneScores(model, batches);
+ * }</pre>
+ *
+ * <p><b>Speed.</b> Several edges are patched in one pass, which repeats the batch with masks of its
+ * own for each, begins at the block of their destinations, and needs memory for two source buffers
+ * {@code [n_srcs, candidates * batch, seq, d_model]}.
+ *
+ * <p>Immutable; safe to share between threads.
+ */
+public final class EdgeActivationPatching {
+
+  /** From a batch and the plain model's logits to a loss of several runs of the batch. */
+  private interface Loss {
+
+    /** From logits {@code [runs, batch, d_vocab]} to losses {@code [runs]}. */
+    UnaryOperator<Tensor> on(PromptPairBatch batch, Tensor cleanLogits);
+  }
+
+  private final Loss loss;
+  private final AblationType ablationType;
+  private final CleanCorrupt patchInput;
+  private final Optional<List<Edge>> edges;
+  private final int candidates;
+  private final BiConsumer<Long, Long> progress;
+
+  private EdgeActivationPatching(Builder builder) {
+    loss = builder.loss;
+    ablationType = builder.ablationType;
+    patchInput = builder.patchInput;
+    edges = Optional.ofNullable(builder.edges);
+    candidates = builder.candidates;
+    progress = builder.progress;
+  }
+
+  /**
+   * Begins with the difference of right and wrong answers' logits, resampling from corrupt prompts,
+   * all edges, and 8 of them patched in one pass.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Scores the edges of a model. Runs each batch on its clean prompts, at the last position.
+   *
+   * @param model its masks are not touched
+   * @param batches at least one
+   * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
+   *     is not of its graph
+   * @throws IllegalStateException if the model is closed
+   */
+  public PruneScores pruneScores(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    if (batches.isEmpty()) {
+      throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+    Sum sum = new Sum(model, chosen(model.graph()), batches.size());
+    try (CallScope scope = new CallScope();
+        SourceActivations mean =
+            ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
+      for (PromptPairBatch batch : batches) {
+        ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
+        if (mean != null) {
+          sum.add(clean, mean, logits -> loss.on(batch, logits));
+        } else {
+          long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
+          try (SourceActivations own = model.sourceAblations(input, ablationType)) {
+            sum.add(clean, own, logits -> loss.on(batch, logits));
+          }
+        }
+      }
+    }
+    return sum.scores();
+  }
+
+  /**
+   * Scores the edges of a model on one input of any kind, with activations and a loss of the
+   * caller's choice. The builder's loss and ablation have no effect here.
+   *
+   * @throws IllegalArgumentException if something does not fit the model
+   * @throws IllegalStateException if the model or the activations are closed
+   */
+  public PruneScores pruneScores(
+      PatchableModel model,
+      ModelInput clean,
+      SourceActivations activations,
+      AnswerLoss answerLoss) {
+    Sum sum = new Sum(model, chosen(model.graph()), 1);
+    sum.add(clean, activations, logits -> answerLoss::loss);
+    return sum.scores();
+  }
+
+  /** Indices of the chosen edges, each once. */
+  private int[] chosen(ModelGraph graph) {
+    return edges
+        .map(list -> list.stream().mapToInt(graph::index).distinct().toArray())
+        .orElseGet(() -> IntStream.range(0, graph.nEdges()).toArray());
+  }
+
+  /** Scores that are summed over batches. */
+  private final class Sum {
+
+    private final PatchableModel model;
+    private final List<Integer> order;
+    private final double[] scores;
+    private final long total;
+    private long done;
+
+    Sum(PatchableModel model, int[] chosen, int batches) {
+      this.model = model;
+      order =
+          Arrays.stream(chosen)
+              .boxed()
+              .sorted(Comparator.comparing((Integer e) -> block(e)))
+              .toList();
+      scores = new double[model.graph().nEdges()];
+      total = (long) batches * chosen.length;
+    }
+
+    PruneScores scores() {
+      return PruneScores.wrap(model.graph(), scores);
+    }
+
+    void add(
+        ModelInput clean,
+        SourceActivations activations,
+        Function<Tensor, UnaryOperator<Tensor>> lossOf) {
+      try (CallScope scope = new CallScope()) {
+        CandidateRuns runs =
+            new CandidateRuns(model, clean, activations, OutputSlice.LAST_SEQ, candidates);
+        Tensor logits = runs.cleanLogits().to(ScalarType.Double);
+        UnaryOperator<Tensor> losses = lossOf.apply(logits);
+        double plain = TensorArrays.doubles(losses.apply(logits.unsqueeze(0)))[0];
+        for (int from = 0; from < order.size(); ) {
+          int to = from + 1;
+          while (to < order.size()
+              && to - from < candidates
+              && block(order.get(to)) == block(order.get(from))) {
+            to++;
+          }
+          addAll(runs, order.subList(from, to), losses, plain);
+          from = to;
+        }
+      }
+    }
+
+    private void addAll(
+        CandidateRuns runs, List<Integer> patched, UnaryOperator<Tensor> losses, double plain) {
+      try (CallScope scope = new CallScope()) {
+        List<BitSet> masks = patched.stream().map(Sum::only).toList();
+        Tensor logits = runs.logits(block(patched.get(0)), masks).to(ScalarType.Double);
+        double[] values = TensorArrays.doubles(losses.apply(logits));
+        for (int i = 0; i < values.length; i++) {
+          scores[patched.get(i)] += values[i] - plain;
+        }
+      }
+      done += patched.size();
+      progress.accept(done, total);
+    }
+
+    private int block(int edge) {
+      return CandidateRuns.block(model, model.graph().edge(edge).dest());
+    }
+
+    private static BitSet only(int edge) {
+      BitSet edges = new BitSet();
+      edges.set(edge);
+      return edges;
+    }
+  }
+
+  /** Collects settings. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private Loss loss = answers(GradFunction.LOGIT, AnswerFunction.AVG_DIFF);
+    private AblationType ablationType = AblationType.RESAMPLE;
+    private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
+    private List<Edge> edges;
+    private int candidates = 8;
+    private BiConsumer<Long, Long> progress = (done, total) -> {};
+
+    private Builder() {}
+
+    /**
+     * Sets a loss on the answers of each batch.
+     *
+     * @throws IllegalArgumentException for {@link AnswerFunction#MSE}, which needs targets: {@link
+     *     #loss(Function)}
+     */
+    public Builder loss(GradFunction gradFunction, AnswerFunction answerFunction) {
+      if (answerFunction == AnswerFunction.MSE) {
+        throw new IllegalArgumentException("answerFunction: expected one of answers, got MSE");
+      }
+      loss = answers(gradFunction, answerFunction);
+      return this;
+    }
+
+    /** Sets a loss made for each batch. */
+    public Builder loss(Function<? super PromptPairBatch, AnswerLoss> value) {
+      Objects.requireNonNull(value, "loss");
+      loss = (batch, clean) -> value.apply(batch)::loss;
+      return this;
+    }
+
+    /** Sets the loss to the divergence from the plain model's outputs, which need no answers. */
+    public Builder loss(FaithfulnessTarget value) {
+      Objects.requireNonNull(value, "loss");
+      loss =
+          (batch, clean) -> {
+            Tensor target = value.target(clean);
+            return logits -> value.divergences(logits, target);
+          };
+      return this;
+    }
+
+    /** Sets what edges are patched with. */
+    public Builder ablationType(AblationType value) {
+      ablationType = Objects.requireNonNull(value, "ablationType");
+      return this;
+    }
+
+    /** Sets the prompts that ablations of single batches are computed from. */
+    public Builder patchInput(CleanCorrupt value) {
+      patchInput = Objects.requireNonNull(value, "patchInput");
+      return this;
+    }
+
+    /** Sets the edges that are scored; without it all are. */
+    public Builder edges(Collection<Edge> values) {
+      edges = List.copyOf(values);
+      return this;
+    }
+
+    /**
+     * Sets how many edges are patched in one pass at most; the memory grows with it.
+     *
+     * @throws IllegalArgumentException if it is less than 1
+     */
+    public Builder candidates(int value) {
+      if (value < 1) {
+        throw new IllegalArgumentException("candidates: expected 1 or more, got " + value);
+      }
+      candidates = value;
+      return this;
+    }
+
+    /** Sets what is told after each pass how many edges of how many are done, batches counted. */
+    public Builder progress(BiConsumer<Long, Long> value) {
+      progress = Objects.requireNonNull(value, "progress");
+      return this;
+    }
+
+    /** Makes the algorithm. */
+    public EdgeActivationPatching build() {
+      return new EdgeActivationPatching(this);
+    }
+
+    private static Loss answers(GradFunction gradFunction, AnswerFunction answerFunction) {
+      Objects.requireNonNull(gradFunction, "gradFunction");
+      Objects.requireNonNull(answerFunction, "answerFunction");
+      return (batch, clean) ->
+          AnswerLoss.of(gradFunction, answerFunction, batch.answers(), batch.wrongAnswers())::loss;
+    }
+  }
+}

@@ -1,0 +1,389 @@
+package org.autocircuit.prune;
+
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalInt;
+import java.util.function.UnaryOperator;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchWrapper;
+import org.autocircuit.PatchWrapper.Mask;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * Trains the masks of edges by gradient descent (Cao et al. 2021, on edges); the training of the
+ * Python original's {@code subnetwork_probing_prune_scores}, one step at a time. A step runs a
+ * batch with masks sampled for each prompt, and goes down the gradient of
+ *
+ * <pre>faithfulness loss + lambda * (edges in the circuit) / (edges)</pre>
+ *
+ * with Adam. The number of edges in the circuit is the sum of a sample of the masks of its own (not
+ * the expected one), with a size in mind only what it exceeds that.
+ *
+ * <pre>{@code
+ * try (SourceActivations mean =
+ *         model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT);
+ *     SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
+ *   for (int epoch = 0; epoch < 20; epoch++) {
+ *     for (PromptPairBatch batch : batches) {
+ *       System.out.println(probing.step(batch));
+ *     }
+ *   }
+ *   PruneScores scores = probing.scores();
+ * }
+ * }</pre>
+ *
+ * <p><b>Threads.</b> For the thread that made it, like the masks.
+ *
+ * <p><b>Ownership.</b> Close it to free the masks and the optimiser's state, from any thread. Model
+ * and activations stay the caller's, and must live as long as it is used.
+ */
+public final class SubnetworkProbing implements AutoCloseable {
+
+  /**
+   * What a step went down from.
+   *
+   * @param total faithfulness and regularisation, weighted
+   * @param faithfulness the loss of the patched run
+   * @param edges sampled number of edges in the circuit
+   */
+  public record Losses(double total, double faithfulness, double edges) {}
+
+  private static final String NAME = "SubnetworkProbing";
+
+  /** Batches whose outputs of the full model are kept. */
+  private static final int KEPT_TARGETS = 64;
+
+  private final PatchableModel model;
+  private final SourceActivations activations;
+  private final MaskFn maskFn;
+  private final PatchType patchType;
+  private final FaithfulnessTarget faithfulnessTarget;
+  private final double regularizeLambda;
+  private final OptionalInt circuitSize;
+  private final double dropout;
+  private final long seed;
+  private final MaskParameters masks;
+  private final MaskAdam adam;
+
+  /** By the batch's key, the one used last at the end. */
+  private final Map<String, Tensor> targets = new LinkedHashMap<>(16, 0.75f, true);
+
+  private final NativeResource resource;
+  private long steps;
+
+  /** Takes masks and optimiser over. */
+  private SubnetworkProbing(
+      Builder builder,
+      PatchableModel model,
+      SourceActivations activations,
+      MaskParameters masks,
+      MaskAdam adam) {
+    this.model = model;
+    this.activations = activations;
+    this.masks = masks;
+    this.adam = adam;
+    maskFn = builder.maskFn;
+    patchType = builder.patchType;
+    faithfulnessTarget = builder.faithfulnessTarget;
+    regularizeLambda = builder.regularizeLambda;
+    circuitSize = builder.circuitSize;
+    dropout = builder.dropout;
+    seed = builder.seed;
+    Map<String, Tensor> kept = targets;
+    resource =
+        new NativeResource(
+            NAME,
+            () -> {
+              kept.values().forEach(Tensor::releaseReference);
+              adam.close();
+              masks.close();
+            });
+  }
+
+  /**
+   * Begins with hard-concrete masks, tree patching, divergence of distributions, learning rate 0.1,
+   * lambda 10, masks at ln 5 toward the circuit being empty, and seed 0.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * One step on the divergence of the patched model from the full one on the clean prompts, at the
+   * model's output slice. As in the original the patched model runs on the clean prompts in tree
+   * patching, and on the corrupt ones in edge patching. What the full model puts out is computed
+   * when a batch comes for the first time, and kept for the last 64 batches, so the weights must
+   * stay as they are.
+   *
+   * @return losses before the step
+   * @throws IllegalArgumentException if the batch does not fit the model or the activations
+   * @throws IllegalStateException if this, the model or the activations are closed, or on another
+   *     thread than the one that made this
+   */
+  public Losses step(PromptPairBatch batch) {
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      Tensor target = targets.get(batch.key());
+      if (target == null) {
+        target = scope.keep(target(ModelInput.ofPrompts(batch.clean(), model.device())));
+        targets.put(batch.key(), target);
+        if (targets.size() > KEPT_TARGETS) {
+          Iterator<Tensor> oldest = targets.values().iterator();
+          oldest.next().releaseReference();
+          oldest.remove();
+        }
+      }
+      Tensor of = target;
+      return step(
+          input(batch),
+          logits -> faithfulnessTarget.divergences(logits.unsqueeze(0), of).squeeze());
+    }
+  }
+
+  /** One step on an answer loss, instead of the divergence. */
+  public Losses step(PromptPairBatch batch, AnswerLoss loss) {
+    try (CallScope scope = new CallScope()) {
+      return step(input(batch), loss::loss);
+    }
+  }
+
+  /**
+   * One step on any loss.
+   *
+   * @param loss differentiable, from logits of the model's output slice, in the precision in which
+   *     the model accumulates, to a tensor without dimensions. What it needs of the full model is
+   *     best computed once
+   */
+  public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
+    // Two draws of one step must not be the same.
+    return step(input, loss, Noise.seeded(seed, 2 * steps), Noise.seeded(seed, 2 * steps + 1));
+  }
+
+  /**
+   * One step with noise of the caller's choice.
+   *
+   * @param forward of the masks of each prompt
+   * @param count of the masks that are counted; uniforms are {@code [1, n_masks]}
+   */
+  public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      Losses losses = backward(input, loss, forward, count);
+      adam.step();
+      masks.zeroGrad();
+      steps++;
+      return losses;
+    }
+  }
+
+  private Losses backward(
+      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
+    PatchContext context =
+        PatchContext.builder(activations, masks)
+            .maskFn(maskFn)
+            .dropout(dropout)
+            .noise(forward)
+            .build();
+    try (TrainMaskMode training = model.trainMaskMode(masks)) {
+      Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
+      Tensor faithfulness = loss.apply(accumulated(logits));
+      Tensor edges = edges(count);
+      Tensor excess =
+          circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
+      double weight = regularizeLambda / model.graph().nEdges();
+      Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
+      total.backward();
+      return new Losses(total.item_double(), faithfulness.item_double(), edges.item_double());
+    }
+  }
+
+  /** A sample of how many edges are in the circuit: those patched, or those not. */
+  private Tensor edges(Noise noise) {
+    Tensor patched =
+        PatchWrapper.applyMaskFn(new Mask(masks.tensor(), false, false, maskFn, 0, noise), 1).sum();
+    return patchType == PatchType.TREE_PATCH
+        ? patched.neg().add(new Scalar(model.graph().nEdges()))
+        : patched;
+  }
+
+  private Tensor target(ModelInput clean) {
+    ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
+    return faithfulnessTarget.target(accumulated(model.forward(plain).logits()));
+  }
+
+  private ModelInput input(PromptPairBatch batch) {
+    boolean tree = patchType == PatchType.TREE_PATCH;
+    return ModelInput.ofPrompts(tree ? batch.clean() : batch.corrupt(), model.device());
+  }
+
+  private Tensor accumulated(Tensor logits) {
+    return logits.to(model.precision().accumulation().scalarType());
+  }
+
+  /** Number of steps done. */
+  public long steps() {
+    return steps;
+  }
+
+  /** A copy of the masks, as they are before the mask function. */
+  public Masks masks() {
+    return Masks.copyOf(masks);
+  }
+
+  /**
+   * How far each mask is on the circuit's side of the one that is least so, as in the original: at
+   * least 0.
+   */
+  public PruneScores scores() {
+    double sign = patchType == PatchType.TREE_PATCH ? -1 : 1;
+    double[] values = Arrays.stream(masks.toArray()).map(value -> sign * value).toArray();
+    double least = Arrays.stream(values).min().orElse(0);
+    return PruneScores.wrap(
+        model.graph(), Arrays.stream(values).map(value -> value - least).toArray());
+  }
+
+  /** Gives the memory back. Does nothing the second time. */
+  @Override
+  public void close() {
+    resource.close();
+  }
+
+  /** Collects Not safe for use by several threads. */
+  public static final class Builder {
+
+    private MaskFn maskFn = MaskFn.HARD_CONCRETE;
+    private PatchType patchType = PatchType.TREE_PATCH;
+    private FaithfulnessTarget faithfulnessTarget = FaithfulnessTarget.KL_DIV;
+    private double learningRate = 0.1;
+    private double regularizeLambda = 10;
+    private OptionalInt circuitSize = OptionalInt.empty();
+    private double initialValue = Math.log(5); // 1.2 sigmoid(ln 5) - 0.1 = 0.9
+    private double dropout;
+    private long seed;
+
+    private Builder() {}
+
+    /** Sets what is applied to the masks. */
+    public Builder maskFn(MaskFn value) {
+      maskFn = Objects.requireNonNull(value, "maskFn");
+      return this;
+    }
+
+    /**
+     * Sets which edges are patched: all but the circuit's, or the circuit's. The original's {@code
+     * tree_optimisation} is {@link PatchType#TREE_PATCH}.
+     */
+    public Builder patchType(PatchType value) {
+      patchType = Objects.requireNonNull(value, "patchType");
+      return this;
+    }
+
+    /** Sets how outputs are compared with the full model's where no other loss is given. */
+    public Builder faithfulnessTarget(FaithfulnessTarget value) {
+      faithfulnessTarget = Objects.requireNonNull(value, "faithfulnessTarget");
+      return this;
+    }
+
+    /**
+     * Sets the learning rate of Adam.
+     *
+     * @throws IllegalArgumentException if it is not a positive number
+     */
+    public Builder learningRate(double value) {
+      if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
+        throw new IllegalArgumentException(
+            "learningRate: expected a positive number, got " + value);
+      }
+      learningRate = value;
+      return this;
+    }
+
+    /**
+     * Sets how much the size of the circuit counts.
+     *
+     * @throws IllegalArgumentException if it is negative or not a number
+     */
+    public Builder regularizeLambda(double value) {
+      if (!(value >= 0)) {
+        throw new IllegalArgumentException("regularizeLambda: expected 0 or more, got " + value);
+      }
+      regularizeLambda = value;
+      return this;
+    }
+
+    /**
+     * Lets circuits of up to a number of edges cost nothing.
+     *
+     * @throws IllegalArgumentException if it is negative
+     */
+    public Builder circuitSize(int value) {
+      if (value < 0) {
+        throw new IllegalArgumentException("circuitSize: expected 0 or more, got " + value);
+      }
+      circuitSize = OptionalInt.of(value);
+      return this;
+    }
+
+    /** Sets what all masks begin with, in tree patching; in edge patching its negative. */
+    public Builder initialValue(double value) {
+      initialValue = value;
+      return this;
+    }
+
+    /** Sets the probability of dropping a mask value; see {@link PatchContext.Builder#dropout}. */
+    public Builder dropout(double value) {
+      if (!(value >= 0 && value < 1)) {
+        throw new IllegalArgumentException("dropout: expected a value in [0, 1), got " + value);
+      }
+      dropout = value;
+      return this;
+    }
+
+    /** Sets what the samples follow from. */
+    public Builder seed(long value) {
+      seed = value;
+      return this;
+    }
+
+    /**
+     * Makes the masks and the optimiser, with the settings as they are now.
+     *
+     * @param activations what edges are patched with, in the original the mean of the corrupt
+     *     prompts at each position
+     * @throws IllegalStateException if the model is closed
+     */
+    public SubnetworkProbing begin(PatchableModel model, SourceActivations activations) {
+      Objects.requireNonNull(activations, "activations");
+      MaskParameters masks = model.newMaskParameters();
+      boolean made = false;
+      try {
+        masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
+        MaskAdam adam = new MaskAdam(masks, learningRate);
+        made = true;
+        return new SubnetworkProbing(this, model, activations, masks, adam);
+      } finally {
+        if (!made) {
+          masks.close();
+        }
+      }
+    }
+  }
+}

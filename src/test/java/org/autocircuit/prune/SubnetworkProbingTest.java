@@ -1,0 +1,240 @@
+package org.autocircuit.prune;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestModels;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.SourceActivations;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class SubnetworkProbingTest {
+
+  private static final double INITIAL = Math.log(5);
+
+  private final PatchableModel model =
+      TestModels.patchable(
+          Precision.FLOAT64,
+          PatchableModelOptions.defaults().withOutputSlice(OutputSlice.LAST_SEQ));
+  private final PromptPairBatch batch = TestModels.batch(3, 5, 10);
+  private final SourceActivations mean =
+      model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT);
+
+  @AfterEach
+  void close() {
+    mean.close();
+    model.close();
+  }
+
+  /** Adam's first step is the learning rate against the sign of the gradient. */
+  @Test
+  void theFirstStepGoesAgainstTheSignOfTheGradient() {
+    double lambda = 3;
+    AnswerLoss loss =
+        AnswerLoss.of(
+            GradFunction.LOGPROB, AnswerFunction.AVG_DIFF, batch.answers(), batch.wrongAnswers());
+    try (PointerScope scope = new PointerScope();
+        SubnetworkProbing probing =
+            SubnetworkProbing.builder()
+                .maskFn(MaskFn.SIGMOID)
+                .regularizeLambda(lambda)
+                .learningRate(0.01)
+                .begin(model, mean)) {
+      int n = model.graph().nEdges();
+      PatchContext context =
+          PatchContext.builder(mean, Masks.uniform(model.graph(), INITIAL))
+              .maskFn(MaskFn.SIGMOID)
+              .build();
+      var expected = model.maskGradient(batch.clean(), context, loss);
+      double[] gradient = TensorArrays.doubles(expected.gradient());
+      double sigmoid = 1 / (1 + Math.exp(-INITIAL));
+
+      SubnetworkProbing.Losses losses = probing.step(batch, loss);
+      assertThat(losses.faithfulness()).isCloseTo(expected.loss().item_double(), within(1e-12));
+      assertThat(losses.edges()).isCloseTo(n * (1 - sigmoid), within(1e-9));
+      assertThat(losses.total())
+          .isCloseTo(losses.faithfulness() + lambda * (1 - sigmoid), within(1e-12));
+      double[] masks = probing.masks().toArray();
+      double slope = -lambda / n * sigmoid * (1 - sigmoid);
+      int down = 0;
+      for (int i = 0; i < n; i++) {
+        double direction = Math.signum(gradient[i] + slope);
+        down += direction > 0 ? 1 : 0;
+        assertThat(masks[i]).as("mask %d", i).isCloseTo(INITIAL - 0.01 * direction, within(1e-5));
+      }
+      assertThat(down).isBetween(1, n - 1);
+      double[] scores = probing.scores().toArray();
+      double greatest = Arrays.stream(masks).max().orElseThrow();
+      Arrays.setAll(masks, i -> greatest - masks[i]);
+      assertThat(scores).containsExactly(masks, within(1e-12));
+    }
+  }
+
+  @Test
+  void theLossIsTheDivergenceOfTheRunWithTheSameNoise() {
+    try (PointerScope scope = new PointerScope();
+        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
+      Tensor uniforms = torch.rand(3, model.graph().nEdges()).to(ScalarType.Double);
+      Tensor count = torch.rand(1, model.graph().nEdges()).to(ScalarType.Double);
+      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+      PatchContext context =
+          PatchContext.builder(mean, Masks.uniform(model.graph(), INITIAL))
+              .maskFn(MaskFn.HARD_CONCRETE)
+              .noise(Noise.uniforms(uniforms))
+              .build();
+      double expected = model.forward(tokens, context).sum().item_double();
+      SubnetworkProbing.Losses losses =
+          probing.step(
+              ModelInput.of(tokens),
+              logits -> logits.sum(),
+              Noise.uniforms(uniforms),
+              Noise.uniforms(count));
+      assertThat(losses.faithfulness()).isCloseTo(expected, within(1e-9));
+      double edges = 0;
+      for (double u : TensorArrays.doubles(count)) {
+        double logit = (Math.log(u) - Math.log(1 - u) + INITIAL) * 1.5;
+        edges += 1 - Math.min(1, Math.max(0, 1.2 / (1 + Math.exp(-logit)) - 0.1));
+      }
+      assertThat(losses.edges()).isCloseTo(edges, within(0.01));
+    }
+  }
+
+  @Test
+  void trainingFindsASmallCircuitThatIsFaithful() {
+    try (SubnetworkProbing probing =
+        SubnetworkProbing.builder().regularizeLambda(0.5).seed(3).begin(model, mean)) {
+      double before = faithfulness(Masks.uniform(model.graph(), 1));
+      for (int step = 0; step < 60; step++) {
+        probing.step(batch);
+      }
+      assertThat(probing.steps()).isEqualTo(60);
+      int size = model.graph().nEdges() / 3;
+      double after = faithfulness(Masks.allBut(probing.scores().circuit(size)));
+      assertThat(after).isLessThan(before / 2);
+    }
+  }
+
+  @Test
+  void edgePatchingRunsOnCorruptPromptsAndBeginsWithoutPatches() {
+    try (SourceActivations clean = model.sourceAblations(batch.clean(), AblationType.RESAMPLE);
+        SubnetworkProbing probing =
+            SubnetworkProbing.builder()
+                .patchType(PatchType.EDGE_PATCH)
+                .maskFn(MaskFn.NONE)
+                .initialValue(0)
+                .circuitSize(10)
+                .begin(model, clean)) {
+      SubnetworkProbing.Losses losses = probing.step(batch);
+      assertThat(losses.edges()).isZero();
+      assertThat(losses.total()).isEqualTo(losses.faithfulness());
+      double corrupt = divergence(batch.corrupt(), PatchContext.NONE);
+      assertThat(losses.faithfulness()).isCloseTo(corrupt, within(1e-12));
+      // The circuit is as large as it may be without cost, and only faithfulness moves the masks.
+      double[] scores = probing.scores().toArray();
+      assertThat(Arrays.stream(scores).max().orElseThrow()).isPositive();
+    }
+  }
+
+  @Test
+  void theSameSeedTrainsTheSameMasks() {
+    assertThat(trained(5)).isEqualTo(trained(5)).isNotEqualTo(trained(6));
+  }
+
+  @Test
+  void modesAndMasksOfTheModelAreNotTouched() {
+    model.masks().setAll(0.25);
+    trained(1);
+    assertThat(model.masks().toArray()).containsOnly(0.25);
+    assertThat(model.masks().hasGradients()).isFalse();
+    assertThat(model.openScopes()).isEmpty();
+  }
+
+  @Test
+  void misuse() {
+    SubnetworkProbing.Builder builder = SubnetworkProbing.builder();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> builder.learningRate(0))
+        .withMessageContaining("got 0.0");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> builder.regularizeLambda(Double.NaN))
+        .withMessageContaining("got NaN");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> builder.circuitSize(-1))
+        .withMessageContaining("got -1");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> builder.dropout(1))
+        .withMessageContaining("got 1.0");
+    SubnetworkProbing probing = builder.begin(model, mean);
+    try (probing) {
+      PromptPairBatch longer = TestModels.batch(3, 6, 1);
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> probing.step(longer))
+          .withMessageContaining("source activations");
+      assertThat(probing.steps()).isZero();
+      assertThat(model.openScopes()).isEmpty();
+      Throwable elsewhere =
+          CompletableFuture.supplyAsync(() -> probing.step(batch))
+              .handle((losses, thrown) -> thrown.getCause())
+              .join();
+      assertThat(elsewhere)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessageContaining("thread");
+      probing.step(batch);
+    }
+    probing.close();
+    assertThatIllegalStateException()
+        .isThrownBy(() -> probing.step(batch))
+        .withMessageContaining("SubnetworkProbing is closed");
+    assertThatIllegalStateException().isThrownBy(probing::scores);
+  }
+
+  private double[] trained(long seed) {
+    try (SubnetworkProbing probing = SubnetworkProbing.builder().seed(seed).begin(model, mean)) {
+      probing.step(batch);
+      probing.step(batch);
+      return probing.masks().toArray();
+    }
+  }
+
+  private double faithfulness(Masks masks) {
+    return divergence(batch.clean(), PatchContext.of(mean, masks));
+  }
+
+  private double divergence(long[][] prompts, PatchContext context) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor full = logProbabilities(batch.clean(), PatchContext.NONE);
+      Tensor patched = logProbabilities(prompts, context);
+      return full.exp().mul(full.sub(patched)).sum(-1).mean().item_double();
+    }
+  }
+
+  private Tensor logProbabilities(long[][] prompts, PatchContext context) {
+    Tensor tokens = TensorArrays.of(prompts, "tokens", "cpu");
+    return torch.log_softmax(model.forward(tokens, context), -1);
+  }
+}
