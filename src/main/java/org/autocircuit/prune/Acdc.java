@@ -74,6 +74,7 @@ public final class Acdc {
   private final FaithfulnessTarget faithfulnessTarget;
   private final double[] thresholds;
   private final Optional<List<Edge>> edgeOrder;
+  private final List<Edge> removed;
   private final OptionalDouble tolerance;
   private final int candidates;
   private final Consumer<? super Decision> listener;
@@ -82,6 +83,7 @@ public final class Acdc {
     faithfulnessTarget = builder.faithfulnessTarget;
     thresholds = builder.thresholds;
     edgeOrder = Optional.ofNullable(builder.edgeOrder);
+    removed = builder.removed;
     tolerance = builder.tolerance;
     candidates = builder.candidates;
     listener = builder.listener;
@@ -101,7 +103,7 @@ public final class Acdc {
    *
    * @param model its masks are not touched
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
-   *     is not of its graph
+   *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
    */
   public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
@@ -116,17 +118,17 @@ public final class Acdc {
    * choice.
    *
    * @throws IllegalArgumentException if input or activations do not fit the model, or an edge of
-   *     the order is not of its graph
+   *     the order or of those removed before is not of its graph
    * @throws IllegalStateException if the model or the activations are closed
    */
   public PruneScores pruneScores(
       PatchableModel model, ModelInput clean, SourceActivations corrupt) {
     ModelGraph graph = model.graph();
-    int[] order = order(graph);
-    int[] blocks =
-        Arrays.stream(order)
-            .map(edge -> CandidateRuns.block(model, graph.edge(edge).dest()))
-            .toArray();
+    BitSet removedBefore = new BitSet();
+    removed.forEach(edge -> removedBefore.set(graph.index(edge)));
+    int[] order = order(graph, removedBefore);
+    int[] blocks = new int[graph.nEdges()];
+    Arrays.setAll(blocks, edge -> CandidateRuns.block(model, graph.edge(edge).dest()));
     try (CallScope scope = new CallScope()) {
       OutputSlice slice = model.options().outputSlice();
       AcdcSearch search =
@@ -136,6 +138,7 @@ public final class Acdc {
               faithfulnessTarget,
               order,
               blocks,
+              removedBefore,
               candidates,
               tolerance.orElseGet(() -> tolerance(model.precision())),
               new Report(graph, (long) thresholds.length * order.length));
@@ -146,8 +149,8 @@ public final class Acdc {
     }
   }
 
-  /** Indices of the edges in descending order of their destinations' layers. */
-  private int[] order(ModelGraph graph) {
+  /** Indices of the edges to visit in descending order of their destinations' layers. */
+  private int[] order(ModelGraph graph, BitSet removedBefore) {
     int[] given =
         edgeOrder
             .map(edges -> edges.stream().mapToInt(graph::index).toArray())
@@ -161,6 +164,7 @@ public final class Acdc {
       seen.set(edge);
     }
     return Arrays.stream(given)
+        .filter(edge -> !removedBefore.get(edge))
         .boxed()
         .sorted(Comparator.comparing(edge -> -graph.edge(edge).dest().layer()))
         .mapToInt(Integer::intValue)
@@ -201,6 +205,7 @@ public final class Acdc {
     private FaithfulnessTarget faithfulnessTarget = FaithfulnessTarget.KL_DIV;
     private double[] thresholds = grid(new double[] {1, 3, 5, 7, 9}, new int[] {-5, -4, -3, -2});
     private List<Edge> edgeOrder;
+    private List<Edge> removed = List.of();
     private OptionalDouble tolerance = OptionalDouble.empty();
     private int candidates = 4;
     private Consumer<? super Decision> listener = decision -> {};
@@ -247,6 +252,16 @@ public final class Acdc {
      */
     public Builder edgeOrder(Collection<Edge> edges) {
       edgeOrder = List.copyOf(edges);
+      return this;
+    }
+
+    /**
+     * Sets edges that are removed before the search begins, for each threshold: what an earlier
+     * search had removed when it was interrupted. They are not visited, and their score is 0.
+     * Without it there are none.
+     */
+    public Builder removed(Collection<Edge> edges) {
+      removed = List.copyOf(edges);
       return this;
     }
 

@@ -37,7 +37,8 @@ final class AcdcSearch {
   private final int most;
   private final double logitError;
   private final Sink sink;
-  private final LiveSources allLive;
+  private final BitSet removedBefore;
+  private final LiveSources liveBefore;
   private final double[] scores;
 
   /** The greatest threshold at which an edge was kept. */
@@ -58,7 +59,8 @@ final class AcdcSearch {
    * Prepares the walk. The tensors belong to the scope around it.
    *
    * @param order indices of edges, in descending order of their destinations' blocks
-   * @param blocks of the destination of each edge of the order
+   * @param blocks of the destination of each edge
+   * @param removedBefore edges that are removed from the beginning, none of them of the order
    * @param most edges tested in one pass; 1: the sequential algorithm
    * @param tolerance share of the greatest logit by which logits of one pass and another may differ
    */
@@ -68,6 +70,7 @@ final class AcdcSearch {
       FaithfulnessTarget faithfulness,
       int[] order,
       int[] blocks,
+      BitSet removedBefore,
       int most,
       double tolerance,
       Sink sink) {
@@ -75,16 +78,19 @@ final class AcdcSearch {
     this.faithfulness = faithfulness;
     this.order = order;
     this.blocks = blocks;
+    this.removedBefore = removedBefore;
     this.most = most;
     this.sink = sink;
     Tensor clean = runs.cleanLogits().to(ScalarType.Double);
     target = faithfulness.target(clean);
     logitError = tolerance * clean.abs().max().item_double();
-    allLive = LiveSources.of(graph);
+    liveBefore = LiveSources.of(graph);
+    removedBefore.stream().forEach(liveBefore::remove);
     scores = new double[graph.nEdges()];
     kept = new double[graph.nEdges()];
     Arrays.fill(scores, Double.POSITIVE_INFINITY);
     Arrays.fill(kept, Double.NEGATIVE_INFINITY);
+    removedBefore.stream().forEach(edge -> scores[edge] = 0);
     width = most;
   }
 
@@ -94,9 +100,13 @@ final class AcdcSearch {
   }
 
   void run(double threshold) {
-    removed = new BitSet();
-    live = allLive.copy();
-    current = new Divergence(0, true);
+    removed = (BitSet) removedBefore.clone();
+    live = liveBefore.copy();
+    currentBlock = removed.stream().map(edge -> blocks[edge]).min().orElse(0);
+    current =
+        removed.isEmpty()
+            ? new Divergence(0, true)
+            : exact(new Divergence(Double.NaN, false), currentBlock, removed);
     for (int at = 0; at < order.length; ) {
       at = round(at, threshold);
     }
@@ -109,7 +119,7 @@ final class AcdcSearch {
     BitSet guessed = (BitSet) removed.clone();
     LiveSources guessedLive = live.copy();
     for (int at = from;
-        at < order.length && candidates.size() < width && blocks[at] == blocks[from];
+        at < order.length && candidates.size() < width && blocks[order[at]] == blocks[order[from]];
         at++) {
       int edge = order[at];
       boolean dead = isDead(guessedLive, edge);
@@ -123,7 +133,7 @@ final class AcdcSearch {
         guessedLive.remove(edge);
       }
     }
-    double[] tested = divergences(blocks[from], candidates);
+    double[] tested = divergences(blocks[order[from]], candidates);
     boolean exact = candidates.size() == 1;
     int used = 0;
     for (int i = 0; i < guesses.size(); i++) {
@@ -147,7 +157,7 @@ final class AcdcSearch {
     int edge = order[at];
     Divergence divergence = found;
     if (!(divergence.exact && current.exact) && isNear(divergence, threshold)) {
-      divergence = exact(divergence, blocks[at], with(removed, edge));
+      divergence = exact(divergence, blocks[edge], with(removed, edge));
       current = exact(current, currentBlock, removed);
     }
     boolean remove = divergence.value - current.value < threshold;
@@ -156,7 +166,7 @@ final class AcdcSearch {
       removed.set(edge);
       live.remove(edge);
       current = divergence;
-      currentBlock = blocks[at];
+      currentBlock = blocks[edge];
       scores[edge] = Math.min(scores[edge], threshold);
     } else {
       kept[edge] = Math.max(kept[edge], threshold);

@@ -5,9 +5,9 @@ import org.autocircuit.model.TransformerConfig;
 /** A model structure to measure with, its weights random. */
 public enum BenchmarkSize {
   /** For the smoke test only. */
-  TINY("tiny", 2, 2, 16, 4, 101),
-  FOUR_LAYER("4-layer", 60, 4, 256, 8, 5000),
-  GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257);
+  TINY("tiny", 2, 2, 16, 4, 101, 1e-3),
+  FOUR_LAYER("4-layer", 60, 4, 256, 8, 5000, 1e-5),
+  GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257, 1e-6);
 
   static final int BATCH = 8;
   static final int SEQ = 16;
@@ -18,14 +18,23 @@ public enum BenchmarkSize {
   private final int dModel;
   private final int nHeads;
   private final int dVocab;
+  private final double acdcThreshold;
 
-  BenchmarkSize(String label, int rounds, int nLayers, int dModel, int nHeads, int dVocab) {
+  BenchmarkSize(
+      String label,
+      int rounds,
+      int nLayers,
+      int dModel,
+      int nHeads,
+      int dVocab,
+      double acdcThreshold) {
     this.label = label;
     this.rounds = rounds;
     this.nLayers = nLayers;
     this.dModel = dModel;
     this.nHeads = nHeads;
     this.dVocab = dVocab;
+    this.acdcThreshold = acdcThreshold;
   }
 
   /** What it is called in reports. */
@@ -36,6 +45,11 @@ public enum BenchmarkSize {
   /** How many rounds are measured unless the command line says otherwise. */
   int rounds() {
     return rounds;
+  }
+
+  /** At which ACDC leaves 5 to 10 % of the edges of the model with random weights. */
+  double acdcThreshold() {
+    return acdcThreshold;
   }
 
   TransformerConfig config() {

@@ -39,7 +39,7 @@ public class PairedRounds {
     /** Time of the plain pass. */
     public long plainNanos;
 
-    /** Time of one run of the row. */
+    /** Time of one run of the row, or of one of the edges that a run tests. */
     public long rowNanos;
   }
 
@@ -92,6 +92,6 @@ public class PairedRounds {
     for (int i = 0; i < row.repetitions(); i++) {
       blackhole.consume(row.run(workload));
     }
-    return Math.max(1, (clock.getAsLong() - start) / row.repetitions());
+    return Math.max(1, (clock.getAsLong() - start) / ((long) row.repetitions() * row.edges()));
   }
 }

@@ -35,6 +35,18 @@ public enum Row {
       Workload::furtherMaskGradient,
       FlopCount::furtherMaskGradient,
       3.0),
+  TRAINING_STEP(
+      "training step, hard-concrete masks",
+      Workload::trainingStep,
+      FlopCount::furtherMaskGradient,
+      4.5),
+  ACDC_FEW_STAY(
+      "an ACDC test, 5 to 10 % of the edges stay",
+      workload -> workload.searches().acdcFewStay(), 0.25),
+  ACDC_ALL_STAY(
+      "an ACDC test, all edges stay", workload -> workload.searches().acdcAllStay(), 0.45),
+  EXACT_PATCHING(
+      "activation patching of an edge", workload -> workload.searches().exactPatching(), 0.4),
   CONTEXT_BY_EDGE("context entry, 1000 edges", Workload::enterContextByEdge),
   CONTEXT_BY_NAME("context entry, 1000 edge names", Workload::enterContextByName),
   MASKS("masks and context of 1000 names", Workload::buildMasks),
@@ -102,11 +114,19 @@ public enum Row {
     return limit;
   }
 
-  /** Whether every round runs another circuit. */
+  /** Whether every round runs another circuit, or other edges. */
   boolean hasCircuitOfEachRound() {
     return switch (this) {
-      case TREE_1, TREE_3, TREE_10 -> true;
+      case TREE_1, TREE_3, TREE_10, ACDC_FEW_STAY, ACDC_ALL_STAY, EXACT_PATCHING -> true;
       default -> false;
+    };
+  }
+
+  /** How many edges one run tests, where the time of one of them is wanted. */
+  int edges() {
+    return switch (this) {
+      case ACDC_FEW_STAY, ACDC_ALL_STAY, EXACT_PATCHING -> EdgeSearches.EDGES;
+      default -> 1;
     };
   }
 

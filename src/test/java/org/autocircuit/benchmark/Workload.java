@@ -8,6 +8,7 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
 import org.autocircuit.AnswerLoss;
+import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.Edge;
@@ -19,6 +20,7 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AbstractTensor;
 import org.bytedeco.pytorch.Tensor;
@@ -52,6 +54,8 @@ final class Workload implements AutoCloseable {
   private PatchableModel perPosition;
   private PatchContext perPositionDense;
   private Circuits circuits;
+  private SubnetworkProbing probing;
+  private EdgeSearches searches;
 
   Workload(BenchmarkSize size) {
     this.size = size;
@@ -176,6 +180,21 @@ final class Workload implements AutoCloseable {
     }
   }
 
+  /** Masks with noise for each prompt: forward, backward, Adam. */
+  Object trainingStep() {
+    if (probing == null) {
+      probing = SubnetworkProbing.builder().begin(patchable, activations());
+    }
+    return probing.step(ModelInput.of(clean), loss::loss);
+  }
+
+  EdgeSearches searches() {
+    if (searches == null) {
+      searches = new EdgeSearches(patchable, clean, activations(), loss, size.acdcThreshold());
+    }
+    return searches;
+  }
+
   Object enterContextByEdge() {
     try (PatchMode mode = patchable.patchMode(activations(), edgeList)) {
       return mode;
@@ -256,6 +275,9 @@ final class Workload implements AutoCloseable {
 
   @Override
   public void close() {
+    if (probing != null) {
+      probing.close();
+    }
     if (activations != null) {
       activations.close();
     }

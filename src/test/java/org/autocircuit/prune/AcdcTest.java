@@ -179,6 +179,35 @@ class AcdcTest {
   }
 
   @Test
+  void aSearchGoesOnWhereItWasInterrupted() {
+    try (PatchableModel model = TestModels.patchable()) {
+      PromptPairBatch batch = TestModels.batch(2, 4, 70);
+      List<Acdc.Decision> whole = new ArrayList<>();
+      Acdc.Builder builder = Acdc.builder().thresholds(0.01).listener(whole::add);
+      builder.build().pruneScores(model, batch);
+      int interrupted = whole.size() / 2;
+      List<Edge> removed =
+          whole.subList(0, interrupted).stream()
+              .filter(Acdc.Decision::removed)
+              .map(Acdc.Decision::edge)
+              .toList();
+      assertThat(removed).hasSizeBetween(5, interrupted - 5);
+      List<Acdc.Decision> rest = new ArrayList<>();
+      PruneScores scores =
+          builder
+              .removed(removed)
+              .edgeOrder(whole.stream().skip(interrupted).map(Acdc.Decision::edge).toList())
+              .listener(rest::add)
+              .build()
+              .pruneScores(model, batch);
+      assertThat(rest.stream().map(d -> d.edge().name() + d.removed()))
+          .containsExactlyElementsOf(
+              whole.stream().skip(interrupted).map(d -> d.edge().name() + d.removed()).toList());
+      removed.forEach(edge -> assertThat(scores.get(model.graph().index(edge))).isZero());
+    }
+  }
+
+  @Test
   void edgesThatAreNotVisitedStay() {
     try (PatchableModel model = TestModels.patchable()) {
       ModelGraph graph = model.graph();

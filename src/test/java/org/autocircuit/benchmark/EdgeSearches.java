@@ -1,0 +1,98 @@
+package org.autocircuit.benchmark;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.PruneScores;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * Searches that test every edge of a model would take minutes. Each run here is a piece of one: the
+ * next of {@value #PIECES} places in the order of the edges, evenly apart, and the {@value #EDGES}
+ * edges from there, with the clean run and all else that a whole search needs once. What the search
+ * would have removed before is removed at random.
+ */
+final class EdgeSearches {
+
+  static final int EDGES = 64;
+  private static final int PIECES = 20;
+
+  /** Of the edges, before a place, in the search that leaves 5 to 10 %. */
+  private static final double REMOVED = 0.925;
+
+  private final PatchableModel model;
+  private final ModelInput clean;
+  private final SourceActivations activations;
+  private final AnswerLoss loss;
+  private final double acdcThreshold;
+
+  /** As ACDC visits them. */
+  private final List<Edge> order;
+
+  private int turn;
+
+  EdgeSearches(
+      PatchableModel model,
+      Tensor clean,
+      SourceActivations activations,
+      AnswerLoss loss,
+      double acdcThreshold) {
+    this.model = model;
+    this.clean = ModelInput.of(clean);
+    this.activations = activations;
+    this.loss = loss;
+    this.acdcThreshold = acdcThreshold;
+    ModelGraph graph = model.graph();
+    order =
+        IntStream.range(0, graph.nEdges())
+            .mapToObj(graph::edge)
+            .sorted(Comparator.comparing((Edge edge) -> -edge.dest().layer()))
+            .toList();
+  }
+
+  Object acdcFewStay() {
+    int from = nextPlace();
+    Random random = new Random(from);
+    List<Edge> removed =
+        order.subList(0, from).stream().filter(edge -> random.nextDouble() < REMOVED).toList();
+    return acdc(from, removed, acdcThreshold);
+  }
+
+  Object acdcAllStay() {
+    return acdc(nextPlace(), List.of(), Double.MIN_NORMAL);
+  }
+
+  Object exactPatching() {
+    return EdgeActivationPatching.builder()
+        .edges(piece(nextPlace()))
+        .build()
+        .pruneScores(model, clean, activations, loss);
+  }
+
+  private PruneScores acdc(int from, List<Edge> removed, double threshold) {
+    return Acdc.builder()
+        .thresholds(threshold)
+        .removed(removed)
+        .edgeOrder(piece(from))
+        .build()
+        .pruneScores(model, clean, activations);
+  }
+
+  private List<Edge> piece(int from) {
+    return order.subList(from, Math.min(from + EDGES, order.size()));
+  }
+
+  private int nextPlace() {
+    return (int)
+        ((long) (order.size() - Math.min(EDGES, order.size())) * (turn++ % PIECES) / (PIECES - 1));
+  }
+}
