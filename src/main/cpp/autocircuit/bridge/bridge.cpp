@@ -12,6 +12,7 @@
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/model.h"
 #include "autocircuit/model/tensor_file.h"
@@ -251,6 +252,49 @@ Tensors forward(
     }
     return tensors;
   });
+}
+
+int64_t new_incremental_run(
+    int64_t model,
+    const Tensors& input,
+    int64_t output_slice,
+    const at::Tensor& patch_src_outs,
+    int64_t all_ones,
+    const at::Tensor& masks) {
+  return translating_errors([&] {
+    const at::NoGradGuard no_grad;
+    const PatchContext context{
+        .patch_src_outs = patch_src_outs,
+        .masks = masks,
+        .transform = {},
+        .uniform = std::nullopt,
+        .all_ones = all_ones_cache(all_ones)};
+    ForwardRequest request;
+    request.input = model_input(input);
+    request.input.slice = static_cast<OutputSlice>(output_slice);
+    request.context = &context;
+    return to_handle(std::make_shared<IncrementalRun>(
+        from_handle<const PatchableModel>(model), request));
+  });
+}
+
+void release_incremental_run(int64_t run) {
+  release_handle<IncrementalRun>(run);
+}
+
+at::Tensor incremental_logits(
+    int64_t run,
+    const int64_t* places,
+    int64_t places_size,
+    double value) {
+  return translating_errors([&] {
+    return from_handle<IncrementalRun>(run)->with(
+        {places, places + places_size}, value);
+  });
+}
+
+void keep_incremental(int64_t run) {
+  translating_errors([&] { from_handle<IncrementalRun>(run)->keep(); });
 }
 
 at::Tensor source_ablations(

@@ -122,6 +122,29 @@ AUTOCIRCUIT_API Tensors forward(
     const std::string& reads,
     int64_t policy);
 
+/// A patched pass of which all is kept that passes with a few other masks need;
+/// see IncrementalRun. input: tokens first; masks: [n_masks], without a mask
+/// function. The run keeps model and activations alive.
+AUTOCIRCUIT_API int64_t new_incremental_run(
+    int64_t model,
+    const Tensors& input,
+    int64_t output_slice,
+    const at::Tensor& patch_src_outs,
+    int64_t all_ones,
+    const at::Tensor& masks);
+AUTOCIRCUIT_API void release_incremental_run(int64_t run);
+
+/// Logits of the pass that differs from the run in the masks at some places,
+/// which have one value.
+AUTOCIRCUIT_API at::Tensor incremental_logits(
+    int64_t run,
+    const int64_t* places,
+    int64_t places_size,
+    double value);
+
+/// Makes that pass the one that later ones differ from.
+AUTOCIRCUIT_API void keep_incremental(int64_t run);
+
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
 /// d_model]; dimensions along which the ablation repeats are expanded, not

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "autocircuit/model/hooks.h"
+#include "autocircuit/engine/recording_hooks.h"
 
 namespace autocircuit {
 
@@ -20,9 +20,7 @@ struct ForwardRequest;
 /// have the same in any other run that is patched with the same activations, so
 /// it need not be computed there again. Without gradients.
 struct AllOnesRun {
-  /// By hook point: what destinations read [batch, seq, d_model], and queries,
-  /// keys and values [batch, seq, heads, d_head]; undefined elsewhere.
-  std::vector<at::Tensor> values;
+  RecordedValues values; // Recorded::kEqualInputs
   /// What sources put out less than the activations they are patched with
   /// [batch, seq, n_srcs, d_model]: undefined where that is nothing, since the
   /// activations come from such a run.

@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -139,6 +140,60 @@ at::Tensor kernel_sparse_rows(
           d);
       if (row_norm) {
         kernels::norm_rows(x, rows, d, row_norm->parameters);
+      }
+    }
+  });
+  return out;
+}
+
+at::Tensor kernel_term_rows(
+    const std::vector<TermRow>& rows,
+    int64_t positions,
+    const at::Tensor& known,
+    const at::Tensor& changed) {
+  const int64_t seq = known.size(1);
+  const int64_t d = known.size(3);
+  const auto n_rows = static_cast<int64_t>(rows.size());
+  std::vector<std::vector<float>> weights;
+  for (const TermRow& row : rows) {
+    weights.emplace_back(row.weights.begin(), row.weights.end());
+  }
+  const at::Tensor out =
+      at::empty({known.size(0), seq, n_rows, d}, known.options());
+  at::parallel_for(0, known.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t b = i / seq;
+      const int64_t s = i % seq;
+      const kernels::Rows x = mutable_rows_of(out, b, s);
+      for (int64_t r = 0; r < n_rows; r++) {
+        const TermRow& row = rows[static_cast<size_t>(r)];
+        const kernels::Rows y{x.data + r * x.stride, x.stride};
+        const auto n_known = static_cast<int64_t>(row.known.size());
+        const auto n_changed = static_cast<int64_t>(row.changed.size());
+        const float* w = weights[static_cast<size_t>(r)].data() +
+            (positions > 1 ? s * (n_known + n_changed) : 0);
+        const std::array<int64_t, 2> of_known{0, n_known};
+        const std::array<int64_t, 2> of_changed{0, n_changed};
+        kernels::weighted_terms(
+            y,
+            token(row.base.const_data_ptr<float>(), row.base, b, s),
+            of_known.data(),
+            row.known.data(),
+            w,
+            rows_of(known, b, s),
+            1,
+            d);
+        if (n_changed > 0) {
+          kernels::weighted_terms(
+              y,
+              y.data,
+              of_changed.data(),
+              row.changed.data(),
+              w + n_known,
+              rows_of(changed, b, s),
+              1,
+              d);
+        }
       }
     }
   });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/term_rows.h"
 
 // What masked_rows.h declares, from the kernels: for fp32 on the CPU.
 namespace autocircuit {
@@ -64,6 +65,13 @@ at::Tensor kernel_sparse_rows(
     const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm);
+
+/// See term_rows.h.
+at::Tensor kernel_term_rows(
+    const std::vector<TermRow>& rows,
+    int64_t positions,
+    const at::Tensor& known,
+    const at::Tensor& changed);
 
 MaskedRowsGradient kernel_rows_backward(
     RowSource source,

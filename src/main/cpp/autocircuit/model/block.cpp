@@ -94,6 +94,7 @@ std::vector<ModelNode> Block::nodes(int64_t block) const {
   std::vector<ModelNode> nodes{
       {.inputs = {hook(kQInput), hook(kKInput), hook(kVInput)},
        .outputs = {hook(kResult)},
+       .added = hook(kAttnOut),
        .projections = {hook(kQ), hook(kK), hook(kV)},
        .heads = ln1_post_ ? 1 : n_heads_,
        .block = block,
@@ -104,6 +105,7 @@ std::vector<ModelNode> Block::nodes(int64_t block) const {
   ModelNode mlp{
       .inputs = {hook(kMlpIn)},
       .outputs = {hook(kMlpOut)},
+      .added = hook(kMlpOut),
       .block = block,
       .cost = mlp_->cost()};
   for (HookId part = 0; autoencoder_ && part < SparseAutoencoder::kHookCount;
@@ -133,7 +135,7 @@ at::Tensor Block::attend(
     const PrefixCache& prefix,
     Hooks& hooks) const {
   if (!hooks.runs(hook(kResult))) {
-    return {};
+    return hooks.skipped(hook(kAttnOut));
   }
   const HeadInputs inputs = attention_inputs(resid, hooks);
   const SomeHeads* some = inputs.some ? &*inputs.some : nullptr;
@@ -152,7 +154,7 @@ at::Tensor Block::attend(
 
 at::Tensor Block::apply_mlp(const at::Tensor& resid, Hooks& hooks) const {
   if (!hooks.runs(hook(kMlpOut))) {
-    return {};
+    return hooks.skipped(hook(kMlpOut));
   }
   const at::Tensor in = hooks.visit(hook(kMlpIn), resid);
   ln2_->read(in, hook(kLn2Scale), hook(kLn2Normalized), hooks);

@@ -75,6 +75,13 @@ class Hooks {
     return true;
   }
 
+  /// What a module adds to the residual stream that does not run: undefined if
+  /// nobody knows.
+  virtual at::Tensor skipped(HookId hook) const {
+    (void)hook;
+    return {};
+  }
+
   /// Whether anybody reads the residual stream itself. If not, it may be an
   /// undefined tensor.
   virtual bool needs_resid() const {

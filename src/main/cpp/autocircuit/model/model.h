@@ -40,6 +40,8 @@ struct ModelInput {
 struct ModelNode {
   std::vector<HookId> inputs = {};  // hook points of what it reads
   std::vector<HookId> outputs = {}; // and of what it writes
+  /// Hook point of what it adds to the residual stream; -1: of nothing.
+  HookId added = -1;
   /// Of heads: hook points of their queries, keys and values.
   std::vector<HookId> projections = {};
   /// Heads that run independently: of an input with R rows, head h reads row

@@ -52,6 +52,8 @@ void check_src_outs(
       src_outs.sizes());
 }
 
+} // namespace
+
 void check_request(const PatchableModel& model, const ForwardRequest& request) {
   const ModelInput& input = request.input;
   model.model().check_input(input);
@@ -88,8 +90,6 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
       "], got ",
       masks.sizes());
 }
-
-} // namespace
 
 ForwardResult forward(
     const PatchableModel& model,

@@ -88,6 +88,9 @@ struct ForwardResult {
   std::vector<at::Tensor> reads;
 };
 
+/// Throws unless what a request brings fits the model.
+void check_request(const PatchableModel& model, const ForwardRequest& request);
+
 /// Runs a model, patched or not. Autograd records it if grad mode is on. Checks
 /// its arguments.
 ForwardResult forward(

@@ -1,0 +1,378 @@
+#include "autocircuit/engine/changed_run.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "autocircuit/engine/plan.h"
+#include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/engine/term_rows.h"
+
+namespace autocircuit {
+
+namespace {
+
+std::vector<int64_t> count_to(int64_t n) {
+  std::vector<int64_t> numbers(static_cast<size_t>(n));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return numbers;
+}
+
+class ChangedRun final : public Hooks {
+ public:
+  ChangedRun(
+      const PatchableModel& model,
+      const KnownRun& known,
+      const MaskFlips& masks,
+      ChangedValues& values)
+      : model_(model),
+        known_(known),
+        masks_(masks),
+        values_(values),
+        changes_(values.changes),
+        node_at_(model.model().hook_names().size(), 0),
+        is_projection_(node_at_.size()) {
+    const std::vector<ModelNode>& nodes = model.model().nodes();
+    for (size_t i = 0; i < nodes.size(); i++) {
+      for (const HookId hook : nodes[i].inputs) {
+        node_at_[static_cast<size_t>(hook)] = i;
+      }
+      for (const HookId hook : nodes[i].outputs) {
+        node_at_[static_cast<size_t>(hook)] = i;
+      }
+      for (const HookId hook : nodes[i].projections) {
+        is_projection_[static_cast<size_t>(hook)] = true;
+      }
+    }
+    values_.rows.resize(node_at_.size());
+    values_.projections.resize(node_at_.size());
+    values_.outputs = at::empty(
+        {known.patch.size(0),
+         known.patch.size(1),
+         changes_.n_slots,
+         known.patch.size(3)},
+        known.patch.options());
+  }
+
+  at::Tensor visit(HookId hook, const at::Tensor& value) override {
+    at::Tensor x = value;
+    const PatchWrapper* w = model_.wrapper(hook);
+    if (w != nullptr && w->is_dest()) {
+      const std::vector<ChangedRow>& rows = rows_of(hook);
+      x = rows.empty() ? base(hook, 0, value)
+                       : mix({{hook, &rows[0]}}, value).select(2, 0);
+    }
+    if (w != nullptr && w->is_src() && wants(hook)) {
+      record(*w, x.unsqueeze(2), count_to(1));
+    }
+    return x;
+  }
+
+  HeadInputs head_inputs(
+      c10::ArrayRef<HookId> modules,
+      c10::ArrayRef<int64_t> heads,
+      const at::Tensor& resid,
+      const Norm* norm) override {
+    if (model_.wrapper(modules[0]) == nullptr) {
+      return {};
+    }
+    SomeHeads some{.live = live_of(modules[0], heads[0])};
+    // Where all heads change, the stream has what most rows read.
+    const bool whole = changes_.from_resid &&
+        static_cast<int64_t>(some.live.size()) == heads[0];
+    int64_t n_all = 0;
+    std::vector<Listed> listed;
+    for (const HookId module : modules) {
+      n_all += model_.wrapper(module)->rows;
+      for (const ChangedRow& row : rows_of(module)) {
+        if (!whole || !row.known.empty() || !row.changed.empty()) {
+          listed.push_back({module, &row});
+        }
+      }
+    }
+    std::vector<ChangedRow> rest;
+    if (whole && listed.empty()) {
+      return {};
+    }
+    if (whole && !is_few(static_cast<int64_t>(listed.size()), n_all)) {
+      listed = with_all_rows(modules, listed, rest);
+    }
+    const at::Tensor mixed = mix(listed, resid);
+    const at::Tensor rows = norm == nullptr ? mixed : (*norm)(mixed);
+    HeadInputs inputs{.rows = rows, .normed = norm != nullptr};
+    if (static_cast<int64_t>(listed.size()) < n_all) {
+      for (const Listed& row : listed) {
+        const auto module =
+            std::find(modules.begin(), modules.end(), row.hook) -
+            modules.begin();
+        some.rows.push_back(
+            {.module = module,
+             .head = row.changed->row,
+             .heads = model_.wrapper(row.hook)->rows});
+      }
+      if (!whole) {
+        some.others = projections(modules[0]);
+      }
+      inputs.some = std::move(some);
+    }
+    return inputs;
+  }
+
+  bool wants(HookId hook) const override {
+    const PatchWrapper* w = model_.wrapper(hook);
+    if (w == nullptr || !w->is_src() || !runs(hook)) {
+      return false;
+    }
+    bool any = adds_to_known(hook, *w);
+    for (int64_t s = w->src_start; s < w->src_stop; s++) {
+      any = any || slot_of(s) >= 0;
+    }
+    return any;
+  }
+
+  bool runs(HookId hook) const override {
+    return !changes_.nodes[node_at_[static_cast<size_t>(hook)]].live.empty();
+  }
+
+  at::Tensor skipped(HookId hook) const override {
+    return changes_.from_resid ? known_.values[static_cast<size_t>(hook)]
+                               : at::Tensor();
+  }
+
+  bool needs_resid() const override {
+    return changes_.from_resid;
+  }
+
+  at::Tensor head_outputs(
+      HookId hook,
+      const at::Tensor& z,
+      const at::Tensor& weights) override {
+    if (!wants(hook)) {
+      return {};
+    }
+    const PatchWrapper& w = *model_.wrapper(hook);
+    const std::vector<int64_t> live = live_of(hook, w.src_stop - w.src_start);
+    if (adds_to_known(hook, w)) {
+      const at::Tensor outputs = at::empty(
+          {z.size(0), z.size(1), z.size(2), weights.size(2)}, z.options());
+      write_head_outputs(outputs, z, weights);
+      record(w, outputs, live);
+      return outputs.sum(2) + others(w, live);
+    }
+    for (size_t i = 0; i < live.size(); i++) {
+      const int64_t source = w.src_start + live[i];
+      if (slot_of(source) >= 0) {
+        const auto n = static_cast<int64_t>(i);
+        at::Tensor row = values_.outputs.narrow(2, slot_of(source), 1);
+        write_head_outputs(row, z.narrow(2, n, 1), weights.narrow(0, n, 1));
+        row.sub_(known_.patch.narrow(2, source, 1))
+            .add_(known_.delta.narrow(2, source, 1));
+      }
+    }
+    return {};
+  }
+
+  void head_outputs(HookId hook, const at::Tensor& value) override {
+    if (wants(hook)) {
+      const PatchWrapper& w = *model_.wrapper(hook);
+      record(w, value, live_of(hook, w.src_stop - w.src_start));
+    }
+  }
+
+  void read(HookId hook, const at::Tensor& value) override {
+    if (is_projection_[static_cast<size_t>(hook)]) {
+      values_.projections[static_cast<size_t>(hook)] = value;
+    }
+  }
+
+ private:
+  /// A row of the destination at a hook point.
+  struct Listed {
+    HookId hook;
+    const ChangedRow* changed;
+  };
+
+  const ModelNode& node_at(HookId hook) const {
+    return model_.model().nodes()[node_at_[static_cast<size_t>(hook)]];
+  }
+
+  int64_t slot_of(int64_t source) const {
+    return changes_.slots[static_cast<size_t>(source)];
+  }
+
+  const std::vector<ChangedRow>& rows_of(HookId hook) const {
+    const std::vector<HookId>& inputs = node_at(hook).inputs;
+    const auto i = std::find(inputs.begin(), inputs.end(), hook);
+    return changes_.nodes[node_at_[static_cast<size_t>(hook)]]
+        .rows[static_cast<size_t>(i - inputs.begin())];
+  }
+
+  /// Those of n heads, or of n sources of a module, that run.
+  std::vector<int64_t> live_of(HookId hook, int64_t n) const {
+    return node_at(hook).heads > 1
+        ? changes_.nodes[node_at_[static_cast<size_t>(hook)]].live
+        : count_to(n);
+  }
+
+  /// Whether some heads run, and the stream needs the others too.
+  bool adds_to_known(HookId hook, const PatchWrapper& w) const {
+    return changes_.from_resid && node_at(hook).heads > 1 &&
+        static_cast<int64_t>(
+            changes_.nodes[node_at_[static_cast<size_t>(hook)]].live.size()) <
+        w.src_stop - w.src_start;
+  }
+
+  /// What the heads that do not run put out.
+  at::Tensor others(const PatchWrapper& w, const std::vector<int64_t>& live)
+      const {
+    at::Tensor sum;
+    for (int64_t s = w.src_start; s < w.src_stop; s++) {
+      if (!std::binary_search(live.begin(), live.end(), s - w.src_start)) {
+        const at::Tensor output =
+            known_.patch.select(2, s) - known_.delta.select(2, s);
+        sum = sum.defined() ? sum.add_(output) : output;
+      }
+    }
+    return sum;
+  }
+
+  Projections projections(HookId input) const {
+    const std::vector<HookId>& hooks = node_at(input).projections;
+    const auto at = [&](size_t i) {
+      return known_.values[static_cast<size_t>(hooks[i])];
+    };
+    return {.q = at(0), .k = at(1), .v = at(2)};
+  }
+
+  /// What a row differs from by its terms.
+  at::Tensor base(HookId hook, int64_t row, const at::Tensor& resid) const {
+    return changes_.from_resid
+        ? resid
+        : known_.values[static_cast<size_t>(hook)].select(2, row);
+  }
+
+  /// The same rows and, from `rest`, those without terms.
+  std::vector<Listed> with_all_rows(
+      c10::ArrayRef<HookId> modules,
+      const std::vector<Listed>& listed,
+      std::vector<ChangedRow>& rest) const {
+    std::vector<Listed> all;
+    size_t next = 0;
+    int64_t n_rest = 0;
+    for (const HookId module : modules) {
+      n_rest = std::max(n_rest, model_.wrapper(module)->rows);
+    }
+    for (int64_t row = 0; row < n_rest; row++) {
+      rest.push_back({.row = row, .known = {}, .changed = {}});
+    }
+    for (const HookId module : modules) {
+      for (int64_t row = 0; row < model_.wrapper(module)->rows; row++) {
+        const bool is_next = next < listed.size() &&
+            listed[next].hook == module && listed[next].changed->row == row;
+        all.push_back(
+            is_next ? listed[next++]
+                    : Listed{module, &rest[static_cast<size_t>(row)]});
+      }
+    }
+    return all;
+  }
+
+  /// [batch, seq, rows, d_model], before their norm.
+  at::Tensor mix(const std::vector<Listed>& listed, const at::Tensor& resid) {
+    std::vector<TermRow> terms;
+    for (const Listed& row : listed) {
+      terms.push_back(term_row(row, resid));
+    }
+    const at::Tensor rows = term_rows(
+        terms,
+        std::max<int64_t>(model_.wrapper(listed[0].hook)->seq_len, 1),
+        known_.delta,
+        values_.outputs);
+    for (size_t i = 0; i < listed.size(); i++) {
+      values_.rows[static_cast<size_t>(listed[i].hook)].emplace_back(
+          listed[i].changed->row, rows.select(2, static_cast<int64_t>(i)));
+    }
+    return rows;
+  }
+
+  /// See Changes for the weights.
+  TermRow term_row(const Listed& listed, const at::Tensor& resid) const {
+    const PatchWrapper& w = *model_.wrapper(listed.hook);
+    const ChangedRow& row = *listed.changed;
+    TermRow terms{
+        .base = base(listed.hook, row.row, resid),
+        .known = row.known,
+        .changed = {},
+        .weights = {}};
+    for (const int64_t source : row.changed) {
+      terms.changed.push_back(slot_of(source));
+    }
+    const int64_t n_rows = std::max<int64_t>(w.rows, 1);
+    for (int64_t p = 0; p < std::max<int64_t>(w.seq_len, 1); p++) {
+      const int64_t first =
+          w.mask_offset + (p * n_rows + row.row) * w.n_in() - w.in_start;
+      for (const int64_t source : row.known) {
+        const double after = masks_.after[first + source];
+        terms.weights.push_back(
+            changes_.from_resid ? after
+                                : after - masks_.before[first + source]);
+      }
+      for (const int64_t source : row.changed) {
+        const double after = masks_.after[first + source];
+        terms.weights.push_back(changes_.from_resid ? -after : 1 - after);
+      }
+    }
+    return terms;
+  }
+
+  /// outputs [batch, seq, n, d_model] of these sources of a wrapper.
+  void record(
+      const PatchWrapper& w,
+      const at::Tensor& outputs,
+      const std::vector<int64_t>& sources) {
+    for (size_t i = 0; i < sources.size(); i++) {
+      const int64_t source = w.src_start + sources[i];
+      if (slot_of(source) >= 0) {
+        values_.outputs.select(2, slot_of(source))
+            .copy_(outputs.select(2, static_cast<int64_t>(i)))
+            .sub_(known_.patch.select(2, source))
+            .add_(known_.delta.select(2, source));
+      }
+    }
+  }
+
+  const PatchableModel& model_;
+  const KnownRun& known_;
+  const MaskFlips& masks_;
+  ChangedValues& values_;
+  const Changes& changes_;
+  std::vector<size_t> node_at_; // by hook of inputs and outputs
+  std::vector<bool> is_projection_;
+};
+
+} // namespace
+
+at::Tensor changed_forward(
+    const PatchableModel& model,
+    ModelInput input,
+    const KnownRun& known,
+    const MaskFlips& masks,
+    ChangedValues& values) {
+  const int64_t block = values.changes.first_block;
+  if (block > 0) {
+    input.start_block = block;
+    input.value = known.values[static_cast<size_t>(stream_hook(model, block))];
+  }
+  ChangedRun run(model, known, masks, values);
+  return model.model().forward(input, run);
+}
+
+HookId stream_hook(const PatchableModel& model, int64_t block) {
+  return model.model().hook_id(
+      "blocks." + std::to_string(block) + ".hook_resid_pre");
+}
+
+} // namespace autocircuit

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "autocircuit/engine/incremental_run.h"
+
+namespace autocircuit {
+
+/// What a pass that goes on from a known run needs of it.
+struct KnownRun {
+  const RecordedValues& values; // Recorded::kAll
+  const at::Tensor& patch;      // [batch, seq, n_srcs, d_model]
+  const at::Tensor& delta;      // patch minus outputs, the same
+};
+
+/// The hook point of the residual stream that enters a block.
+HookId stream_hook(const PatchableModel& model, int64_t block);
+
+/// Logits of a pass that computes `values.changes`, and leaves in `values` what
+/// it found; masks as there.
+at::Tensor changed_forward(
+    const PatchableModel& model,
+    ModelInput input,
+    const KnownRun& known,
+    const MaskFlips& masks,
+    ChangedValues& values);
+
+} // namespace autocircuit

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "autocircuit/model/hooks.h"
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+/// What a run had at the hook points where other runs may go on from it.
+enum class Recorded {
+  /// What destinations read, the same for all rows: [batch, seq, d_model]; and
+  /// queries, keys and values [batch, seq, heads, d_head].
+  kEqualInputs,
+  /// The same for each row, [batch, seq, rows, d_model], and what passes
+  /// through all other hook points [batch, seq, d_model].
+  kAll
+};
+
+/// By hook point, undefined where nothing is recorded.
+using RecordedValues = std::vector<at::Tensor>;
+
+/// Runs a checked request by the buffered executor and leaves in `values` what
+/// it had at hook points.
+ForwardResult recorded_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    Recorded what,
+    RecordedValues& values);
+
+} // namespace autocircuit
