@@ -67,14 +67,6 @@ void check_flips(
       flipped[place] = value;
     }
     const at::Tensor logits = run.with(places, value);
-    fprintf(
-        stderr,
-        (int)type,
-        share,
-        i,
-        n,
-        value,
-        (logits - whole(kind, request, flipped)).abs().max().item<double>());
     CHECK_CLOSE(
         logits, whole(kind, request, flipped), close(type), close(type));
     if (random() % 2 == 0) {

@@ -259,16 +259,11 @@ int64_t new_incremental_run(
     const Tensors& input,
     int64_t output_slice,
     const at::Tensor& patch_src_outs,
-    int64_t all_ones,
     const at::Tensor& masks) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const PatchContext context{
-        .patch_src_outs = patch_src_outs,
-        .masks = masks,
-        .transform = {},
-        .uniform = std::nullopt,
-        .all_ones = all_ones_cache(all_ones)};
+        .patch_src_outs = patch_src_outs, .masks = masks, .transform = {}};
     ForwardRequest request;
     request.input = model_input(input);
     request.input.slice = static_cast<OutputSlice>(output_slice);

@@ -130,7 +130,6 @@ AUTOCIRCUIT_API int64_t new_incremental_run(
     const Tensors& input,
     int64_t output_slice,
     const at::Tensor& patch_src_outs,
-    int64_t all_ones,
     const at::Tensor& masks);
 AUTOCIRCUIT_API void release_incremental_run(int64_t run);
 

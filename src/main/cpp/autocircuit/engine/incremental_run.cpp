@@ -148,11 +148,6 @@ IncrementalRun::Pending IncrementalRun::run_changes(
       values.changes = std::move(from_resid);
     }
   }
-  fprintf(
-      stderr,
-      (int)values.changes.from_resid,
-      values.changes.first_block,
-      values.changes.n_slots);
   at::Tensor logits = changed_forward(
       *model_, request_.input, {known_, patch_, delta_}, flips, values);
   return {masks, std::move(logits), std::move(values)};

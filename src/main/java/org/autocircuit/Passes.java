@@ -17,6 +17,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.WrapperSpec;
 import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.IncrementalHandle;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.PatchableHandle;
@@ -28,6 +29,7 @@ import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
@@ -116,6 +118,32 @@ final class Passes {
       ForwardResult result = result(request, results);
       scope.handOutAll(results);
       return result;
+    }
+  }
+
+  IncrementalHandle incrementalRun(ModelInput given, PatchContext context, OutputSlice slice) {
+    ForwardEvent event = ForwardEvent.begun();
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      if (!context.isPatched()
+          || context.maskFn() != MaskFn.NONE
+          || context.dropout() > 0
+          || context
+              .masks()
+              .flatMap(masks -> masks.examples().stream().boxed().findAny())
+              .isPresent()) {
+        throw new IllegalArgumentException(
+            "context: expected one that patches, without mask function or dropout and with masks "
+                + "that all examples share, got "
+                + context);
+      }
+      ModelInput input = behindPrefix(given);
+      Size size = arguments.input(input);
+      Patch patch = arguments.patch(context, size, false);
+      IncrementalHandle run =
+          run(input, passed -> handle.incrementalRun(passed, NativeCodes.of(slice), patch));
+      event.end(name, size.batch(), size.seq(), true, false, false);
+      return run;
     }
   }
 

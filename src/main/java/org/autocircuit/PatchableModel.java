@@ -8,6 +8,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.IncrementalHandle;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.ModelConfig;
@@ -317,6 +318,12 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
       Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
     requireOpen();
     return passes.sourceAblations(clean, corrupt, type);
+  }
+
+  /** See {@link IncrementalRun#begin}. */
+  IncrementalHandle incrementalRun(ModelInput input, PatchContext context, OutputSlice slice) {
+    requireOpen();
+    return passes.incrementalRun(input, context, slice);
   }
 
   /**

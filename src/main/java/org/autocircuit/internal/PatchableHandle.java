@@ -85,6 +85,16 @@ public final class PatchableHandle {
     }
   }
 
+  /** A run that others go on from; it keeps the native model. */
+  public IncrementalHandle incrementalRun(Input input, int outputSlice, Patch patch) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return new IncrementalHandle(
+          NativeLibrary.newIncrementalRun(
+              address, input.vector(), outputSlice, patch.patchSrcOuts(), patch.masks()));
+    }
+  }
+
   /**
    * Source outputs of one batch, handed out.
    *

@@ -18,7 +18,6 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.SourceActivations;
 
 /**
@@ -41,14 +40,12 @@ import org.autocircuit.patch.SourceActivations;
  * EdgeSet circuit = scores.circuitAtLeast(0.03); // what 0.003 and 0.01 did not remove
  * }</pre>
  *
- * <p><b>Speed.</b> The runs begin at the block of the edge that is tested. Several edges are tested
- * in one pass, which repeats the batch and needs memory for two source buffers {@code [n_srcs,
- * candidates * batch, seq, d_model]}: each edge as if those before it had been decided as guessed
- * from what was decided before. Decisions count up to and with the first wrong guess. Edges into a
- * node of which nobody reads anything any more are removed without a run.
+ * <p><b>Speed.</b> A test computes what it changes ({@link org.autocircuit.IncrementalRun}): the
+ * row of the edge's destination and what that reaches through edges that are left. The memory is
+ * what such a run keeps.
  *
- * <p><b>Decisions are those of the sequential algorithm</b> ({@link Builder#sequential}) as long as
- * the logits of such a pass differ from those of a run of its own by no more than {@link
+ * <p><b>Decisions are those of the sequential algorithm</b> ({@link Builder#sequential}), which
+ * runs the whole model for each test, as long as logits of the two differ by no more than {@link
  * Builder#tolerance} times the greatest logit of the full model: from that follows by how much a
  * divergence can be off, and a test that comes closer to the threshold is done again as the
  * sequential algorithm does it.
@@ -76,7 +73,7 @@ public final class Acdc {
   private final Optional<List<Edge>> edgeOrder;
   private final List<Edge> removed;
   private final OptionalDouble tolerance;
-  private final int candidates;
+  private final boolean sequential;
   private final Consumer<? super Decision> listener;
 
   private Acdc(Builder builder) {
@@ -85,13 +82,13 @@ public final class Acdc {
     edgeOrder = Optional.ofNullable(builder.edgeOrder);
     removed = builder.removed;
     tolerance = builder.tolerance;
-    candidates = builder.candidates;
+    sequential = builder.sequential;
     listener = builder.listener;
   }
 
   /**
    * Begins with the divergence of distributions, thresholds 1, 3, 5, 7 and 9 times 10 to the -5 to
-   * -2, all edges, and 4 of them tested in one pass.
+   * -2, and all edges.
    */
   public static Builder builder() {
     return new Builder();
@@ -127,19 +124,16 @@ public final class Acdc {
     BitSet removedBefore = new BitSet();
     removed.forEach(edge -> removedBefore.set(graph.index(edge)));
     int[] order = order(graph, removedBefore);
-    int[] blocks = new int[graph.nEdges()];
-    Arrays.setAll(blocks, edge -> CandidateRuns.block(model, graph.edge(edge).dest()));
     try (CallScope scope = new CallScope()) {
-      OutputSlice slice = model.options().outputSlice();
       AcdcSearch search =
           new AcdcSearch(
-              new CandidateRuns(model, clean, corrupt, slice, candidates),
-              graph,
+              model,
+              clean,
+              corrupt,
               faithfulnessTarget,
               order,
-              blocks,
               removedBefore,
-              candidates,
+              sequential,
               tolerance.orElseGet(() -> tolerance(model.precision())),
               new Report(graph, (long) thresholds.length * order.length));
       for (double threshold : thresholds) {
@@ -207,7 +201,7 @@ public final class Acdc {
     private List<Edge> edgeOrder;
     private List<Edge> removed = List.of();
     private OptionalDouble tolerance = OptionalDouble.empty();
-    private int candidates = 4;
+    private boolean sequential;
     private Consumer<? super Decision> listener = decision -> {};
 
     private Builder() {}
@@ -266,9 +260,9 @@ public final class Acdc {
     }
 
     /**
-     * Sets the greatest difference between logits of the same run in one pass and another, as a
-     * share of the greatest logit. Without it 64 roundings of the model's precision (3.8e-6 for
-     * 32-bit floats), or 4 if it is of 16 bits.
+     * Sets the greatest difference between logits of a test and of a whole run, as a share of the
+     * greatest logit. Without it 64 roundings of the model's precision (3.8e-6 for 32-bit floats),
+     * or 4 if it is of 16 bits.
      *
      * @throws IllegalArgumentException if it is negative or not a number
      */
@@ -280,22 +274,10 @@ public final class Acdc {
       return this;
     }
 
-    /**
-     * Sets how many edges are tested in one pass at most; the memory grows with it.
-     *
-     * @throws IllegalArgumentException if it is less than 1
-     */
-    public Builder candidates(int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("candidates: expected 1 or more, got " + value);
-      }
-      candidates = value;
-      return this;
-    }
-
-    /** Tests one edge after another, each in a pass of its own, for comparison. */
+    /** Tests each edge by a whole run, for comparison. */
     public Builder sequential() {
-      return candidates(1);
+      sequential = true;
+      return this;
     }
 
     /** Sets what is told of each decision, on the calling thread. */

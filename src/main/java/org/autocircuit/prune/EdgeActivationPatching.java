@@ -1,9 +1,7 @@
 package org.autocircuit.prune;
 
-import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collection;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -14,15 +12,18 @@ import java.util.stream.IntStream;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.IncrementalRun;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -47,18 +48,17 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *         .pruneScores(model, batches);
  * }</pre>
  *
- * <p><b>Speed.</b> Several edges are patched in one pass, which repeats the batch with masks of its
- * own for each, begins at the block of their destinations, and needs memory for two source buffers
- * {@code [n_srcs, candidates * batch, seq, d_model]}.
+ * <p><b>Speed.</b> A run with one edge patched begins at its destination, and goes on from the
+ * plain run; see {@link IncrementalRun}, also for the memory.
  *
  * <p>Immutable; safe to share between threads.
  */
 public final class EdgeActivationPatching {
 
-  /** From a batch and the plain model's logits to a loss of several runs of the batch. */
+  /** From a batch and the plain model's logits to a loss of a run of the batch. */
   private interface Loss {
 
-    /** From logits {@code [runs, batch, d_vocab]} to losses {@code [runs]}. */
+    /** From logits {@code [batch, d_vocab]} to a loss. */
     UnaryOperator<Tensor> on(PromptPairBatch batch, Tensor cleanLogits);
   }
 
@@ -66,7 +66,6 @@ public final class EdgeActivationPatching {
   private final AblationType ablationType;
   private final CleanCorrupt patchInput;
   private final Optional<List<Edge>> edges;
-  private final int candidates;
   private final BiConsumer<Long, Long> progress;
 
   private EdgeActivationPatching(Builder builder) {
@@ -74,13 +73,12 @@ public final class EdgeActivationPatching {
     ablationType = builder.ablationType;
     patchInput = builder.patchInput;
     edges = Optional.ofNullable(builder.edges);
-    candidates = builder.candidates;
     progress = builder.progress;
   }
 
   /**
    * Begins with the difference of right and wrong answers' logits, resampling from corrupt prompts,
-   * all edges, and 8 of them patched in one pass.
+   * and all edges.
    */
   public static Builder builder() {
     return new Builder();
@@ -147,18 +145,14 @@ public final class EdgeActivationPatching {
   private final class Sum {
 
     private final PatchableModel model;
-    private final List<Integer> order;
+    private final int[] chosen;
     private final double[] scores;
     private final long total;
     private long done;
 
     Sum(PatchableModel model, int[] chosen, int batches) {
       this.model = model;
-      order =
-          Arrays.stream(chosen)
-              .boxed()
-              .sorted(Comparator.comparing((Integer e) -> block(e)))
-              .toList();
+      this.chosen = chosen;
       scores = new double[model.graph().nEdges()];
       total = (long) batches * chosen.length;
     }
@@ -171,47 +165,26 @@ public final class EdgeActivationPatching {
         ModelInput clean,
         SourceActivations activations,
         Function<Tensor, UnaryOperator<Tensor>> lossOf) {
-      try (CallScope scope = new CallScope()) {
-        CandidateRuns runs =
-            new CandidateRuns(model, clean, activations, OutputSlice.LAST_SEQ, candidates);
-        Tensor logits = runs.cleanLogits().to(ScalarType.Double);
-        UnaryOperator<Tensor> losses = lossOf.apply(logits);
-        double plain = TensorArrays.doubles(losses.apply(logits.unsqueeze(0)))[0];
-        for (int from = 0; from < order.size(); ) {
-          int to = from + 1;
-          while (to < order.size()
-              && to - from < candidates
-              && block(order.get(to)) == block(order.get(from))) {
-            to++;
-          }
-          addAll(runs, order.subList(from, to), losses, plain);
-          from = to;
+      PatchContext none = PatchContext.of(activations, Masks.uniform(model.graph(), 0));
+      try (CallScope scope = new CallScope();
+          IncrementalRun run = IncrementalRun.begin(model, clean, none, OutputSlice.LAST_SEQ)) {
+        Tensor logits = run.logits().to(ScalarType.Double);
+        UnaryOperator<Tensor> loss = lossOf.apply(logits);
+        double plain = loss.apply(logits).item_double();
+        for (int edge : chosen) {
+          scores[edge] += patched(run, edge, loss) - plain;
+          progress.accept(++done, total);
         }
       }
     }
 
-    private void addAll(
-        CandidateRuns runs, List<Integer> patched, UnaryOperator<Tensor> losses, double plain) {
+    private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
+      BitSet only = new BitSet();
+      only.set(edge);
       try (CallScope scope = new CallScope()) {
-        List<BitSet> masks = patched.stream().map(Sum::only).toList();
-        Tensor logits = runs.logits(block(patched.get(0)), masks).to(ScalarType.Double);
-        double[] values = TensorArrays.doubles(losses.apply(logits));
-        for (int i = 0; i < values.length; i++) {
-          scores[patched.get(i)] += values[i] - plain;
-        }
+        Tensor logits = run.withMasks(EdgeSet.ofIndices(model.graph(), only), 1);
+        return loss.apply(logits.to(ScalarType.Double)).item_double();
       }
-      done += patched.size();
-      progress.accept(done, total);
-    }
-
-    private int block(int edge) {
-      return CandidateRuns.block(model, model.graph().edge(edge).dest());
-    }
-
-    private static BitSet only(int edge) {
-      BitSet edges = new BitSet();
-      edges.set(edge);
-      return edges;
     }
   }
 
@@ -222,7 +195,6 @@ public final class EdgeActivationPatching {
     private AblationType ablationType = AblationType.RESAMPLE;
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private List<Edge> edges;
-    private int candidates = 8;
     private BiConsumer<Long, Long> progress = (done, total) -> {};
 
     private Builder() {}
@@ -254,7 +226,7 @@ public final class EdgeActivationPatching {
       loss =
           (batch, clean) -> {
             Tensor target = value.target(clean);
-            return logits -> value.divergences(logits, target);
+            return logits -> value.divergences(logits.unsqueeze(0), target).squeeze();
           };
       return this;
     }
@@ -277,20 +249,7 @@ public final class EdgeActivationPatching {
       return this;
     }
 
-    /**
-     * Sets how many edges are patched in one pass at most; the memory grows with it.
-     *
-     * @throws IllegalArgumentException if it is less than 1
-     */
-    public Builder candidates(int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("candidates: expected 1 or more, got " + value);
-      }
-      candidates = value;
-      return this;
-    }
-
-    /** Sets what is told after each pass how many edges of how many are done, batches counted. */
+    /** Sets what is told after each edge how many edges of how many are done, batches counted. */
     public Builder progress(BiConsumer<Long, Long> value) {
       progress = Objects.requireNonNull(value, "progress");
       return this;

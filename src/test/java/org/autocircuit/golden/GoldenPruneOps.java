@@ -38,23 +38,24 @@ final class GoldenPruneOps {
 
   private GoldenPruneOps() {}
 
-  /** Twice: several edges in one pass, and one after another. */
+  /** Twice: by runs that go on from one another, and by whole ones. */
   static void acdc(GoldenModel g, GoldenOp op) {
     List<Edge> order = g.edges(order(op));
-    for (int candidates : new int[] {8, 1}) {
+    for (boolean sequential : new boolean[] {false, true}) {
       List<Acdc.Decision> decisions = new ArrayList<>();
-      Acdc acdc =
+      Acdc.Builder acdc =
           Acdc.builder()
               .faithfulnessTarget(faithfulness(op))
               .thresholdGrid(numbers(op.param("tao_bases")), integers(op.param("tao_exps")))
               .edgeOrder(order)
-              .candidates(candidates)
-              .listener(decisions::add)
-              .build();
+              .listener(decisions::add);
+      if (sequential) {
+        acdc.sequential();
+      }
       try (SourceActivations corrupt =
           g.model().sourceAblations(g.input("corrupt", 0), AblationType.RESAMPLE)) {
         PruneScores scores =
-            acdc.pruneScores(g.model(), ModelInput.of(g.input("clean", 0)), corrupt);
+            acdc.build().pruneScores(g.model(), ModelInput.of(g.input("clean", 0)), corrupt);
         assertDecisions(op, order, decisions, scores);
       }
     }

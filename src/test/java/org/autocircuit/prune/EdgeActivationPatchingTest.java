@@ -137,7 +137,6 @@ class EdgeActivationPatchingTest {
         EdgeActivationPatching.builder()
             .loss(FaithfulnessTarget.KL_DIV)
             .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
-            .candidates(3)
             .build()
             .pruneScores(model, batches)
             .toArray();
@@ -185,9 +184,6 @@ class EdgeActivationPatchingTest {
         .isThrownBy(
             () -> EdgeActivationPatching.builder().loss(GradFunction.LOGIT, AnswerFunction.MSE))
         .withMessageContaining("MSE");
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> EdgeActivationPatching.builder().candidates(-2))
-        .withMessageContaining("got -2");
     EdgeActivationPatching patching = EdgeActivationPatching.builder().build();
     assertThatIllegalArgumentException()
         .isThrownBy(() -> patching.pruneScores(model, List.of()))

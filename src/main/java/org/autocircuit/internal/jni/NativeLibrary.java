@@ -108,6 +108,29 @@ public final class NativeLibrary {
       @Cast("int64_t") long policy)
       throws NativeException;
 
+  @Name("new_incremental_run")
+  public static native @Cast("int64_t") long newIncrementalRun(
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector input,
+      @Cast("int64_t") long outputSlice,
+      @Const @ByRef Tensor patchSrcOuts,
+      @Const @ByRef Tensor masks)
+      throws NativeException;
+
+  @Name("release_incremental_run")
+  public static native void releaseIncrementalRun(@Cast("int64_t") long run) throws NativeException;
+
+  @Name("incremental_logits")
+  public static native @ByVal Tensor incrementalLogits(
+      @Cast("int64_t") long run,
+      @Cast("const int64_t*") long[] places,
+      @Cast("int64_t") long placesSize,
+      double value)
+      throws NativeException;
+
+  @Name("keep_incremental")
+  public static native void keepIncremental(@Cast("int64_t") long run) throws NativeException;
+
   @Name("source_ablations")
   public static native @ByVal Tensor sourceAblations(
       @Cast("int64_t") long model,

@@ -1,0 +1,37 @@
+package org.autocircuit.internal;
+
+import org.autocircuit.internal.jni.NativeLibrary;
+import org.bytedeco.pytorch.Tensor;
+
+/** A native run that others go on from. */
+public final class IncrementalHandle implements AutoCloseable {
+
+  private final long address;
+  private final NativeResource resource;
+
+  IncrementalHandle(long address) {
+    this.address = address;
+    resource =
+        new NativeResource("IncrementalRun", () -> NativeLibrary.releaseIncrementalRun(address));
+  }
+
+  /** Logits where masks at some places have one value; handed out. */
+  public Tensor logits(long[] places, double value) {
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      return scope.handOut(NativeLibrary.incrementalLogits(address, places, places.length, value));
+    }
+  }
+
+  /** Makes that run the one that others go on from. */
+  public void keep() {
+    try (NativeResource.Use use = resource.use()) {
+      NativeLibrary.keepIncremental(address);
+    }
+  }
+
+  @Override
+  public void close() {
+    resource.close();
+  }
+}
