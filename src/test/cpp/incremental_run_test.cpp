@@ -84,8 +84,10 @@ TEST(flips_of_every_kind_are_those_of_whole_runs) {
     for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
       for (const double share : {0.0, 0.1, 0.5, 0.9, 1.0}) {
         Kind kind(shape, 0, type);
-        check_flips(
-            kind, from_tokens(kind), share, share < 0.3 ? 0.9 : 0.5, seed++);
+        ForwardRequest request = from_tokens(kind);
+        request.input.slice =
+            seed % 2 == 0 ? OutputSlice::kLastSeq : OutputSlice::kAll;
+        check_flips(kind, request, share, share < 0.3 ? 0.9 : 0.5, seed++);
       }
     }
   });
@@ -100,6 +102,7 @@ TEST(flips_at_single_positions_with_padding_and_activations_of_any_kind) {
       request.input.attention_mask = at::ones_like(kind.clean);
       request.input.attention_mask[0].narrow(0, 0, 2).zero_();
       check_flips(kind, request, share, 0.8, seed++);
+      request.input.slice = OutputSlice::kLastSeq;
       kind.context.patch_src_outs = at::randn_like(kind.context.patch_src_outs);
       check_flips(kind, request, share, 0.2, seed++);
     }

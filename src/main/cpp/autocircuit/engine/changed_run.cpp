@@ -27,10 +27,12 @@ class ChangedRun final : public Hooks {
       const PatchableModel& model,
       const KnownRun& known,
       const MaskFlips& masks,
+      bool ends_at_last,
       ChangedValues& values)
       : model_(model),
         known_(known),
         masks_(masks),
+        ends_at_last_(ends_at_last),
         values_(values),
         changes_(values.changes),
         node_at_(model.model().hook_names().size(), 0),
@@ -42,6 +44,9 @@ class ChangedRun final : public Hooks {
       }
       for (const HookId hook : nodes[i].outputs) {
         node_at_[static_cast<size_t>(hook)] = i;
+      }
+      if (nodes[i].added >= 0) {
+        node_at_[static_cast<size_t>(nodes[i].added)] = i;
       }
       for (const HookId hook : nodes[i].projections) {
         is_projection_[static_cast<size_t>(hook)] = true;
@@ -66,7 +71,7 @@ class ChangedRun final : public Hooks {
                        : mix({{hook, &rows[0]}}, value).select(2, 0);
     }
     if (w != nullptr && w->is_src() && wants(hook)) {
-      record(*w, x.unsqueeze(2), count_to(1));
+      record(hook, *w, x.unsqueeze(2), count_to(1));
     }
     return x;
   }
@@ -138,8 +143,13 @@ class ChangedRun final : public Hooks {
   }
 
   at::Tensor skipped(HookId hook) const override {
-    return changes_.from_resid ? known_.values[static_cast<size_t>(hook)]
-                               : at::Tensor();
+    return changes_.from_resid
+        ? wanted(hook, known_.values[static_cast<size_t>(hook)])
+        : at::Tensor();
+  }
+
+  bool ends_at_last() const override {
+    return ends_at_last_;
   }
 
   bool needs_resid() const override {
@@ -159,17 +169,18 @@ class ChangedRun final : public Hooks {
       const at::Tensor outputs = at::empty(
           {z.size(0), z.size(1), z.size(2), weights.size(2)}, z.options());
       write_head_outputs(outputs, z, weights);
-      record(w, outputs, live);
-      return outputs.sum(2) + others(w, live);
+      record(hook, w, outputs, live);
+      return outputs.sum(2) + others(hook, w, live);
     }
     for (size_t i = 0; i < live.size(); i++) {
       const int64_t source = w.src_start + live[i];
       if (slot_of(source) >= 0) {
         const auto n = static_cast<int64_t>(i);
-        at::Tensor row = values_.outputs.narrow(2, slot_of(source), 1);
+        at::Tensor row =
+            wanted(hook, values_.outputs.narrow(2, slot_of(source), 1));
         write_head_outputs(row, z.narrow(2, n, 1), weights.narrow(0, n, 1));
-        row.sub_(known_.patch.narrow(2, source, 1))
-            .add_(known_.delta.narrow(2, source, 1));
+        row.sub_(wanted(hook, known_.patch.narrow(2, source, 1)))
+            .add_(wanted(hook, known_.delta.narrow(2, source, 1)));
       }
     }
     return {};
@@ -178,7 +189,7 @@ class ChangedRun final : public Hooks {
   void head_outputs(HookId hook, const at::Tensor& value) override {
     if (wants(hook)) {
       const PatchWrapper& w = *model_.wrapper(hook);
-      record(w, value, live_of(hook, w.src_stop - w.src_start));
+      record(hook, w, value, live_of(hook, w.src_stop - w.src_start));
     }
   }
 
@@ -225,14 +236,26 @@ class ChangedRun final : public Hooks {
         w.src_stop - w.src_start;
   }
 
+  /// Those positions of x that the pass needs at a hook point.
+  at::Tensor wanted(HookId hook, const at::Tensor& x) const {
+    const std::vector<HookId>& inputs = node_at(hook).inputs;
+    const bool is_input = !node_at(hook).projections.empty() &&
+        std::find(inputs.begin(), inputs.end(), hook) != inputs.end();
+    return ends_at_last_ && !is_input && is_at_end(model_, node_at(hook))
+        ? last_positions(x, 1)
+        : x;
+  }
+
   /// What the heads that do not run put out.
-  at::Tensor others(const PatchWrapper& w, const std::vector<int64_t>& live)
-      const {
+  at::Tensor others(
+      HookId hook,
+      const PatchWrapper& w,
+      const std::vector<int64_t>& live) const {
     at::Tensor sum;
     for (int64_t s = w.src_start; s < w.src_stop; s++) {
       if (!std::binary_search(live.begin(), live.end(), s - w.src_start)) {
-        const at::Tensor output =
-            known_.patch.select(2, s) - known_.delta.select(2, s);
+        const at::Tensor output = wanted(hook, known_.patch.select(2, s)) -
+            wanted(hook, known_.delta.select(2, s));
         sum = sum.defined() ? sum.add_(output) : output;
       }
     }
@@ -251,7 +274,7 @@ class ChangedRun final : public Hooks {
   at::Tensor base(HookId hook, int64_t row, const at::Tensor& resid) const {
     return changes_.from_resid
         ? resid
-        : known_.values[static_cast<size_t>(hook)].select(2, row);
+        : wanted(hook, known_.values[static_cast<size_t>(hook)].select(2, row));
   }
 
   /// The same rows and, from `rest`, those without terms.
@@ -286,11 +309,12 @@ class ChangedRun final : public Hooks {
     for (const Listed& row : listed) {
       terms.push_back(term_row(row, resid));
     }
-    const at::Tensor rows = term_rows(
-        terms,
-        std::max<int64_t>(model_.wrapper(listed[0].hook)->seq_len, 1),
-        known_.delta,
-        values_.outputs);
+    const HookId hook = listed[0].hook;
+    const at::Tensor delta = wanted(hook, known_.delta);
+    const int64_t positions =
+        model_.wrapper(hook)->seq_len > 0 ? delta.size(1) : 1;
+    const at::Tensor rows =
+        term_rows(terms, positions, delta, wanted(hook, values_.outputs));
     for (size_t i = 0; i < listed.size(); i++) {
       values_.rows[static_cast<size_t>(listed[i].hook)].emplace_back(
           listed[i].changed->row, rows.select(2, static_cast<int64_t>(i)));
@@ -311,7 +335,11 @@ class ChangedRun final : public Hooks {
       terms.changed.push_back(slot_of(source));
     }
     const int64_t n_rows = std::max<int64_t>(w.rows, 1);
-    for (int64_t p = 0; p < std::max<int64_t>(w.seq_len, 1); p++) {
+    const int64_t n_positions = std::max<int64_t>(w.seq_len, 1);
+    const int64_t first_position = w.seq_len > 0
+        ? n_positions - wanted(listed.hook, known_.delta).size(1)
+        : 0;
+    for (int64_t p = first_position; p < n_positions; p++) {
       const int64_t first =
           w.mask_offset + (p * n_rows + row.row) * w.n_in() - w.in_start;
       for (const int64_t source : row.known) {
@@ -330,16 +358,17 @@ class ChangedRun final : public Hooks {
 
   /// outputs [batch, seq, n, d_model] of these sources of a wrapper.
   void record(
+      HookId hook,
       const PatchWrapper& w,
       const at::Tensor& outputs,
       const std::vector<int64_t>& sources) {
     for (size_t i = 0; i < sources.size(); i++) {
       const int64_t source = w.src_start + sources[i];
       if (slot_of(source) >= 0) {
-        values_.outputs.select(2, slot_of(source))
+        wanted(hook, values_.outputs.select(2, slot_of(source)))
             .copy_(outputs.select(2, static_cast<int64_t>(i)))
-            .sub_(known_.patch.select(2, source))
-            .add_(known_.delta.select(2, source));
+            .sub_(wanted(hook, known_.patch.select(2, source)))
+            .add_(wanted(hook, known_.delta.select(2, source)));
       }
     }
   }
@@ -347,6 +376,7 @@ class ChangedRun final : public Hooks {
   const PatchableModel& model_;
   const KnownRun& known_;
   const MaskFlips& masks_;
+  bool ends_at_last_;
   ChangedValues& values_;
   const Changes& changes_;
   std::vector<size_t> node_at_; // by hook of inputs and outputs
@@ -366,8 +396,20 @@ at::Tensor changed_forward(
     input.start_block = block;
     input.value = known.values[static_cast<size_t>(stream_hook(model, block))];
   }
-  ChangedRun run(model, known, masks, values);
+  ChangedRun run(model, known, masks, ends_at_last(model, input.slice), values);
   return model.model().forward(input, run);
+}
+
+bool ends_at_last(const PatchableModel& model, OutputSlice slice) {
+  return slice == OutputSlice::kLastSeq && model.model().can_end_at_last();
+}
+
+bool is_at_end(const PatchableModel& model, const ModelNode& node) {
+  return node.block + 1 >= model.model().n_layers();
+}
+
+at::Tensor last_positions(const at::Tensor& x, int64_t n) {
+  return x.narrow(1, x.size(1) - n, n);
 }
 
 HookId stream_hook(const PatchableModel& model, int64_t block) {

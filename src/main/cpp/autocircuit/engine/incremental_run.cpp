@@ -237,6 +237,11 @@ void IncrementalRun::update_outputs(
     const ModelNode& node,
     const std::vector<int64_t>& live,
     const ChangedValues& values) {
+  const bool last_only =
+      ends_at_last(*model_, request_.input.slice) && is_at_end(*model_, node);
+  const auto wanted = [&](const at::Tensor& x) {
+    return last_only ? last_positions(x, 1) : x;
+  };
   at::Tensor change; // of what the node adds
   for (const int64_t head : live) {
     for (const int64_t source : head_sources(*model_, node, head)) {
@@ -246,8 +251,8 @@ void IncrementalRun::update_outputs(
         any_stale_ = true;
         continue;
       }
-      const at::Tensor of_source = values.outputs.select(2, slot);
-      delta_.select(2, source).sub_(of_source);
+      const at::Tensor of_source = wanted(values.outputs.select(2, slot));
+      wanted(delta_.select(2, source)).sub_(of_source);
       change = change.defined() ? change + of_source : of_source;
     }
   }
@@ -256,7 +261,7 @@ void IncrementalRun::update_outputs(
   }
   const auto add = [&](HookId hook) {
     at::Tensor& stream = known_[static_cast<size_t>(hook)];
-    stream = stream + change;
+    stream = wanted(stream) + change;
   };
   add(node.added);
   for (int64_t b = node.block + 1; b < model_->model().n_layers(); b++) {

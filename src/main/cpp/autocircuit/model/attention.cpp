@@ -197,6 +197,7 @@ at::Tensor Attention::mix(
     const at::Tensor& rows,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    bool last_only,
     Hooks& hooks) const {
   Projections p;
   if (some != nullptr && some->others) {
@@ -223,6 +224,11 @@ at::Tensor Attention::mix(
   }
   p.q = positions.turn_queries(p.q);
   p.k = positions.turn_keys(p.k);
+  at::Tensor bias = positions.attention_bias(shape_.window);
+  if (last_only) {
+    p.q = p.q.narrow(1, p.q.size(1) - 1, 1);
+    bias = bias.narrow(-2, bias.size(-2) - 1, 1);
+  }
 
   // The softmax and what leads to it are fp32 at least.
   const at::ScalarType type = p.q.scalar_type();
@@ -234,7 +240,7 @@ at::Tensor Attention::mix(
   if (shape_.soft_cap > 0) {
     scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
   }
-  scores = scores + positions.attention_bias(shape_.window);
+  scores = scores + bias;
   if (hooks.wants(hook_ids_.scores)) {
     hooks.read(hook_ids_.scores, scores.to(type));
   }

@@ -50,13 +50,14 @@ class Attention {
   /// `some`, which may be nullptr: that not all heads run, or that some inputs
   /// have the normed rows [batch, seq, rows, d_model] instead. x is undefined
   /// if it has all other projections. Returns z [batch, seq, heads that run,
-  /// d_head].
+  /// d_head], or what it is at the last position alone.
   at::Tensor mix(
       const at::Tensor& x,
       const SomeHeads* some,
       const at::Tensor& rows,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      bool last_only,
       Hooks& hooks) const;
 
   /// What the heads add to the residual stream [batch, seq, d_model]. A

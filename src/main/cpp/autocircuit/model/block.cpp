@@ -133,6 +133,7 @@ at::Tensor Block::attend(
     const at::Tensor& resid,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    bool last_only,
     Hooks& hooks) const {
   if (!hooks.runs(hook(kResult))) {
     return hooks.skipped(hook(kAttnOut));
@@ -147,7 +148,7 @@ at::Tensor Block::attend(
     x = ln1_(x);
   }
   const at::Tensor z =
-      attention_.mix(x, some, inputs.rows, positions, prefix, hooks);
+      attention_.mix(x, some, inputs.rows, positions, prefix, last_only, hooks);
   return hooks.visit(
       hook(kAttnOut), attention_.add_heads(z, some, ln1_post_, hooks));
 }
@@ -172,10 +173,15 @@ at::Tensor Block::operator()(
     at::Tensor resid,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    bool last_only,
     Hooks& hooks) const {
   resid = hooks.visit(hook(kResidPre), resid);
-  const at::Tensor after_attention =
-      sum(resid, attend(resid, positions, prefix, hooks));
+  const at::Tensor attended =
+      attend(resid, positions, prefix, last_only, hooks);
+  if (last_only && resid.defined()) {
+    resid = resid.narrow(1, resid.size(1) - 1, 1);
+  }
+  const at::Tensor after_attention = sum(resid, attended);
   if (!mlp_) {
     return hooks.visit(hook(kResidPost), after_attention);
   }

@@ -83,12 +83,19 @@ class Block {
       const BlockShape& shape,
       HookId first_hook);
 
-  /// Residual stream in, residual stream out: [batch, seq, d_model].
+  /// Residual stream in, residual stream out: [batch, seq, d_model]; out only
+  /// the last position if nobody needs more.
   at::Tensor operator()(
       at::Tensor resid,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      bool last_only,
       Hooks& hooks) const;
+
+  /// Whether it can end at one position: latents may belong to positions.
+  bool can_end_at_last() const {
+    return !autoencoder_;
+  }
 
   /// The heads and the MLP of this block.
   std::vector<ModelNode> nodes(int64_t block) const;
@@ -120,6 +127,7 @@ class Block {
       const at::Tensor& resid,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      bool last_only,
       Hooks& hooks) const;
   HeadInputs attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
   at::Tensor apply_mlp(const at::Tensor& resid, Hooks& hooks) const;

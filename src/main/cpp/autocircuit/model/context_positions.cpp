@@ -77,9 +77,15 @@ const at::Tensor& ContextPositions::attention_bias(int64_t window) const {
 }
 
 at::Tensor ContextPositions::clear_padding(const at::Tensor& pattern) const {
-  return present_.defined()
-      ? pattern * present_.unsqueeze(1).unsqueeze(-1).to(pattern.dtype())
-      : pattern;
+  if (!present_.defined()) {
+    return pattern;
+  }
+  const int64_t n = pattern.size(2);
+  return pattern *
+      present_.narrow(1, seq_ - n, n)
+          .unsqueeze(1)
+          .unsqueeze(-1)
+          .to(pattern.dtype());
 }
 
 at::Tensor ContextPositions::embed(const at::Tensor& w_pos) const {

@@ -50,7 +50,8 @@ class ContextPositions {
   /// result away.
   const at::Tensor& attention_bias(int64_t window) const;
 
-  /// Attention patterns [batch, heads, seq, keys] without those of padding.
+  /// Attention patterns of the last queries [batch, heads, queries, keys]
+  /// without those of padding.
   at::Tensor clear_padding(const at::Tensor& pattern) const;
 
   /// Learned embeddings of the tokens' positions [batch or 1, seq, d_model];

@@ -75,6 +75,12 @@ class Hooks {
     return true;
   }
 
+  /// Whether only the last position counts where the last block's queries have
+  /// looked back: the rest of that block may then run for that one alone.
+  virtual bool ends_at_last() const {
+    return false;
+  }
+
   /// What a module adds to the residual stream that does not run: undefined if
   /// nobody knows.
   virtual at::Tensor skipped(HookId hook) const {

@@ -91,6 +91,12 @@ class Model {
     return weights_.tensors()[0].options().requires_grad(false);
   }
 
+  /// Whether hooks may ask for the last position only where it is all that
+  /// counts; see Hooks::ends_at_last.
+  virtual bool can_end_at_last() const {
+    return false;
+  }
+
   /// Throws unless `input` has the type and shape that the model takes.
   void check_input(const ModelInput& input) const;
 

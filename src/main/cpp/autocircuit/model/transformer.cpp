@@ -266,8 +266,9 @@ at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
       ? embed(input.value, positions, hooks)
       : input.value;
   for (int64_t n = input.start_block; n < n_layers(); n++) {
+    const bool last_only = n + 1 == n_layers() && hooks.ends_at_last();
     resid = blocks_[static_cast<size_t>(n)](
-        std::move(resid), positions, input.prefix, hooks);
+        std::move(resid), positions, input.prefix, last_only, hooks);
   }
   // Nothing after the last block mixes positions.
   return unembed(slice_positions(resid, input.slice), hooks);

@@ -16,6 +16,10 @@ class Transformer final : public Model {
   /// Logits [batch, seq, d_vocab], or of the wanted positions alone.
   at::Tensor forward(const ModelInput& input, Hooks& hooks) const override;
 
+  bool can_end_at_last() const override {
+    return blocks_.back().can_end_at_last();
+  }
+
  protected:
   void check_first_input(const at::Tensor& value) const override;
   void check_context(const ModelInput& input) const override;
