@@ -1,6 +1,8 @@
 package org.autocircuit.prune;
 
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /** How far the outputs of a patched model are from the full model's on the same prompts. */
@@ -10,15 +12,22 @@ public enum FaithfulnessTarget {
    * distributions, in nats, averaged over prompts and positions.
    */
   KL_DIV {
+    /** The probabilities, and behind them the sum of each times its logarithm. */
     @Override
     Tensor target(Tensor logits) {
-      return torch.log_softmax(logits, -1);
+      Tensor logarithms = torch.log_softmax(logits, -1);
+      Tensor p = logarithms.exp();
+      Tensor sum = p.mul(logarithms).sum(new long[] {-1}, true, new ScalarTypeOptional());
+      return torch.cat(new TensorVector(p, sum), -1);
     }
 
+    /** Sum of p log p, less that of p times the logits, plus the logarithm of their sum of exp. */
     @Override
     Tensor divergences(Tensor logits, Tensor target) {
-      Tensor lost = target.sub(torch.log_softmax(logits, -1));
-      return target.exp().mul(lost).sum(-1).flatten(1, -1).mean(1);
+      long dVocab = logits.size(-1);
+      Tensor agreement = target.narrow(-1, 0, dVocab).mul(logits).sum(-1);
+      Tensor gap = target.select(-1, dVocab).sub(agreement);
+      return gap.add(logits.logsumexp(new long[] {-1}, false)).flatten(1, -1).mean(1);
     }
 
     /**

@@ -2,32 +2,36 @@ package org.autocircuit.benchmark;
 
 import java.util.Comparator;
 import java.util.List;
-import java.util.Random;
 import java.util.stream.IntStream;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.PruneScores;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /**
  * Searches that test every edge of a model would take minutes. Each run here is a piece of one: the
  * next of {@value #PIECES} places in the order of the edges, evenly apart, and the {@value #EDGES}
- * edges from there, with the clean run and all else that a whole search needs once. What the search
- * would have removed before is removed at random.
+ * edges from there, with the clean run and all else that a whole search needs once. Of what comes
+ * before, the search has removed all but those edges that edge attribution patching ranks first.
  */
 final class EdgeSearches {
 
   static final int EDGES = 64;
   private static final int PIECES = 20;
 
-  /** Of the edges, before a place, in the search that leaves 5 to 10 %. */
-  private static final double REMOVED = 0.925;
+  /** Of the edges, in the search that leaves 5 to 10 %. */
+  private static final double KEPT = 0.075;
 
   private final PatchableModel model;
   private final ModelInput clean;
@@ -38,6 +42,7 @@ final class EdgeSearches {
   /** As ACDC visits them. */
   private final List<Edge> order;
 
+  private EdgeSet kept; // made when first needed
   private int turn;
 
   EdgeSearches(
@@ -61,10 +66,7 @@ final class EdgeSearches {
 
   Object acdcFewStay() {
     int from = nextPlace();
-    Random random = new Random(from);
-    List<Edge> removed =
-        order.subList(0, from).stream().filter(edge -> random.nextDouble() < REMOVED).toList();
-    return acdc(from, removed, acdcThreshold);
+    return acdc(from, removedBefore(from), acdcThreshold);
   }
 
   Object acdcAllStay() {
@@ -76,6 +78,18 @@ final class EdgeSearches {
         .edges(piece(nextPlace()))
         .build()
         .pruneScores(model, clean, activations, loss);
+  }
+
+  private List<Edge> removedBefore(int from) {
+    if (kept == null) {
+      try (PointerScope scope = new PointerScope()) {
+        PatchContext zeros = PatchContext.of(activations, Masks.uniform(model.graph(), 0));
+        Tensor gradient = model.maskGradient(clean, zeros, loss).gradient();
+        PruneScores attribution = PruneScores.of(model.graph(), TensorArrays.doubles(gradient));
+        kept = attribution.circuit((int) (KEPT * model.graph().nEdges()));
+      }
+    }
+    return order.subList(0, from).stream().filter(edge -> !kept.contains(edge)).toList();
   }
 
   private PruneScores acdc(int from, List<Edge> removed, double threshold) {
