@@ -197,7 +197,7 @@ enum LeakWorkload {
         ModelInput input = ModelInput.ofPrompts(stack.join(prompts), "cpu");
         stack.split(model.forward(ForwardRequest.of(input).withContext(stack.context())).logits());
       }
-      // The second one's positions are too few only once activations are copied.
+      // Fails once activations are copied: the other source outputs have too many positions.
       PatchContext begun = one.toBuilder().startSourceOutputs(first).build();
       PatchContext wrong = two.toBuilder().startSourceOutputs(first).build();
       expectFailure(() -> PatchContext.stack(List.of(begun, wrong), prompts).close());

@@ -78,6 +78,7 @@ class StackedContextsTest {
   }
 
   /** Prompts and how they are patched. */
+  @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Request(long[][] prompts, PatchContext context) {}
 
   /** Random requests to one model, whose native parts it closes. */
@@ -150,28 +151,28 @@ class StackedContextsTest {
 
     private MaskValues masks(int prompts) {
       double[] values = RandomModels.masks(graph, random.nextLong());
-      switch (random.nextInt(6)) {
-        case 0:
-          return Masks.uniform(graph, random.nextInt(3) / 2.0);
-        case 1:
-          return Masks.ofEdges(TestModels.circuit(graph, 0.1, random.nextLong()));
-        case 2:
-          return Masks.allBut(TestModels.circuit(graph, 0.1, random.nextLong()));
-        case 3:
+      return switch (random.nextInt(6)) {
+        case 0 -> Masks.uniform(graph, random.nextInt(3) / 2.0);
+        case 1 -> Masks.ofEdges(TestModels.circuit(graph, 0.1, random.nextLong()));
+        case 2 -> Masks.allBut(TestModels.circuit(graph, 0.1, random.nextLong()));
+        case 3 -> {
           double[][] rows = new double[prompts][];
           Arrays.setAll(rows, i -> RandomModels.masks(graph, random.nextLong()));
-          return Masks.perExample(graph, rows);
-        case 4:
+          yield Masks.perExample(graph, rows);
+        }
+        case 4 -> {
           MaskParameters parameters = own(model.newMaskParameters());
           parameters.set(values);
-          return parameters;
-        default:
+          yield parameters;
+        }
+        default -> {
           float[] floats = new float[values.length];
           for (int i = 0; i < floats.length; i++) {
             floats[i] = (float) values[i];
           }
-          return Masks.of(graph, floats);
-      }
+          yield Masks.of(graph, floats);
+        }
+      };
     }
 
     private <T extends AutoCloseable> T own(T made) {

@@ -17,12 +17,12 @@ import org.bytedeco.pytorch.Tensor;
  * }
  * }</pre>
  *
- * <p><b>Cost.</b> A pass costs what masks for each example cost: it computes what any of the
- * circuits needs for all prompts. Where all contexts patch with one {@link SourceActivations} whose
- * batch dimension is 1, as means over a data set are, nothing is copied, and what these remember is
- * used. Other activations are copied, {@code [n_srcs, batch, seq, d_model]}, and the copy begins
- * without the run with all masks 1, which tree patching of small circuits lives on: those may be
- * cheaper one by one.
+ * <p><b>Cost.</b> A pass costs what masks for each example cost: it computes for all prompts what
+ * any of the circuits needs. Where all contexts patch with one {@link SourceActivations} whose
+ * batch dimension is 1, as means over a data set are, nothing is copied, and the pass uses what
+ * these remember. Other activations are copied, {@code [n_srcs, batch, seq, d_model]}; a copy
+ * remembers nothing. So tree patching of small circuits, which lives on that, is cheaper one by
+ * one.
  *
  * <p><b>Ownership.</b> Close it after the last pass with its context; passes that run finish, and
  * pending backward passes stay possible. It closes the copies, never the activations of the given
