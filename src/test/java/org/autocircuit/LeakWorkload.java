@@ -27,6 +27,7 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.StackedContexts;
 import org.autocircuit.patch.TrainMaskMode;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
@@ -40,6 +41,7 @@ enum LeakWorkload {
   LOADS(1500, 1500),
   FORWARDS(1000, 20_000), // of five passes each
   GRADIENTS(1000, 10_000),
+  STACKS(1000, 10_000),
   SCOPES(1000, 10_000),
   PREFIXES(500, 2000),
   AUTOENCODERS(200, 1000),
@@ -106,6 +108,7 @@ enum LeakWorkload {
         case LOADS -> load(folder);
         case FORWARDS -> forward(model, i);
         case GRADIENTS -> gradient(model, i);
+        case STACKS -> stack(model, i);
         case SCOPES -> train(model, i);
         case PREFIXES -> prefix(model, i);
         case AUTOENCODERS -> prune(folder, i);
@@ -177,6 +180,27 @@ enum LeakWorkload {
           model.maskGradient(
               prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0)), LOSS);
       result.loss().item_double();
+    }
+  }
+
+  private static void stack(PatchableModel model, int round) {
+    List<long[][]> prompts =
+        List.of(
+            RandomModels.prompts(CONFIG, 1, 8, round), RandomModels.prompts(CONFIG, 2, 5, round));
+    try (SourceActivations first =
+            model.sourceAblations(prompts.get(0), AblationType.BATCH_TOKENWISE_MEAN);
+        SourceActivations second = model.sourceAblations(prompts.get(1), AblationType.RESAMPLE)) {
+      PatchContext one = PatchContext.of(first, Masks.uniform(model.graph(), 0.3));
+      PatchContext two = PatchContext.of(second, Masks.uniform(model.graph(), 1));
+      try (StackedContexts stack = PatchContext.stack(List.of(one, two), prompts);
+          PointerScope scope = new PointerScope()) {
+        ModelInput input = ModelInput.ofPrompts(stack.join(prompts), "cpu");
+        stack.split(model.forward(ForwardRequest.of(input).withContext(stack.context())).logits());
+      }
+      // Fails once activations are copied: the other source outputs have too many positions.
+      PatchContext begun = one.toBuilder().startSourceOutputs(first).build();
+      PatchContext wrong = two.toBuilder().startSourceOutputs(first).build();
+      expectFailure(() -> PatchContext.stack(List.of(begun, wrong), prompts).close());
     }
   }
 

@@ -84,6 +84,11 @@ public final class Masks implements MaskValues {
     return new Masks(graph, values.length, null, flat);
   }
 
+  /** Values of each example, one row after another, which are taken over. */
+  static Masks ofRows(ModelGraph graph, int examples, double[] rows) {
+    return new Masks(graph, examples, null, rows);
+  }
+
   /**
    * The values that other masks have now, for each example where those have so: for instance what a
    * {@link MaskBatchSize} trained, which is gone when it is closed.

@@ -1,5 +1,6 @@
 package org.autocircuit.patch;
 
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -47,6 +48,39 @@ public final class PatchContext {
   public static Builder builder(SourceActivations activations, MaskValues masks) {
     return new Builder(
         Objects.requireNonNull(activations, "activations"), Objects.requireNonNull(masks, "masks"));
+  }
+
+  /**
+   * Makes one context of several, so that requests with circuits and ablations of their own run as
+   * one batch: the prompts of the first context, then those of the second, and so on. {@link #NONE}
+   * may be among them. Every prompt gets what it gets in a pass of its own.
+   *
+   * <p>Values of {@link MaskParameters} are those of now. {@link #noise} is left out, since nothing
+   * that can be stacked is random.
+   *
+   * @param prompts of each context, {@code [prompts][seq of each]}. Shorter ones are padded on the
+   *     left, as {@code ModelInput.ofPrompts} does it, and source activations with them: these have
+   *     as many positions as the longest prompt of their own context
+   * @return to be closed by the caller
+   * @throws IllegalArgumentException if there is no context, or activations or masks do not fit the
+   *     prompts; if contexts differ in graph, in mask function, or in shape, type or device of
+   *     activations; if some have {@link #startSourceOutputs} and others have not; if masks are
+   *     being trained; for {@link MaskFn#HARD_CONCRETE} and dropout, whose draws depend on the
+   *     place in the batch
+   * @throws IllegalStateException if activations or masks are closed
+   */
+  public static StackedContexts stack(List<PatchContext> contexts, List<long[][]> prompts) {
+    return StackedContexts.of(contexts, prompts);
+  }
+
+  /**
+   * As {@link #stack(List, List)}, of prompts that are tensors. All have as many positions as the
+   * source activations, which must agree in that.
+   *
+   * @param prompts how many each context has; nothing at all: one each
+   */
+  public static StackedContexts stack(List<PatchContext> contexts, int... prompts) {
+    return StackedContexts.of(contexts, prompts);
   }
 
   /** A builder that starts from this context. */

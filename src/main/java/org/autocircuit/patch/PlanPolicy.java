@@ -18,7 +18,8 @@ public enum PlanPolicy {
    * Only what differs from the run with all masks 1, which the source activations remember: nodes
    * on a path of edges with other masks from the embedding to the end. What tree patching of small
    * circuits uses. Where it does not fit, as {@link #AUTO}: with gradients, source outputs, samples
-   * or dropout, or in graphs that are not factorised.
+   * or dropout, with activations that {@link StackedContexts} copied, or in graphs that are not
+   * factorised.
    */
   ALL_ONES
 }

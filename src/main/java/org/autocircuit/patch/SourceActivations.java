@@ -1,6 +1,7 @@
 package org.autocircuit.patch;
 
 import java.util.Optional;
+import java.util.function.Supplier;
 import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
@@ -50,6 +51,16 @@ public final class SourceActivations implements AutoCloseable {
    */
   public static SourceActivations of(
       Tensor activations, Optional<AblationType> type, AllOnesCache allOnes) {
+    return make(activations, type, () -> allOnes == null ? new AllOnesCache() : allOnes);
+  }
+
+  /** Activations for few passes, which do not begin with one with all masks 1. */
+  static SourceActivations withoutAllOnes(Tensor activations) {
+    return make(activations, Optional.empty(), () -> null);
+  }
+
+  private static SourceActivations make(
+      Tensor activations, Optional<AblationType> type, Supplier<AllOnesCache> allOnes) {
     Arguments.live(NAME, activations);
     Arguments.shape(
         NAME,
@@ -61,7 +72,7 @@ public final class SourceActivations implements AutoCloseable {
         Arguments.ANY);
     try (CallScope scope = new CallScope()) {
       Tensor kept = scope.keep(new Tensor(activations));
-      return new SourceActivations(kept, type, allOnes == null ? new AllOnesCache() : allOnes);
+      return new SourceActivations(kept, type, allOnes.get());
     }
   }
 
@@ -84,7 +95,7 @@ public final class SourceActivations implements AutoCloseable {
     return type;
   }
 
-  /** For the library: what passes with these activations have in common. */
+  /** For the library: what passes with these activations have in common; {@code null}: nothing. */
   public AllOnesCache allOnes() {
     return allOnes;
   }
@@ -98,7 +109,9 @@ public final class SourceActivations implements AutoCloseable {
   @Override
   public void close() {
     resource.close();
-    allOnes.close();
+    if (allOnes != null) {
+      allOnes.close();
+    }
   }
 
   /** The ablation, if known. */
