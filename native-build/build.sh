@@ -3,6 +3,7 @@
 #   autocircuit        libautocircuit.so
 #   jniautocircuit     the JNI library, from the sources that JavaCPP generated
 #   autocircuit_tests  the C++ tests
+#   engine_benchmark   see run-engine-benchmark.sh
 # Without arguments: everything. With nothing changed, nothing is compiled.
 set -euo pipefail
 # shellcheck source=common.sh

@@ -1,7 +1,6 @@
 // Patched forwards against hand-made numbers and against identities.
 #include <torch/csrc/autograd/autograd.h>
 
-#include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "models.h"
@@ -304,42 +303,6 @@ TEST(reading_hook_points_changes_nothing) {
   CHECK_EQUAL(
       forward(f.model, request).reads[0].sizes().vec(),
       (std::vector<int64_t>{3, 4, f.shape.heads, f.shape.d_model}));
-}
-
-TEST(forward_and_mask_gradient_run_on_meta) {
-  const Shape shape;
-  const PatchableModel model(
-      random_transformer(shape, at::kFloat, at::kMeta), edge_wrappers(shape));
-  const at::Tensor tokens =
-      at::empty({3, 4}, at::TensorOptions(at::kMeta).dtype(at::kLong));
-  PatchContext context;
-  context.patch_src_outs =
-      source_ablations(model, {.value = tokens}, BatchAblation::kResample);
-  context.masks =
-      at::empty(
-          {model.n_masks()}, at::TensorOptions(at::kMeta).dtype(at::kFloat))
-          .requires_grad_(true);
-  for (const MaskFn fn :
-       {MaskFn::kNone, MaskFn::kSigmoid, MaskFn::kHardConcrete}) {
-    context.transform.fn = fn;
-    context.transform.dropout = 0.1;
-    const at::Tensor out = logits(model, tokens, &context);
-    CHECK_EQUAL(out.sizes().vec(), (std::vector<int64_t>{3, 4, shape.d_vocab}));
-    const at::Tensor grad =
-        torch::autograd::grad({out.sum()}, {context.masks})[0];
-    CHECK_EQUAL(grad.sizes().vec(), (std::vector<int64_t>{model.n_masks()}));
-    const at::Tensor answers = tokens.narrow(1, 0, 2);
-    const MaskGradient gradient = mask_gradient(
-        model,
-        {.value = tokens},
-        context,
-        {.grad_function = GradFunction::kLogprob,
-         .answer_function = AnswerFunction::kAvgDiff,
-         .answers = answers,
-         .wrong_answers = answers});
-    CHECK_EQUAL(
-        gradient.grad.sizes().vec(), (std::vector<int64_t>{model.n_masks()}));
-  }
 }
 
 TEST(misuse_is_named) {

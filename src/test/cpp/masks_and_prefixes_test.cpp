@@ -1,5 +1,5 @@
-// Attention masks and prefixes that are wrong, wild, or without data. What they
-// compute is tested from Java, over all kinds of models.
+// Attention masks and prefixes that are wrong or wild. What they compute is
+// tested from Java, over all kinds of models.
 #include <utility>
 #include <vector>
 
@@ -23,30 +23,6 @@ at::Tensor tokens() {
 }
 
 } // namespace
-
-TEST(masks_and_prefixes_run_on_meta) {
-  for (const bool learned : {true, false}) {
-    Shape shape;
-    shape.learned = learned;
-    shape.more =
-        "rotary_dim=4\nrotary_base=10000\nrotary_pairs=half\nwindow=2\n";
-    const PatchableModel model(
-        random_transformer(shape, at::kFloat, at::kMeta), edge_wrappers(shape));
-    const at::TensorOptions meta(at::kMeta);
-    const at::Tensor ids = at::empty({3, 4}, meta.dtype(at::kLong));
-    const at::Tensor entry =
-        at::empty({1, 2, shape.heads, shape.d_head}, meta.dtype(at::kFloat));
-    const ModelInput input{
-        .value = ids,
-        .attention_mask = ids,
-        .prefix = {.keys = {entry, entry}, .values = {entry, entry}}};
-    CHECK_EQUAL(
-        source_ablations(model, input, BatchAblation::kBatchTokenwiseMean)
-            .sizes()
-            .vec(),
-        (std::vector<int64_t>{model.n_srcs(), 3, 4, shape.d_model}));
-  }
-}
 
 TEST(misuse_of_masks_and_prefixes_is_named) {
   const c10::NoGradGuard no_grad;

@@ -2,8 +2,8 @@
 
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/threshold.h>
 
 #include "autocircuit/model/affine.h"
 
@@ -18,7 +18,8 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
     case Activation::kGelu:
       return at::gelu(x);
     case Activation::kRelu:
-      return at::relu(x);
+      // Not at::relu, which has no kernel for the meta device.
+      return at::threshold(x, 0, 0);
     case Activation::kSilu:
       return at::silu(x);
   }

@@ -2,7 +2,7 @@
 
 #include <ATen/ops/baddbmm.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/relu.h>
+#include <ATen/ops/threshold.h>
 
 #include <vector>
 
@@ -69,7 +69,8 @@ at::Tensor SparseAutoencoder::encode(const at::Tensor& x) const {
             centred.transpose(0, 1),
             encode_weight_.transpose(1, 2))
             .transpose(0, 1);
-  return at::relu(pre); // [batch, seq, latents]
+  // Not at::relu, which has no kernel for the meta device.
+  return at::threshold(pre, 0, 0); // [batch, seq, latents]
 }
 
 at::Tensor SparseAutoencoder::decode(const at::Tensor& latents) const {

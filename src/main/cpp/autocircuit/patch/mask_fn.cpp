@@ -2,7 +2,6 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/clamp.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/sigmoid.h>
@@ -37,18 +36,17 @@ at::Tensor draw(
     Stream stream,
     at::IntArrayRef shape,
     const at::TensorOptions& options) {
-  if (options.device().is_meta()) {
-    return at::empty(shape, options);
-  }
   const uint64_t seed =
       mix(mix(mix(static_cast<uint64_t>(noise.seed)) +
               static_cast<uint64_t>(noise.step)) +
           static_cast<uint64_t>(stream));
+  // A GPU need not be waited for: memory that is not pinned has been read when
+  // the call returns.
   return at::rand(
              shape,
              at::detail::createCPUGenerator(seed),
              options.device(at::kCPU))
-      .to(options.device());
+      .to(options.device(), /*non_blocking=*/true);
 }
 
 at::Tensor hard_concrete(const at::Tensor& masks, const Noise& noise) {
