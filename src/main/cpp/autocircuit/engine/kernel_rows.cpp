@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "autocircuit/engine/row_kernels.h"
+#include "autocircuit/kernels/row_kernels.h"
 
 namespace autocircuit {
 

@@ -1,7 +1,6 @@
 #include "autocircuit/model/transformer.h"
 
 #include <ATen/ops/index.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/tanh.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "autocircuit/model/description.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/model/times_rows.h"
 
 namespace autocircuit {
 
@@ -245,8 +245,10 @@ at::Tensor Transformer::embed(
 at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
   ln_final_->read(resid, final_hook_, final_hook_ + 1, hooks);
   const at::Tensor x = (*ln_final_)(resid);
-  const at::Tensor logits =
-      b_u_.defined() ? at::linear(x, w_u_, b_u_) : at::linear(x, w_u_);
+  at::Tensor logits = times_rows(x, w_u_);
+  if (b_u_.defined()) {
+    logits = logits + b_u_;
+  }
   if (logit_cap_ <= 0) {
     return logits;
   }

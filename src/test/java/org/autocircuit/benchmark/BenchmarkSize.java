@@ -6,8 +6,8 @@ import org.autocircuit.model.TransformerConfig;
 public enum BenchmarkSize {
   /** For the smoke test only. */
   TINY("tiny", 2, 2, 16, 4, 101, 1e-3),
-  FOUR_LAYER("4-layer", 60, 4, 256, 8, 5000, 1e-5),
-  GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257, 1e-6);
+  FOUR_LAYER("4-layer", 60, 4, 256, 8, 5000, 1e-4),
+  GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257, 1e-5);
 
   static final int BATCH = 8;
   static final int SEQ = 16;

@@ -47,7 +47,8 @@ public final class Benchmarks {
   private static final Path RATIOS = Path.of("target", "benchmark", "ratios.json");
   private static final List<BenchmarkSize> SIZES =
       List.of(BenchmarkSize.FOUR_LAYER, BenchmarkSize.GPT2_SMALL);
-  private static final List<Row> ROWS_WITH_PEAK = List.of(Row.PLAIN, Row.DENSE, Row.MASK_GRADIENT);
+  private static final List<Row> ROWS_WITH_PEAK =
+      List.of(Row.PLAIN, Row.DENSE, Row.MASK_GRADIENT, Row.TRAINING_STEP);
 
   private final Options options;
   private final PrintStream out;

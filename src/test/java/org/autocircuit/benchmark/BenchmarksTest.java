@@ -55,7 +55,7 @@ class BenchmarksTest {
     }
     assertThat(measurements)
         .filteredOn(measurement -> measurement.peakBytes().isPresent())
-        .hasSize(PeakMemory.isAvailable() ? 3 : 0);
+        .hasSize(PeakMemory.isAvailable() ? 4 : 0);
     assertThat(measurements).extracting(Measurement::row).containsExactly(Row.values());
   }
 

@@ -39,7 +39,7 @@ public class PairedRounds {
     /** Time of the plain pass. */
     public long plainNanos;
 
-    /** Time of one run of the row, or of one of the edges that a run tests. */
+    /** Time of one run of the row, or of one of its edges. */
     public long rowNanos;
   }
 
@@ -88,10 +88,13 @@ public class PairedRounds {
   }
 
   private long rowNanos(Blackhole blackhole) {
+    if (row.timesItself()) {
+      return Math.max(1, (Long) row.run(workload));
+    }
     long start = clock.getAsLong();
     for (int i = 0; i < row.repetitions(); i++) {
       blackhole.consume(row.run(workload));
     }
-    return Math.max(1, (clock.getAsLong() - start) / ((long) row.repetitions() * row.edges()));
+    return Math.max(1, (clock.getAsLong() - start) / row.repetitions());
   }
 }

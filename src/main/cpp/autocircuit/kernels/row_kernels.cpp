@@ -1,4 +1,4 @@
-#include "autocircuit/engine/row_kernels.h"
+#include "autocircuit/kernels/row_kernels.h"
 
 #include <algorithm>
 #include <cmath>

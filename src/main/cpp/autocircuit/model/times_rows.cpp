@@ -1,0 +1,67 @@
+#include "autocircuit/model/times_rows.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "autocircuit/kernels/row_kernels.h"
+
+namespace autocircuit {
+
+namespace {
+
+// More rows than this are worth packing w for.
+constexpr int64_t kFewRows = 16;
+// Rows of w that stay in the cache while those of x pass.
+constexpr int64_t kTile = 16;
+
+bool fits(const at::Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
+}
+
+at::Tensor few_rows(const at::Tensor& x, const at::Tensor& w) {
+  const int64_t d = w.size(1);
+  const int64_t n = w.size(0);
+  const at::Tensor flat = x.reshape({-1, d});
+  const int64_t rows = flat.size(0);
+  const at::Tensor out = at::empty({rows, n}, x.options());
+  const kernels::ConstRows a{flat.const_data_ptr<float>(), flat.stride(0)};
+  auto* data = out.mutable_data_ptr<float>();
+  at::parallel_for(
+      0, (n + kTile - 1) / kTile, 64, [&](int64_t from, int64_t to) {
+        std::vector<float> products(static_cast<size_t>(rows * kTile));
+        for (int64_t first = from * kTile; first < std::min(to * kTile, n);
+             first += kTile) {
+          const int64_t width = std::min(kTile, n - first);
+          std::fill(products.begin(), products.end(), 0.0f);
+          kernels::add_row_products(
+              products.data(),
+              a,
+              rows,
+              {w.const_data_ptr<float>() + first * w.stride(0), w.stride(0)},
+              width,
+              d);
+          for (int64_t r = 0; r < rows; r++) {
+            std::copy_n(
+                products.data() + r * width, width, data + r * n + first);
+          }
+        }
+      });
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = n;
+  return out.view(shape);
+}
+
+} // namespace
+
+at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w) {
+  const bool few = x.numel() <= kFewRows * w.size(1) && fits(x) && fits(w) &&
+      !(at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad()));
+  return few ? few_rows(x, w) : at::linear(x, w);
+}
+
+} // namespace autocircuit
