@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <numeric>
-#include <string>
 #include <utility>
 
+#include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/engine/term_rows.h"
@@ -398,23 +398,6 @@ at::Tensor changed_forward(
   }
   ChangedRun run(model, known, masks, ends_at_last(model, input.slice), values);
   return model.model().forward(input, run);
-}
-
-bool ends_at_last(const PatchableModel& model, OutputSlice slice) {
-  return slice == OutputSlice::kLastSeq && model.model().can_end_at_last();
-}
-
-bool is_at_end(const PatchableModel& model, const ModelNode& node) {
-  return node.block + 1 >= model.model().n_layers();
-}
-
-at::Tensor last_positions(const at::Tensor& x, int64_t n) {
-  return x.narrow(1, x.size(1) - n, n);
-}
-
-HookId stream_hook(const PatchableModel& model, int64_t block) {
-  return model.model().hook_id(
-      "blocks." + std::to_string(block) + ".hook_resid_pre");
 }
 
 } // namespace autocircuit

@@ -6,12 +6,16 @@
 #include <algorithm>
 
 #include "autocircuit/engine/changed_run.h"
+#include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
 namespace {
+
+// Each kept run adds its rounding to what is known; a whole one begins anew.
+constexpr int64_t kKeptInARow = 128;
 
 std::optional<double> one_value(const at::Tensor& masks) {
   const double* values = masks.const_data_ptr<double>();
@@ -91,7 +95,8 @@ void IncrementalRun::keep() {
   const at::NoGradGuard no_grad;
   masks_ = pending_->masks;
   logits_ = pending_->logits;
-  if (pending_->values && !pending_->values->changes.from_resid) {
+  if (pending_->values && !pending_->values->changes.from_resid &&
+      ++kept_ < kKeptInARow) {
     update(*pending_->values);
   } else if (is_incremental_) {
     run_whole();
@@ -109,6 +114,7 @@ at::Tensor IncrementalRun::plain_logits(const at::Tensor& masks) const {
 
 void IncrementalRun::run_whole() {
   const at::NoGradGuard no_grad;
+  kept_ = 0;
   if (!is_incremental_) {
     logits_ = plain_logits(masks_);
     return;

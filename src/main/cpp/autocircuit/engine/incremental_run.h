@@ -88,6 +88,7 @@ class IncrementalRun {
   std::vector<std::vector<bool>> stale_;
   std::vector<bool> stale_sources_;
   bool any_stale_ = false;
+  int64_t kept_ = 0; // since the last whole run
   std::optional<Pending> pending_;
 };
 

@@ -266,7 +266,7 @@ public final class SubnetworkProbing implements AutoCloseable {
     resource.close();
   }
 
-  /** Collects Not safe for use by several threads. */
+  /** Collects settings. Not safe for use by several threads. */
   public static final class Builder {
 
     private MaskFn maskFn = MaskFn.HARD_CONCRETE;

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "autocircuit/patch/patchable_model.h"
+
+// Where passes begin that others go on from, and where they end.
+namespace autocircuit {
+
+/// The hook point of the residual stream that enters a block.
+HookId stream_hook(const PatchableModel& model, int64_t block);
+
+/// Whether a pass for these logits computes the last position only from where
+/// the queries of the last block have looked back.
+bool ends_at_last(const PatchableModel& model, OutputSlice slice);
+
+/// Whether what a node puts out lies behind that.
+bool is_at_end(const PatchableModel& model, const ModelNode& node);
+
+/// The last n positions of x [batch, seq, ...].
+at::Tensor last_positions(const at::Tensor& x, int64_t n);
+
+} // namespace autocircuit
