@@ -71,7 +71,8 @@ class ScopesTest {
     try (MaskFnMode fn = model.maskFnMode(MaskFn.SIGMOID);
         TrainMaskMode train = model.trainMaskMode();
         PatchMode mode = model.patchMode(patch)) {
-      assertEqual(model.forward(tokens).detach(), expected);
+      // With gradients, other kernels run.
+      assertThat(model.forward(tokens).allclose(expected, 1e-5, 1e-6, false)).isTrue();
     }
     try (PatchMode mode = model.patchMode(patch);
         MaskFnMode fn = model.maskFnMode(MaskFn.SIGMOID)) {
