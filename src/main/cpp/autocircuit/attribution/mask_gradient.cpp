@@ -16,10 +16,7 @@ std::optional<double> uniform_value(const PatchContext& context) {
       context.transform.dropout > 0) {
     return std::nullopt;
   }
-  const at::Tensor first = masks.flatten()[0];
-  return masks.eq(first).all().item<bool>()
-      ? std::optional<double>(first.item<double>())
-      : std::nullopt;
+  return one_value(masks);
 }
 
 } // namespace

@@ -3,9 +3,9 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
+#include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/source_buffer.h"
@@ -14,12 +14,6 @@
 namespace autocircuit {
 
 namespace {
-
-std::vector<int64_t> count_to(int64_t n) {
-  std::vector<int64_t> numbers(static_cast<size_t>(n));
-  std::iota(numbers.begin(), numbers.end(), 0);
-  return numbers;
-}
 
 class ChangedRun final : public Hooks {
  public:
@@ -34,26 +28,9 @@ class ChangedRun final : public Hooks {
         masks_(masks),
         ends_at_last_(ends_at_last),
         values_(values),
-        changes_(values.changes),
-        node_at_(model.model().hook_names().size(), 0),
-        is_projection_(node_at_.size()) {
-    const std::vector<ModelNode>& nodes = model.model().nodes();
-    for (size_t i = 0; i < nodes.size(); i++) {
-      for (const HookId hook : nodes[i].inputs) {
-        node_at_[static_cast<size_t>(hook)] = i;
-      }
-      for (const HookId hook : nodes[i].outputs) {
-        node_at_[static_cast<size_t>(hook)] = i;
-      }
-      if (nodes[i].added >= 0) {
-        node_at_[static_cast<size_t>(nodes[i].added)] = i;
-      }
-      for (const HookId hook : nodes[i].projections) {
-        is_projection_[static_cast<size_t>(hook)] = true;
-      }
-    }
-    values_.rows.resize(node_at_.size());
-    values_.projections.resize(node_at_.size());
+        changes_(values.changes) {
+    values_.rows.resize(model.model().hook_names().size());
+    values_.projections.resize(values_.rows.size());
     values_.outputs = at::empty(
         {known.patch.size(0),
          known.patch.size(1),
@@ -71,7 +48,7 @@ class ChangedRun final : public Hooks {
                        : mix({{hook, &rows[0]}}, value).select(2, 0);
     }
     if (w != nullptr && w->is_src() && wants(hook)) {
-      record(hook, *w, x.unsqueeze(2), count_to(1));
+      record(hook, *w, x.unsqueeze(2), {0});
     }
     return x;
   }
@@ -139,7 +116,7 @@ class ChangedRun final : public Hooks {
   }
 
   bool runs(HookId hook) const override {
-    return !changes_.nodes[node_at_[static_cast<size_t>(hook)]].live.empty();
+    return !changes_at(hook).live.empty();
   }
 
   at::Tensor skipped(HookId hook) const override {
@@ -176,11 +153,11 @@ class ChangedRun final : public Hooks {
       const int64_t source = w.src_start + live[i];
       if (slot_of(source) >= 0) {
         const auto n = static_cast<int64_t>(i);
-        at::Tensor row =
-            wanted(hook, values_.outputs.narrow(2, slot_of(source), 1));
-        write_head_outputs(row, z.narrow(2, n, 1), weights.narrow(0, n, 1));
-        row.sub_(wanted(hook, known_.patch.narrow(2, source, 1)))
-            .add_(wanted(hook, known_.delta.narrow(2, source, 1)));
+        write_head_outputs(
+            change(hook, source).unsqueeze(2),
+            z.narrow(2, n, 1),
+            weights.narrow(0, n, 1));
+        subtract_known(hook, source);
       }
     }
     return {};
@@ -194,7 +171,7 @@ class ChangedRun final : public Hooks {
   }
 
   void read(HookId hook, const at::Tensor& value) override {
-    if (is_projection_[static_cast<size_t>(hook)]) {
+    if (model_.model().is_projection(hook)) {
       values_.projections[static_cast<size_t>(hook)] = value;
     }
   }
@@ -207,7 +184,11 @@ class ChangedRun final : public Hooks {
   };
 
   const ModelNode& node_at(HookId hook) const {
-    return model_.model().nodes()[node_at_[static_cast<size_t>(hook)]];
+    return model_.model().node_at(hook);
+  }
+
+  const NodeChanges& changes_at(HookId hook) const {
+    return changes_.nodes[model_.model().node_index(hook)];
   }
 
   int64_t slot_of(int64_t source) const {
@@ -217,22 +198,17 @@ class ChangedRun final : public Hooks {
   const std::vector<ChangedRow>& rows_of(HookId hook) const {
     const std::vector<HookId>& inputs = node_at(hook).inputs;
     const auto i = std::find(inputs.begin(), inputs.end(), hook);
-    return changes_.nodes[node_at_[static_cast<size_t>(hook)]]
-        .rows[static_cast<size_t>(i - inputs.begin())];
+    return changes_at(hook).rows[static_cast<size_t>(i - inputs.begin())];
   }
 
-  /// Those of n heads, or of n sources of a module, that run.
   std::vector<int64_t> live_of(HookId hook, int64_t n) const {
-    return node_at(hook).heads > 1
-        ? changes_.nodes[node_at_[static_cast<size_t>(hook)]].live
-        : count_to(n);
+    return live_parts(node_at(hook), changes_at(hook).live, n);
   }
 
   /// Whether some heads run, and the stream needs the others too.
   bool adds_to_known(HookId hook, const PatchWrapper& w) const {
     return changes_.from_resid && node_at(hook).heads > 1 &&
-        static_cast<int64_t>(
-            changes_.nodes[node_at_[static_cast<size_t>(hook)]].live.size()) <
+        static_cast<int64_t>(changes_at(hook).live.size()) <
         w.src_stop - w.src_start;
   }
 
@@ -356,6 +332,18 @@ class ChangedRun final : public Hooks {
     return terms;
   }
 
+  /// Where the change of a source is left [batch, seq, d_model].
+  at::Tensor change(HookId hook, int64_t source) const {
+    return wanted(hook, values_.outputs.select(2, slot_of(source)));
+  }
+
+  /// Makes what a source put out, left there, its change.
+  void subtract_known(HookId hook, int64_t source) const {
+    change(hook, source)
+        .sub_(wanted(hook, known_.patch.select(2, source)))
+        .add_(wanted(hook, known_.delta.select(2, source)));
+  }
+
   /// outputs [batch, seq, n, d_model] of these sources of a wrapper.
   void record(
       HookId hook,
@@ -365,10 +353,8 @@ class ChangedRun final : public Hooks {
     for (size_t i = 0; i < sources.size(); i++) {
       const int64_t source = w.src_start + sources[i];
       if (slot_of(source) >= 0) {
-        wanted(hook, values_.outputs.select(2, slot_of(source)))
-            .copy_(outputs.select(2, static_cast<int64_t>(i)))
-            .sub_(wanted(hook, known_.patch.select(2, source)))
-            .add_(wanted(hook, known_.delta.select(2, source)));
+        change(hook, source).copy_(outputs.select(2, static_cast<int64_t>(i)));
+        subtract_known(hook, source);
       }
     }
   }
@@ -379,8 +365,6 @@ class ChangedRun final : public Hooks {
   bool ends_at_last_;
   ChangedValues& values_;
   const Changes& changes_;
-  std::vector<size_t> node_at_; // by hook of inputs and outputs
-  std::vector<bool> is_projection_;
 };
 
 } // namespace

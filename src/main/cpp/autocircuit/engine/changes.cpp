@@ -4,6 +4,8 @@
 #include <set>
 #include <utility>
 
+#include "autocircuit/engine/node_edges.h"
+
 namespace autocircuit {
 
 namespace {
@@ -24,10 +26,11 @@ class ChangeFinder {
       for (size_t head = 0; head < live_.back().size(); head++) {
         if (reads_change(node, head)) {
           live_.back()[head] = true;
-          for (const int64_t source : sources(node, head)) {
-            is_changed_[static_cast<size_t>(source)] = true;
-            changed_.push_back(source);
-          }
+          for_sources(
+              model, node, static_cast<int64_t>(head), [&](int64_t source) {
+                is_changed_[static_cast<size_t>(source)] = true;
+                changed_.push_back(source);
+              });
         }
       }
     }
@@ -43,9 +46,10 @@ class ChangeFinder {
           continue;
         }
         bool read = nodes_[i].outputs.empty();
-        for (const int64_t source : sources(nodes_[i], head)) {
-          read = read || is_read[static_cast<size_t>(source)];
-        }
+        for_sources(
+            model_, nodes_[i], static_cast<int64_t>(head), [&](int64_t source) {
+              read = read || is_read[static_cast<size_t>(source)];
+            });
         if (!read) {
           live_[i][head] = false;
           skipped[i].push_back(static_cast<int64_t>(head));
@@ -53,7 +57,8 @@ class ChangeFinder {
         }
         for (size_t input = 0; input < nodes_[i].inputs.size(); input++) {
           const PatchWrapper& w = wrapper(nodes_[i], input);
-          const auto [first, last] = rows_of(nodes_[i], w, head);
+          const auto [first, last] =
+              rows_of_head(nodes_[i], w, static_cast<int64_t>(head));
           for (int64_t row = first; row < last; row++) {
             for_changed(w, row, /*base=*/1, [&](int64_t source) {
               is_read[static_cast<size_t>(source)] = true;
@@ -101,10 +106,6 @@ class ChangeFinder {
  private:
   const PatchWrapper& wrapper(const ModelNode& node, size_t input) const {
     return *model_.wrapper(node.inputs[input]);
-  }
-
-  std::vector<int64_t> sources(const ModelNode& node, size_t head) const {
-    return head_sources(model_, node, static_cast<int64_t>(head));
   }
 
   static int64_t n_rows(const PatchWrapper& w) {
@@ -171,21 +172,10 @@ class ChangeFinder {
     return rows;
   }
 
-  /// Rows of an input that a head reads.
-  static std::pair<int64_t, int64_t> rows_of(
-      const ModelNode& node,
-      const PatchWrapper& w,
-      size_t head) {
-    if (node.heads == 1) {
-      return {0, n_rows(w)};
-    }
-    const int64_t row = static_cast<int64_t>(head) * n_rows(w) / node.heads;
-    return {row, row + 1};
-  }
-
   bool reads_change(const ModelNode& node, size_t head) const {
     for (size_t input = 0; input < node.inputs.size(); input++) {
-      const auto [first, last] = rows_of(node, wrapper(node, input), head);
+      const auto [first, last] =
+          rows_of_head(node, wrapper(node, input), static_cast<int64_t>(head));
       for (int64_t row = first; row < last; row++) {
         if (rows_.back()[input][static_cast<size_t>(row)]) {
           return true;
@@ -245,8 +235,8 @@ class ChangeFinder {
       size_t head,
       bool all) const {
     std::vector<int64_t> rows;
-    const auto [first, last] =
-        rows_of(nodes_[node], wrapper(nodes_[node], input), head);
+    const auto [first, last] = rows_of_head(
+        nodes_[node], wrapper(nodes_[node], input), static_cast<int64_t>(head));
     for (int64_t row = first; row < last; row++) {
       if (all || rows_[node][input][static_cast<size_t>(row)]) {
         rows.push_back(row);
@@ -281,27 +271,6 @@ class ChangeFinder {
 };
 
 } // namespace
-
-std::vector<int64_t> head_sources(
-    const PatchableModel& model,
-    const ModelNode& node,
-    int64_t head) {
-  std::vector<int64_t> sources;
-  for (const HookId hook : node.outputs) {
-    const PatchWrapper* w = model.wrapper(hook);
-    if (w == nullptr || !w->is_src()) {
-      continue;
-    }
-    if (node.heads > 1) {
-      sources.push_back(w->src_start + head);
-      continue;
-    }
-    for (int64_t s = w->src_start; s < w->src_stop; s++) {
-      sources.push_back(s);
-    }
-  }
-  return sources;
-}
 
 bool Changes::none() const {
   return std::all_of(nodes.begin(), nodes.end(), [](const NodeChanges& node) {

@@ -54,12 +54,6 @@ struct MaskFlips {
   const std::vector<int64_t>& at;
 };
 
-/// The sources that a head of a node writes.
-std::vector<int64_t> head_sources(
-    const PatchableModel& model,
-    const ModelNode& node,
-    int64_t head);
-
 /// The first kind.
 Changes changes_from_inputs(
     const PatchableModel& model,

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "autocircuit/engine/changed_run.h"
+#include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/model/precision.h"
@@ -16,14 +17,6 @@ namespace {
 
 // Each kept run adds its rounding to what is known; a whole one begins anew.
 constexpr int64_t kKeptInARow = 128;
-
-std::optional<double> one_value(const at::Tensor& masks) {
-  const double* values = masks.const_data_ptr<double>();
-  const bool equal = std::all_of(
-      values, values + masks.numel(), [&](double v) { return v == *values; });
-  return masks.numel() > 0 && equal ? std::optional<double>(*values)
-                                    : std::nullopt;
-}
 
 } // namespace
 
@@ -184,9 +177,9 @@ void IncrementalRun::update(const ChangedValues& values) {
   for (size_t i = 0; i < nodes.size(); i++) {
     for (const int64_t head : values.changes.skipped[i]) {
       stale_[i][static_cast<size_t>(head)] = true;
-      for (const int64_t source : head_sources(*model_, nodes[i], head)) {
+      for_sources(*model_, nodes[i], head, [&](int64_t source) {
         stale_sources_[static_cast<size_t>(source)] = true;
-      }
+      });
       any_stale_ = true;
     }
     if (values.changes.nodes[i].live.empty()) {
@@ -250,17 +243,17 @@ void IncrementalRun::update_outputs(
   };
   at::Tensor change; // of what the node adds
   for (const int64_t head : live) {
-    for (const int64_t source : head_sources(*model_, node, head)) {
+    for_sources(*model_, node, head, [&](int64_t source) {
       const int64_t slot = values.changes.slots[static_cast<size_t>(source)];
       if (slot < 0) { // nobody reads it, so nobody wrote its change
         stale_sources_[static_cast<size_t>(source)] = true;
         any_stale_ = true;
-        continue;
+        return;
       }
       const at::Tensor of_source = wanted(values.outputs.select(2, slot));
       wanted(delta_.select(2, source)).sub_(of_source);
       change = change.defined() ? change + of_source : of_source;
-    }
+    });
   }
   if (!change.defined() || node.added < 0) {
     return;

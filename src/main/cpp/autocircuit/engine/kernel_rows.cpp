@@ -80,10 +80,6 @@ void mix(
 
 } // namespace
 
-bool fits_kernels(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
-}
-
 at::Tensor kernel_masked_rows(
     const at::Tensor& base,
     const at::Tensor& shared_values,

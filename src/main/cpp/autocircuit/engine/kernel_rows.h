@@ -8,6 +8,7 @@
 
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/term_rows.h"
+#include "autocircuit/kernels/fits_kernels.h"
 
 // What masked_rows.h declares, from the kernels: for fp32 on the CPU.
 namespace autocircuit {
@@ -44,9 +45,6 @@ struct TokenGroups {
 
 /// How a backward gets a token's rows: mixed anew, or all equal to its base.
 enum class RowSource { kMixed, kEqual };
-
-/// Whether the kernels can run: fp32 on the CPU, numbers of a row adjacent.
-bool fits_kernels(const at::Tensor& x);
 
 at::Tensor kernel_masked_rows(
     const at::Tensor& base,

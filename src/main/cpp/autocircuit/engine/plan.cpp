@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "autocircuit/engine/node_edges.h"
+
 namespace autocircuit {
 
 namespace {
@@ -77,18 +79,21 @@ class Planner {
       for (size_t head = 0; head < live_[i].size(); head++) {
         const bool ran = has_run(nodes_[i]);
         live_[i][head] = !ran && has_terms(nodes_[i], head);
-        for_sources(nodes_[i], head, [&](size_t source) {
-          present_[source] = ran || live_[i][head] || constant_deltas;
-        });
+        for_sources(
+            model_, nodes_[i], static_cast<int64_t>(head), [&](int64_t source) {
+              present_[static_cast<size_t>(source)] =
+                  ran || live_[i][head] || constant_deltas;
+            });
       }
     }
     // Backwards: what somebody reads who does.
     for (size_t i = nodes_.size(); i-- > 0;) {
       for (size_t head = 0; head < live_[i].size(); head++) {
         bool read = nodes_[i].outputs.empty();
-        for_sources(nodes_[i], head, [&](size_t source) {
-          read = read || reads_[source];
-        });
+        for_sources(
+            model_, nodes_[i], static_cast<int64_t>(head), [&](int64_t source) {
+              read = read || reads_[static_cast<size_t>(source)];
+            });
         live_[i][head] = live_[i][head] && read;
         if (live_[i][head]) {
           for_terms(
@@ -105,40 +110,13 @@ class Planner {
     return node.inputs.empty() || node.block < start_block_;
   }
 
-  template <typename Body>
-  void for_sources(const ModelNode& node, size_t head, const Body& body) const {
-    for (const HookId hook : node.outputs) {
-      const PatchWrapper* w = model_.wrapper(hook);
-      if (w == nullptr || !w->is_src()) {
-        continue;
-      }
-      for (int64_t s = w->src_start; s < w->src_stop; s++) {
-        if (node.heads == 1 || s - w->src_start == static_cast<int64_t>(head)) {
-          body(static_cast<size_t>(s));
-        }
-      }
-    }
-  }
-
-  /// Rows of an input that a head reads.
-  static std::pair<int64_t, int64_t> rows_of(
-      const ModelNode& node,
-      const PatchWrapper& w,
-      size_t head) {
-    const int64_t rows = std::max<int64_t>(w.rows, 1);
-    if (node.heads == 1) {
-      return {0, rows};
-    }
-    const int64_t row = static_cast<int64_t>(head) * rows / node.heads;
-    return {row, row + 1};
-  }
-
   /// Sources behind the terms of a head's rows, as far as they are present.
   template <typename Body>
   void for_terms(const ModelNode& node, size_t head, const Body& body) const {
     for (const HookId hook : node.inputs) {
       if (const PatchWrapper* w = model_.wrapper(hook)) {
-        const auto [first, last] = rows_of(node, *w, head);
+        const auto [first, last] =
+            rows_of_head(node, *w, static_cast<int64_t>(head));
         for (int64_t row = first; row < last; row++) {
           for_row_terms(hook, *w, row, body);
         }
@@ -218,7 +196,7 @@ class Planner {
       const std::vector<int64_t>& live) const {
     int64_t next = 0;
     for (const int64_t head : live) {
-      const auto [first, last] = rows_of(node, w, static_cast<size_t>(head));
+      const auto [first, last] = rows_of_head(node, w, head);
       for (int64_t row = std::max(first, next); row < last; row++) {
         const size_t before = dest.sources.size();
         for_row_terms(hook, w, row, [&](size_t source) {

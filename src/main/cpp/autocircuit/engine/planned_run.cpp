@@ -4,11 +4,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 
-#include <numeric>
 #include <utility>
 
 #include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
@@ -33,17 +33,7 @@ class PlannedRun final : public Hooks {
         delta_(at::empty(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
             patch_.options())),
-        rows_(plan, values, delta_),
-        node_at_(model.model().hook_names().size(), 0) {
-    const std::vector<ModelNode>& nodes = model.model().nodes();
-    for (size_t i = 0; i < nodes.size(); i++) {
-      for (const HookId hook : nodes[i].inputs) {
-        node_at_[static_cast<size_t>(hook)] = i;
-      }
-      for (const HookId hook : nodes[i].outputs) {
-        node_at_[static_cast<size_t>(hook)] = i;
-      }
-    }
+        rows_(plan, values, delta_) {
     if (plan.from_all_ones && all_ones_->delta.defined()) {
       // Those that do not run differ by what they differ there.
       for (size_t s = 0; s < plan.slots.size(); s++) {
@@ -55,7 +45,7 @@ class PlannedRun final : public Hooks {
     }
     if (request.start_src_outs.defined()) {
       const at::Tensor given = request.start_src_outs.permute({1, 2, 0, 3});
-      for (const ModelNode& node : nodes) {
+      for (const ModelNode& node : model.model().nodes()) {
         if (node.inputs.empty() || node.block < request.input.start_block) {
           record_given(node, given);
         }
@@ -132,7 +122,7 @@ class PlannedRun final : public Hooks {
   }
 
   bool runs(HookId hook) const override {
-    return !plan_.live[node_at_[static_cast<size_t>(hook)]].empty();
+    return !live_at(hook).empty();
   }
 
   bool needs_resid() const override {
@@ -193,17 +183,15 @@ class PlannedRun final : public Hooks {
   }
 
   const ModelNode& node_at(HookId hook) const {
-    return model_.model().nodes()[node_at_[static_cast<size_t>(hook)]];
+    return model_.model().node_at(hook);
   }
 
-  /// Those of n heads, or of n sources of a module, that run.
+  const std::vector<int64_t>& live_at(HookId hook) const {
+    return plan_.live[model_.model().node_index(hook)];
+  }
+
   std::vector<int64_t> live_of(HookId hook, int64_t n) const {
-    if (node_at(hook).heads > 1) {
-      return plan_.live[node_at_[static_cast<size_t>(hook)]];
-    }
-    std::vector<int64_t> all(static_cast<size_t>(n));
-    std::iota(all.begin(), all.end(), 0);
-    return all;
+    return live_parts(node_at(hook), live_at(hook), n);
   }
 
   Projections projections(HookId input) const {
@@ -268,7 +256,6 @@ class PlannedRun final : public Hooks {
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   at::Tensor delta_; // patch - current output [batch, seq, slots, d_model]
   PlannedRows rows_;
-  std::vector<size_t> node_at_; // by hook of inputs and outputs
 };
 
 // What a plan from the run with all masks 1 has to cost at most of the other.

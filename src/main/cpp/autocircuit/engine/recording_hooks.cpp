@@ -1,7 +1,5 @@
 #include "autocircuit/engine/recording_hooks.h"
 
-#include <algorithm>
-
 #include "autocircuit/engine/buffered_run.h"
 
 namespace autocircuit {
@@ -17,14 +15,7 @@ class RecordingHooks final : public Hooks {
       Recorded what,
       RecordedValues& values)
       : model_(model), hooks_(hooks), what_(what), values_(values) {
-    const size_t n_hooks = model.model().hook_names().size();
-    values_.assign(n_hooks, {});
-    projections_.resize(n_hooks, false);
-    for (const ModelNode& node : model.model().nodes()) {
-      for (const HookId hook : node.projections) {
-        projections_[static_cast<size_t>(hook)] = true;
-      }
-    }
+    values_.assign(model.model().hook_names().size(), {});
   }
 
   at::Tensor visit(HookId hook, const at::Tensor& value) override {
@@ -83,7 +74,7 @@ class RecordingHooks final : public Hooks {
   }
 
   void read(HookId hook, const at::Tensor& value) override {
-    if (projections_[static_cast<size_t>(hook)]) {
+    if (model_.model().is_projection(hook)) {
       keep(hook, value);
     }
   }
@@ -104,7 +95,6 @@ class RecordingHooks final : public Hooks {
   Hooks& hooks_;
   Recorded what_;
   RecordedValues& values_;
-  std::vector<bool> projections_; // by hook
 };
 
 } // namespace

@@ -35,7 +35,7 @@ MicroModel::MicroModel(const std::string& description, Weights weights)
          "resids." + std::to_string(n)});
   }
   hooks.emplace_back("output");
-  set_hook_names(std::move(hooks));
+  set_structure(std::move(hooks), {});
 }
 
 void MicroModel::check_first_input(const at::Tensor& value) const {

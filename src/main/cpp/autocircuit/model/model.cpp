@@ -20,6 +20,29 @@ at::Tensor slice_positions(const at::Tensor& value, OutputSlice slice) {
   TORCH_CHECK(false, "unknown output slice ", static_cast<int64_t>(slice));
 }
 
+void Model::set_structure(
+    std::vector<std::string> hook_names,
+    std::vector<ModelNode> nodes) {
+  hook_names_ = std::move(hook_names);
+  nodes_ = std::move(nodes);
+  node_at_.assign(hook_names_.size(), 0);
+  is_projection_.assign(hook_names_.size(), false);
+  for (size_t i = 0; i < nodes_.size(); i++) {
+    for (const HookId hook : nodes_[i].inputs) {
+      node_at_[static_cast<size_t>(hook)] = i;
+    }
+    for (const HookId hook : nodes_[i].outputs) {
+      node_at_[static_cast<size_t>(hook)] = i;
+    }
+    if (nodes_[i].added >= 0) {
+      node_at_[static_cast<size_t>(nodes_[i].added)] = i;
+    }
+    for (const HookId hook : nodes_[i].projections) {
+      is_projection_[static_cast<size_t>(hook)] = true;
+    }
+  }
+}
+
 HookId Model::hook_id(const std::string& name) const {
   const auto found = std::find(hook_names_.begin(), hook_names_.end(), name);
   TORCH_CHECK(

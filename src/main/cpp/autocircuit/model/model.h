@@ -75,6 +75,19 @@ class Model {
     return nodes_;
   }
 
+  /// Place in `nodes()` of the node that reads, writes or ends at a hook point;
+  /// 0 for all others.
+  size_t node_index(HookId hook) const {
+    return node_at_[static_cast<size_t>(hook)];
+  }
+  const ModelNode& node_at(HookId hook) const {
+    return nodes_[node_index(hook)];
+  }
+  /// Whether queries, keys or values of a node's heads are there.
+  bool is_projection(HookId hook) const {
+    return is_projection_[static_cast<size_t>(hook)];
+  }
+
   int64_t n_layers() const {
     return n_layers_;
   }
@@ -116,12 +129,9 @@ class Model {
   virtual void check_context(const ModelInput& input) const = 0;
 
   /// Called by constructors only.
-  void set_hook_names(std::vector<std::string> names) {
-    hook_names_ = std::move(names);
-  }
-  void set_nodes(std::vector<ModelNode> nodes) {
-    nodes_ = std::move(nodes);
-  }
+  void set_structure(
+      std::vector<std::string> hook_names,
+      std::vector<ModelNode> nodes);
 
  private:
   std::string description_;
@@ -130,6 +140,8 @@ class Model {
   int64_t d_model_;
   std::vector<std::string> hook_names_;
   std::vector<ModelNode> nodes_;
+  std::vector<size_t> node_at_;     // by hook
+  std::vector<bool> is_projection_; // by hook
 };
 
 /// Builds the model that `description` (see Description) names.

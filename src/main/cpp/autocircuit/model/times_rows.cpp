@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "autocircuit/kernels/fits_kernels.h"
 #include "autocircuit/kernels/row_kernels.h"
 
 namespace autocircuit {
@@ -18,10 +19,6 @@ namespace {
 constexpr int64_t kFewRows = 16;
 // Rows of w that stay in the cache while those of x pass.
 constexpr int64_t kTile = 16;
-
-bool fits(const at::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
-}
 
 at::Tensor few_rows(const at::Tensor& x, const at::Tensor& w) {
   const int64_t d = w.size(1);
@@ -59,7 +56,8 @@ at::Tensor few_rows(const at::Tensor& x, const at::Tensor& w) {
 } // namespace
 
 at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w) {
-  const bool few = x.numel() <= kFewRows * w.size(1) && fits(x) && fits(w) &&
+  const bool few = x.numel() <= kFewRows * w.size(1) && fits_kernels(x) &&
+      fits_kernels(w) &&
       !(at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad()));
   return few ? few_rows(x, w) : at::linear(x, w);
 }

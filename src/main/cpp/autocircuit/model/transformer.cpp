@@ -134,10 +134,9 @@ Transformer::Transformer(const std::string& text, Weights weights)
       hooks.end(), {"ln_final.hook_scale", "ln_final.hook_normalized"});
   w_u_ = w.get("unembed.W_U", {d_vocab, d_model()});
   b_u_ = w.get_optional("unembed.b_U", {d_vocab});
-  set_hook_names(std::move(hooks));
   nodes.push_back(
       {.inputs = {blocks_.back().last_hook()}, .block = n_layers()});
-  set_nodes(std::move(nodes));
+  set_structure(std::move(hooks), std::move(nodes));
 }
 
 void Transformer::check_first_input(const at::Tensor& value) const {

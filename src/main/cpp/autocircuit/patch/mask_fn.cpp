@@ -125,4 +125,11 @@ at::Tensor mask_values(
   return values;
 }
 
+std::optional<double> one_value(const at::Tensor& masks) {
+  const at::Tensor first = masks.flatten()[0];
+  return masks.eq(first).all().item<bool>()
+      ? std::optional<double>(first.item<double>())
+      : std::nullopt;
+}
+
 } // namespace autocircuit

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace autocircuit {
 
@@ -35,5 +36,8 @@ at::Tensor mask_values(
     bool batched,
     int64_t batch,
     const MaskTransform& transform);
+
+/// The one value of all masks, which are on the CPU, if they have one.
+std::optional<double> one_value(const at::Tensor& masks);
 
 } // namespace autocircuit
