@@ -91,13 +91,17 @@ class IncrementalRunTest {
             IncrementalRun.begin(
                 model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
       List<Tensor> alone =
-          IntStream.range(0, 40).mapToObj(edge -> run.withMasks(only(model, edge), 1)).toList();
+          IntStream.range(0, 40)
+              .mapToObj(edge -> run.withMasks(EdgeSet.of(model.graph(), edge), 1))
+              .toList();
       IntStream.range(0, 40)
           .parallel()
           .forEach(
               edge -> {
                 try (PointerScope own = new PointerScope()) {
-                  assertThat(run.withMasks(only(model, edge), 1).equal(alone.get(edge))).isTrue();
+                  assertThat(
+                          run.withMasks(EdgeSet.of(model.graph(), edge), 1).equal(alone.get(edge)))
+                      .isTrue();
                 }
               });
     }
@@ -129,20 +133,14 @@ class IncrementalRunTest {
       IncrementalRun run = IncrementalRun.begin(model, clean, none);
       try (run) {
         assertThatIllegalArgumentException()
-            .isThrownBy(() -> run.withMasks(only(other, 0), 1))
+            .isThrownBy(() -> run.withMasks(EdgeSet.of(other.graph(), 0), 1))
             .withMessageContaining("edges: expected those of");
       }
-      assertThatThrownBy(() -> run.withMasks(only(model, 0), 1))
+      assertThatThrownBy(() -> run.withMasks(EdgeSet.of(model.graph(), 0), 1))
           .isInstanceOf(IllegalStateException.class)
           .hasMessageContaining("IncrementalRun is closed");
       assertThatThrownBy(run::keep).hasMessageContaining("IncrementalRun is closed");
     }
-  }
-
-  private static EdgeSet only(PatchableModel model, int edge) {
-    BitSet edges = new BitSet();
-    edges.set(edge);
-    return EdgeSet.ofIndices(model.graph(), edges);
   }
 
   private static PatchContext context(

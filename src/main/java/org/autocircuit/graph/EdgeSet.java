@@ -48,6 +48,17 @@ public final class EdgeSet {
   }
 
   /**
+   * The set of the edges with the given indices.
+   *
+   * @throws IndexOutOfBoundsException if the graph has no edge of some index
+   */
+  public static EdgeSet of(ModelGraph graph, int... indices) {
+    BitSet bits = new BitSet();
+    Arrays.stream(indices).forEach(bits::set);
+    return ofIndices(graph, bits);
+  }
+
+  /**
    * The set of the edges with the given names. A name means all positions.
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name

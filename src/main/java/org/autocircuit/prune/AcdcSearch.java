@@ -9,7 +9,6 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -105,8 +104,7 @@ final class AcdcSearch {
 
   private Divergence test(IncrementalRun run, int edge) {
     try (CallScope scope = new CallScope()) {
-      EdgeSet only = EdgeSet.ofIndices(graph(), only(edge));
-      return new Divergence(divergence(run.withMasks(only, 1)), false);
+      return new Divergence(divergence(run.withMasks(EdgeSet.of(graph(), edge), 1)), false);
     }
   }
 
@@ -141,8 +139,7 @@ final class AcdcSearch {
   }
 
   private double divergence(Tensor logits) {
-    Tensor one = logits.to(ScalarType.Double).unsqueeze(0);
-    return TensorArrays.doubles(faithfulness.divergences(one, target))[0];
+    return faithfulness.divergence(logits.to(ScalarType.Double), target).item_double();
   }
 
   private Tensor logits(PatchContext context) {
@@ -162,11 +159,5 @@ final class AcdcSearch {
     BitSet more = (BitSet) removed.clone();
     more.set(edge);
     return more;
-  }
-
-  private static BitSet only(int edge) {
-    BitSet edges = new BitSet();
-    edges.set(edge);
-    return edges;
   }
 }

@@ -1,6 +1,5 @@
 package org.autocircuit.prune;
 
-import java.util.BitSet;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
@@ -95,25 +94,18 @@ public final class EdgeActivationPatching {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    if (batches.isEmpty()) {
-      throw new IllegalArgumentException("batches: expected at least one, got none");
-    }
     Sum sum = new Sum(model, chosen(model.graph()), batches.size());
-    try (CallScope scope = new CallScope();
-        SourceActivations mean =
-            ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
-      for (PromptPairBatch batch : batches) {
-        ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
-        if (mean != null) {
-          sum.add(clean, mean, logits -> loss.on(batch, logits));
-        } else {
-          long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
-          try (SourceActivations own = model.sourceAblations(input, ablationType)) {
-            sum.add(clean, own, logits -> loss.on(batch, logits));
+    PatchedBatches.forEach(
+        model,
+        batches,
+        ablationType,
+        patchInput,
+        (batch, activations) -> {
+          try (CallScope scope = new CallScope()) {
+            ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
+            sum.add(clean, activations, logits -> loss.on(batch, logits));
           }
-        }
-      }
-    }
+        });
     return sum.scores();
   }
 
@@ -179,10 +171,8 @@ public final class EdgeActivationPatching {
     }
 
     private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
-      BitSet only = new BitSet();
-      only.set(edge);
       try (CallScope scope = new CallScope()) {
-        Tensor logits = run.withMasks(EdgeSet.ofIndices(model.graph(), only), 1);
+        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1);
         return loss.apply(logits.to(ScalarType.Double)).item_double();
       }
     }
@@ -226,7 +216,7 @@ public final class EdgeActivationPatching {
       loss =
           (batch, clean) -> {
             Tensor target = value.target(clean);
-            return logits -> value.divergences(logits.unsqueeze(0), target).squeeze();
+            return logits -> value.divergence(logits, target);
           };
       return this;
     }

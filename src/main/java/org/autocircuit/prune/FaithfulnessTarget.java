@@ -23,11 +23,11 @@ public enum FaithfulnessTarget {
 
     /** Sum of p log p, less that of p times the logits, plus the logarithm of their sum of exp. */
     @Override
-    Tensor divergences(Tensor logits, Tensor target) {
+    Tensor divergence(Tensor logits, Tensor target) {
       long dVocab = logits.size(-1);
       Tensor agreement = target.narrow(-1, 0, dVocab).mul(logits).sum(-1);
       Tensor gap = target.select(-1, dVocab).sub(agreement);
-      return gap.add(logits.logsumexp(new long[] {-1}, false)).flatten(1, -1).mean(1);
+      return gap.add(logits.logsumexp(new long[] {-1}, false)).mean();
     }
 
     /**
@@ -47,8 +47,8 @@ public enum FaithfulnessTarget {
     }
 
     @Override
-    Tensor divergences(Tensor logits, Tensor target) {
-      return logits.sub(target).square().flatten(1, -1).mean(1);
+    Tensor divergence(Tensor logits, Tensor target) {
+      return logits.sub(target).square().mean();
     }
 
     @Override
@@ -57,17 +57,17 @@ public enum FaithfulnessTarget {
     }
   };
 
-  /** What {@link #divergences} needs of the full model's logits {@code [batch, ..., d_vocab]}. */
+  /** What {@link #divergence} needs of the full model's logits {@code [batch, ..., d_vocab]}. */
   abstract Tensor target(Tensor logits);
 
   /**
-   * The divergence of several runs of a batch; differentiable.
+   * The divergence of a run; differentiable.
    *
-   * @param logits {@code [runs, batch, ..., d_vocab]}
+   * @param logits {@code [batch, ..., d_vocab]}
    * @param target from {@link #target}, of the same type
-   * @return {@code [runs]}
+   * @return without dimensions
    */
-  abstract Tensor divergences(Tensor logits, Tensor target);
+  abstract Tensor divergence(Tensor logits, Tensor target);
 
   /** By how much a divergence can change if no patched logit changes by more than an error. */
   abstract double error(double divergence, double logitError);

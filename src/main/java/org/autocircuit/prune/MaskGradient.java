@@ -77,23 +77,14 @@ public final class MaskGradient {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    if (batches.isEmpty()) {
-      throw new IllegalArgumentException("batches: expected at least one, got none");
-    }
     Steps steps = new Steps(batches.size() * maskValues.length);
     double[] scores = new double[model.graph().maskSize()];
-    if (ablationType.meanOverDataset()) {
-      try (SourceActivations mean = model.sourceAblations(batches, ablationType)) {
-        batches.forEach(batch -> addBatch(model, batch, mean, scores, steps));
-      }
-    } else {
-      for (PromptPairBatch batch : batches) {
-        long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
-        try (SourceActivations activations = model.sourceAblations(input, ablationType)) {
-          addBatch(model, batch, activations, scores, steps);
-        }
-      }
-    }
+    PatchedBatches.forEach(
+        model,
+        batches,
+        ablationType,
+        patchInput,
+        (batch, activations) -> addBatch(model, batch, activations, scores, steps));
     return PruneScores.of(model.graph(), scores);
   }
 

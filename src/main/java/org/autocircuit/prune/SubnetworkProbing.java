@@ -152,9 +152,7 @@ public final class SubnetworkProbing implements AutoCloseable {
         }
       }
       Tensor of = target;
-      return step(
-          input(batch),
-          logits -> faithfulnessTarget.divergences(logits.unsqueeze(0), of).squeeze());
+      return step(input(batch), logits -> faithfulnessTarget.divergence(logits, of));
     }
   }
 

@@ -1,6 +1,9 @@
 package org.autocircuit.benchmark;
 
+import java.util.Random;
 import org.autocircuit.model.TransformerConfig;
+import org.bytedeco.pytorch.AbstractTensor;
+import org.bytedeco.pytorch.Tensor;
 
 /** A model structure to measure with, its weights random. */
 public enum BenchmarkSize {
@@ -45,6 +48,12 @@ public enum BenchmarkSize {
   /** How many rounds are measured unless the command line says otherwise. */
   int rounds() {
     return rounds;
+  }
+
+  /** Prompts of random tokens. */
+  Tensor tokens(Random random) {
+    long[] tokens = random.longs(BATCH * SEQ, 0, dVocab).toArray();
+    return AbstractTensor.create(tokens, BATCH, SEQ);
   }
 
   /** At which ACDC leaves 5 to 10 % of the edges of the model with random weights. */

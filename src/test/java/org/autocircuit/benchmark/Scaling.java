@@ -14,6 +14,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.DoubleUnaryOperator;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Threads;
@@ -24,7 +25,6 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.AbstractTensor;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -80,8 +80,8 @@ public final class Scaling {
     Threads.set(1);
     try (Model model = RandomWeights.model(size.config(), 1);
         PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults());
-        Tensor clean = tokens();
-        Tensor corrupt = tokens();
+        Tensor clean = size.tokens(random);
+        Tensor corrupt = size.tokens(random);
         SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
       // What other work does to threads that wait for each other, a reader should know.
       out.printf(
@@ -95,7 +95,10 @@ public final class Scaling {
       Masks values = Masks.of(graph, random.doubles(graph.maskSize()).toArray());
       Passes plain = new Passes("plain", patchable, clean, List.of(PatchContext.NONE));
       Passes dense = new Passes("dense", patchable, clean, List.of(PatchContext.of(patch, values)));
-      Passes circuits = new Passes("circuit", patchable, clean, circuits(graph, patch));
+      Circuits ofShare = new Circuits(graph, patch);
+      List<PatchContext> contexts =
+          Stream.generate(() -> ofShare.random(CIRCUIT_SHARE)).limit(CIRCUITS).toList();
+      Passes circuits = new Passes("circuit", patchable, clean, contexts);
 
       List<Integer> threads = THREADS.stream().filter(n -> n <= processors).toList();
       Comparison ofThreads = new Comparison("threads", threads, List.of(plain, dense));
@@ -115,26 +118,6 @@ public final class Scaling {
       pool.shutdown();
       Threads.set(threadsBefore);
     }
-  }
-
-  private Tensor tokens() {
-    long[] tokens =
-        random.longs(BenchmarkSize.BATCH * BenchmarkSize.SEQ, 0, size.config().dVocab()).toArray();
-    return AbstractTensor.create(tokens, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
-  }
-
-  private List<PatchContext> circuits(ModelGraph graph, SourceActivations patch) {
-    return IntStream.range(0, CIRCUITS)
-        .mapToObj(
-            i -> {
-              double[] masks =
-                  random
-                      .doubles(graph.maskSize())
-                      .map(value -> value < CIRCUIT_SHARE ? 0 : 1)
-                      .toArray();
-              return PatchContext.of(patch, Masks.of(graph, masks));
-            })
-        .toList();
   }
 
   /** Passes of one kind, which take turns in their contexts. */

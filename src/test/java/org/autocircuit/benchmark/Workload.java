@@ -22,7 +22,6 @@ import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.AbstractTensor;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -61,8 +60,8 @@ final class Workload implements AutoCloseable {
     this.size = size;
     model = RandomWeights.model(size.config(), 1);
     patchable = PatchableModel.of(model, PatchableModelOptions.defaults());
-    clean = tokens();
-    corrupt = tokens();
+    clean = size.tokens(random);
+    corrupt = size.tokens(random);
     raw = new RawForward(size.config(), model.weights());
     zeros = Masks.uniform(graph(), 0);
     ones = Masks.uniform(graph(), 1);
@@ -257,12 +256,6 @@ final class Workload implements AutoCloseable {
       indices.set(random.nextInt(graph().nEdges()));
     }
     return EdgeSet.ofIndices(graph(), indices);
-  }
-
-  private Tensor tokens() {
-    long[] tokens =
-        random.longs(BenchmarkSize.BATCH * BenchmarkSize.SEQ, 0, size.config().dVocab()).toArray();
-    return AbstractTensor.create(tokens, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
   }
 
   private long[][] answers() {

@@ -1,0 +1,44 @@
+package org.autocircuit.prune;
+
+import java.util.Collection;
+import java.util.function.BiConsumer;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.SourceActivations;
+
+/** Batches, each with what it is patched with. */
+final class PatchedBatches {
+
+  private PatchedBatches() {}
+
+  /**
+   * Visits each batch with activations that are open that long: one mean over all batches, or those
+   * of the batch's own prompts.
+   *
+   * @param patchInput the prompts that activations of a single batch are computed from
+   * @throws IllegalArgumentException if there is no batch
+   */
+  static void forEach(
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      AblationType type,
+      CleanCorrupt patchInput,
+      BiConsumer<PromptPairBatch, SourceActivations> visitor) {
+    if (batches.isEmpty()) {
+      throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+    if (type.meanOverDataset()) {
+      try (SourceActivations mean = model.sourceAblations(batches, type)) {
+        batches.forEach(batch -> visitor.accept(batch, mean));
+      }
+      return;
+    }
+    for (PromptPairBatch batch : batches) {
+      long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
+      try (SourceActivations activations = model.sourceAblations(input, type)) {
+        visitor.accept(batch, activations);
+      }
+    }
+  }
+}
