@@ -38,5 +38,6 @@ case "$kind" in
 esac
 "$NATIVE_BUILD_DIR/build.sh" autocircuit_tests
 
-"${run[@]}" ctest --test-dir "$AUTOCIRCUIT_BUILD_DIR" --output-on-failure "$@" ||
+"${run[@]}" ctest --test-dir "$AUTOCIRCUIT_BUILD_DIR" --output-on-failure \
+  --parallel "$(nproc)" "$@" ||
   fail "the C++ tests fail under the $kind sanitizer"
