@@ -2,8 +2,11 @@
 #include "autocircuit/model/precision.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/matmul.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/model/product.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "kinds.h"
 
@@ -37,6 +40,36 @@ TEST(accumulation_types) {
   CHECK_EQUAL(accumulation_type(at::kDouble), at::kDouble);
   for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
     CHECK_EQUAL(accumulation_type(type), at::kFloat);
+  }
+}
+
+// Products of 16-bit operands are those of fp64, rounded once, and so are their
+// gradients; on CPUs with instructions for them and on others.
+TEST(products_of_16_bits) {
+  for (const at::ScalarType type : kNarrowTypes) {
+    const double rounding = type == at::kHalf ? 0x1p-11 : 0x1p-8;
+    for (const bool batches : {false, true}) {
+      const auto random = [&](int64_t n, int64_t m) {
+        const at::Tensor x = batches ? at::randn({3, n, m}) : at::randn({n, m});
+        return x.to(type).requires_grad_(true);
+      };
+      const at::Tensor a = random(5, 40);
+      const at::Tensor b = random(40, 7);
+      const at::Tensor y = product(a, b);
+      CHECK_EQUAL(y.scalar_type(), type);
+      const at::Tensor g = at::randn(y.sizes()).to(type);
+      const auto grads = torch::autograd::grad({y}, {a, b}, {g});
+      const auto close = [&](const at::Tensor& x, const at::Tensor& expected) {
+        CHECK_EQUAL(x.scalar_type(), type);
+        CHECK_CLOSE(x.to(at::kDouble), expected.detach(), rounding, 1e-4);
+      };
+      const at::Tensor wide_a = a.to(at::kDouble);
+      const at::Tensor wide_b = b.to(at::kDouble);
+      const at::Tensor wide_g = g.to(at::kDouble);
+      close(y, at::matmul(wide_a, wide_b));
+      close(grads[0], at::matmul(wide_g, wide_b.transpose(-2, -1)));
+      close(grads[1], at::matmul(wide_a.transpose(-2, -1), wide_g));
+    }
   }
 }
 

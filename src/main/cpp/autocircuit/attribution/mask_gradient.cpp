@@ -37,7 +37,14 @@ MaskGradient mask_gradient(
   request.input = input;
   request.input.slice = OutputSlice::kLastSeq;
   request.context = &leaf;
-  const at::Tensor logits = forward(model, request).logits;
+  return mask_gradient_of(forward(model, request).logits, leaf.masks, loss);
+}
+
+MaskGradient mask_gradient_of(
+    const at::Tensor& logits,
+    const at::Tensor& masks,
+    const AnswerLoss& loss) {
+  const at::AutoGradMode record(true);
   const at::Tensor value = answer_loss(
       logits,
       loss.grad_function,
@@ -48,8 +55,8 @@ MaskGradient mask_gradient(
   // nothing below 6e-8: go backward from the sum, and divide in fp32.
   const bool small = logits.scalar_type() == at::kHalf;
   const auto prompts = static_cast<double>(small ? logits.size(0) : 1);
-  const auto grads = torch::autograd::grad(
-      {value}, {leaf.masks}, {at::full_like(value, prompts)});
+  const auto grads =
+      torch::autograd::grad({value}, {masks}, {at::full_like(value, prompts)});
   return {
       small ? grads[0] / prompts : grads[0], value.detach(), logits.detach()};
 }

@@ -29,4 +29,10 @@ MaskGradient mask_gradient(
     const AnswerLoss& loss,
     PlanPolicy policy = PlanPolicy::kAuto);
 
+/// The same from the logits of a patched forward with gradients of `masks`.
+MaskGradient mask_gradient_of(
+    const at::Tensor& logits,
+    const at::Tensor& masks,
+    const AnswerLoss& loss);
+
 } // namespace autocircuit

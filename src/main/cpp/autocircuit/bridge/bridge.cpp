@@ -8,7 +8,7 @@
 #include <sstream>
 #include <utility>
 
-#include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/all_ones_run.h"
@@ -334,6 +334,41 @@ Tensors mask_gradient(
          .answer_function = static_cast<AnswerFunction>(answer_function),
          .answers = answers,
          .wrong_answers = wrong_answers});
+    return Tensors{
+        std::move(result.grad),
+        std::move(result.loss),
+        std::move(result.logits)};
+  });
+}
+
+Tensors edge_attribution(
+    int64_t model,
+    const Tensors& clean,
+    const Tensors& corrupt,
+    const at::Tensor& patch_src_outs,
+    double mask_value,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers,
+    int64_t memory_limit) {
+  return translating_errors([&] {
+    const WorkspaceScope workspace;
+    const auto& patchable = *from_handle<const PatchableModel>(model);
+    EdgeAttribution request{
+        .clean = model_input(clean),
+        .patch_src_outs = patch_src_outs,
+        .mask_value = mask_value,
+        .loss = {
+            .grad_function = static_cast<GradFunction>(grad_function),
+            .answer_function = static_cast<AnswerFunction>(answer_function),
+            .answers = answers,
+            .wrong_answers = wrong_answers}};
+    if (!corrupt.empty()) {
+      request.corrupt = model_input(corrupt);
+    }
+    MaskGradient result = autocircuit::edge_attribution(
+        patchable, request, split_within(patchable, request, memory_limit));
     return Tensors{
         std::move(result.grad),
         std::move(result.loss),

@@ -180,6 +180,22 @@ AUTOCIRCUIT_API Tensors mask_gradient(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers);
 
+/// The same where all masks are `mask_value`, within so many bytes: prompts in
+/// parts, and outputs of heads kept small, as far as that needs.
+/// corrupt: of the prompts whose source outputs edges are patched with; empty:
+/// patch_src_outs, which is undefined otherwise.
+AUTOCIRCUIT_API Tensors edge_attribution(
+    int64_t model,
+    const Tensors& clean,
+    const Tensors& corrupt,
+    const at::Tensor& patch_src_outs,
+    double mask_value,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers,
+    int64_t memory_limit);
+
 // ---- PatchWrapper by itself ------------------------------------------------
 
 /// arg0 + sum over sources of f(mask) * (src_acts - curr_src_outs).

@@ -1,12 +1,13 @@
 #include "autocircuit/engine/masked_rows.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/sub.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <vector>
+#include <algorithm>
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/model/precision.h"
@@ -14,6 +15,9 @@
 namespace autocircuit {
 
 namespace {
+
+// As many numbers of a wide copy stay in the cache, about.
+constexpr int64_t kWideNumbers = int64_t{1} << 22U;
 
 // From LibTorch's operations, for other types and devices than the kernels'.
 // 16-bit operands are widened, and what is stored as 16 bits is rounded once,
@@ -63,16 +67,28 @@ MaskedRowsGradient plain_backward(
   return result;
 }
 
-// One example after another, so that wide copies of 16-bit operands stay small.
+// Part after part of the tokens, so that wide copies of 16-bit operands stay
+// small. `body` gets what takes its part of a tensor [batch or 1, seq or 1,
+// ...].
 template <typename Body>
-void for_each_example(const at::Tensor& delta, const Body& body) {
+void for_each_part(const at::Tensor& delta, const Body& body) {
+  const int64_t batch = delta.size(0);
+  const int64_t seq = delta.size(1);
   const bool narrow =
       accumulation_type(delta.scalar_type()) != delta.scalar_type();
-  const int64_t size = narrow ? 1 : delta.size(0);
-  for (int64_t b = 0; b < delta.size(0); b += size) {
-    body([b, size](const at::Tensor& x) {
-      return x.defined() && x.size(0) > 1 ? x.narrow(0, b, size) : x;
-    });
+  const int64_t of_token = std::max<int64_t>(delta.size(2) * delta.size(3), 1);
+  const int64_t examples = narrow ? 1 : batch;
+  const int64_t positions =
+      narrow ? std::clamp<int64_t>(kWideNumbers / of_token, 1, seq) : seq;
+  for (int64_t b = 0; b < batch; b += examples) {
+    for (int64_t s = 0; s < seq; s += positions) {
+      const int64_t n = std::min(positions, seq - s);
+      body([=](const at::Tensor& x) {
+        const at::Tensor some =
+            x.size(0) == batch ? x.narrow(0, b, examples) : x;
+        return some.size(1) == seq ? some.narrow(1, s, n) : some;
+      });
+    }
   }
 }
 
@@ -81,12 +97,14 @@ at::Tensor plain_rows(
     const at::Tensor& values,
     const at::Tensor& delta,
     const Norm* norm) {
-  std::vector<at::Tensor> parts;
-  for_each_example(delta, [&](const auto& part) {
+  at::Tensor out = at::empty(
+      {delta.size(0), delta.size(1), values.size(2), delta.size(3)},
+      delta.options());
+  for_each_part(delta, [&](const auto& part) {
     const at::Tensor x = plain_mix(part(base), part(values), part(delta));
-    parts.push_back(norm == nullptr ? x : (*norm)(x));
+    part(out).copy_(norm == nullptr ? x : (*norm)(x));
   });
-  return parts.size() == 1 ? parts[0] : at::cat(parts);
+  return out;
 }
 
 MaskedRowsGradient plain_rows_backward(
@@ -98,31 +116,28 @@ MaskedRowsGradient plain_rows_backward(
     const Norm* norm,
     bool want_values,
     const at::Tensor& grad_delta) {
-  std::vector<at::Tensor> bases;
-  std::vector<at::Tensor> products;
-  for_each_example(delta, [&](const auto& part) {
+  MaskedRowsGradient result;
+  result.base = at::empty(base.sizes(), base.options());
+  if (want_values) {
+    result.values = at::zeros(values.sizes(), values.options());
+  }
+  for_each_part(delta, [&](const auto& part) {
     const at::Tensor rows = source == RowSource::kMixed
         ? plain_mix(part(base), part(values), part(delta))
         : part(base).unsqueeze(2).expand_as(part(grad));
-    const MaskedRowsGradient result = plain_backward(
+    const MaskedRowsGradient of_part = plain_backward(
         part(grad),
         rows,
         part(values),
         part(delta),
         norm,
         want_values,
-        part(grad_delta));
-    bases.push_back(result.base);
-    products.push_back(result.values);
-  });
-  MaskedRowsGradient result;
-  result.base = at::cat(bases);
-  if (want_values) {
-    result.values = at::cat(products);
-    if (values.size(0) == 1) {
-      result.values = result.values.sum(0, /*keepdim=*/true);
+        grad_delta.defined() ? part(grad_delta) : grad_delta);
+    part(result.base).copy_(of_part.base);
+    if (want_values) {
+      part(result.values).add_(of_part.values);
     }
-  }
+  });
   return result;
 }
 

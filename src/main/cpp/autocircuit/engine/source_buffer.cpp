@@ -1,6 +1,5 @@
 #include "autocircuit/engine/source_buffer.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/saved_norm.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -21,13 +21,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
-
-void refuse_double_backward() {
-  TORCH_CHECK(
-      !at::GradMode::is_enabled(),
-      "patched forwards support one backward, not the gradient of a gradient: "
-      "run it without create_graph");
-}
 
 // Whether this backward pass has met a reader of the differences.
 bool has_grad(const SourceDeltas& deltas) {
@@ -184,27 +177,6 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
   }
 };
 
-/// A norm that a backward needs, which may come after the model is gone.
-struct SavedNorm : torch::CustomClassHolder {
-  explicit SavedNorm(const Norm* given)
-      : norm(given == nullptr ? std::nullopt : std::optional<Norm>(*given)) {}
-
-  const Norm* get() const {
-    return norm ? &*norm : nullptr;
-  }
-
-  std::optional<Norm> norm;
-};
-
-void save_norm(AutogradContext* ctx, const Norm* norm) {
-  ctx->saved_data["norm"] =
-      c10::IValue::make_capsule(c10::make_intrusive<SavedNorm>(norm));
-}
-c10::intrusive_ptr<SavedNorm> saved_norm(AutogradContext* ctx) {
-  return c10::static_intrusive_pointer_cast<SavedNorm>(
-      ctx->saved_data["norm"].toCapsule());
-}
-
 struct RowsFunction : torch::autograd::Function<RowsFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
@@ -233,12 +205,13 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
     const int64_t start = saved_start(ctx);
     const int64_t n = values.size(3);
     const bool to_sources = ctx->needs_input_grad(2);
+    const std::optional<Norm> norm = saved_norm(ctx);
     const MaskedRowsGradient result = masked_rows_backward(
         grads[0],
         base,
         values,
         deltas->delta.narrow(2, start, n),
-        saved_norm(ctx)->get(),
+        norm ? &*norm : nullptr,
         ctx->needs_input_grad(1),
         to_sources ? grad_rows(*deltas, start, n) : at::Tensor());
     return {
@@ -248,37 +221,6 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
         {},
         {},
         {}};
-  }
-};
-
-struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
-  static at::Tensor forward(
-      AutogradContext* ctx,
-      const at::Tensor& x,
-      const at::Tensor& values,
-      const Deltas& deltas,
-      int64_t start,
-      const Norm* norm) {
-    ctx->save_for_backward({x, values});
-    save(ctx, deltas, start);
-    save_norm(ctx, norm);
-    const at::Tensor y = norm == nullptr ? x.clone() : (*norm)(x);
-    return y.unsqueeze(2).expand({-1, -1, values.size(2), -1});
-  }
-
-  static variable_list backward(
-      AutogradContext* ctx,
-      const variable_list& grads) {
-    refuse_double_backward();
-    const auto saved = ctx->get_saved_variables();
-    const at::Tensor& values = saved[1];
-    const MaskedRowsGradient result = equal_rows_backward(
-        grads[0],
-        saved[0],
-        values,
-        saved_deltas(ctx)->delta.narrow(2, saved_start(ctx), values.size(3)),
-        saved_norm(ctx)->get());
-    return {result.base, result.values, {}, {}, {}};
   }
 };
 
@@ -338,7 +280,7 @@ at::Tensor SourceBuffer::equal_rows(
     const at::Tensor& values,
     int64_t in_start,
     const Norm* norm) const {
-  return EqualRowsFunction::apply(x, values, deltas_, in_start, norm);
+  return autocircuit::equal_rows(x, values, deltas_, in_start, norm);
 }
 
 } // namespace autocircuit

@@ -1,18 +1,26 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/ivalue.h>
 
 #include <cstdint>
 #include <utility>
 
-#include "autocircuit/model/norm.h"
+#include "autocircuit/engine/differences.h"
 
 namespace autocircuit {
 
 /// What the autograd functions of a SourceBuffer share.
-struct SourceDeltas : torch::CustomClassHolder {
+struct SourceDeltas : Differences {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
+
+  at::Tensor rows(int64_t start, int64_t n, int64_t first, int64_t positions)
+      const override {
+    return delta.narrow(1, first, positions).narrow(2, start, n);
+  }
+  int64_t positions_at_once(int64_t n, int64_t positions) const override {
+    (void)n;
+    return positions;
+  }
 
   at::Tensor delta;   // [batch, seq, n_srcs, d_model]
   at::Tensor grad;    // the same, from the first backward on; fp32 at least
@@ -83,9 +91,7 @@ class SourceBuffer {
       int64_t in_start,
       const Norm* norm) const;
 
-  /// The same where all values are one constant, so that all rows are norm(x):
-  /// an expanded tensor. `values` receives its gradient as if the rows
-  /// were apart; x, which the caller made, that of all of them.
+  /// The same where all values are one constant; see differences.h.
   at::Tensor equal_rows(
       const at::Tensor& x,
       const at::Tensor& values,

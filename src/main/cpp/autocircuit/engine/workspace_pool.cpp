@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <list>
@@ -90,6 +91,11 @@ class Pool {
     return true;
   }
 
+  void reset_most_leased() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    most_leased_ = leased_;
+  }
+
   void set_limit(size_t bytes) {
     std::list<Block> freed;
     {
@@ -110,6 +116,7 @@ class Pool {
     return {
         .leased_bytes = static_cast<int64_t>(leased_),
         .idle_bytes = static_cast<int64_t>(idle_),
+        .most_leased = static_cast<int64_t>(most_leased_),
         .fresh_blocks = fresh_};
   }
 
@@ -161,6 +168,7 @@ class Pool {
   void lease(const Block& block) {
     leases_.emplace(block.data, block.size);
     leased_ += block.size;
+    most_leased_ = std::max(most_leased_, leased_);
   }
 
   std::mutex mutex_;
@@ -169,6 +177,7 @@ class Pool {
   std::unordered_map<void*, size_t> leases_;
   size_t idle_ = 0;
   size_t leased_ = 0;
+  size_t most_leased_ = 0;
   size_t limit_ = kDefaultLimit;
   int64_t fresh_ = 0;
 };
@@ -232,6 +241,10 @@ void install() {
 
 WorkspaceStats workspace_stats() {
   return pool().stats();
+}
+
+void reset_most_leased() {
+  pool().reset_most_leased();
 }
 
 void set_workspace_limit(int64_t bytes) {

@@ -15,11 +15,15 @@ namespace autocircuit {
 struct WorkspaceStats {
   int64_t leased_bytes; // held by tensors
   int64_t idle_bytes;   // kept for the next pass
+  int64_t most_leased;  // at once, since the process or the count began
   int64_t fresh_blocks; // taken from the system since the process began
 };
 
 /// One pool for the process, shared by all models and threads.
 WorkspaceStats workspace_stats();
+
+/// Counts most_leased anew.
+void reset_most_leased();
 
 /// Sets how many idle bytes are kept, and gives back what is over.
 void set_workspace_limit(int64_t bytes);

@@ -1,17 +1,14 @@
 #include "autocircuit/model/attention.h"
 
-#include <ATen/ops/baddbmm.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 
 #include <utility>
 
-#include "autocircuit/model/affine.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -63,7 +60,7 @@ at::Tensor head_products(const at::Tensor& z, const at::Tensor& weights) {
   const at::Tensor heads_first =
       z.permute({2, 0, 1, 3})
           .reshape({z.size(2), z.size(0) * z.size(1), z.size(3)});
-  return at::bmm(heads_first, weights)
+  return product(heads_first, weights)
       .view({z.size(2), z.size(0), z.size(1), weights.size(2)})
       .permute({1, 2, 0, 3});
 }
@@ -110,12 +107,10 @@ at::Tensor Attention::project_rows(
   const at::Tensor w = w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
                            .narrow(1, first_head, heads)
                            .transpose(0, 1); // [heads, d_model, d_head]
-  const at::Tensor y = b_qkv_.defined()
-      ? at::baddbmm(
-            b_qkv_.view({-1, 1, shape_.d_head}).narrow(0, first_head, heads),
-            x,
-            w)
-      : at::bmm(x, w);
+  at::Tensor y = product(x, w);
+  if (b_qkv_.defined()) {
+    y.add_(b_qkv_.view({-1, 1, shape_.d_head}).narrow(0, first_head, heads));
+  }
   return y.view({heads, batch, seq, repeats, shape_.d_head})
       .permute({1, 2, 0, 3, 4})
       .flatten(2, 3); // [batch, seq, rows, d_head]
@@ -233,7 +228,7 @@ at::Tensor Attention::mix(
   // The softmax and what leads to it are fp32 at least.
   const at::ScalarType type = p.q.scalar_type();
   at::Tensor scores =
-      at::matmul(
+      product(
           p.q.transpose(1, 2) * shape_.scale,
           for_heads(p.k, p.q.size(2)).transpose(-2, -1))
           .to(accumulation_type(type)); // [batch, heads, seq, keys]
@@ -247,7 +242,7 @@ at::Tensor Attention::mix(
   const at::Tensor pattern =
       positions.clear_padding(at::softmax(scores, -1).to(type));
   hooks.read(hook_ids_.pattern, pattern);
-  const at::Tensor z = at::matmul(pattern, for_heads(p.v, p.q.size(2)))
+  const at::Tensor z = product(pattern, for_heads(p.v, p.q.size(2)))
                            .transpose(1, 2); // [batch, seq, heads, d_head]
   hooks.read(hook_ids_.z, z);
   return z;

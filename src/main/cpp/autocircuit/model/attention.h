@@ -78,6 +78,16 @@ class Attention {
     return static_cast<double>(w_qkv_.numel() + w_o_.numel());
   }
 
+  int64_t d_model() const {
+    return shape_.d_model;
+  }
+  /// Bytes of activations that a backward keeps for one prompt, about; of
+  /// numbers as they are stored and as they are added up.
+  int64_t kept_bytes(int64_t seq, int64_t size, int64_t wide) const {
+    const int64_t scores = 2 * seq * (size + wide);
+    return seq * shape_.n_heads * (8 * shape_.d_head * size + scores);
+  }
+
   bool fits_prefix(const at::Tensor& entry) const {
     return entry.size(2) == shape_.n_kv_heads && entry.size(3) == shape_.d_head;
   }

@@ -1,5 +1,7 @@
 #include "autocircuit/model/block.h"
 
+#include <algorithm>
+
 namespace autocircuit {
 
 namespace {
@@ -114,6 +116,15 @@ std::vector<ModelNode> Block::nodes(int64_t block) const {
   }
   nodes.push_back(std::move(mlp));
   return nodes;
+}
+
+int64_t Block::kept_bytes(int64_t seq, int64_t size) const {
+  // Norms compute in fp32 at least.
+  const int64_t wide = std::max<int64_t>(size, 4);
+  return attention_.kept_bytes(seq, size, wide) +
+      (mlp_ ? mlp_->kept_bytes(seq, size) : 0) +
+      (autoencoder_ ? autoencoder_->kept_bytes(seq, size) : 0) +
+      seq * attention_.d_model() * (6 * size + 5 * wide);
 }
 
 HeadInputs Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)

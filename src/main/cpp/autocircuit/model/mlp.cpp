@@ -1,11 +1,10 @@
 #include "autocircuit/model/mlp.h"
 
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/threshold.h>
 
-#include "autocircuit/model/affine.h"
+#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -77,11 +76,11 @@ at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
   // As in TransformerLens, the bias b_in of a gated MLP belongs to what the
   // gate multiplies.
   const at::Tensor pre =
-      w_gate_.defined() ? at::mm(flat, w_gate_) : affine(flat, w_in_, b_in_);
+      w_gate_.defined() ? product(flat, w_gate_) : affine(flat, w_in_, b_in_);
   hooks.read(pre_, positions(pre));
   at::Tensor post = activate(activation_, pre); // [batch * seq, d_mlp]
   if (w_gate_.defined()) {
-    post = post * at::mm(flat, w_in_);
+    post = post * product(flat, w_in_);
     if (b_in_.defined()) {
       post = post + b_in_;
     }

@@ -28,13 +28,18 @@ class Mlp {
       HookId pre,
       HookId post);
 
-  /// x: [batch, seq, d_model].
   /// Multiplications for each token.
   double cost() const {
     const int64_t gate = w_gate_.defined() ? w_gate_.numel() : 0;
     return static_cast<double>(w_in_.numel() + w_out_.numel() + gate);
   }
 
+  /// Bytes of activations that a backward keeps for one prompt, about.
+  int64_t kept_bytes(int64_t seq, int64_t size) const {
+    return 5 * seq * w_in_.size(1) * size;
+  }
+
+  /// x: [batch, seq, d_model].
   at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
 
  private:

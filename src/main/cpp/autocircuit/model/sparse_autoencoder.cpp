@@ -1,12 +1,30 @@
 #include "autocircuit/model/sparse_autoencoder.h"
 
-#include <ATen/ops/baddbmm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/threshold.h>
 
 #include <vector>
 
+#include "autocircuit/model/product.h"
+
 namespace autocircuit {
+
+namespace {
+
+// x [batch, seq, n] times w [m, n], plus b [m]; or position by position, where
+// each has its own w [positions, m, n] and perhaps b [positions, m].
+at::Tensor times_transposed(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  if (w.dim() == 2) {
+    return affine(x.flatten(0, 1), w.t(), b)
+        .view({x.size(0), x.size(1), w.size(0)});
+  }
+  const at::Tensor y = product(x.transpose(0, 1), w.transpose(1, 2));
+  return (y + (b.dim() == 2 ? b.unsqueeze(1) : b)).transpose(0, 1);
+}
+
+} // namespace
 
 SparseAutoencoder::SparseAutoencoder(
     const Weights& weights,
@@ -58,27 +76,16 @@ bool SparseAutoencoder::is_watched(const Hooks& hooks) const {
       hooks.wants(hook(kError));
 }
 
-// Position by position, [positions, batch, ...], where each has its own
-// weights.
+// [batch, seq, latents]
 at::Tensor SparseAutoencoder::encode(const at::Tensor& x) const {
   const at::Tensor centred = x - bias_;
-  const at::Tensor pre = shape_.positions == 0
-      ? at::linear(centred, encode_weight_, latent_bias_)
-      : at::baddbmm(
-            latent_bias_.unsqueeze(1),
-            centred.transpose(0, 1),
-            encode_weight_.transpose(1, 2))
-            .transpose(0, 1);
   // Not at::relu, which has no kernel for the meta device.
-  return at::threshold(pre, 0, 0); // [batch, seq, latents]
+  return at::threshold(
+      times_transposed(centred, encode_weight_, latent_bias_), 0, 0);
 }
 
 at::Tensor SparseAutoencoder::decode(const at::Tensor& latents) const {
-  return shape_.positions == 0
-      ? at::linear(latents, decode_weight_, bias_)
-      : at::baddbmm(
-            bias_, latents.transpose(0, 1), decode_weight_.transpose(1, 2))
-            .transpose(0, 1);
+  return times_transposed(latents, decode_weight_, bias_);
 }
 
 at::Tensor SparseAutoencoder::write_latents(

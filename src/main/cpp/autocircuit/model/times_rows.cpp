@@ -3,13 +3,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "autocircuit/kernels/fits_kernels.h"
 #include "autocircuit/kernels/row_kernels.h"
+#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -59,7 +59,13 @@ at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w) {
   const bool few = x.numel() <= kFewRows * w.size(1) && fits_kernels(x) &&
       fits_kernels(w) &&
       !(at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad()));
-  return few ? few_rows(x, w) : at::linear(x, w);
+  if (few) {
+    return few_rows(x, w);
+  }
+  const at::Tensor flat = x.reshape({-1, w.size(1)});
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = w.size(0);
+  return product(flat, w.t()).view(shape);
 }
 
 } // namespace autocircuit

@@ -255,6 +255,16 @@ at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
   return (at::tanh(wide / logit_cap_) * logit_cap_).to(logits.scalar_type());
 }
 
+int64_t Transformer::kept_bytes(int64_t seq) const {
+  const auto size = static_cast<int64_t>(options().dtype().itemsize());
+  // Logits of the last position, and what a loss makes of them.
+  int64_t bytes = 8 * w_u_.size(0) * size;
+  for (const Block& block : blocks_) {
+    bytes += block.kept_bytes(seq, size);
+  }
+  return bytes;
+}
+
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
   const ContextPositions positions(
       input.value.size(1),

@@ -59,6 +59,16 @@ final class PassArguments {
     return context("tokens", input, size("tokens", value));
   }
 
+  /** Checks corrupt prompts beside clean ones of this size. */
+  void corrupt(ModelInput corrupt, Size clean) {
+    Size size = input(corrupt);
+    if (!size.equals(clean)) {
+      throw new IllegalArgumentException(
+          "corrupt tokens: expected [%d, %d] like the clean ones, got [%d, %d]"
+              .formatted(clean.batch(), clean.seq(), size.batch(), size.seq()));
+    }
+  }
+
   /** Checks the residual stream that enters a block, and what goes with it. */
   Size residual(int block, ModelInput input) {
     if (block >= graph.config().nLayers()) {

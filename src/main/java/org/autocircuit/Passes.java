@@ -247,6 +247,41 @@ final class Passes {
     }
   }
 
+  MaskGradientResult maskGradient(EdgeAttribution attribution) {
+    GradientEvent event = GradientEvent.begun();
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
+      ModelInput clean = behindPrefix(attribution.clean());
+      Size size = arguments.input(clean);
+      Optional<ModelInput> corrupt = attribution.corrupt().map(this::behindPrefix);
+      corrupt.ifPresent(input -> arguments.corrupt(input, size));
+      Tensor activations =
+          attribution
+              .activations()
+              .map(given -> arguments.sources("source activations", given.tensor(), size))
+              .orElse(null);
+      AnswerLoss loss = attribution.loss();
+      AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      List<Tensor> results =
+          run(
+              clean,
+              passed ->
+                  handle.edgeAttribution(
+                      passed,
+                      corrupt.map(Passes::passed).orElse(null),
+                      activations,
+                      attribution.maskValue(),
+                      NativeCodes.of(loss.gradFunction()),
+                      NativeCodes.of(loss.answerFunction()),
+                      answers.answers(),
+                      answers.wrongAnswers(),
+                      attribution.memoryLimit()));
+      event.end(name, size.batch(), size.seq());
+      scope.handOutAll(results);
+      return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
+    }
+  }
+
   /** Checks what of a patch does not depend on the pass. */
   void check(SourceActivations activations, MaskValues masks) {
     arguments.check(activations, masks);
@@ -323,18 +358,20 @@ final class Passes {
   /** Makes a native call. If it fails, tokens are looked at for a better word. */
   private <T> T run(ModelInput input, Function<PatchableHandle.Input, T> call) {
     try {
-      T results =
-          call.apply(
-              new PatchableHandle.Input(
-                  input.value(),
-                  input.attentionMask().orElse(null),
-                  input.prefix().map(PrefixCache::entries).orElse(List.of())));
+      T results = call.apply(passed(input));
       WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
       return results;
     } catch (NativeException e) {
       arguments.tokens(input.value());
       throw e;
     }
+  }
+
+  private static PatchableHandle.Input passed(ModelInput input) {
+    return new PatchableHandle.Input(
+        input.value(),
+        input.attentionMask().orElse(null),
+        input.prefix().map(PrefixCache::entries).orElse(List.of()));
   }
 
   private static boolean requiresGrad(Tensor tensor) {

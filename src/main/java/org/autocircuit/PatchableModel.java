@@ -350,6 +350,16 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return passes.maskGradient(tokens, context, loss);
   }
 
+  /**
+   * The same for masks that all have one value, within a limit of memory.
+   *
+   * @throws NativeException if not even one prompt fits into the limit; it says what does
+   */
+  public MaskGradientResult maskGradient(EdgeAttribution attribution) {
+    requireOpen();
+    return passes.maskGradient(attribution);
+  }
+
   /** Whether the model was closed. */
   public boolean isClosed() {
     return passes.isClosed();

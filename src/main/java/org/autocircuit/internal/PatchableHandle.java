@@ -138,6 +138,40 @@ public final class PatchableHandle {
     }
   }
 
+  /**
+   * Gradient, loss and logits with uniform masks, within a limit of bytes; all handed out.
+   *
+   * @param corrupt {@code null}: patched with {@code patchSrcOuts}, which may be {@code null}
+   *     otherwise
+   */
+  public List<Tensor> edgeAttribution(
+      Input clean,
+      Input corrupt,
+      Tensor patchSrcOuts,
+      double maskValue,
+      int gradFunction,
+      int answerFunction,
+      Tensor answers,
+      Tensor wrongAnswers,
+      long memoryLimit) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return ModelHandle.handOut(
+          scope,
+          NativeLibrary.edgeAttribution(
+              address,
+              clean.vector(),
+              corrupt == null ? new TensorVector() : corrupt.vector(),
+              orUndefined(patchSrcOuts),
+              maskValue,
+              gradFunction,
+              answerFunction,
+              orUndefined(answers),
+              orUndefined(wrongAnswers),
+              memoryLimit));
+    }
+  }
+
   /** Whether {@link #close} was called. */
   public boolean isClosed() {
     return resource.isClosed();

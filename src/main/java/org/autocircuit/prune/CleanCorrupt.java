@@ -1,9 +1,16 @@
 package org.autocircuit.prune;
 
+import org.autocircuit.data.PromptPairBatch;
+
 /** Which prompt of a pair. */
 public enum CleanCorrupt {
   /** The prompt that the model is asked about. */
   CLEAN,
   /** The one that differs from it in what matters. */
-  CORRUPT
+  CORRUPT;
+
+  /** A batch's prompts of this kind. */
+  long[][] of(PromptPairBatch batch) {
+    return this == CLEAN ? batch.clean() : batch.corrupt();
+  }
 }

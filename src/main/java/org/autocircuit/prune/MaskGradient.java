@@ -6,14 +6,16 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.EdgeAttribution;
+import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
@@ -47,6 +49,7 @@ public final class MaskGradient {
   private final AblationType ablationType;
   private final CleanCorrupt patchInput;
   private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
+  private final OptionalLong memoryLimit;
   private final BiConsumer<Integer, Integer> progress;
 
   private MaskGradient(Builder builder) {
@@ -56,6 +59,7 @@ public final class MaskGradient {
     ablationType = builder.ablationType;
     patchInput = builder.patchInput;
     targets = Optional.ofNullable(builder.targets);
+    memoryLimit = builder.memoryLimit;
     progress = builder.progress;
   }
 
@@ -74,32 +78,37 @@ public final class MaskGradient {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.NativeException if not even one prompt fits into the limit of memory
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     Steps steps = new Steps(batches.size() * maskValues.length);
     double[] scores = new double[model.graph().maskSize()];
-    PatchedBatches.forEach(
-        model,
-        batches,
-        ablationType,
-        patchInput,
-        (batch, activations) -> addBatch(model, batch, activations, scores, steps));
+    if (memoryLimit.isPresent() && ablationType == AblationType.RESAMPLE) {
+      // Activations of a whole batch may be what does not fit.
+      PatchedBatches.requireSome(batches);
+      batches.forEach(batch -> addBatch(model, batch, Optional.empty(), scores, steps));
+    } else {
+      PatchedBatches.forEach(
+          model,
+          batches,
+          ablationType,
+          patchInput,
+          (batch, activations) -> addBatch(model, batch, Optional.of(activations), scores, steps));
+    }
     return PruneScores.of(model.graph(), scores);
   }
 
+  /** Activations: empty if they are made within the limit of memory. */
   private void addBatch(
       PatchableModel model,
       PromptPairBatch batch,
-      SourceActivations activations,
+      Optional<SourceActivations> activations,
       double[] scores,
       Steps steps) {
-    ModelGraph graph = model.graph();
     for (double maskValue : maskValues) {
       try (CallScope scope = new CallScope()) {
-        PatchContext context = PatchContext.of(activations, Masks.uniform(graph, maskValue));
-        Tensor gradient = model.maskGradient(batch.clean(), context, loss(batch)).gradient();
-        double[] values = TensorArrays.doubles(gradient);
+        double[] values = TensorArrays.doubles(gradient(model, batch, activations, maskValue));
         for (int i = 0; i < scores.length; i++) {
           scores[i] += values[i];
         }
@@ -107,6 +116,30 @@ public final class MaskGradient {
       steps.done++;
       progress.accept(steps.done, steps.total);
     }
+  }
+
+  private Tensor gradient(
+      PatchableModel model,
+      PromptPairBatch batch,
+      Optional<SourceActivations> activations,
+      double maskValue) {
+    AnswerLoss loss = loss(batch);
+    if (memoryLimit.isEmpty()) {
+      PatchContext context =
+          PatchContext.of(activations.orElseThrow(), Masks.uniform(model.graph(), maskValue));
+      return model.maskGradient(batch.clean(), context, loss).gradient();
+    }
+    ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
+    EdgeAttribution attribution =
+        activations
+            .map(given -> EdgeAttribution.of(clean, given, loss))
+            .orElseGet(
+                () ->
+                    EdgeAttribution.resampled(
+                        clean, ModelInput.ofPrompts(patchInput.of(batch), model.device()), loss));
+    return model
+        .maskGradient(attribution.withMaskValue(maskValue).withMemoryLimit(memoryLimit.getAsLong()))
+        .gradient();
   }
 
   private AnswerLoss loss(PromptPairBatch batch) {
@@ -136,6 +169,7 @@ public final class MaskGradient {
     private AblationType ablationType = AblationType.RESAMPLE;
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private Function<? super PromptPairBatch, Tensor> targets;
+    private OptionalLong memoryLimit = OptionalLong.empty();
     private BiConsumer<Integer, Integer> progress = (done, total) -> {};
 
     private Builder() {}
@@ -192,6 +226,20 @@ public final class MaskGradient {
     public Builder targets(Function<? super PromptPairBatch, Tensor> value) {
       targets = Objects.requireNonNull(value, "targets");
       answerFunction = AnswerFunction.MSE;
+      return this;
+    }
+
+    /**
+     * Limits the bytes that tensors of a batch take: see {@link EdgeAttribution}. Activations that
+     * are means are not counted; those of corrupt prompts are made anew for every mask value.
+     *
+     * @throws IllegalArgumentException if it is not positive
+     */
+    public Builder memoryLimit(long bytes) {
+      if (bytes <= 0) {
+        throw new IllegalArgumentException("memoryLimit: expected a number of bytes, got " + bytes);
+      }
+      memoryLimit = OptionalLong.of(bytes);
       return this;
     }
 

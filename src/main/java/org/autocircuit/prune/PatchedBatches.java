@@ -12,6 +12,12 @@ final class PatchedBatches {
 
   private PatchedBatches() {}
 
+  static void requireSome(Collection<? extends PromptPairBatch> batches) {
+    if (batches.isEmpty()) {
+      throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+  }
+
   /**
    * Visits each batch with activations that are open that long: one mean over all batches, or those
    * of the batch's own prompts.
@@ -25,9 +31,7 @@ final class PatchedBatches {
       AblationType type,
       CleanCorrupt patchInput,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
-    if (batches.isEmpty()) {
-      throw new IllegalArgumentException("batches: expected at least one, got none");
-    }
+    requireSome(batches);
     if (type.meanOverDataset()) {
       try (SourceActivations mean = model.sourceAblations(batches, type)) {
         batches.forEach(batch -> visitor.accept(batch, mean));
@@ -35,8 +39,7 @@ final class PatchedBatches {
       return;
     }
     for (PromptPairBatch batch : batches) {
-      long[][] input = patchInput == CleanCorrupt.CLEAN ? batch.clean() : batch.corrupt();
-      try (SourceActivations activations = model.sourceAblations(input, type)) {
+      try (SourceActivations activations = model.sourceAblations(patchInput.of(batch), type)) {
         visitor.accept(batch, activations);
       }
     }

@@ -156,6 +156,20 @@ public final class NativeLibrary {
       @Const @ByRef Tensor wrongAnswers)
       throws NativeException;
 
+  @Name("edge_attribution")
+  public static native @ByVal TensorVector edgeAttribution(
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector clean,
+      @Const @ByRef TensorVector corrupt,
+      @Const @ByRef Tensor patchSrcOuts,
+      double maskValue,
+      @Cast("int64_t") long gradFunction,
+      @Cast("int64_t") long answerFunction,
+      @Const @ByRef Tensor answers,
+      @Const @ByRef Tensor wrongAnswers,
+      @Cast("int64_t") long memoryLimit)
+      throws NativeException;
+
   public static native @ByVal Tensor interpolate(
       @Const @ByRef Tensor arg0,
       @Const @ByRef Tensor srcActs,

@@ -1,0 +1,276 @@
+#include "autocircuit/attribution/edge_attribution.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "autocircuit/engine/compact_run.h"
+#include "autocircuit/model/precision.h"
+#include "autocircuit/patch/source_ablations.h"
+
+namespace autocircuit {
+
+namespace {
+
+// Blocks of the pool are up to a quarter larger than what they hold.
+constexpr double kRoundedUp = 1.25;
+// Fewer tokens at once than this make poor matrix products.
+constexpr int64_t kEnoughTokens = 64;
+
+int64_t prompts_of(const EdgeAttribution& request) {
+  return request.clean.value.size(0);
+}
+
+/// Numbers that stand for one token of all sources.
+int64_t numbers_of_sources(const PatchableModel& model, bool compact) {
+  const int64_t d_model = model.model().d_model();
+  int64_t numbers = 0;
+  for (const PatchWrapper& w : model.wrappers()) {
+    if (w.is_src()) {
+      const int64_t outputs = w.src_stop - w.src_start;
+      // The z of all heads are about as long as one output; latents are one
+      // number each.
+      numbers += compact
+          ? std::min(outputs * d_model, std::max(outputs, 2 * d_model))
+          : outputs * d_model;
+    }
+  }
+  return numbers;
+}
+
+int64_t most_rows(const PatchableModel& model) {
+  int64_t rows = 1;
+  for (const PatchWrapper& w : model.wrappers()) {
+    if (w.is_dest()) {
+      rows = std::max(rows, w.rows);
+    }
+  }
+  return 3 * rows; // of queries, keys and values
+}
+
+at::Tensor all_masks(const PatchableModel& model, double value) {
+  const at::TensorOptions options = model.model().options();
+  return at::full(
+      {model.n_masks()},
+      value,
+      options.dtype(
+          accumulation_type(c10::typeMetaToScalarType(options.dtype()))));
+}
+
+/// What does not grow with the number of prompts.
+int64_t fixed_bytes(const PatchableModel& model) {
+  const int64_t masks = 8 * model.n_masks() * int64_t{sizeof(float)};
+  int64_t weight = 0; // the largest one, if its products need a wide copy
+  if (model.model().options().dtype().itemsize() < sizeof(float)) {
+    for (const at::Tensor& w : model.model().weights().tensors()) {
+      weight = std::max(weight, w.numel());
+    }
+  }
+  return masks + 2 * weight * int64_t{sizeof(float)};
+}
+
+/// Rows that are made from z for some positions at a time, and copies of them.
+int64_t rows_bytes(
+    const PatchableModel& model,
+    int64_t seq,
+    AttributionSplit split) {
+  const int64_t of_position = split.prompts * model.n_srcs() *
+      model.model().d_model() *
+      static_cast<int64_t>(model.model().options().dtype().itemsize());
+  return split.compact ? 3 *
+          std::max(of_position, std::min(kCompactRowsBytes, seq * of_position))
+                       : 0;
+}
+
+void check(const PatchableModel& model, const EdgeAttribution& request) {
+  ForwardRequest forward;
+  forward.input = request.clean;
+  PatchContext context;
+  if (request.corrupt.value.defined()) {
+    model.model().check_input(request.corrupt);
+    TORCH_CHECK(
+        request.corrupt.value.sizes() == request.clean.value.sizes(),
+        "expected corrupt prompts ",
+        request.clean.value.sizes(),
+        " like the clean ones, got ",
+        request.corrupt.value.sizes());
+  } else {
+    context.patch_src_outs = request.patch_src_outs;
+    context.masks = all_masks(model, request.mask_value);
+    forward.context = &context;
+  }
+  check_request(model, forward);
+  for (const at::Tensor& answers :
+       {request.loss.answers, request.loss.wrong_answers}) {
+    TORCH_CHECK(
+        !answers.defined() ||
+            (answers.dim() == 2 && answers.size(0) == prompts_of(request)),
+        "expected answers of ",
+        prompts_of(request),
+        " prompts, got ",
+        answers.sizes());
+  }
+}
+
+at::Tensor some_prompts(const at::Tensor& x, int64_t first, int64_t n) {
+  return x.defined() ? x.narrow(0, first, n) : x;
+}
+
+ModelInput some_prompts(const ModelInput& input, int64_t first, int64_t n) {
+  ModelInput some = input;
+  some.value = some_prompts(input.value, first, n);
+  some.attention_mask = some_prompts(input.attention_mask, first, n);
+  for (std::vector<at::Tensor>* entries :
+       {&some.prefix.keys, &some.prefix.values}) {
+    for (at::Tensor& entry : *entries) {
+      entry = entry.size(0) == 1 ? entry : some_prompts(entry, first, n);
+    }
+  }
+  return some;
+}
+
+EdgeAttribution some_prompts(
+    const EdgeAttribution& request,
+    int64_t first,
+    int64_t n) {
+  EdgeAttribution some = request;
+  some.clean = some_prompts(request.clean, first, n);
+  if (request.corrupt.value.defined()) {
+    some.corrupt = some_prompts(request.corrupt, first, n);
+  } else {
+    some.patch_src_outs = request.patch_src_outs.narrow(1, first, n);
+  }
+  some.loss.answers = some_prompts(request.loss.answers, first, n);
+  some.loss.wrong_answers = some_prompts(request.loss.wrong_answers, first, n);
+  return some;
+}
+
+MaskGradient compact_gradient(
+    const PatchableModel& model,
+    const EdgeAttribution& request) {
+  const at::Tensor masks =
+      all_masks(model, request.mask_value).requires_grad_(true);
+  const auto sources =
+      c10::make_intrusive<CompactSources>(request.mask_value != 0);
+  if (request.corrupt.value.defined()) {
+    ModelInput corrupt = request.corrupt;
+    corrupt.slice = OutputSlice::kLastSeq;
+    sources->subtract_from(compact_outputs(model, corrupt));
+  } else {
+    sources->subtract_from(request.patch_src_outs);
+  }
+  ModelInput clean = request.clean;
+  clean.slice = OutputSlice::kLastSeq;
+  return mask_gradient_of(
+      compact_forward(model, clean, masks, request.mask_value, sources),
+      masks,
+      request.loss);
+}
+
+MaskGradient plain_gradient(
+    const PatchableModel& model,
+    const EdgeAttribution& request) {
+  at::Tensor patch = request.patch_src_outs;
+  if (request.corrupt.value.defined()) {
+    const at::NoGradGuard no_grad;
+    patch = source_ablations(
+        model, request.corrupt, BatchAblation::kResample, /*all_ones=*/nullptr);
+  }
+  return mask_gradient(
+      model,
+      request.clean,
+      {.patch_src_outs = patch,
+       .masks = all_masks(model, request.mask_value),
+       .transform = {}},
+      request.loss);
+}
+
+} // namespace
+
+int64_t attribution_bytes(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    AttributionSplit split) {
+  const Model& m = model.model();
+  const int64_t seq = request.clean.value.size(1);
+  const auto size = static_cast<int64_t>(m.options().dtype().itemsize());
+  // Patched outputs, if they are made here, and differences.
+  const int64_t buffers = request.corrupt.value.defined() ? 2 : 1;
+  const int64_t of_sources =
+      buffers * numbers_of_sources(model, split.compact) * size;
+  // Gradients of the rows of one block, and copies of them.
+  const int64_t of_rows = 3 * most_rows(model) * m.d_model() * size;
+  const int64_t of_prompt = seq * (of_sources + of_rows) + m.kept_bytes(seq);
+  return fixed_bytes(model) + rows_bytes(model, seq, split) +
+      static_cast<int64_t>(
+             kRoundedUp * static_cast<double>(split.prompts * of_prompt));
+}
+
+AttributionSplit split_within(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    int64_t bytes) {
+  const int64_t batch = prompts_of(request);
+  const int64_t seq = request.clean.value.size(1);
+  const auto most_prompts = [&](bool compact) {
+    int64_t prompts = batch;
+    while (prompts > 0 &&
+           attribution_bytes(model, request, {prompts, compact}) > bytes) {
+      prompts--;
+    }
+    return prompts;
+  };
+  const int64_t plain = most_prompts(false);
+  if (plain == batch || plain * seq >= kEnoughTokens) {
+    return {plain, false};
+  }
+  const bool fits_compact = fits_compact_run(model, request.mask_value);
+  const int64_t compact = fits_compact ? most_prompts(true) : 0;
+  const auto least = [&] {
+    const int64_t of_plain = attribution_bytes(model, request, {1, false});
+    return fits_compact
+        ? std::min(of_plain, attribution_bytes(model, request, {1, true}))
+        : of_plain;
+  };
+  TORCH_CHECK(
+      plain > 0 || compact > 0,
+      "expected a memory limit of at least ",
+      least(),
+      " bytes, which one prompt of ",
+      seq,
+      " tokens takes, got ",
+      bytes);
+  return compact > plain ? AttributionSplit{compact, true}
+                         : AttributionSplit{plain, false};
+}
+
+MaskGradient edge_attribution(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    AttributionSplit split) {
+  check(model, request);
+  const int64_t batch = prompts_of(request);
+  MaskGradient sum;
+  std::vector<at::Tensor> logits;
+  for (int64_t first = 0; first < batch; first += split.prompts) {
+    const int64_t n = std::min(split.prompts, batch - first);
+    const EdgeAttribution some = some_prompts(request, first, n);
+    const MaskGradient part = split.compact ? compact_gradient(model, some)
+                                            : plain_gradient(model, some);
+    // Losses are means over prompts.
+    const double weight = static_cast<double>(n) / static_cast<double>(batch);
+    sum.grad =
+        sum.grad.defined() ? sum.grad + part.grad * weight : part.grad * weight;
+    sum.loss =
+        sum.loss.defined() ? sum.loss + part.loss * weight : part.loss * weight;
+    logits.push_back(part.logits);
+  }
+  sum.logits = at::cat(logits);
+  return sum;
+}
+
+} // namespace autocircuit

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "autocircuit/attribution/mask_gradient.h"
+
+namespace autocircuit {
+
+/// The gradient of a loss with respect to masks that are all one value, within
+/// a limit of memory.
+struct EdgeAttribution {
+  ModelInput clean;
+  /// What edges are patched with: the source outputs of a run on `corrupt`, or
+  /// if its value is undefined `patch_src_outs` [n_srcs, batch, seq, d_model].
+  ModelInput corrupt = {};
+  at::Tensor patch_src_outs = {};
+  double mask_value = 0;
+  AnswerLoss loss = {};
+};
+
+/// How the work is divided.
+struct AttributionSplit {
+  int64_t prompts; // at once
+  bool compact;    // whether outputs of heads are kept as z; see compact_run.h
+};
+
+/// Bytes that tensors take at most while so many prompts are attributed, about:
+/// beyond the model and what the request holds.
+int64_t attribution_bytes(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    AttributionSplit split);
+
+/// The fastest split within so many bytes; throws if there is none.
+AttributionSplit split_within(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    int64_t bytes);
+
+/// As `mask_gradient`, whose result is the same up to rounding.
+MaskGradient edge_attribution(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    AttributionSplit split);
+
+} // namespace autocircuit

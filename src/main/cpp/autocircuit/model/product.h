@@ -1,0 +1,18 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace autocircuit {
+
+/// at::matmul, which for 16-bit types on a CPU without instructions for them
+/// is some hundred times slower than for fp32: there operands are widened, and
+/// the product is rounded once. Differentiable; keeps no wide copies.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b);
+
+/// x [rows, n] times w [n, m], plus b [m] if it is defined.
+at::Tensor affine(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b);
+
+} // namespace autocircuit
