@@ -85,7 +85,9 @@ class LoggingTest {
       for (AblationType type : List.of(AblationType.ZERO, AblationType.BATCH_TOKENWISE_MEAN)) {
         try (SourceActivations activations = model.sourceAblations(prompts, type)) {
           Tensor tensor = activations.tensor();
-          assertThat(tensor.nbytes()).as("bytes that it seems to have").isGreaterThanOrEqualTo(GIBIBYTE);
+          assertThat(tensor.nbytes())
+              .as("bytes that it seems to have")
+              .isGreaterThanOrEqualTo(GIBIBYTE);
           tensor.close();
         }
         records.assertNone();
