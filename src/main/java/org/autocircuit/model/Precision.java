@@ -14,8 +14,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * devices: LibTorch's plain loops for it are a hundred times slower than its 32-bit products.
  *
  * <p><b>Errors</b> against a model in 64 bits with the same rounded weights, as the length of the
- * difference over the length of what is right, typical and largest over small random models of all
- * families:
+ * difference over the length of what is right, typical and largest on the CPU over small random
+ * models of all families:
  *
  * <table>
  *   <caption>Relative errors of 16-bit models</caption>
@@ -26,8 +26,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *
  * <p>The tests hold every family to three times the largest. Gradients err more where nearly all of
  * them cancels (37 % and 7 % in one of those models), and where the value of an autoencoder's
- * latent is within rounding of 0, where its slope jumps (15 %, in both types). Masks of 0 give
- * exactly the logits of the unpatched model, in every precision.
+ * latent is within rounding of 0, where its slope jumps (15 % in one of them). Masks of 0 give
+ * exactly the logits of the unpatched model, in 16 bits too.
  */
 public enum Precision {
   /** 32-bit floats. */
