@@ -229,6 +229,24 @@ class MaskBatchSizeTest {
     assertThat(model.openScopes()).isEmpty();
   }
 
+  /** Modes of two models about the same masks may end in any order. */
+  @Test
+  void anotherModelsTrainingMayOutliveTheMode() {
+    try (PatchableModel other = model(PatchableModelOptions.defaults());
+        MaskParameters own = model.newMaskParameters()) {
+      MaskBatchSize size = model.setMaskBatchSize(own, BATCH);
+      TrainMaskMode outer = other.trainMaskMode(own);
+      model.forward(tokens, PatchContext.of(patch, own)).sum().backward();
+      TrainMaskMode inner = other.trainMaskMode(own);
+      size.close();
+      inner.close();
+      assertThat(own.requiresGrad()).isTrue();
+      assertThat(own.hasGradients()).isFalse();
+      outer.close();
+      assertThat(own.requiresGrad()).isFalse();
+    }
+  }
+
   @Test
   void whatDoesNotFitIsNamed() {
     for (int size : new int[] {0, -1}) {
