@@ -44,8 +44,6 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class IncrementalRun implements AutoCloseable {
 
-  private static final long[] NOWHERE = {};
-
   private final String model;
   private final ModelGraph graph;
   private final Size size;
@@ -81,7 +79,7 @@ public final class IncrementalRun implements AutoCloseable {
 
   /** Logits of the run that others go on from; the caller's. */
   public Tensor logits() {
-    return handle.logits(NOWHERE, 0);
+    return handle.logits();
   }
 
   /**
@@ -104,7 +102,10 @@ public final class IncrementalRun implements AutoCloseable {
     return logits;
   }
 
-  /** Makes the run of the last {@link #withMasks} the one that others go on from. */
+  /**
+   * Makes the run of the last {@link #withMasks} the one that others go on from; before the first,
+   * or a second time, it does nothing.
+   */
   public void keep() {
     handle.keep();
   }
