@@ -159,7 +159,9 @@ class ConcurrencyTest {
     }
   }
 
-  /** Circuits of few edges go the way that the run with all masks 1 makes short, which they share. */
+  /**
+   * Circuits of few edges go the way that the run with all masks 1 makes short, which they share.
+   */
   @ParameterizedTest
   @EnumSource(
       value = AblationType.class,
