@@ -20,6 +20,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /** The calls of an {@link ApiSequence} that compute. */
+@SuppressWarnings("MustBeClosedChecker") // it is refused on purpose
 abstract class ApiSequencePasses extends ApiSequenceCalls {
 
   private static final int RUNS = 3;
@@ -212,8 +213,10 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
             failures,
             worker,
             () -> {
-              ModelInput input = ModelInput.ofPrompts(reference.prompts(prompts), "cpu");
-              return IncrementalRun.begin(model.model, input, patch.context());
+              try (PointerScope scope = new PointerScope()) {
+                ModelInput input = ModelInput.of(reference.tokens(prompts));
+                return IncrementalRun.begin(model.model, input, patch.context());
+              }
             });
     if (made != null) {
       double[] masks = patch.values(model.graph).toArray();

@@ -62,6 +62,7 @@ class MaskBatchSizePassesTest {
   }
 
   /** What goes into the passes of some examples. */
+  @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Examples(
       Tensor tokens, SourceActivations activations, double[][] masks, Tensor uniforms) {
 
@@ -86,6 +87,7 @@ class MaskBatchSizePassesTest {
     }
   }
 
+  @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Pass(Tensor logits, double[] gradients) {}
 
   /** A pass with the masks as they stand. */

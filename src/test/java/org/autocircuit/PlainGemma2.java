@@ -107,7 +107,8 @@ final class PlainGemma2 {
     double[] cos = new double[seq * half];
     double[] sin = new double[seq * half];
     for (int at = 0; at < cos.length; at++) {
-      double angle = at / half * Math.pow(BASE, -(at % half) / (double) half);
+      int position = at / half;
+      double angle = position * Math.pow(BASE, -(at % half) / (double) half);
       cos[at] = Math.cos(angle);
       sin[at] = Math.sin(angle);
     }

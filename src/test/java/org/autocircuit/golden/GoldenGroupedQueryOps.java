@@ -43,6 +43,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * given, and compared with the same one in the ungrouped graph, whose results another case compares
  * with the reference's.
  */
+@SuppressWarnings("MustBeClosedChecker") // modes are refused on purpose, or closed by the caller
 final class GoldenGroupedQueryOps {
 
   private static final Map<String, Consumer<GroupedPair>> OPERATIONS =
@@ -231,6 +232,7 @@ final class GoldenGroupedQueryOps {
   }
 
   /** Logits and gradients with autograd through the scopes; rows: one for all, or for each. */
+  @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Trained(double[] logits, double[] gradient) {
 
     static Trained of(GoldenModel g, GoldenOp op, double[][] masks, Noise noise) {
