@@ -9,6 +9,7 @@
 
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/bridge/threads.h"
+#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_ablations.h"
@@ -122,7 +123,84 @@ void check_contexts_do_not_disturb_each_other(at::ScalarType dtype) {
   });
 }
 
+// A circuit for each thread, all of them on the activations of one run.
+struct Circuits {
+  Circuits(at::ScalarType dtype, bool known)
+      : requests(dtype), cache(std::make_shared<AllOnesCache>()) {
+    const c10::NoGradGuard no_grad;
+    at::manual_seed(11);
+    corrupt = at::randint(requests.shape.d_vocab, {3, 4}, at::kLong);
+    activations = source_ablations(
+        requests.model,
+        {.value = corrupt},
+        BatchAblation::kResample,
+        known ? cache.get() : nullptr);
+    const at::TensorOptions options = requests.masks[0].options();
+    for (int i = 0; i < kThreads; i++) {
+      // Few edges of a circuit are left as they are, or few are patched.
+      const double ones = i % 3 == 2 ? 0.03 : 0.97;
+      masks.push_back((at::rand({requests.model.n_masks()}, options) < ones)
+                          .to(options.dtype()));
+    }
+  }
+
+  at::Tensor run(
+      int i,
+      PlanPolicy policy,
+      const std::shared_ptr<AllOnesCache>& all_ones) const {
+    const c10::NoGradGuard no_grad;
+    const WorkspaceScope workspace;
+    const PatchContext context{
+        .patch_src_outs = activations,
+        .masks = masks[static_cast<size_t>(i)],
+        .transform = {},
+        .all_ones = all_ones};
+    ForwardRequest request;
+    request.input.value = requests.inputs[static_cast<size_t>(i)];
+    request.context = &context;
+    request.policy = policy;
+    return forward(requests.model, request).logits;
+  }
+
+  Requests requests;
+  std::shared_ptr<AllOnesCache> cache;
+  at::Tensor corrupt;
+  at::Tensor activations;
+  std::vector<at::Tensor> masks;
+};
+
+// known: the run with all masks 1 is there before the threads begin; otherwise
+// the first that needs it makes it.
+void check_circuits_share_a_run(at::ScalarType dtype, bool known) {
+  const double close = dtype == at::kDouble ? 1e-10 : 1e-3;
+  const Circuits circuits(dtype, known);
+  std::vector<at::Tensor> alone;
+  for (int i = 0; i < kThreads; i++) {
+    alone.push_back(circuits.run(i, PlanPolicy::kReference, nullptr));
+  }
+  CHECK(!alone[0].equal(alone[1]));
+  together([&](int i) {
+    for (int round = 0; round < kRounds; round++) {
+      for (const PlanPolicy policy :
+           {PlanPolicy::kAllOnes, PlanPolicy::kAuto}) {
+        CHECK_CLOSE(
+            circuits.run(i, policy, circuits.cache),
+            alone[static_cast<size_t>(i)],
+            close,
+            close);
+      }
+    }
+  });
+}
+
 } // namespace
+
+TEST(circuits_on_many_threads_share_one_run) {
+  for (const bool known : {false, true}) {
+    check_circuits_share_a_run(at::kDouble, known);
+    check_circuits_share_a_run(at::kFloat, known);
+  }
+}
 
 TEST(contexts_on_one_model_do_not_disturb_each_other) {
   check_contexts_do_not_disturb_each_other(at::kDouble);

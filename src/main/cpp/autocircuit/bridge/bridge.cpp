@@ -283,8 +283,10 @@ at::Tensor incremental_logits(
     int64_t places_size,
     double value) {
   return translating_errors([&] {
-    return from_handle<IncrementalRun>(run)->with(
-        {places, places + places_size}, value);
+    const std::shared_ptr<IncrementalRun> known =
+        from_handle<IncrementalRun>(run);
+    return places_size < 0 ? known->logits()
+                           : known->with({places, places + places_size}, value);
   });
 }
 

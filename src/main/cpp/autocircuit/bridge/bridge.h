@@ -134,14 +134,15 @@ AUTOCIRCUIT_API int64_t new_incremental_run(
 AUTOCIRCUIT_API void release_incremental_run(int64_t run);
 
 /// Logits of the pass that differs from the run in the masks at some places,
-/// which have one value.
+/// which have one value; of the run itself for a places_size of -1, which is no
+/// pass.
 AUTOCIRCUIT_API at::Tensor incremental_logits(
     int64_t run,
     const int64_t* places,
     int64_t places_size,
     double value);
 
-/// Makes that pass the one that later ones differ from.
+/// Makes the last pass the one that later ones differ from.
 AUTOCIRCUIT_API void keep_incremental(int64_t run);
 
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,

@@ -1,9 +1,13 @@
 package org.autocircuit;
 
 import java.util.Objects;
+import org.autocircuit.PassArguments.Size;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.IncrementalHandle;
+import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.jfr.ForwardEvent;
+import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
@@ -40,13 +44,16 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class IncrementalRun implements AutoCloseable {
 
-  private static final long[] NOWHERE = {};
-
+  private final String model;
   private final ModelGraph graph;
+  private final Size size;
   private final IncrementalHandle handle;
 
-  private IncrementalRun(ModelGraph graph, IncrementalHandle handle) {
+  /** Takes charge of the native run. */
+  IncrementalRun(String model, ModelGraph graph, Size size, IncrementalHandle handle) {
+    this.model = model;
     this.graph = graph;
+    this.size = size;
     this.handle = handle;
   }
 
@@ -67,12 +74,12 @@ public final class IncrementalRun implements AutoCloseable {
   public static IncrementalRun begin(
       PatchableModel model, ModelInput input, PatchContext context, OutputSlice slice) {
     Objects.requireNonNull(slice, "slice");
-    return new IncrementalRun(model.graph(), model.incrementalRun(input, context, slice));
+    return model.incrementalRun(input, context, slice);
   }
 
   /** Logits of the run that others go on from; the caller's. */
   public Tensor logits() {
-    return handle.logits(NOWHERE, 0);
+    return handle.logits();
   }
 
   /**
@@ -88,10 +95,17 @@ public final class IncrementalRun implements AutoCloseable {
       throw new IllegalArgumentException(
           "edges: expected those of %s, got %s".formatted(graph, edges.graph()));
     }
-    return handle.logits(edges.indices().asLongStream().toArray(), value);
+    ForwardEvent event = ForwardEvent.begun();
+    Tensor logits = handle.logits(edges.indices().asLongStream().toArray(), value);
+    WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
+    event.end(model, size.batch(), size.seq(), true, false, false);
+    return logits;
   }
 
-  /** Makes the run of the last {@link #withMasks} the one that others go on from. */
+  /**
+   * Makes the run of the last {@link #withMasks} the one that others go on from; before the first,
+   * or a second time, it does nothing.
+   */
   public void keep() {
     handle.keep();
   }

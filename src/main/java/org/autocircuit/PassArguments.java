@@ -43,6 +43,10 @@ final class PassArguments {
     this.hookNames = hookNames;
   }
 
+  ModelGraph graph() {
+    return graph;
+  }
+
   /**
    * Checks tokens, or a micro model's floats, and what goes with them. The values of tokens are
    * left to native code; see {@link #tokens}.

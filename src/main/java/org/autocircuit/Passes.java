@@ -121,7 +121,7 @@ final class Passes {
     }
   }
 
-  IncrementalHandle incrementalRun(ModelInput given, PatchContext context, OutputSlice slice) {
+  IncrementalRun incrementalRun(ModelInput given, PatchContext context, OutputSlice slice) {
     ForwardEvent event = ForwardEvent.begun();
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
@@ -143,7 +143,7 @@ final class Passes {
       IncrementalHandle run =
           run(input, passed -> handle.incrementalRun(passed, NativeCodes.of(slice), patch));
       event.end(name, size.batch(), size.seq(), true, false, false);
-      return run;
+      return new IncrementalRun(name, arguments.graph(), size, run);
     }
   }
 
@@ -322,12 +322,12 @@ final class Passes {
     Tensor activations =
         run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type), cache));
     event.end(name, size.batch(), size.seq(), false, false, true);
-    if (activations.nbytes() >= LARGE) {
+    long bytes = activations.storage().nbytes();
+    if (bytes >= LARGE) {
       MEMORY.log(
           Level.INFO,
           "source activations %s of %s hold %,d bytes"
-              .formatted(
-                  Arrays.toString(activations.shape()), name, activations.storage().nbytes()));
+              .formatted(Arrays.toString(activations.shape()), name, bytes));
     }
     return activations;
   }

@@ -8,7 +8,6 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.IncrementalHandle;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.ModelConfig;
@@ -321,7 +320,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /** See {@link IncrementalRun#begin}. */
-  IncrementalHandle incrementalRun(ModelInput input, PatchContext context, OutputSlice slice) {
+  IncrementalRun incrementalRun(ModelInput input, PatchContext context, OutputSlice slice) {
     requireOpen();
     return passes.incrementalRun(input, context, slice);
   }

@@ -3,24 +3,17 @@ package org.autocircuit;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
-import java.util.Random;
-import java.util.concurrent.Callable;
-import java.util.function.Predicate;
 import org.autocircuit.ApiSequenceState.Activations;
 import org.autocircuit.ApiSequenceState.Mode;
-import org.autocircuit.ApiSequenceState.OwnMasks;
 import org.autocircuit.ApiSequenceState.OwnModel;
-import org.autocircuit.ApiSequenceState.Patch;
+import org.autocircuit.ApiSequenceState.Prefix;
 import org.autocircuit.ApiSequenceState.Recorded;
 import org.autocircuit.ApiSequenceState.Worker;
-import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.ModelScope;
-import org.autocircuit.patch.PatchContext;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * Random calls on the public API from several threads, one at a time: models, modes, masks and
@@ -28,21 +21,12 @@ import org.bytedeco.pytorch.Tensor;
  * closed. {@link ApiSequenceState} says what each call should do.
  */
 @SuppressWarnings("MustBeClosedChecker") // modes are closed at random, and in unwind()
-final class ApiSequence {
+final class ApiSequence extends ApiSequencePasses {
 
   private static final int CROWD = 4;
 
-  private final Random random;
-  private final ApiSequenceReference reference;
-  private final ApiSequenceState state = new ApiSequenceState();
-  private final List<String> trace = new ArrayList<>();
-
   ApiSequence(long seed, ApiSequenceReference reference) {
-    this.random = new Random(seed);
-    this.reference = reference;
-    for (int i = 0; i < 3; i++) {
-      state.workers.add(new Worker());
-    }
+    super(seed, reference);
   }
 
   /** Makes so many calls, undoes them, and says which calls led to a failure. */
@@ -67,11 +51,11 @@ final class ApiSequence {
       return;
     }
     OwnModel model = mostlyOpen(state.models, each -> !each.closed);
-    OwnMasks masks = mostlyOpen(state.masks, each -> !each.closed);
+    ApiSequenceMasks masks = mostlyOpen(state.masks, each -> !each.closed);
     // Mostly on its own thread, or nothing would ever be trained.
     boolean elsewhere = random.nextInt(4) == 0 || !state.workers.contains(masks.worker);
     Worker owner = elsewhere ? worker : masks.worker;
-    switch (random.nextInt(24)) {
+    switch (random.nextInt(35)) {
       case 0 -> open(worker);
       case 1 -> close(worker, pick(state.models));
       case 2 -> move(owner, model);
@@ -88,6 +72,14 @@ final class ApiSequence {
       case 20 -> forwardInContext(owner, model);
       case 21 -> maskGradient(owner, model);
       case 22 -> misuse(worker, model);
+      case 23, 24 -> maskBatchSize(owner, model, masks);
+      case 25 -> newPrefix(worker, model);
+      case 26 -> withPrefix(worker, model);
+      case 27 -> closePrefix(worker);
+      case 28, 29 -> stack(owner, model);
+      case 30 -> beginRun(owner, model);
+      case 31, 32 -> goOn(worker);
+      case 33 -> keepOrClose(worker);
       default -> trained(owner, masks);
     }
   }
@@ -99,7 +91,7 @@ final class ApiSequence {
       state.end(worker);
       return;
     }
-    state.add(worker.call(reference::open), worker, reference.zeros());
+    state.add(worker.call(reference::open), null, worker, reference.zeros());
     say("%s: open model %d".formatted(worker, state.models.size()));
   }
 
@@ -113,23 +105,72 @@ final class ApiSequence {
   }
 
   private void move(Worker worker, OwnModel model) throws Exception {
-    if (state.models.size() >= CROWD) {
-      state.forgetClosed();
+    if (isCrowded()) {
       return;
     }
     say("%s: move %s".formatted(worker, model));
-    PatchableModel moved = expect(worker, model.masks.failure(worker), () -> model.model.to("cpu"));
+    Class<?> failure =
+        model.hasPrefix() ? IllegalStateException.class : model.masks.failure(worker);
+    PatchableModel moved = expect(worker, failure, () -> model.model.to("cpu"));
     if (moved != null) {
-      state.add(moved, worker, model.masks.values.clone());
+      state.add(moved, null, worker, model.masks.outsideModes().clone());
+    }
+  }
+
+  private boolean isCrowded() {
+    if (state.models.size() >= CROWD) {
+      state.forgetClosed();
+    }
+    return state.models.size() >= CROWD;
+  }
+
+  private void newPrefix(Worker worker, OwnModel model) throws Exception {
+    if (model.prefixTokens().size() == 2) {
+      // Three would leave no room for prompts.
+      return;
+    }
+    int number = random.nextInt(ApiSequenceReference.PREFIXES);
+    say("%s: prefix %d of %s".formatted(worker, number, model));
+    PrefixCache made =
+        expect(
+            worker,
+            model.passFailure(),
+            () -> PrefixCache.of(model.model, reference.prefixTokens(number)));
+    if (made != null) {
+      List<Integer> tokens = new ArrayList<>(model.prefixTokens());
+      tokens.add(number);
+      state.prefixes.add(new Prefix(made, tokens));
+    }
+  }
+
+  private void withPrefix(Worker worker, OwnModel model) throws Exception {
+    if (isCrowded() || state.prefixes.isEmpty()) {
+      return;
+    }
+    Prefix prefix = mostlyOpen(state.prefixes, each -> !each.closed);
+    say("%s: %s with %s".formatted(worker, model, prefix));
+    PatchableModel made =
+        expect(worker, model.failure(), () -> model.model.withPrefix(prefix.cache));
+    if (made != null) {
+      state.add(made, prefix, worker, reference.zeros());
+    }
+  }
+
+  private void closePrefix(Worker worker) throws Exception {
+    if (!state.prefixes.isEmpty() && random.nextBoolean()) {
+      Prefix prefix = pick(state.prefixes);
+      say("%s: close %s".formatted(worker, prefix));
+      expect(worker, null, run(prefix.cache::close));
+      prefix.closed = true;
     }
   }
 
   private void sources(Worker worker, OwnModel model) throws Exception {
     int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
     say("%s: sources %d of %s".formatted(worker, prompts, model));
-    var made = expect(worker, model.failure(), () -> reference.sources(model.model, prompts));
+    var made = expect(worker, model.passFailure(), () -> reference.sources(model.model, prompts));
     if (made != null) {
-      state.activations.add(new Activations(made, prompts));
+      state.activations.add(new Activations(made, prompts, model.prefixTokens()));
     }
   }
 
@@ -146,12 +187,12 @@ final class ApiSequence {
     say("%s: new masks of %s".formatted(worker, model));
     var made = expect(worker, model.failure(), model.model::newMaskParameters);
     if (made != null) {
-      state.masks.add(new OwnMasks(made, worker, reference.zeros()));
+      state.masks.add(new ApiSequenceMasks(made, worker, reference.zeros()));
     }
   }
 
   private void closeMasks(Worker worker) throws Exception {
-    OwnMasks masks = pick(state.masks);
+    ApiSequenceMasks masks = pick(state.masks);
     if (state.models.stream().noneMatch(model -> model.masks == masks)) {
       say("%s: close %s".formatted(worker, masks));
       expect(worker, null, run(masks.parameters::close));
@@ -159,13 +200,36 @@ final class ApiSequence {
     }
   }
 
-  private void setMasks(Worker worker, OwnMasks masks) throws Exception {
-    double[] values = reference.randomMasks(random);
-    say("%s: set %s".formatted(worker, masks));
+  private void setMasks(Worker worker, ApiSequenceMasks masks) throws Exception {
     Class<?> failure = masks.failure(worker);
+    say("%s: set %s".formatted(worker, masks));
+    if (masks.examples() > 0 && random.nextBoolean()) {
+      double[][] rows = new double[masks.examples()][];
+      Arrays.setAll(rows, i -> reference.randomMasks(random));
+      Masks each = Masks.perExample(masks.parameters.graph(), rows);
+      expect(worker, failure, run(() -> masks.parameters.set(each)));
+      if (failure == null) {
+        masks.writeEach(each.toArray());
+      }
+      return;
+    }
+    double[] values = reference.randomMasks(random);
     expect(worker, failure, run(() -> masks.parameters.set(values)));
     if (failure == null) {
       masks.write(values);
+    }
+  }
+
+  private void maskBatchSize(Worker worker, OwnModel model, ApiSequenceMasks masks)
+      throws Exception {
+    int examples = random.nextInt(5) == 0 ? 1 + 2 * random.nextInt(2) : ApiSequenceReference.BATCH;
+    say("%s: setMaskBatchSize(%s, %d) of %s".formatted(worker, masks, examples, model));
+    Class<?> failure = model.closed ? model.failure() : masks.failure(worker);
+    ModelScope scope =
+        expect(worker, failure, () -> model.model.setMaskBatchSize(masks.parameters, examples));
+    Mode mode = push(worker, model, scope, null, null, masks);
+    if (mode != null) {
+      masks.enter(mode, examples);
     }
   }
 
@@ -173,40 +237,47 @@ final class ApiSequence {
     if (state.activations.isEmpty()) {
       return;
     }
-    Patch patch = randomPatch(model);
+    ApiSequencePatch patch = randomPatch(model, MaskFn.NONE);
     say("%s: patchMode %s of %s".formatted(worker, patch, model));
     ModelScope scope =
         expect(
             worker,
             model.closed || patch.activations().closed ? IllegalStateException.class : null,
             () -> model.model.patchMode(patch.activations().activations, patch.maskValues()));
-    push(worker, model, scope, patch, null);
+    push(worker, model, scope, patch, null, null);
   }
 
   private void maskFnMode(Worker worker, OwnModel model) throws Exception {
     MaskFn maskFn = random.nextBoolean() ? MaskFn.SIGMOID : MaskFn.NONE;
     say("%s: maskFnMode %s of %s".formatted(worker, maskFn, model));
     ModelScope scope = expect(worker, model.failure(), () -> model.model.maskFnMode(maskFn));
-    push(worker, model, scope, null, maskFn);
+    push(worker, model, scope, null, maskFn, null);
   }
 
-  private void trainMaskMode(Worker worker, OwnModel model, OwnMasks masks) throws Exception {
+  private void trainMaskMode(Worker worker, OwnModel model, ApiSequenceMasks masks)
+      throws Exception {
     boolean wantsGrad = random.nextInt(4) > 0;
     say("%s: trainMaskMode(%s, %s) of %s".formatted(worker, masks, wantsGrad, model));
     Class<?> failure = model.closed ? model.failure() : masks.failure(worker);
     ModelScope scope =
         expect(worker, failure, () -> model.model.trainMaskMode(masks.parameters, wantsGrad));
-    Mode mode = push(worker, model, scope, null, null);
+    Mode mode = push(worker, model, scope, null, null, masks);
     if (mode != null) {
       masks.train(mode, wantsGrad);
     }
   }
 
-  private Mode push(Worker worker, OwnModel model, ModelScope scope, Patch patch, MaskFn maskFn) {
+  private Mode push(
+      Worker worker,
+      OwnModel model,
+      ModelScope scope,
+      ApiSequencePatch patch,
+      MaskFn maskFn,
+      ApiSequenceMasks masks) {
     if (scope == null) {
       return null;
     }
-    Mode mode = new Mode(scope, model, worker, patch, maskFn);
+    Mode mode = new Mode(scope, model, worker, patch, maskFn, masks);
     state.modes.add(mode);
     return mode;
   }
@@ -232,106 +303,6 @@ final class ApiSequence {
     }
   }
 
-  /** With the modes of the thread. */
-  private void forward(Worker worker, OwnModel model) throws Exception {
-    Patch patch = model.patchInForce(worker);
-    say("%s: forward of %s with %s".formatted(worker, model, patch));
-    int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
-    Recorded recorded =
-        expect(
-            worker,
-            patch.failure(model, worker),
-            () -> {
-              try (PointerScope scope = new PointerScope()) {
-                Tensor logits = model.model.forward(reference.tokens(prompts));
-                reference.assertLogits(TensorArrays.doubles(logits), prompts, patch);
-                assertThat(logits.requires_grad()).isEqualTo(patch.isRecorded());
-                return patch.isRecorded() ? Recorded.keeping(logits, patch.own()) : null;
-              }
-            });
-    if (recorded != null) {
-      state.recorded.add(recorded);
-    }
-  }
-
-  private void forwardInContext(Worker worker, OwnModel model) throws Exception {
-    Patch patch = state.activations.isEmpty() ? Patch.NONE : randomPatch(model);
-    say("%s: forward of %s in %s".formatted(worker, model, patch));
-    int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
-    expect(
-        worker,
-        patch.failure(model, worker),
-        () -> {
-          float[][] logits = model.model.logits(reference.prompts(prompts), patch.context());
-          reference.assertLogits(ApiSequenceReference.flat(logits), prompts, patch);
-          return null;
-        });
-  }
-
-  private void maskGradient(Worker worker, OwnModel model) throws Exception {
-    if (state.activations.isEmpty()) {
-      return;
-    }
-    Patch patch = randomPatch(model);
-    say("%s: maskGradient of %s in %s".formatted(worker, model, patch));
-    int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
-    expect(
-        worker,
-        patch.failure(model, worker),
-        () -> {
-          reference.assertGradient(model.model, prompts, patch);
-          return null;
-        });
-  }
-
-  private void misuse(Worker worker, OwnModel model) throws Exception {
-    say("%s: misuse of %s".formatted(worker, model));
-    Class<?> refused = model.closed ? model.failure() : IllegalArgumentException.class;
-    expect(worker, refused, run(() -> model.model.logits(new long[][] {{-1}}, PatchContext.NONE)));
-    expect(
-        worker,
-        IllegalArgumentException.class,
-        run(() -> model.model.patchModeByName(null, List.of("no edge"))));
-    expect(
-        worker,
-        IllegalStateException.class,
-        () -> {
-          Tensor freed = new Tensor();
-          freed.close();
-          return model.model.forward(freed);
-        });
-  }
-
-  /** A backward pass, or a look at gradients. */
-  private void trained(Worker worker, OwnMasks masks) throws Exception {
-    if (!state.recorded.isEmpty() && random.nextBoolean()) {
-      Recorded recorded = state.recorded.remove(random.nextInt(state.recorded.size()));
-      say("%s: backward to %s".formatted(worker, recorded.masks()));
-      if (recorded.isStale()) {
-        // Masks that were written since: autograd may refuse.
-        recorded.drop();
-      } else {
-        expect(worker, null, run(recorded::backward));
-        recorded.masks().hasGradients = true;
-      }
-    } else {
-      say("%s: gradients of %s".formatted(worker, masks));
-      Class<?> failure = masks.failure(worker);
-      boolean none = failure == null && !masks.hasGradients;
-      expect(worker, none ? IllegalStateException.class : failure, masks.parameters::gradientArray);
-    }
-  }
-
-  private Patch randomPatch(OwnModel model) {
-    Activations activations = mostlyOpen(state.activations, each -> !each.closed);
-    if (random.nextBoolean()) {
-      OwnMasks masks = mostlyOpen(state.masks, each -> !each.closed);
-      return new Patch(activations, masks, null, MaskFn.NONE);
-    }
-    Masks fixed = Masks.of(model.graph, reference.randomMasks(random));
-    return new Patch(activations, null, fixed, MaskFn.NONE);
-  }
-
   /** Closes everything on its own thread, inner modes first. */
   private void unwind() throws Exception {
     for (int i = state.modes.size() - 1; i >= 0; i--) {
@@ -345,47 +316,17 @@ final class ApiSequence {
     state.check();
     for (OwnModel model : state.models) {
       assertThat(model.model.openScopes()).isEmpty();
-      if (!model.closed) {
+      if (model.passFailure() == null) {
         float[][] logits = model.model.logits(reference.prompts(0));
-        reference.assertLogits(ApiSequenceReference.flat(logits), 0, Patch.NONE);
+        reference.assertLogits(
+            ApiSequenceReference.flat(logits), model.prefixTokens(), 0, ApiSequencePatch.NONE);
       }
       model.model.close();
     }
     state.activations.forEach(each -> each.activations.close());
     state.masks.forEach(each -> each.parameters.close());
     state.recorded.forEach(Recorded::drop);
-  }
-
-  /** Makes a call on a thread, and fails if it throws anything else than expected. */
-  private <T> T expect(Worker worker, Class<?> failure, Callable<T> call) throws Exception {
-    T result;
-    try {
-      result = worker.call(call);
-    } catch (RuntimeException e) {
-      assertThat(e.getClass()).isEqualTo(failure);
-      return null;
-    }
-    assertThat(failure).as("no exception").isNull();
-    return result;
-  }
-
-  private static Callable<Void> run(Runnable call) {
-    return () -> {
-      call.run();
-      return null;
-    };
-  }
-
-  private <T> T mostlyOpen(List<T> list, Predicate<T> isOpen) {
-    List<T> open = list.stream().filter(isOpen).toList();
-    return pick(open.isEmpty() || random.nextInt(5) == 0 ? list : open);
-  }
-
-  private <T> T pick(List<T> list) {
-    return list.get(random.nextInt(list.size()));
-  }
-
-  private void say(String what) {
-    trace.add(what);
+    state.runs.forEach(each -> each.run.close());
+    state.prefixes.forEach(each -> each.cache.close());
   }
 }

@@ -10,11 +10,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.patch.MaskFn;
-import org.autocircuit.patch.MaskParameters;
-import org.autocircuit.patch.MaskValues;
-import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.ModelScope;
-import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -24,13 +20,15 @@ final class ApiSequenceState {
 
   final List<Worker> workers = new ArrayList<>();
   final List<OwnModel> models = new ArrayList<>();
-  final List<OwnMasks> masks = new ArrayList<>();
+  final List<ApiSequenceMasks> masks = new ArrayList<>();
   final List<Activations> activations = new ArrayList<>();
   final List<Mode> modes = new ArrayList<>();
   final List<Recorded> recorded = new ArrayList<>();
+  final List<Prefix> prefixes = new ArrayList<>();
+  final List<Run> runs = new ArrayList<>();
 
-  void add(PatchableModel made, Worker worker, double[] values) throws Exception {
-    OwnModel model = new OwnModel(made, worker, values);
+  void add(PatchableModel made, Prefix prefix, Worker worker, double[] values) throws Exception {
+    OwnModel model = new OwnModel(made, prefix, worker, values);
     models.add(model);
     masks.add(model.masks);
   }
@@ -39,19 +37,25 @@ final class ApiSequenceState {
   void close(OwnModel model, Worker worker) {
     model.closed = true;
     model.masks.closed = true;
-    model.stack(worker).forEach(Mode::end);
+    endInnermostFirst(model.stack(worker));
   }
 
   /** A mode ends with those opened inside it. */
   void closeInnerAnd(Mode mode) {
     List<Mode> stack = mode.model.stack(mode.worker);
-    stack.subList(stack.indexOf(mode), stack.size()).forEach(Mode::end);
+    endInnermostFirst(stack.subList(stack.indexOf(mode), stack.size()));
+  }
+
+  private static void endInnermostFirst(List<Mode> stack) {
+    for (int i = stack.size() - 1; i >= 0; i--) {
+      stack.get(i).end();
+    }
   }
 
   /** A thread ends, and another takes its place. */
   void end(Worker worker) {
     worker.end();
-    modes.stream().filter(mode -> mode.worker == worker).forEach(Mode::end);
+    endInnermostFirst(modes.stream().filter(mode -> mode.worker == worker).toList());
     workers.set(workers.indexOf(worker), new Worker());
   }
 
@@ -71,6 +75,7 @@ final class ApiSequenceState {
     }
     activations.forEach(a -> assertThat(a.activations.isClosed()).isEqualTo(a.closed));
     masks.forEach(m -> assertThat(m.parameters.isClosed()).isEqualTo(m.closed));
+    prefixes.forEach(p -> assertThat(p.cache.isClosed()).isEqualTo(p.closed));
   }
 
   /** A thread that makes calls. */
@@ -116,17 +121,37 @@ final class ApiSequenceState {
 
     final PatchableModel model;
     final ModelGraph graph;
-    final OwnMasks masks;
+    final ApiSequenceMasks masks;
+    private final Prefix prefix;
     boolean closed;
 
-    OwnModel(PatchableModel model, Worker worker, double[] values) throws Exception {
+    OwnModel(PatchableModel model, Prefix prefix, Worker worker, double[] values) throws Exception {
       this.model = model;
+      this.prefix = prefix;
       graph = model.graph();
-      masks = new OwnMasks(worker.call(model::masks), worker, values);
+      masks = new ApiSequenceMasks(worker.call(model::masks), worker, values);
     }
 
     Class<?> failure() {
       return closed ? IllegalStateException.class : null;
+    }
+
+    /** What is wrong with a pass without masks. */
+    Class<?> passFailure() {
+      return closed || prefixIsClosed() ? IllegalStateException.class : null;
+    }
+
+    boolean hasPrefix() {
+      return prefix != null;
+    }
+
+    boolean prefixIsClosed() {
+      return hasPrefix() && prefix.closed;
+    }
+
+    /** The tokens before all prompts, by {@link ApiSequenceReference}'s numbers. */
+    List<Integer> prefixTokens() {
+      return hasPrefix() ? prefix.tokens : List.of();
     }
 
     /** The open modes of a thread, outermost first. */
@@ -135,168 +160,142 @@ final class ApiSequenceState {
     }
 
     /** What the modes of a thread add up to: the innermost one of each kind. */
-    Patch patchInForce(Worker worker) {
-      Patch patch = Patch.NONE;
+    ApiSequencePatch patchInForce(Worker worker) {
+      ApiSequencePatch patch = ApiSequencePatch.NONE;
       MaskFn maskFn = MaskFn.NONE;
       for (Mode mode : stack(worker)) {
         patch = mode.patch == null ? patch : mode.patch;
         maskFn = mode.maskFn == null ? maskFn : mode.maskFn;
       }
-      return new Patch(patch.activations, patch.own, patch.fixed, maskFn);
+      return new ApiSequencePatch(patch.activations(), patch.own(), patch.fixed(), maskFn);
     }
 
     @Override
     public String toString() {
-      return "model %d%s".formatted(models.indexOf(this) + 1, closed ? " (closed)" : "");
+      String after = hasPrefix() ? " after " + prefix : "";
+      return "model %d%s%s".formatted(models.indexOf(this) + 1, after, closed ? " (closed)" : "");
     }
   }
 
-  /** Masks of one thread. */
-  static final class OwnMasks {
+  /** Keys and values of some of the reference's prefixes. */
+  static final class Prefix {
 
-    final MaskParameters parameters;
-    final Worker worker;
-    double[] values;
-    int writes;
+    final PrefixCache cache;
+    final List<Integer> tokens;
     boolean closed;
-    boolean hasGradients;
-    private final List<Mode> trainings = new ArrayList<>();
-    private final List<Boolean> wantsGrad = new ArrayList<>();
 
-    OwnMasks(MaskParameters parameters, Worker worker, double[] values) {
-      this.parameters = parameters;
-      this.worker = worker;
-      this.values = values;
-    }
-
-    Class<?> failure(Worker caller) {
-      return closed || caller != worker ? IllegalStateException.class : null;
-    }
-
-    void write(double[] newValues) {
-      values = newValues;
-      writes++;
-    }
-
-    void train(Mode mode, boolean gradients) {
-      trainings.add(mode);
-      wantsGrad.add(gradients);
-      hasGradients = false;
-    }
-
-    /** What the innermost mode that trains these masks wants. */
-    boolean requiresGrad() {
-      for (int i = trainings.size() - 1; i >= 0; i--) {
-        if (trainings.get(i).open) {
-          return wantsGrad.get(i);
-        }
-      }
-      return false;
+    Prefix(PrefixCache cache, List<Integer> tokens) {
+      this.cache = cache;
+      this.tokens = tokens;
     }
 
     @Override
     public String toString() {
-      return "masks of %s%s".formatted(worker, closed ? " (closed)" : "");
+      return "prefix %s%s".formatted(tokens, closed ? " (closed)" : "");
     }
   }
 
-  /** Activations of some of the reference's prompts. */
+  /** A run that others go on from, the masks of it, and those of the last other one. */
+  static final class Run {
+
+    final IncrementalRun run;
+    final OwnModel model;
+    final int prompts;
+    final Activations activations;
+    double[] masks;
+    double[] pending;
+    boolean closed;
+
+    Run(IncrementalRun run, OwnModel model, int prompts, Activations activations, double[] masks) {
+      this.run = run;
+      this.model = model;
+      this.prompts = prompts;
+      this.activations = activations;
+      this.masks = masks;
+      this.pending = masks;
+    }
+
+    Class<?> failure() {
+      return closed ? IllegalStateException.class : null;
+    }
+
+    @Override
+    public String toString() {
+      return "run of %s%s".formatted(model, closed ? " (closed)" : "");
+    }
+  }
+
+  /** Activations of some of the reference's prompts, after some of its prefixes. */
   static final class Activations {
 
     final SourceActivations activations;
     final int prompts;
+    final List<Integer> prefixTokens;
     boolean closed;
 
-    Activations(SourceActivations activations, int prompts) {
+    Activations(SourceActivations activations, int prompts, List<Integer> prefixTokens) {
       this.activations = activations;
       this.prompts = prompts;
+      this.prefixTokens = prefixTokens;
     }
 
     @Override
     public String toString() {
-      return "activations %d%s".formatted(prompts, closed ? " (closed)" : "");
+      return "activations %d %s%s".formatted(prompts, prefixTokens, closed ? " (closed)" : "");
     }
   }
 
-  /** A mode; with a patch or a function if its kind has one. */
+  /** A mode; with a patch, a function, or masks that it changes if its kind has them. */
   static final class Mode {
 
     final ModelScope scope;
     final OwnModel model;
     final Worker worker;
-    private final Patch patch;
+    private final ApiSequencePatch patch;
     private final MaskFn maskFn;
+    private final ApiSequenceMasks masks;
     boolean open = true;
 
-    Mode(ModelScope scope, OwnModel model, Worker worker, Patch patch, MaskFn maskFn) {
+    Mode(
+        ModelScope scope,
+        OwnModel model,
+        Worker worker,
+        ApiSequencePatch patch,
+        MaskFn maskFn,
+        ApiSequenceMasks masks) {
       this.scope = scope;
       this.model = model;
       this.worker = worker;
       this.patch = patch;
       this.maskFn = maskFn;
+      this.masks = masks;
     }
 
     void end() {
+      if (open && masks != null) {
+        masks.end(this);
+      }
       open = false;
     }
 
     @Override
     public String toString() {
-      String kind = patch != null ? "patchMode" : maskFn != null ? "maskFnMode" : "trainMaskMode";
+      String kind = scope.getClass().getSimpleName();
       return "%s of %s on %s%s".formatted(kind, model, worker, open ? "" : " (closed)");
     }
   }
 
-  /** What a pass is patched with: masks of a thread or fixed ones; neither where it is not. */
-  record Patch(Activations activations, OwnMasks own, Masks fixed, MaskFn maskFn) {
-
-    static final Patch NONE = new Patch(null, null, null, MaskFn.NONE);
-
-    Class<?> failure(OwnModel model, Worker worker) {
-      boolean refused =
-          model.closed
-              || (activations != null && activations.closed)
-              || (own != null && own.failure(worker) != null);
-      return refused ? IllegalStateException.class : null;
-    }
-
-    boolean isRecorded() {
-      return own != null && own.requiresGrad();
-    }
-
-    MaskValues maskValues() {
-      return own != null ? own.parameters : fixed;
-    }
-
-    double[] values() {
-      return own != null ? own.values : fixed.toArray();
-    }
-
-    PatchContext context() {
-      return activations == null
-          ? PatchContext.NONE
-          : PatchContext.builder(activations.activations, maskValues()).maskFn(maskFn).build();
-    }
-
-    @Override
-    public String toString() {
-      return activations == null
-          ? "no patch"
-          : "%s, %s, %s".formatted(activations, own != null ? own : fixed, maskFn);
-    }
-  }
-
   /** Logits that can go backward to masks. */
-  record Recorded(Tensor logits, OwnMasks masks, int writes) {
+  record Recorded(Tensor logits, ApiSequenceMasks masks, ApiSequenceMasks.Layer layer, int writes) {
 
     /** Keeps the logits when the innermost scope ends. */
-    static Recorded keeping(Tensor logits, OwnMasks masks) {
+    static Recorded keeping(Tensor logits, ApiSequenceMasks masks) {
       logits.retainReference();
-      return new Recorded(logits, masks, masks.writes);
+      return new Recorded(logits, masks, masks.current(), masks.current().writes());
     }
 
     boolean isStale() {
-      return writes != masks.writes;
+      return writes != layer.writes();
     }
 
     void backward() {

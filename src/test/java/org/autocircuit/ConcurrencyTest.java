@@ -2,6 +2,7 @@ package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.catchThrowable;
+import static org.assertj.core.api.Assertions.within;
 import static org.autocircuit.RandomModels.SMALL;
 
 import java.util.ArrayList;
@@ -36,6 +37,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** One model, many threads, different circuits at once; closing under way; threads of a call. */
 @Tag("slow")
@@ -44,6 +47,7 @@ class ConcurrencyTest {
   /** Four times as many as the presets' OpenBLAS is built for. */
   private static final int THREADS = 256;
 
+  private static final int CIRCUITS = 64;
   private static final int ROUNDS = 3;
   private static final AnswerLoss LOSS =
       AnswerLoss.of(
@@ -152,6 +156,67 @@ class ConcurrencyTest {
       assertThat(together(calls)).containsOnly(true);
       assertThat(model.openScopes()).isEmpty();
       assertThat(alone.get(0).get(1)).isNotEqualTo(alone.get(1).get(1));
+    }
+  }
+
+  /**
+   * Circuits of few edges go the way that the run with all masks 1 makes short, which they share.
+   */
+  @ParameterizedTest
+  @EnumSource(
+      value = AblationType.class,
+      names = {"RESAMPLE", "ZERO"})
+  void circuitsOnManyThreadsShareWhatTheActivationsRemember(AblationType type) throws Exception {
+    long[][] prompts = RandomModels.prompts(SMALL, 2, 5, 1);
+    try (PatchableModel model = model();
+        SourceActivations unshared = withoutMemory(model, prompts, type)) {
+      List<Masks> circuits = new ArrayList<>();
+      List<float[][]> alone = new ArrayList<>();
+      for (int i = 0; i < CIRCUITS; i++) {
+        double[] kept =
+            Masks.ofEdges(TestModels.circuit(model.graph(), i % 3 == 2 ? 0.9 : 0.03, i)).toArray();
+        double[] patched = Arrays.stream(kept).map(mask -> 1 - mask).toArray();
+        circuits.add(Masks.of(model.graph(), patched));
+        alone.add(
+            model.logits(
+                RandomModels.prompts(SMALL, 2, 5, 100 + i),
+                PatchContext.of(unshared, circuits.get(i))));
+      }
+      assertThat(Arrays.deepEquals(alone.get(0), alone.get(2))).isFalse();
+      for (int round = 0; round < ROUNDS; round++) {
+        // Anew, so that threads race for who makes what of zeros is not known yet.
+        try (SourceActivations shared = model.sourceAblations(prompts, type)) {
+          List<Callable<Boolean>> calls = new ArrayList<>();
+          for (int i = 0; i < CIRCUITS; i++) {
+            int number = i;
+            calls.add(
+                () -> {
+                  long[][] own = RandomModels.prompts(SMALL, 2, 5, 100 + number);
+                  PatchContext context = PatchContext.of(shared, circuits.get(number));
+                  assertClose(number, model.logits(own, context), alone.get(number));
+                  assertClose(number, model.logits(own, context), alone.get(number));
+                  return true;
+                });
+          }
+          assertThat(together(calls)).containsOnly(true);
+        }
+      }
+    }
+  }
+
+  private static SourceActivations withoutMemory(
+      PatchableModel model, long[][] prompts, AblationType type) {
+    try (PointerScope scope = new PointerScope();
+        SourceActivations made = model.sourceAblations(prompts, type)) {
+      return SourceActivations.of(made.tensor().contiguous().clone());
+    }
+  }
+
+  private static void assertClose(int number, float[][] actual, float[][] expected) {
+    for (int row = 0; row < expected.length; row++) {
+      assertThat(actual[row])
+          .as("circuit %d, row %d", number, row)
+          .containsExactly(expected[row], within(1e-4f));
     }
   }
 

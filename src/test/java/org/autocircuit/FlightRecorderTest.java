@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -10,6 +11,8 @@ import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
@@ -32,17 +35,7 @@ class FlightRecorderTest {
     try (Model model = TestModels.transformer(Precision.FLOAT64, true, 1)) {
       model.save(saved);
     }
-    List<RecordedEvent> events;
-    try (Recording recording = new Recording()) {
-      for (String name : List.of("Forward", "Gradient", "Load", "Workspace")) {
-        recording.enable("org.autocircuit." + name);
-      }
-      recording.start();
-      work(saved);
-      recording.stop();
-      recording.dump(folder.resolve("events.jfr"));
-      events = RecordingFile.readAllEvents(folder.resolve("events.jfr"));
-    }
+    List<RecordedEvent> events = recorded(() -> work(saved));
 
     RecordedEvent load = only(events, "Load");
     assertThat(load.getString("model")).isEqualTo("Model model");
@@ -66,6 +59,56 @@ class FlightRecorderTest {
 
     RecordedEvent workspace = all(events, "Workspace").get(0);
     assertThat(workspace.getLong("after")).isGreaterThan(workspace.getLong("before"));
+  }
+
+  /** Each run of a search is a pass, as whole ones are; what is refused is none. */
+  @Test
+  void incrementalRunsAreRecorded() throws IOException {
+    int batch = 64;
+    ModelGraph other = ModelGraph.of(TestModels.MICRO, true, true);
+    try (PatchableModel model = TestModels.patchable();
+        SourceActivations activations =
+            model.sourceAblations(TestModels.tokens(batch, 5, 1), AblationType.RESAMPLE);
+        PointerScope scope = new PointerScope();
+        IncrementalRun run =
+            IncrementalRun.begin(
+                model,
+                ModelInput.ofPrompts(TestModels.tokens(batch, 5, 2), "cpu"),
+                PatchContext.of(activations, Masks.uniform(model.graph(), 0)))) {
+      List<RecordedEvent> events =
+          recorded(
+              () -> {
+                run.withMasks(EdgeSet.of(model.graph(), 0), 1);
+                run.withMasks(EdgeSet.of(model.graph(), 1), 1);
+                run.keep();
+                assertThatIllegalArgumentException()
+                    .isThrownBy(() -> run.withMasks(EdgeSet.of(other, 0), 1));
+              });
+      List<RecordedEvent> forwards = all(events, "Forward");
+      assertThat(forwards).hasSize(2);
+      for (RecordedEvent event : forwards) {
+        assertThat(event.getString("model")).isEqualTo(model.toString());
+        assertThat(event.getLong("batch")).isEqualTo(batch);
+        assertThat(event.getLong("seq")).isEqualTo(5);
+        assertThat(event.getBoolean("patched")).isTrue();
+        assertThat(event.getBoolean("recorded")).isFalse();
+        assertThat(event.getBoolean("sources")).isFalse();
+        assertThat(event.getDuration()).isPositive();
+      }
+    }
+  }
+
+  private List<RecordedEvent> recorded(Runnable work) throws IOException {
+    try (Recording recording = new Recording()) {
+      for (String name : List.of("Forward", "Gradient", "Load", "Workspace")) {
+        recording.enable("org.autocircuit." + name);
+      }
+      recording.start();
+      work.run();
+      recording.stop();
+      recording.dump(folder.resolve("events.jfr"));
+      return RecordingFile.readAllEvents(folder.resolve("events.jfr"));
+    }
   }
 
   private static void assertForward(RecordedEvent event, boolean patched, boolean sources) {

@@ -81,6 +81,27 @@ class IncrementalRunTest {
     }
   }
 
+  /** To compare with it is why the run itself is asked for before another one is kept. */
+  @Test
+  void theRunItselfMayBeAskedForBeforeKeeping() {
+    try (PatchableModel model = TestModels.patchable();
+        PointerScope scope = new PointerScope();
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+        IncrementalRun run =
+            IncrementalRun.begin(
+                model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
+      Tensor first = run.logits();
+      run.keep();
+      assertThat(run.logits().equal(first)).isTrue();
+      Tensor other = run.withMasks(EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End")), 1);
+      assertThat(run.logits().equal(first)).isTrue();
+      run.keep();
+      assertThat(run.logits().equal(other)).isTrue();
+      run.keep();
+      assertThat(run.logits().equal(other)).isTrue();
+    }
+  }
+
   /** Each run is about its own masks, whoever runs another one meanwhile. */
   @Test
   void threadsTakeTurns() {

@@ -8,19 +8,14 @@ import static org.autocircuit.Close.assertDiffer;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import java.util.stream.Stream;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.graph.EdgeSet;
-import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskBatchSize;
-import org.autocircuit.patch.MaskFn;
-import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
@@ -29,11 +24,11 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.Arguments;
-import org.junit.jupiter.params.provider.MethodSource;
 
-/** Masks with values of their own for each example: entering, changing and leaving. */
+/**
+ * Masks with values of their own for each example: entering, changing and leaving. What passes make
+ * of them is in {@link MaskBatchSizePassesTest}.
+ */
 @SuppressWarnings("MustBeClosedChecker") // It is refused, or closes elsewhere, on purpose.
 class MaskBatchSizeTest {
 
@@ -112,64 +107,6 @@ class MaskBatchSizeTest {
       }
     }
     assertThat(model.masks().toArray()).containsOnly(0);
-  }
-
-  static Stream<Arguments> functionsAndGraphs() {
-    PatchableModelOptions all = PatchableModelOptions.defaults();
-    return Arrays.stream(MaskFn.values())
-        .flatMap(
-            fn ->
-                Stream.of(all, all.withSeqLen(SEQ), all.withSeparateQkv(false))
-                    .map(options -> Arguments.of(fn, options)));
-  }
-
-  /** Logits and gradients of each example are those of a pass of its own. */
-  @ParameterizedTest
-  @MethodSource("functionsAndGraphs")
-  void anExampleIsAPassOfItsOwn(MaskFn fn, PatchableModelOptions options) {
-    try (PatchableModel each = model(options);
-        SourceActivations patched =
-            each.sourceAblations(TestModels.tokens(BATCH, SEQ, 2), AblationType.RESAMPLE)) {
-      double[][] rows = rows(each, BATCH);
-      double[][] draws = new double[BATCH][];
-      Arrays.setAll(draws, i -> RandomModels.uniform(each.graph().maskSize(), 50 + i));
-      Tensor uniforms =
-          TensorArrays.of(
-              flat(draws), each.precision().scalarType(), "cpu", BATCH, each.graph().maskSize());
-      double[] gradients;
-      Tensor logits;
-      // Whether patching begins before or after the size is set makes no difference.
-      try (PatchMode mode = each.patchMode(patched);
-          MaskBatchSize size = each.setMaskBatchSize(BATCH);
-          TrainMaskMode training = each.trainMaskMode();
-          MaskFnMode function = each.maskFnMode(fn, 0, Noise.uniforms(uniforms))) {
-        each.masks().set(Masks.perExample(each.graph(), rows));
-        logits = each.forward(tokens);
-        logits.square().sum().backward();
-        gradients = each.masks().gradientArray();
-        assertThat(each.masks().gradients().shape())
-            .containsExactly(BATCH, each.graph().maskSize());
-      }
-      for (int i = 0; i < BATCH; i++) {
-        try (SourceActivations own =
-                SourceActivations.of(patched.tensor().narrow(1, i, 1).contiguous());
-            PatchMode mode = each.patchMode(own);
-            TrainMaskMode training = each.trainMaskMode();
-            MaskFnMode function =
-                each.maskFnMode(fn, 0, Noise.uniforms(uniforms.narrow(0, i, 1)))) {
-          each.masks().set(rows[i]);
-          Tensor alone = each.forward(tokens.narrow(0, i, 1));
-          assertClose("logits " + i, logits.narrow(0, i, 1), alone, 1e-12);
-          alone.square().sum().backward();
-          int size = each.graph().maskSize();
-          assertClose(
-              "gradients " + i,
-              Arrays.copyOfRange(gradients, i * size, (i + 1) * size),
-              each.masks().gradientArray(),
-              1e-10);
-        }
-      }
-    }
   }
 
   @Test
@@ -290,6 +227,24 @@ class MaskBatchSizeTest {
       own.close();
     }
     assertThat(model.openScopes()).isEmpty();
+  }
+
+  /** Modes of two models about the same masks may end in any order. */
+  @Test
+  void anotherModelsTrainingMayOutliveTheMode() {
+    try (PatchableModel other = model(PatchableModelOptions.defaults());
+        MaskParameters own = model.newMaskParameters()) {
+      MaskBatchSize size = model.setMaskBatchSize(own, BATCH);
+      TrainMaskMode outer = other.trainMaskMode(own);
+      model.forward(tokens, PatchContext.of(patch, own)).sum().backward();
+      TrainMaskMode inner = other.trainMaskMode(own);
+      size.close();
+      inner.close();
+      assertThat(own.requiresGrad()).isTrue();
+      assertThat(own.hasGradients()).isFalse();
+      outer.close();
+      assertThat(own.requiresGrad()).isFalse();
+    }
   }
 
   @Test

@@ -82,7 +82,9 @@ class MemoryLimitsTest {
     assertThat(result.exitCode()).as(result.output()).isZero();
     System.out.println("MemoryLimitsTest: " + result.output().strip());
     Matcher counts =
-        Pattern.compile("failed (\\d+) of (\\d+), batch (\\d+) before, (\\d+) after")
+        Pattern.compile(
+                "failed (\\d+) of (\\d+), batch (\\d+) before, (\\d+) after,"
+                    + " pool grew by (-?\\d+) MB, address space by (-?\\d+) MB")
             .matcher(result.output());
     assertThat(counts.find()).as(result.output()).isTrue();
     assertThat(Integer.parseInt(counts.group(1)))
@@ -90,5 +92,8 @@ class MemoryLimitsTest {
         .isGreaterThan(Integer.parseInt(counts.group(2)) / 2);
     assertThat(Integer.parseInt(counts.group(3))).isPositive();
     assertThat(counts.group(4)).as("nothing is left").isEqualTo(counts.group(3));
+    // A single tensor of activations would be 4 MB.
+    assertThat(Integer.parseInt(counts.group(5))).as("pool").isLessThan(2);
+    assertThat(Integer.parseInt(counts.group(6))).as("address space").isLessThan(4);
   }
 }

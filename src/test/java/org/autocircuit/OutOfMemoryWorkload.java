@@ -9,6 +9,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.AblationType;
@@ -44,7 +45,8 @@ final class OutOfMemoryWorkload {
 
   /**
    * Prints how many passes of how many ran out of memory, and the largest batch that fitted under
-   * the limit before and after these.
+   * the limit before and after these; and by how many megabytes the pool of buffers and the address
+   * space grew in all rounds after the first.
    */
   public static void main(String[] arguments) throws IOException {
     Threads.set(1);
@@ -70,6 +72,8 @@ final class OutOfMemoryWorkload {
       int before = workload.largestBatch(model);
       int failed = 0;
       int tried = 0;
+      long pool = 0;
+      long space = 0;
       for (int round = 0; round < ROUNDS; round++) {
         for (long more = MOST / 8; more <= MOST; more *= 2) {
           for (Runnable pass : passes) {
@@ -80,12 +84,19 @@ final class OutOfMemoryWorkload {
             }
           }
         }
+        if (round == 0) {
+          pool = NativeMath.workspaceBytes();
+          space = addressSpace();
+        }
       }
+      pool = NativeMath.workspaceBytes() - pool;
+      space = addressSpace() - space;
       int after = workload.largestBatch(model);
       passes.forEach(Runnable::run);
       workload.shell.destroy();
       System.out.printf(
-          "failed %d of %d, batch %d before, %d after%n", failed, tried, before, after);
+          "failed %d of %d, batch %d before, %d after, pool grew by %d MB, address space by %d MB%n",
+          failed, tried, before, after, pool / MEGABYTE, space / MEGABYTE);
     }
   }
 

@@ -9,7 +9,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 
-/** What SmallHeapTest runs: a large model is loaded, patched and attributed. */
+/** What MemoryLimitsTest runs: a large model is loaded, patched and attributed. */
 final class SmallHeapWorkload {
 
   private SmallHeapWorkload() {}

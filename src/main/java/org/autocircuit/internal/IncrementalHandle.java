@@ -6,6 +6,8 @@ import org.bytedeco.pytorch.Tensor;
 /** A native run that others go on from. */
 public final class IncrementalHandle implements AutoCloseable {
 
+  private static final long[] NOWHERE = {};
+
   private final long address;
   private final NativeResource resource;
 
@@ -15,11 +17,20 @@ public final class IncrementalHandle implements AutoCloseable {
         new NativeResource("IncrementalRun", () -> NativeLibrary.releaseIncrementalRun(address));
   }
 
+  /** Logits of the run itself; handed out. */
+  public Tensor logits() {
+    return logits(NOWHERE, -1, 0);
+  }
+
   /** Logits where masks at some places have one value; handed out. */
   public Tensor logits(long[] places, double value) {
+    return logits(places, places.length, value);
+  }
+
+  private Tensor logits(long[] places, int size, double value) {
     try (NativeResource.Use use = resource.use();
         CallScope scope = new CallScope()) {
-      return scope.handOut(NativeLibrary.incrementalLogits(address, places, places.length, value));
+      return scope.handOut(NativeLibrary.incrementalLogits(address, places, size, value));
     }
   }
 

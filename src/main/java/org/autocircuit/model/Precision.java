@@ -12,6 +12,22 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * <p>Products of 16-bit matrices are summed in 32 bits and rounded once. On the CPU {@link
  * #BFLOAT16} is fast where LibTorch has instructions for it (AVX-512); {@link #FLOAT16} is for
  * devices: LibTorch's plain loops for it are a hundred times slower than its 32-bit products.
+ *
+ * <p><b>Errors</b> against a model in 64 bits with the same rounded weights, as the length of the
+ * difference over the length of what is right, typical and largest on the CPU over small random
+ * models of all families:
+ *
+ * <table>
+ *   <caption>Relative errors of 16-bit models</caption>
+ *   <tr><th></th><th>{@link #BFLOAT16}</th><th>{@link #FLOAT16}</th></tr>
+ *   <tr><td>logits, source outputs</td><td>1 %, 4 %</td><td>0.2 %, 0.6 %</td></tr>
+ *   <tr><td>gradients of masks</td><td>3 %, 10 %</td><td>0.3 %, 1 %</td></tr>
+ * </table>
+ *
+ * <p>The tests hold every family to three times the largest. Gradients err more where nearly all of
+ * them cancels (37 % and 7 % in one of those models), and where the value of an autoencoder's
+ * latent is within rounding of 0, where its slope jumps (15 % in one of them). Masks of 0 give
+ * exactly the logits of the unpatched model, in 16 bits too.
  */
 public enum Precision {
   /** 32-bit floats. */

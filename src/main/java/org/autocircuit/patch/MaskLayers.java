@@ -83,8 +83,15 @@ final class MaskLayers {
   private void end(Training training) {
     trainings.remove(training);
     if (training.outerGradients != null) {
-      ifOpen(() -> training.layer.setGradients(training.outerGradients));
+      ifOpen(() -> giveBack(training));
       training.outerGradients.releaseReference();
+    }
+  }
+
+  /** Modes of one model end in order; one of another model may have taken its values with it. */
+  private void giveBack(Training training) {
+    if (layers.contains(training.layer)) {
+      training.layer.setGradients(training.outerGradients);
     }
   }
 

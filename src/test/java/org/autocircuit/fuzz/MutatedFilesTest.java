@@ -35,7 +35,7 @@ class MutatedFilesTest {
   private static final long MAX_NANOSECONDS = TimeUnit.SECONDS.toNanos(1);
   private static final long MAX_HEAP_BYTES = 4 << 20;
   private static final long HEAP_BYTES_PER_BYTE = 100;
-  private static final long MAX_PROCESS_BYTES = 128 << 20;
+  private static final long MAX_PROCESS_BYTES = 16 << 20;
 
   @TempDir Path folder;
 

@@ -188,9 +188,19 @@ final class GoldenCircuitOps {
   }
 
   private static CircuitRuns runs(GoldenModel g, GoldenOp op) {
+    return runs(op, scores(g, op), sizes(op, Integer.MAX_VALUE));
+  }
+
+  /** The sizes that the reference was given, but for those above the greatest. */
+  static List<Integer> sizes(GoldenOp op, int greatest) {
     List<Integer> sizes = new ArrayList<>();
-    op.param("test_edge_counts").forEach(size -> sizes.add(size.asInt()));
-    return CircuitRuns.builder(scores(g, op))
+    op.param("test_edge_counts").forEach(size -> sizes.add(Math.min(size.asInt(), greatest)));
+    return sizes.stream().distinct().toList();
+  }
+
+  /** An operation with scores and sizes in the place of its own. */
+  static CircuitRuns runs(GoldenOp op, PruneScores scores, List<Integer> sizes) {
+    return CircuitRuns.builder(scores)
         .sizes(sizes)
         .patchType(PatchType.valueOf(op.param("patch_type").asText()))
         .ablationType(AblationType.valueOf(op.param("ablation_type").asText()))
@@ -202,7 +212,7 @@ final class GoldenCircuitOps {
     return op.param("patch_type").asText().equals(PatchType.TREE_PATCH.name());
   }
 
-  private static PruneScores scores(GoldenModel g, GoldenOp op) {
+  static PruneScores scores(GoldenModel g, GoldenOp op) {
     String name = op.param("scores").asText();
     Map<String, double[]> blocks = new LinkedHashMap<>();
     g.golden()

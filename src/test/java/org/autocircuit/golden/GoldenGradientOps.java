@@ -161,10 +161,8 @@ final class GoldenGradientOps {
 
   /** Twice: batch by batch through the model, and, of tokens, as prune scores. */
   static void maskGradient(GoldenModel g, GoldenOp op) {
-    GradFunction gradFunction =
-        GradFunction.valueOf(op.param("grad_function").asText().toUpperCase(Locale.ROOT));
-    AnswerFunction answerFunction =
-        AnswerFunction.valueOf(op.param("answer_function").asText().toUpperCase(Locale.ROOT));
+    GradFunction gradFunction = gradFunction(op);
+    AnswerFunction answerFunction = answerFunction(op);
     AblationType type = AblationType.valueOf(op.param("ablation_type").asText("RESAMPLE"));
     String patchInput = patchInput(op, type);
     double[] sum = new double[g.graph().maskSize()];
@@ -192,38 +190,38 @@ final class GoldenGradientOps {
     }
     assertGradients(op, g.graph(), sum, op.outputByModule("prune_scores"));
     if (g.takesTokens()) {
-      assertPruneScores(g, op, gradFunction, answerFunction, type, patchInput);
+      assertGradients(op, g.graph(), pruneScores(g, op), op.outputByModule("prune_scores"));
     }
   }
 
-  private static void assertPruneScores(
-      GoldenModel g,
-      GoldenOp op,
-      GradFunction gradFunction,
-      AnswerFunction answerFunction,
-      AblationType type,
-      String patchInput) {
+  /** The scores of an operation by the library's own algorithm. */
+  static double[] pruneScores(GoldenModel g, GoldenOp op) {
+    AblationType type = AblationType.valueOf(op.param("ablation_type").asText("RESAMPLE"));
     List<PromptPairBatch> batches = g.promptPairs();
     MaskGradient.Builder builder =
         MaskGradient.builder()
-            .gradFunction(gradFunction)
-            .answerFunction(answerFunction)
+            .gradFunction(gradFunction(op))
+            .answerFunction(answerFunction(op))
             .ablationType(type)
-            .patchInput(CleanCorrupt.valueOf(patchInput.toUpperCase(Locale.ROOT)));
+            .patchInput(CleanCorrupt.valueOf(patchInput(op, type).toUpperCase(Locale.ROOT)));
     JsonNode samples = op.param("integrated_grad_samples");
     if (samples.isInt()) {
       builder.integratedGradSamples(samples.asInt());
     } else {
       builder.maskValue(op.param("mask_val").asDouble());
     }
-    if (answerFunction == AnswerFunction.MSE) {
+    if (answerFunction(op) == AnswerFunction.MSE) {
       builder.targets(batch -> g.rows("data/mse_targets", batches.indexOf(batch)));
     }
-    assertGradients(
-        op,
-        g.graph(),
-        builder.build().pruneScores(g.model(), batches).toArray(),
-        op.outputByModule("prune_scores"));
+    return builder.build().pruneScores(g.model(), batches).toArray();
+  }
+
+  private static GradFunction gradFunction(GoldenOp op) {
+    return GradFunction.valueOf(op.param("grad_function").asText().toUpperCase(Locale.ROOT));
+  }
+
+  private static AnswerFunction answerFunction(GoldenOp op) {
+    return AnswerFunction.valueOf(op.param("answer_function").asText().toUpperCase(Locale.ROOT));
   }
 
   /** The prompts whose activations patch: by default the corrupt ones. */
@@ -265,7 +263,7 @@ final class GoldenGradientOps {
   }
 
   /** The loss of an operation from full logits, in plain operations. */
-  private static Tensor loss(GoldenModel g, GoldenOp op, Tensor full) {
+  static Tensor loss(GoldenModel g, GoldenOp op, Tensor full) {
     Tensor logits = g.sliced(full);
     String formula = op.param("loss").asText();
     if (formula.equals(WEIGHTED_LOSS)) {

@@ -5,10 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
 import java.util.Random;
 import java.util.function.Function;
 import java.util.stream.Stream;
 import org.autocircuit.AnswerLoss;
+import org.autocircuit.AutoencoderModels;
 import org.autocircuit.MaskGradientResult;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
@@ -31,15 +34,22 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * Every family in 16-bit floats against the same rounded weights in 64-bit floats. How much
- * rounding a model can take is its own affair, so errors are measured by what rounding the weights
- * alone does to it: {@link #MOST} times that is allowed for what is rounded at every step.
+ * Every family in 16-bit floats against the same rounded weights in 64-bit floats. Errors stay
+ * below three times the largest that were measured and that {@link Precision} tells users. How much
+ * rounding a model can take is its own affair, so they are also measured by what rounding the
+ * weights alone does to it: {@link #MOST} times that is allowed for what is rounded at every step.
  */
 @ExtendWith(NativeScope.class)
 @Tag("slow")
 class HalfPrecisionTest {
 
   private static final double MOST = 6;
+
+  /** In this model the loss hardly depends on the masks, and what is left is mostly rounding. */
+  private static final String FLAT = "llama, new rope keys";
+
+  private static final List<String> AUTOENCODERS =
+      List.of("sparse autoencoders", "sparse autoencoders with error nodes");
 
   private static final AnswerLoss LOSS =
       AnswerLoss.of(
@@ -50,12 +60,19 @@ class HalfPrecisionTest {
 
   @TempDir Path folder;
 
+  static Stream<Arguments> families() {
+    return inBothPrecisions(Arrays.stream(FamilyModels.names()));
+  }
+
   static Stream<Arguments> kinds() {
-    return Arrays.stream(FamilyModels.names())
-        .flatMap(
-            name ->
-                Stream.of(Precision.BFLOAT16, Precision.FLOAT16)
-                    .map(precision -> Arguments.of(name, precision)));
+    return Stream.concat(families(), inBothPrecisions(AUTOENCODERS.stream()));
+  }
+
+  private static Stream<Arguments> inBothPrecisions(Stream<String> names) {
+    return names.flatMap(
+        name ->
+            Stream.of(Precision.BFLOAT16, Precision.FLOAT16)
+                .map(precision -> Arguments.of(name, precision)));
   }
 
   private static Tensor tokens(long seed) {
@@ -67,9 +84,33 @@ class HalfPrecisionTest {
     return TensorArrays.of(tokens, "tokens", "cpu");
   }
 
-  private PatchableModel open(Precision precision) {
-    return PatchableModel.open(
-        folder, LoadOptions.DEFAULT.withPrecision(precision), PatchableModelOptions.defaults());
+  /** Writes a model, rounded to a precision. Those with autoencoders are GPT-2 with them. */
+  private void write(String name, Precision precision) {
+    boolean sparse = AUTOENCODERS.contains(name);
+    FamilyModel model = FamilyModels.named(sparse ? "gpt2" : name);
+    FamilyFolders.write(model, folder, precision.safetensorsType());
+    if (sparse) {
+      Map<String, Tensor> weights =
+          AutoencoderModels.weights(
+              List.of(0, 1, 2), FamilyModel.D, 20, OptionalInt.empty(), Precision.FLOAT64, 8);
+      FamilyFolders.writeFile(weights, autoencoders(), precision.safetensorsType());
+    }
+  }
+
+  private Path autoencoders() {
+    return folder.resolve("autoencoders");
+  }
+
+  private PatchableModel open(String name, Precision precision) {
+    LoadOptions options = LoadOptions.DEFAULT.withPrecision(precision);
+    if (!AUTOENCODERS.contains(name)) {
+      return PatchableModel.open(folder, options, PatchableModelOptions.defaults());
+    }
+    boolean errorNodes = AUTOENCODERS.indexOf(name) == 1;
+    try (Model plain = Model.load(folder, options);
+        Model sparse = plain.withAutoencoders(autoencoders(), errorNodes)) {
+      return PatchableModel.of(sparse, PatchableModelOptions.defaults());
+    }
   }
 
   /** The same model thrice: in 16 bits, and in wider floats with the weights rounded or not. */
@@ -77,25 +118,45 @@ class HalfPrecisionTest {
     final PatchableModel half;
     final PatchableModel rounded;
     final PatchableModel original;
+    private final String name;
 
     Models(String name, Precision precision, Precision wide) {
-      FamilyFolders.write(FamilyModels.named(name), folder, SafetensorsType.F64);
-      original = open(wide);
-      FamilyFolders.write(
-          FamilyModels.named(name).rounded(precision.scalarType()),
-          folder,
-          precision.safetensorsType());
-      rounded = open(wide);
-      half = open(precision);
+      this.name = name;
+      write(name, Precision.FLOAT64);
+      original = open(name, wide);
+      write(name, precision);
+      rounded = open(name, wide);
+      half = open(name, precision);
     }
 
-    /** Compares what a function makes of each model. */
-    void compare(String what, Function<PatchableModel, Tensor> function) {
+    /** Compares logits, or outputs of sources. */
+    void compareOutputs(String what, Function<PatchableModel, Tensor> function) {
+      double most = half.precision() == Precision.BFLOAT16 ? 0.1 : 0.017;
+      assertThat(compare(what, function)).as(what).isLessThan(most);
+    }
+
+    /**
+     * Compares gradients with respect to the masks. Where the value of a latent is all but 0 its
+     * slope is on one side in 16 bits and on the other in 64, whatever the type.
+     */
+    void compareGradients(String what, Function<PatchableModel, Tensor> function) {
+      double most = half.precision() == Precision.BFLOAT16 ? 0.3 : 0.03;
+      double error = compare(what, function);
+      if (!name.equals(FLAT)) {
+        assertThat(error).as(what).isLessThan(AUTOENCODERS.contains(name) ? 0.5 : most);
+      }
+    }
+
+    /** The error of what a function makes of the model in 16 bits. */
+    private double compare(String what, Function<PatchableModel, Tensor> function) {
       double[] expected = TensorArrays.doubles(function.apply(rounded));
       double unit = distance(expected, TensorArrays.doubles(function.apply(original)));
       double error = distance(expected, TensorArrays.doubles(function.apply(half)));
-      assertThat(unit).as(what + ": what rounding the weights changes").isBetween(1e-5, 0.2);
-      assertThat(error / unit).as(what).isLessThan(MOST);
+      if (!AUTOENCODERS.contains(name)) {
+        assertThat(unit).as(what + ": what rounding the weights changes").isBetween(1e-5, 0.2);
+        assertThat(error / unit).as(what).isLessThan(MOST);
+      }
+      return error;
     }
 
     @Override
@@ -126,13 +187,13 @@ class HalfPrecisionTest {
   @MethodSource("kinds")
   void passesAndGradientsAreThoseOfTheModelInDoubles(String name, Precision precision) {
     try (Models models = new Models(name, precision, Precision.FLOAT64)) {
-      models.compare("plain", model -> model.forward(tokens(1)));
-      models.compare("sources", HalfPrecisionTest::sources);
+      models.compareOutputs("plain", model -> model.forward(tokens(1)));
+      models.compareOutputs("sources", HalfPrecisionTest::sources);
       double[] random = new Random(3).doubles(models.half.graph().maskSize()).toArray();
       for (Masks masks :
           List.of(Masks.uniform(models.half.graph(), 0), Masks.of(models.half.graph(), random))) {
-        models.compare("patched", model -> patched(model, masks));
-        models.compare("gradient", model -> gradient(model, masks, MaskFn.NONE, 0));
+        models.compareOutputs("patched", model -> patched(model, masks));
+        models.compareGradients("gradient", model -> gradient(model, masks, MaskFn.NONE, 0));
       }
     }
   }
@@ -143,8 +204,8 @@ class HalfPrecisionTest {
   void samplesAndDropoutAreThoseOfTheModelIn32Bits(String name, Precision precision) {
     try (Models models = new Models(name, precision, Precision.FLOAT32)) {
       Masks masks = Masks.uniform(models.half.graph(), 0.3);
-      models.compare("samples", model -> gradient(model, masks, MaskFn.HARD_CONCRETE, 0));
-      models.compare("dropout", model -> gradient(model, masks, MaskFn.SIGMOID, 0.5));
+      models.compareGradients("samples", model -> gradient(model, masks, MaskFn.HARD_CONCRETE, 0));
+      models.compareGradients("dropout", model -> gradient(model, masks, MaskFn.SIGMOID, 0.5));
     }
   }
 
@@ -175,8 +236,8 @@ class HalfPrecisionTest {
   @ParameterizedTest
   @MethodSource("kinds")
   void masksOfZeroAreCleanExactlyAndMasksOfOneThePatchRun(String name, Precision precision) {
-    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
-    try (PatchableModel model = open(precision)) {
+    write(name, precision);
+    try (PatchableModel model = open(name, precision)) {
       Tensor none = patched(model, Masks.uniform(model.graph(), 0));
       assertThat(torch.equal(none, model.forward(tokens(1)))).isTrue();
       Tensor all = patched(model, Masks.uniform(model.graph(), 1));
@@ -187,16 +248,16 @@ class HalfPrecisionTest {
   }
 
   @ParameterizedTest
-  @MethodSource("kinds")
+  @MethodSource("families")
   void savedModelsAreTheSame(String name, Precision precision) {
-    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
+    write(name, precision);
     Tensor expected;
     try (Model model = Model.load(folder, LoadOptions.DEFAULT.withPrecision(precision));
         PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
       expected = patchable.forward(tokens(1));
       model.save(folder);
     }
-    try (PatchableModel again = open(precision)) {
+    try (PatchableModel again = open(name, precision)) {
       assertThat(torch.equal(again.forward(tokens(1)), expected)).isTrue();
     }
   }
@@ -204,8 +265,8 @@ class HalfPrecisionTest {
   @ParameterizedTest
   @MethodSource("kinds")
   void masksGradientsAndLossesAreOf32Bits(String name, Precision precision) {
-    FamilyFolders.write(FamilyModels.named(name), folder, precision.safetensorsType());
-    try (PatchableModel model = open(precision);
+    write(name, precision);
+    try (PatchableModel model = open(name, precision);
         SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
       assertThat(type(patch.tensor())).isEqualTo(precision.scalarType());
       assertThat(type(model.forward(tokens(1)))).isEqualTo(precision.scalarType());

@@ -9,6 +9,13 @@ public final class ModelSamples {
 
   private ModelSamples() {}
 
+  /** A model of any kind with random weights in 64-bit floats. */
+  public static Model random(TransformerConfig config) {
+    try (PointerScope scope = new PointerScope()) {
+      return Model.of(config, TransformerKindsTest.randomWeights(config));
+    }
+  }
+
   /** Every family in its variants. */
   public static String[] names() {
     return FamilyModels.names();
