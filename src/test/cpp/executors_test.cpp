@@ -110,6 +110,11 @@ void check_plans_agree(
     for (int again = 0; again < 2; again++) {
       check_logits(forward(kind.model, request).logits, logits, close);
     }
+    // Plans may leave out what the last position's logits do not need.
+    ForwardRequest last = request;
+    last.input.slice = OutputSlice::kLastSeq;
+    check_logits(
+        forward(kind.model, last).logits, logits.select(1, -1), close);
   }
 }
 
@@ -256,6 +261,12 @@ TEST(plans_agree_on_circuits) {
           request.policy = PlanPolicy::kAllOnes;
           CHECK_CLOSE(
               forward(kind.model, request).logits, expected, 1e-9, 1e-9);
+          request.input.slice = OutputSlice::kLastSeq;
+          CHECK_CLOSE(
+              forward(kind.model, request).logits,
+              expected.select(1, -1),
+              1e-9,
+              1e-9);
         }
       }
     }

@@ -5,6 +5,7 @@
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/pass_end.h"
 
 namespace autocircuit {
 
@@ -79,11 +80,23 @@ at::Tensor PlannedRows::mix_terms(
       }
       starts.push_back(static_cast<int64_t>(slots.size()));
     }
-    weights.push_back(w->token_values(values_).flatten(2, 3).index_select(
-        2, at::tensor(index, at::kLong)));
+    weights.push_back(values_of(*w, base.size(1))
+                          .flatten(2, 3)
+                          .index_select(2, at::tensor(index, at::kLong)));
   }
   return kernel_sparse_rows(
-      base, starts, slots, coefficients(at::cat(weights, 2)), delta_, norm);
+      base,
+      starts,
+      slots,
+      coefficients(at::cat(weights, 2)),
+      last_positions(delta_, base.size(1)),
+      norm);
+}
+
+at::Tensor PlannedRows::values_of(const PatchWrapper& w, int64_t positions)
+    const {
+  const at::Tensor values = w.token_values(values_);
+  return values.size(1) == 1 ? values : last_positions(values, positions);
 }
 
 at::Tensor PlannedRows::mix_all(
@@ -99,7 +112,7 @@ at::Tensor PlannedRows::mix_all(
         w->module,
         ": expected the same incoming sources as ",
         first.module);
-    at::Tensor v = w->token_values(values_); // [b or 1, s or 1, rows, n]
+    at::Tensor v = values_of(*w, base.size(1)); // [b or 1, s or 1, rows, n]
     if (static_cast<int64_t>(plan->rows.size()) != v.size(2)) {
       v = v.index_select(2, at::tensor(plan->rows, at::kLong));
     }
@@ -117,7 +130,8 @@ at::Tensor PlannedRows::mix_all(
   return masked_rows(
       base,
       coefficients(all),
-      delta_.narrow(2, plan_.slots[static_cast<size_t>(sources[0])], n),
+      last_positions(delta_, base.size(1))
+          .narrow(2, plan_.slots[static_cast<size_t>(sources[0])], n),
       norm);
 }
 

@@ -29,7 +29,8 @@ class PlannedRows {
 
   /// The rows of destinations that read the same sources, one after another:
   /// `base` [batch, seq, d_model] plus their terms, normed if `norm` is given:
-  /// [batch, seq, rows, d_model].
+  /// [batch, seq, rows, d_model]. A base of fewer positions is that of the last
+  /// ones.
   at::Tensor operator()(
       const std::vector<PlannedDest>& dests,
       const at::Tensor& base,
@@ -48,6 +49,9 @@ class PlannedRows {
       const at::Tensor& base,
       const Norm* norm) const;
   at::Tensor coefficients(const at::Tensor& values) const;
+  /// Values [batch or 1, seq or 1, rows, n] of a destination at the last so
+  /// many positions.
+  at::Tensor values_of(const PatchWrapper& w, int64_t positions) const;
 
   const Plan& plan_;
   at::Tensor values_;

@@ -9,6 +9,7 @@
 #include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/node_edges.h"
+#include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
@@ -29,6 +30,7 @@ class PlannedRun final : public Hooks {
       : model_(model),
         plan_(plan),
         all_ones_(std::move(all_ones)),
+        ends_at_last_(autocircuit::ends_at_last(model, request.input.slice)),
         patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
         delta_(at::empty(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
@@ -125,6 +127,10 @@ class PlannedRun final : public Hooks {
     return !live_at(hook).empty();
   }
 
+  bool ends_at_last() const override {
+    return ends_at_last_;
+  }
+
   bool needs_resid() const override {
     return !plan_.from_all_ones;
   }
@@ -144,9 +150,12 @@ class PlannedRun final : public Hooks {
       return {};
     }
     if (n == heads && z.size(2) == heads) {
-      const at::Tensor rows = delta_.narrow(2, first, n);
+      const at::Tensor rows =
+          last_positions(delta_.narrow(2, first, n), z.size(1));
       write_head_outputs(rows, z, weights);
-      return sum_rows(rows, patch_.narrow(2, w.src_start, n))
+      return sum_rows(
+                 rows,
+                 last_positions(patch_.narrow(2, w.src_start, n), z.size(1)))
           .to(z.scalar_type());
     }
     const std::vector<int64_t> live = live_of(hook, heads);
@@ -155,10 +164,11 @@ class PlannedRun final : public Hooks {
       const int64_t slot = plan_.slots[static_cast<size_t>(source)];
       if (slot >= 0) {
         const auto n_th = static_cast<int64_t>(i);
-        at::Tensor row = delta_.narrow(2, slot, 1);
+        at::Tensor row = last_positions(delta_.narrow(2, slot, 1), z.size(1));
         write_head_outputs(
             row, z.narrow(2, n_th, 1), weights.narrow(0, n_th, 1));
-        at::sub_out(row, patch_.narrow(2, source, 1), row);
+        at::sub_out(
+            row, last_positions(patch_.narrow(2, source, 1), z.size(1)), row);
       }
     }
     return {};
@@ -178,8 +188,14 @@ class PlannedRun final : public Hooks {
 
   /// What the rows of a destination have in common.
   at::Tensor base(HookId hook, const at::Tensor& resid) const {
-    return plan_.from_all_ones ? all_ones_->values[static_cast<size_t>(hook)]
-                               : resid;
+    if (!plan_.from_all_ones) {
+      return resid;
+    }
+    const at::Tensor& x = all_ones_->values[static_cast<size_t>(hook)];
+    const ModelNode& node = node_at(hook);
+    const bool only_last =
+        ends_at_last_ && is_at_end(model_, node) && node.projections.empty();
+    return only_last ? last_positions(x, 1) : x;
   }
 
   const ModelNode& node_at(HookId hook) const {
@@ -228,13 +244,18 @@ class PlannedRun final : public Hooks {
     }
   }
 
-  /// outputs [batch, seq, n, d_model] of the sources from start on.
+  /// outputs [batch, seq, n, d_model] of the sources from start on, or of the
+  /// last position.
   void record(int64_t start, const at::Tensor& outputs) {
     for (int64_t i = 0; i < outputs.size(2); i++) {
       const int64_t slot = plan_.slots[static_cast<size_t>(start + i)];
       if (slot >= 0) {
-        at::Tensor row = delta_.select(2, slot);
-        at::sub_out(row, patch_.select(2, start + i), outputs.select(2, i));
+        const int64_t positions = outputs.size(1);
+        at::Tensor row = last_positions(delta_.select(2, slot), positions);
+        at::sub_out(
+            row,
+            last_positions(patch_.select(2, start + i), positions),
+            outputs.select(2, i));
       }
     }
   }
@@ -253,6 +274,7 @@ class PlannedRun final : public Hooks {
   const PatchableModel& model_;
   const Plan& plan_;
   std::shared_ptr<const AllOnesRun> all_ones_;
+  bool ends_at_last_;
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   at::Tensor delta_; // patch - current output [batch, seq, slots, d_model]
   PlannedRows rows_;
