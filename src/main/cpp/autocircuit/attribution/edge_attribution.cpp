@@ -81,7 +81,7 @@ int64_t rows_bytes(
   const int64_t of_position = split.prompts * model.n_srcs() *
       model.model().d_model() *
       static_cast<int64_t>(model.model().options().dtype().itemsize());
-  return split.compact ? 3 *
+  return split.compact ? 2 *
           std::max(of_position, std::min(kCompactRowsBytes, seq * of_position))
                        : 0;
 }
@@ -203,7 +203,7 @@ int64_t attribution_bytes(
   const int64_t of_sources =
       buffers * numbers_of_sources(model, split.compact) * size;
   // Gradients of the rows of one block, and copies of them.
-  const int64_t of_rows = 3 * most_rows(model) * m.d_model() * size;
+  const int64_t of_rows = 2 * most_rows(model) * m.d_model() * size;
   const int64_t of_prompt = seq * (of_sources + of_rows) + m.kept_bytes(seq);
   return fixed_bytes(model) + rows_bytes(model, seq, split) +
       static_cast<int64_t>(

@@ -85,7 +85,7 @@ class Attention {
   /// numbers as they are stored and as they are added up.
   int64_t kept_bytes(int64_t seq, int64_t size, int64_t wide) const {
     const int64_t scores = 2 * seq * (size + wide);
-    return seq * shape_.n_heads * (8 * shape_.d_head * size + scores);
+    return seq * shape_.n_heads * (6 * shape_.d_head * size + scores);
   }
 
   bool fits_prefix(const at::Tensor& entry) const {

@@ -124,7 +124,7 @@ int64_t Block::kept_bytes(int64_t seq, int64_t size) const {
   return attention_.kept_bytes(seq, size, wide) +
       (mlp_ ? mlp_->kept_bytes(seq, size) : 0) +
       (autoencoder_ ? autoencoder_->kept_bytes(seq, size) : 0) +
-      seq * attention_.d_model() * (6 * size + 5 * wide);
+      seq * attention_.d_model() * (5 * size + 3 * wide);
 }
 
 HeadInputs Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)

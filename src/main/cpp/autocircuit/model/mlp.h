@@ -36,7 +36,7 @@ class Mlp {
 
   /// Bytes of activations that a backward keeps for one prompt, about.
   int64_t kept_bytes(int64_t seq, int64_t size) const {
-    return 5 * seq * w_in_.size(1) * size;
+    return 4 * seq * w_in_.size(1) * size;
   }
 
   /// x: [batch, seq, d_model].
