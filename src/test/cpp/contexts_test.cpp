@@ -159,7 +159,11 @@ struct Circuits {
     request.input.value = requests.inputs[static_cast<size_t>(i)];
     request.context = &context;
     request.policy = policy;
-    return forward(requests.model, request).logits;
+    const at::Tensor logits = forward(requests.model, request).logits;
+    if (all_ones && policy == PlanPolicy::kAllOnes) {
+      CHECK(all_ones->find(requests.model, request) != nullptr);
+    }
+    return logits;
   }
 
   Requests requests;

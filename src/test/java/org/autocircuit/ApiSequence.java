@@ -55,7 +55,7 @@ final class ApiSequence extends ApiSequencePasses {
     // Mostly on its own thread, or nothing would ever be trained.
     boolean elsewhere = random.nextInt(4) == 0 || !state.workers.contains(masks.worker);
     Worker owner = elsewhere ? worker : masks.worker;
-    switch (random.nextInt(35)) {
+    switch (random.nextInt(37)) {
       case 0 -> open(worker);
       case 1 -> close(worker, pick(state.models));
       case 2 -> move(owner, model);
@@ -80,6 +80,8 @@ final class ApiSequence extends ApiSequencePasses {
       case 30 -> beginRun(owner, model);
       case 31, 32 -> goOn(worker);
       case 33 -> keepOrClose(worker);
+      case 34 -> forwardFromBlock(owner, model);
+      case 35 -> probe(owner, model);
       default -> trained(owner, masks);
     }
   }

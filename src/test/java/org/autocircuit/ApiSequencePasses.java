@@ -7,6 +7,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Supplier;
+import org.autocircuit.ApiSequenceState.Activations;
 import org.autocircuit.ApiSequenceState.OwnModel;
 import org.autocircuit.ApiSequenceState.Recorded;
 import org.autocircuit.ApiSequenceState.Run;
@@ -130,6 +131,38 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
       boolean none = failure == null && !masks.hasGradients();
       expect(worker, none ? IllegalStateException.class : failure, masks.parameters::gradientArray);
     }
+  }
+
+  /** From the residual stream behind the first block. */
+  final void forwardFromBlock(Worker worker, OwnModel model) throws Exception {
+    ApiSequencePatch patch = patchOrNone(model, randomMaskFn());
+    int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
+    say("%s: forward of %s from block 1 in %s".formatted(worker, model, patch));
+    expectOneOf(
+        patch.failures(model, worker),
+        worker,
+        () -> {
+          reference.assertFromBlock(model, prompts, patch);
+          return null;
+        });
+  }
+
+  /** Training that begins, makes steps and ends, whatever modes are open. */
+  final void probe(Worker worker, OwnModel model) throws Exception {
+    if (state.activations.isEmpty()) {
+      return;
+    }
+    Activations activations = mostlyOpen(state.activations, each -> !each.closed);
+    int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
+    say("%s: probing of %s with %s".formatted(worker, model, activations));
+    boolean refused = model.passFailure() != null || activations.closed;
+    expect(
+        worker,
+        refused ? IllegalStateException.class : null,
+        () -> {
+          reference.assertProbing(model, prompts, activations);
+          return null;
+        });
   }
 
   /** Several contexts in one pass, and the stack when it is closed. */

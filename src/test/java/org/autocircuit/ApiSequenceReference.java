@@ -13,6 +13,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ApiSequenceState.Activations;
 import org.autocircuit.ApiSequenceState.OwnModel;
 import org.autocircuit.ApiSequenceState.Run;
+import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
@@ -22,6 +23,7 @@ import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PlanPolicy;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
@@ -143,6 +145,40 @@ final class ApiSequenceReference implements AutoCloseable {
     double[] actual = gradient(of.model, prompts(prompts), patch.context());
     double[] expected = gradient(models.get(of.prefixTokens()), prompts(prompts), context(patch));
     Close.assertClose("gradient", actual, expected, 1e-4);
+  }
+
+  /** Both begin with what a plain pass has behind the first block. */
+  void assertFromBlock(OwnModel of, int prompts, ApiSequencePatch patch) {
+    PatchableModel same = models.get(of.prefixTokens());
+    String hook = "blocks.1.hook_resid_pre";
+    try (PointerScope scope = new PointerScope()) {
+      ForwardRequest plain = ForwardRequest.of(tokens(prompts)).withReads(hook);
+      ForwardRequest request =
+          ForwardRequest.startingAt(1, same.forward(plain).read(hook))
+              .withStartSourceOutputs(activations.get(of.prefixTokens()).get(prompts).tensor())
+              .withGrad(false);
+      Tensor actual = of.model.forward(request.withContext(patch.context())).logits();
+      ForwardRequest expected =
+          request.withContext(context(patch)).withPlanPolicy(PlanPolicy.REFERENCE);
+      Close.assertClose("logits", actual, same.forward(expected).logits(), 1e-4);
+    }
+  }
+
+  void assertProbing(OwnModel of, int prompts, Activations patch) {
+    double[] actual = probed(of.model, prompts, patch.activations);
+    double[] expected = probed(models.get(of.prefixTokens()), prompts, own(patch));
+    Close.assertClose("scores", actual, expected, 1e-3);
+  }
+
+  private double[] probed(PatchableModel of, int prompts, SourceActivations patch) {
+    PromptPairBatch batch = TestModels.batch(prompts(prompts), prompts(0), prompts);
+    try (PointerScope scope = new PointerScope();
+        SubnetworkProbing probing = SubnetworkProbing.builder().begin(of, patch)) {
+      for (int step = 0; step < 3; step++) {
+        probing.step(batch);
+      }
+      return probing.scores().toArray();
+    }
   }
 
   static double[] flat(float[][] rows) {
