@@ -113,8 +113,7 @@ void check_plans_agree(
     // Plans may leave out what the last position's logits do not need.
     ForwardRequest last = request;
     last.input.slice = OutputSlice::kLastSeq;
-    check_logits(
-        forward(kind.model, last).logits, logits.select(1, -1), close);
+    check_logits(forward(kind.model, last).logits, logits.select(1, -1), close);
   }
 }
 

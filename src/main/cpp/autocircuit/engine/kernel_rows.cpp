@@ -50,6 +50,12 @@ kernels::Rows mutable_rows_of(const at::Tensor& x, int64_t b, int64_t s) {
   return {token(x.mutable_data_ptr<float>(), x, b, s), x.stride(2)};
 }
 
+// Tokens with so many multiplications each that are worth a thread, as many as
+// LibTorch's own operations ask for.
+int64_t grain(int64_t multiplications) {
+  return at::internal::GRAIN_SIZE / std::max<int64_t>(multiplications, 1) + 1;
+}
+
 // Values [batch or 1, seq or 1, rows, n] for each token, a view.
 at::Tensor for_tokens(const at::Tensor& values, const at::Tensor& delta) {
   return values.expand(
@@ -92,7 +98,9 @@ at::Tensor kernel_masked_rows(
   const at::Tensor out =
       at::empty({delta.size(0), seq, rows, d}, delta.options());
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
-  at::parallel_for(0, delta.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+  const int64_t work = rows * values.size(3) * d;
+  const int64_t tokens = delta.size(0) * seq;
+  at::parallel_for(0, tokens, grain(work), [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(rows * values.size(3)));
     for (int64_t i = begin; i < end; i++) {
       const kernels::Rows x = mutable_rows_of(out, i / seq, i % seq);
@@ -120,7 +128,9 @@ at::Tensor kernel_sparse_rows(
   const at::Tensor out =
       at::empty({delta.size(0), seq, rows, d}, delta.options());
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
-  at::parallel_for(0, delta.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+  const int64_t work = (rows + static_cast<int64_t>(terms.size())) * d;
+  const int64_t tokens = delta.size(0) * seq;
+  at::parallel_for(0, tokens, grain(work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int64_t b = i / seq;
       const int64_t s = i % seq;
@@ -156,43 +166,45 @@ at::Tensor kernel_term_rows(
   }
   const at::Tensor out =
       at::empty({known.size(0), seq, n_rows, d}, known.options());
-  at::parallel_for(0, known.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t b = i / seq;
-      const int64_t s = i % seq;
-      const kernels::Rows x = mutable_rows_of(out, b, s);
-      for (int64_t r = 0; r < n_rows; r++) {
-        const TermRow& row = rows[static_cast<size_t>(r)];
-        const kernels::Rows y{x.data + r * x.stride, x.stride};
-        const auto n_known = static_cast<int64_t>(row.known.size());
-        const auto n_changed = static_cast<int64_t>(row.changed.size());
-        const float* w = weights[static_cast<size_t>(r)].data() +
-            (positions > 1 ? s * (n_known + n_changed) : 0);
-        const std::array<int64_t, 2> of_known{0, n_known};
-        const std::array<int64_t, 2> of_changed{0, n_changed};
-        kernels::weighted_terms(
-            y,
-            token(row.base.const_data_ptr<float>(), row.base, b, s),
-            of_known.data(),
-            row.known.data(),
-            w,
-            rows_of(known, b, s),
-            1,
-            d);
-        if (n_changed > 0) {
-          kernels::weighted_terms(
-              y,
-              y.data,
-              of_changed.data(),
-              row.changed.data(),
-              w + n_known,
-              rows_of(changed, b, s),
-              1,
-              d);
+  const int64_t tokens = known.size(0) * seq;
+  at::parallel_for(
+      0, tokens, grain(n_rows * d), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t b = i / seq;
+          const int64_t s = i % seq;
+          const kernels::Rows x = mutable_rows_of(out, b, s);
+          for (int64_t r = 0; r < n_rows; r++) {
+            const TermRow& row = rows[static_cast<size_t>(r)];
+            const kernels::Rows y{x.data + r * x.stride, x.stride};
+            const auto n_known = static_cast<int64_t>(row.known.size());
+            const auto n_changed = static_cast<int64_t>(row.changed.size());
+            const float* w = weights[static_cast<size_t>(r)].data() +
+                (positions > 1 ? s * (n_known + n_changed) : 0);
+            const std::array<int64_t, 2> of_known{0, n_known};
+            const std::array<int64_t, 2> of_changed{0, n_changed};
+            kernels::weighted_terms(
+                y,
+                token(row.base.const_data_ptr<float>(), row.base, b, s),
+                of_known.data(),
+                row.known.data(),
+                w,
+                rows_of(known, b, s),
+                1,
+                d);
+            if (n_changed > 0) {
+              kernels::weighted_terms(
+                  y,
+                  y.data,
+                  of_changed.data(),
+                  row.changed.data(),
+                  w + n_known,
+                  rows_of(changed, b, s),
+                  1,
+                  d);
+            }
+          }
         }
-      }
-    }
-  });
+      });
   return out;
 }
 
@@ -285,7 +297,9 @@ at::Tensor kernel_sum_rows(const at::Tensor& rows, const at::Tensor& patch) {
   const int64_t seq = rows.size(1);
   const int64_t d = rows.size(3);
   const at::Tensor sum = at::empty({rows.size(0), seq, 1, d}, rows.options());
-  at::parallel_for(0, rows.size(0) * seq, 1, [&](int64_t begin, int64_t end) {
+  const int64_t tokens = rows.size(0) * seq;
+  const int64_t work = rows.size(2) * d;
+  at::parallel_for(0, tokens, grain(work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       const int64_t b = i / seq;
       const int64_t s = i % seq;
