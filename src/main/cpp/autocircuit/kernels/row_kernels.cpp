@@ -17,6 +17,10 @@ struct Vector {
 
 #define AUTOCIRCUIT_INLINE inline __attribute__((always_inline))
 
+// Loops over vectors that shall stay in registers: an array that a loop indexes
+// goes through memory.
+#define AUTOCIRCUIT_UNROLL _Pragma("GCC unroll 16")
+
 template <int W>
 AUTOCIRCUIT_INLINE void load(typename Vector<W>::type& v, const float* p) {
   std::memcpy(&v, p, sizeof v);
@@ -40,32 +44,48 @@ AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
   }
 }
 
-// R rows times one tile of W columns. weights: [n_in, R].
-template <int R, int W>
+// R rows times one tile of V vectors of columns. weights: [n_in, R].
+template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_tile(
     Rows out,
     const float* base,
     const float* weights,
     ConstRows in,
     int64_t n_in) {
-  typename Vector<W>::type sums[R];
+  typename Vector<W>::type sums[R][V];
+  AUTOCIRCUIT_UNROLL
   for (int r = 0; r < R; r++) {
-    load<W>(sums[r], base != nullptr ? base : out.data + r * out.stride);
+    const float* first = base != nullptr ? base : out.data + r * out.stride;
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      load<W>(sums[r][v], first + v * W);
+    }
   }
   const float* x = in.data;
   for (int64_t i = 0; i < n_in; i++, x += in.stride, weights += R) {
-    typename Vector<W>::type v;
-    load<W>(v, x);
+    typename Vector<W>::type columns[V];
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      load<W>(columns[v], x + v * W);
+    }
+    AUTOCIRCUIT_UNROLL
     for (int r = 0; r < R; r++) {
-      sums[r] += weights[r] * v;
+      AUTOCIRCUIT_UNROLL
+      for (int v = 0; v < V; v++) {
+        sums[r][v] += weights[r] * columns[v];
+      }
     }
   }
+  AUTOCIRCUIT_UNROLL
   for (int r = 0; r < R; r++) {
-    store<W>(out.data + r * out.stride, sums[r]);
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      store<W>(out.data + r * out.stride + v * W, sums[r][v]);
+    }
   }
 }
 
-template <int R, int W>
+template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_block(
     Rows out,
     const float* base,
@@ -77,8 +97,8 @@ AUTOCIRCUIT_INLINE void weighted_block(
     return base != nullptr ? base + c : nullptr;
   };
   int64_t c = 0;
-  for (; c + W <= d; c += W) {
-    weighted_tile<R, W>(
+  for (; c + V * W <= d; c += V * W) {
+    weighted_tile<R, V, W>(
         {out.data + c, out.stride},
         shifted(c),
         weights,
@@ -86,7 +106,7 @@ AUTOCIRCUIT_INLINE void weighted_block(
         n_in);
   }
   for (; c < d; c++) {
-    weighted_tile<R, 1>(
+    weighted_tile<R, 1, 1>(
         {out.data + c, out.stride},
         shifted(c),
         weights,
@@ -95,7 +115,7 @@ AUTOCIRCUIT_INLINE void weighted_block(
   }
 }
 
-template <int R, int W>
+template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_rows_of(
     Rows out,
     const float* base,
@@ -121,15 +141,15 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
   };
   for (; row + R <= n_out; row += R) {
     pack(row, R);
-    weighted_block<R, W>(rest(), base, scratch, in, n_in, d);
+    weighted_block<R, V, W>(rest(), base, scratch, in, n_in, d);
   }
   for (; row + 4 <= n_out; row += 4) {
     pack(row, 4);
-    weighted_block<4, W>(rest(), base, scratch, in, n_in, d);
+    weighted_block<4, V, W>(rest(), base, scratch, in, n_in, d);
   }
   for (; row < n_out; row++) {
     pack(row, 1);
-    weighted_block<1, W>(rest(), base, scratch, in, n_in, d);
+    weighted_block<1, V, W>(rest(), base, scratch, in, n_in, d);
   }
 }
 
@@ -142,17 +162,20 @@ AUTOCIRCUIT_INLINE void terms_tile(
     int64_t n,
     ConstRows in) {
   typename Vector<W>::type sums[R];
+  AUTOCIRCUIT_UNROLL
   for (int r = 0; r < R; r++) {
     load<W>(sums[r], base + r * W);
   }
   for (int64_t t = 0; t < n; t++) {
     const float* x = in.data + terms[t] * in.stride;
+    AUTOCIRCUIT_UNROLL
     for (int r = 0; r < R; r++) {
       typename Vector<W>::type v;
       load<W>(v, x + r * W);
       sums[r] += weights[t] * v;
     }
   }
+  AUTOCIRCUIT_UNROLL
   for (int r = 0; r < R; r++) {
     store<W>(out + r * W, sums[r]);
   }
@@ -194,18 +217,23 @@ AUTOCIRCUIT_INLINE void product_block(
   int64_t c = 0;
   for (; c + W <= d; c += W) {
     typename Vector<W>::type right[B];
+    AUTOCIRCUIT_UNROLL
     for (int j = 0; j < B; j++) {
       load<W>(right[j], b.data + j * b.stride + c);
     }
+    AUTOCIRCUIT_UNROLL
     for (int i = 0; i < A; i++) {
       typename Vector<W>::type left;
       load<W>(left, a.data + i * a.stride + c);
+      AUTOCIRCUIT_UNROLL
       for (int j = 0; j < B; j++) {
         sums[i][j] += left * right[j];
       }
     }
   }
+  AUTOCIRCUIT_UNROLL
   for (int i = 0; i < A; i++) {
+    AUTOCIRCUIT_UNROLL
     for (int j = 0; j < B; j++) {
       float sum = sum_of<W>(sums[i][j]);
       for (int64_t rest = c; rest < d; rest++) {
@@ -253,21 +281,42 @@ AUTOCIRCUIT_INLINE void add_row_products_of(
   }
 }
 
-// Sum over d of f(c), in W partial sums.
+// A function of a template parameter, how many numbers it handles at once.
+#define AUTOCIRCUIT_OF_WIDTH(PARAMETERS) \
+  [&]<int N> PARAMETERS __attribute__((always_inline))
+
+// Calls f<W>(c) for vectors at c, and f<1>(c) for what is left of d numbers.
 template <int W, typename F>
-AUTOCIRCUIT_INLINE float reduce(int64_t d, const F& f) {
-  typename Vector<W>::type sums = {};
+AUTOCIRCUIT_INLINE void for_vectors(int64_t d, const F& f) {
   int64_t c = 0;
   for (; c + W <= d; c += W) {
-    typename Vector<W>::type v;
-    for (int i = 0; i < W; i++) {
-      v[i] = f(c + i);
-    }
-    sums += v;
+    f.template operator()<W>(c);
   }
-  float sum = sum_of<W>(sums);
   for (; c < d; c++) {
-    sum += f(c);
+    f.template operator()<1>(c);
+  }
+}
+
+// The sum of d numbers, of which f<N>(v, c) gives those from c on; in partial
+// sums that do not wait for each other.
+template <int W, typename F>
+AUTOCIRCUIT_INLINE float reduce(int64_t d, const F& f) {
+  constexpr int kSums = 4;
+  typename Vector<W>::type sums[kSums] = {};
+  int64_t c = 0;
+  for (; c + kSums * W <= d; c += kSums * W) {
+    AUTOCIRCUIT_UNROLL
+    for (int s = 0; s < kSums; s++) {
+      typename Vector<W>::type v;
+      f.template operator()<W>(v, c + s * W);
+      sums[s] += v;
+    }
+  }
+  float sum = sum_of<W>(sums[0] + sums[1] + (sums[2] + sums[3]));
+  for (; c < d; c++) {
+    typename Vector<1>::type v;
+    f.template operator()<1>(v, c);
+    sum += v[0];
   }
   return sum;
 }
@@ -281,14 +330,18 @@ template <int W>
 AUTOCIRCUIT_INLINE Moments
 moments(const float* x, int64_t d, const NormParameters& norm) {
   const auto size = static_cast<float>(d);
-  const float mean = norm.centred
-      ? reduce<W>(d, [&](int64_t c) { return x[c]; }) / size
-      : 0.0F;
-  const float square = reduce<W>(d, [&](int64_t c) {
-    const float centred = x[c] - mean;
-    return centred * centred;
-  });
-  return {mean, 1 / std::sqrt(square / size + norm.eps)};
+  const auto value =
+      AUTOCIRCUIT_OF_WIDTH((typename Vector<N>::type & v, int64_t c)) {
+    load<N>(v, x + c);
+  };
+  const float mean = norm.centred ? reduce<W>(d, value) / size : 0.0F;
+  const auto square =
+      AUTOCIRCUIT_OF_WIDTH((typename Vector<N>::type & v, int64_t c)) {
+    load<N>(v, x + c);
+    v -= mean;
+    v *= v;
+  };
+  return {mean, 1 / std::sqrt(reduce<W>(d, square) / size + norm.eps)};
 }
 
 template <int W>
@@ -300,11 +353,22 @@ AUTOCIRCUIT_INLINE void norm_rows_of(
   for (int64_t r = 0; r < n; r++) {
     float* x = rows.data + r * rows.stride;
     const Moments m = moments<W>(x, d, norm);
-    for (int64_t c = 0; c < d; c++) {
-      const float weight = norm.weight != nullptr ? norm.weight[c] : 1;
-      const float bias = norm.bias != nullptr ? norm.bias[c] : 0;
-      x[c] = (x[c] - m.mean) * m.inverse * weight + bias;
-    }
+    for_vectors<W>(
+        d, AUTOCIRCUIT_OF_WIDTH((int64_t c)) {
+          typename Vector<N>::type v;
+          load<N>(v, x + c);
+          v = (v - m.mean) * m.inverse;
+          typename Vector<N>::type parameter;
+          if (norm.weight != nullptr) {
+            load<N>(parameter, norm.weight + c);
+            v *= parameter;
+          }
+          if (norm.bias != nullptr) {
+            load<N>(parameter, norm.bias + c);
+            v += parameter;
+          }
+          store<N>(x + c, v);
+        });
   }
 }
 
@@ -320,16 +384,37 @@ AUTOCIRCUIT_INLINE void norm_rows_backward_of(
     float* x = rows.data + r * rows.stride;
     const float* g = grad.data + r * grad.stride;
     const Moments m = moments<W>(x, d, norm);
-    const auto weighted = [&](int64_t c) {
-      return norm.weight != nullptr ? g[c] * norm.weight[c] : g[c];
+    const auto weighted =
+        AUTOCIRCUIT_OF_WIDTH((typename Vector<N>::type & v, int64_t c)) {
+      load<N>(v, g + c);
+      if (norm.weight != nullptr) {
+        typename Vector<N>::type weight;
+        load<N>(weight, norm.weight + c);
+        v *= weight;
+      }
     };
-    const auto normed = [&](int64_t c) { return (x[c] - m.mean) * m.inverse; };
-    const float along =
-        reduce<W>(d, [&](int64_t c) { return weighted(c) * normed(c); }) / size;
+    const auto normed =
+        AUTOCIRCUIT_OF_WIDTH((typename Vector<N>::type & v, int64_t c)) {
+      load<N>(v, x + c);
+      v = (v - m.mean) * m.inverse;
+    };
+    const auto product =
+        AUTOCIRCUIT_OF_WIDTH((typename Vector<N>::type & v, int64_t c)) {
+      typename Vector<N>::type y;
+      weighted.template operator()<N>(v, c);
+      normed.template operator()<N>(y, c);
+      v *= y;
+    };
+    const float along = reduce<W>(d, product) / size;
     const float mean = norm.centred ? reduce<W>(d, weighted) / size : 0.0F;
-    for (int64_t c = 0; c < d; c++) {
-      x[c] = m.inverse * (weighted(c) - mean - along * normed(c));
-    }
+    for_vectors<W>(
+        d, AUTOCIRCUIT_OF_WIDTH((int64_t c)) {
+          typename Vector<N>::type v;
+          typename Vector<N>::type y;
+          weighted.template operator()<N>(v, c);
+          normed.template operator()<N>(y, c);
+          store<N>(x + c, m.inverse * (v - mean - along * y));
+        });
   }
 }
 
@@ -427,8 +512,8 @@ AUTOCIRCUIT_KERNEL(
      n_in,
      d,
      scratch),
-    (weighted_rows_of<12, 16>),
-    (weighted_rows_of<6, 16>))
+    (weighted_rows_of<12, 1, 16>),
+    (weighted_rows_of<6, 2, 8>))
 
 AUTOCIRCUIT_KERNEL(
     weighted_terms,
@@ -461,14 +546,14 @@ AUTOCIRCUIT_KERNEL(
     (Rows rows, int64_t n, int64_t d, const NormParameters& norm),
     (rows, n, d, norm),
     (norm_rows_of<16>),
-    (norm_rows_of<16>))
+    (norm_rows_of<8>))
 
 AUTOCIRCUIT_KERNEL(
     norm_rows_backward,
     (Rows x, ConstRows grad, int64_t n, int64_t d, const NormParameters& norm),
     (x, grad, n, d, norm),
     (norm_rows_backward_of<16>),
-    (norm_rows_backward_of<16>))
+    (norm_rows_backward_of<8>))
 
 AUTOCIRCUIT_KERNEL(
     sum_rows,
