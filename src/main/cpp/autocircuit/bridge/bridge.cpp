@@ -448,6 +448,14 @@ int64_t workspace_bytes() {
   });
 }
 
+int64_t workspace_peak_bytes() {
+  return translating_errors([] { return workspace_stats().most_leased; });
+}
+
+void reset_workspace_peak() {
+  translating_errors([] { reset_most_leased(); });
+}
+
 void set_workspace_limit(int64_t bytes) {
   translating_errors([&] { autocircuit::set_workspace_limit(bytes); });
 }

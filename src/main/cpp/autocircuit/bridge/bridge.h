@@ -249,6 +249,9 @@ AUTOCIRCUIT_API int64_t num_threads();
 
 /// Memory of the buffers that passes take and give back, in use or idle.
 AUTOCIRCUIT_API int64_t workspace_bytes();
+/// Bytes that tensors held at once at most, since the last reset.
+AUTOCIRCUIT_API int64_t workspace_peak_bytes();
+AUTOCIRCUIT_API void reset_workspace_peak();
 
 /// How many bytes of it are kept while no pass needs them.
 AUTOCIRCUIT_API void set_workspace_limit(int64_t bytes);

@@ -219,7 +219,9 @@ AUTOCIRCUIT_INLINE void product_block(
     typename Vector<W>::type right[B];
     AUTOCIRCUIT_UNROLL
     for (int j = 0; j < B; j++) {
-      load<W>(right[j], b.data + j * b.stride + c);
+      const float* x = b.data + j * b.stride + c;
+      load<W>(right[j], x);
+      __builtin_prefetch(x + B * b.stride); // the rows of the next block
     }
     AUTOCIRCUIT_UNROLL
     for (int i = 0; i < A; i++) {

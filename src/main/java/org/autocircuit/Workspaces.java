@@ -34,4 +34,14 @@ public final class Workspaces {
   public static long bytes() {
     return NativeMath.workspaceBytes();
   }
+
+  /** How many bytes were in use at most at one time, since the last {@link #resetPeak}. */
+  public static long peakBytes() {
+    return NativeMath.workspacePeakBytes();
+  }
+
+  /** Begins to look for the peak anew, from what is in use now. */
+  public static void resetPeak() {
+    NativeMath.resetWorkspacePeak();
+  }
 }

@@ -61,6 +61,18 @@ public final class NativeMath {
     return NativeLibrary.workspaceBytes();
   }
 
+  /** Bytes of the pool that were in use at one time at most, since the last reset. */
+  public static long workspacePeakBytes() {
+    NativeLoader.require();
+    return NativeLibrary.workspacePeakBytes();
+  }
+
+  /** Looks for that peak anew. */
+  public static void resetWorkspacePeak() {
+    NativeLoader.require();
+    NativeLibrary.resetWorkspacePeak();
+  }
+
   /** Sets how many bytes of these buffers are kept idle. */
   public static void setWorkspaceLimit(long bytes) {
     NativeLoader.require();

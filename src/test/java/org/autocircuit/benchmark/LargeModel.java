@@ -8,9 +8,12 @@ import java.util.function.DoubleSupplier;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.EdgeAttribution;
+import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Threads;
+import org.autocircuit.Workspaces;
 import org.autocircuit.model.Biases;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Norm;
@@ -28,20 +31,23 @@ import org.bytedeco.pytorch.global.torch;
 
 /**
  * Patches and attributes a Llama of 1.1 billion random bf16 weights, and fails if the process ever
- * held more than 14 GB.
+ * held more than 14 GB, or what the command line says.
  *
  * <pre>
  * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.LargeModel
  * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.LargeModel \
  *     -Dbenchmark.arguments="4 64 FLOAT32"
+ * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.LargeModel \
+ *     -Dbenchmark.arguments="16 128 BFLOAT16 12"
  * </pre>
  *
- * Arguments: prompts, tokens of each, precision. The peak is that of the whole process, which Maven
- * starts for this alone: weights, JVM and all.
+ * Arguments: prompts, tokens of each, precision, GB that the process may hold. With the last one,
+ * attribution gets what is left of them as its limit of memory, and nothing is patched before. The
+ * peak is that of the whole process, which Maven starts for this alone: weights, JVM and all.
  */
 public final class LargeModel {
 
-  private static final double LIMIT_GB = 14;
+  private static final double DEFAULT_GB = 14;
   private static final double DEVIATION = 0.02;
 
   private static final TransformerConfig CONFIG =
@@ -69,18 +75,24 @@ public final class LargeModel {
     int seq = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 32;
     Precision precision =
         arguments.length > 2 ? Precision.valueOf(arguments[2]) : Precision.BFLOAT16;
+    boolean limited = arguments.length > 3;
+    double allowed = limited ? Double.parseDouble(arguments[3]) : DEFAULT_GB;
     Benchmarks.setThreads();
     try (Model model = model(precision);
         PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
       System.out.printf(
           "%s, %s, %d x %d tokens, %d threads: %.2f GB after loading%n",
           patchable.graph(), precision, batch, seq, Threads.get(), gigabytes("VmRSS"));
-      patch(patchable, batch, seq);
+      if (limited) {
+        attribute(patchable, batch, seq, allowed);
+      } else {
+        patch(patchable, batch, seq);
+      }
     }
     double peak = gigabytes("VmHWM");
-    System.out.printf("peak of the process: %.2f GB of %.0f%n", peak, LIMIT_GB);
-    if (peak > LIMIT_GB) {
-      throw new IllegalStateException("expected at most %.0f GB".formatted(LIMIT_GB));
+    System.out.printf("peak of the process: %.2f GB of %.0f%n", peak, allowed);
+    if (peak > allowed) {
+      throw new IllegalStateException("expected at most %.0f GB".formatted(allowed));
     }
   }
 
@@ -94,14 +106,45 @@ public final class LargeModel {
       PatchContext dense = PatchContext.of(patch, Masks.of(model.graph(), values));
       step("patched forward, random masks", () -> model.logits(clean, dense)[0][0]);
       PatchContext zero = PatchContext.of(patch, Masks.uniform(model.graph(), 0));
-      AnswerLoss loss =
-          AnswerLoss.of(
-              GradFunction.LOGIT,
-              AnswerFunction.AVG_DIFF,
-              tokens(random, batch, 1),
-              tokens(random, batch, 1));
+      AnswerLoss loss = loss(random, batch);
       step("attribution: gradient of all masks at 0", () -> gradient(model, clean, zero, loss));
     }
+  }
+
+  private static void attribute(PatchableModel model, int batch, int seq, double allowed)
+      throws IOException {
+    Random random = new Random(1);
+    long[][] clean = tokens(random, batch, seq);
+    long[][] corrupt = tokens(random, batch, seq);
+    AnswerLoss loss = loss(random, batch);
+    long[][] one = {clean[0]};
+    step("plain forward of one prompt", () -> model.logits(one, PatchContext.NONE)[0][0]);
+    // Idle buffers count for the process, not for the limit.
+    long limit = (long) ((allowed - gigabytes("VmRSS")) * 1e9) - Workspaces.limit();
+    System.out.printf(
+        "limit of attribution: %.2f GB; the outputs of all sources would take %.2f GB%n",
+        limit / 1e9, 2.0 * model.graph().srcs().size() * batch * seq * CONFIG.dModel() / 1e9);
+    step(
+        "attribution within that",
+        () -> {
+          try (PointerScope scope = new PointerScope()) {
+            EdgeAttribution attribution =
+                EdgeAttribution.resampled(
+                        ModelInput.ofPrompts(clean, model.device()),
+                        ModelInput.ofPrompts(corrupt, model.device()),
+                        loss)
+                    .withMemoryLimit(limit);
+            return model.maskGradient(attribution).gradient().norm().item_double();
+          }
+        });
+  }
+
+  private static AnswerLoss loss(Random random, int batch) {
+    return AnswerLoss.of(
+        GradFunction.LOGIT,
+        AnswerFunction.AVG_DIFF,
+        tokens(random, batch, 1),
+        tokens(random, batch, 1));
   }
 
   /** The norm of the gradient. */

@@ -210,6 +210,12 @@ public final class NativeLibrary {
   @Name("workspace_bytes")
   public static native @Cast("int64_t") long workspaceBytes() throws NativeException;
 
+  @Name("workspace_peak_bytes")
+  public static native @Cast("int64_t") long workspacePeakBytes() throws NativeException;
+
+  @Name("reset_workspace_peak")
+  public static native void resetWorkspacePeak() throws NativeException;
+
   @Name("set_workspace_limit")
   public static native void setWorkspaceLimit(@Cast("int64_t") long bytes) throws NativeException;
 
