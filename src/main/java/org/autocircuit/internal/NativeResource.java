@@ -34,8 +34,13 @@ public final class NativeResource implements AutoCloseable {
    */
   public NativeResource(String name, Runnable free) {
     this.name = name;
-    count = new Count(free);
-    use = count::leave;
+    Count counted = new Count(free);
+    count = counted;
+    use =
+        () -> {
+          counted.leave();
+          ShutdownGuard.leave();
+        };
     if (NET != null) {
       NET.register(this, count::close);
     }
@@ -44,10 +49,12 @@ public final class NativeResource implements AutoCloseable {
   /**
    * Begins a use, which must be closed.
    *
-   * @throws IllegalStateException if the resource is closed
+   * @throws IllegalStateException if the resource is closed, or the JVM is shutting down
    */
   public Use use() {
+    ShutdownGuard.enter();
     if (!count.enter()) {
+      ShutdownGuard.leave();
       throw new IllegalStateException(name + " is closed");
     }
     return use;

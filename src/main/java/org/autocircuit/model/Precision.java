@@ -9,9 +9,10 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * made of them, noise, gradients with respect to masks, losses, the statistics of norms and the
  * softmax.
  *
- * <p>Products of 16-bit matrices are summed in 32 bits and rounded once. On the CPU {@link
- * #BFLOAT16} is fast where LibTorch has instructions for it (AVX-512); {@link #FLOAT16} is for
- * devices: LibTorch's plain loops for it are a hundred times slower than its 32-bit products.
+ * <p>Products of 16-bit matrices are summed in 32 bits and rounded once. On CPUs without
+ * instructions for them (AVX-512 for {@link #BFLOAT16}, any for {@link #FLOAT16}) operands are
+ * widened for each product, since LibTorch's own loops are some hundred times slower than its
+ * 32-bit products.
  *
  * <p><b>Errors</b> against a model in 64 bits with the same rounded weights, as the length of the
  * difference over the length of what is right, typical and largest on the CPU over small random

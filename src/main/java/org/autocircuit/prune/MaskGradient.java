@@ -84,8 +84,9 @@ public final class MaskGradient {
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     Steps steps = new Steps(batches.size() * maskValues.length);
     double[] scores = new double[model.graph().maskSize()];
-    if (memoryLimit.isPresent() && ablationType == AblationType.RESAMPLE) {
-      // Activations of a whole batch may be what does not fit.
+    if (ablationType == AblationType.RESAMPLE
+        && (memoryLimit.isPresent() || maskValues.length == 1)) {
+      // Activations of a whole batch may be what does not fit, and nothing else needs them.
       PatchedBatches.requireSome(batches);
       batches.forEach(batch -> addBatch(model, batch, Optional.empty(), scores, steps));
     } else {
@@ -99,7 +100,7 @@ public final class MaskGradient {
     return PruneScores.of(model.graph(), scores);
   }
 
-  /** Activations: empty if they are made within the limit of memory. */
+  /** Activations: empty if each gradient makes its own. */
   private void addBatch(
       PatchableModel model,
       PromptPairBatch batch,
@@ -124,9 +125,9 @@ public final class MaskGradient {
       Optional<SourceActivations> activations,
       double maskValue) {
     AnswerLoss loss = loss(batch);
-    if (memoryLimit.isEmpty()) {
+    if (memoryLimit.isEmpty() && activations.isPresent()) {
       PatchContext context =
-          PatchContext.of(activations.orElseThrow(), Masks.uniform(model.graph(), maskValue));
+          PatchContext.of(activations.get(), Masks.uniform(model.graph(), maskValue));
       return model.maskGradient(batch.clean(), context, loss).gradient();
     }
     ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
@@ -138,7 +139,10 @@ public final class MaskGradient {
                     EdgeAttribution.resampled(
                         clean, ModelInput.ofPrompts(patchInput.of(batch), model.device()), loss));
     return model
-        .maskGradient(attribution.withMaskValue(maskValue).withMemoryLimit(memoryLimit.getAsLong()))
+        .maskGradient(
+            attribution
+                .withMaskValue(maskValue)
+                .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE)))
         .gradient();
   }
 

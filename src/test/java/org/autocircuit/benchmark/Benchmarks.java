@@ -48,7 +48,7 @@ public final class Benchmarks {
   private static final List<BenchmarkSize> SIZES =
       List.of(BenchmarkSize.FOUR_LAYER, BenchmarkSize.GPT2_SMALL);
   private static final List<Row> ROWS_WITH_PEAK =
-      List.of(Row.PLAIN, Row.DENSE, Row.MASK_GRADIENT, Row.TRAINING_STEP);
+      List.of(Row.PLAIN, Row.PLAIN_BACKWARD, Row.DENSE, Row.MASK_GRADIENT, Row.TRAINING_STEP);
 
   private final Options options;
   private final PrintStream out;
@@ -118,9 +118,13 @@ public final class Benchmarks {
     for (BenchmarkSize size : sizes) {
       ModelGraph graph = ModelGraph.of(size.config(), true, true);
       FlopCount flops = FlopCount.of(size.config(), graph, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
+      long backward = plainBackward(size, rows);
       for (Row row : rows) {
         RunResult result = new Runner(options(size, row)).runSingle();
-        Measurement m = Measurement.of(size, row, result, row.flops(flops), peak(size, row));
+        OptionalLong peak = peak(size, row);
+        OptionalLong peakLimit =
+            peak.isPresent() ? row.peakLimit(size, backward) : OptionalLong.empty();
+        Measurement m = Measurement.of(size, row, result, row.flops(flops), peak, peakLimit);
         measurements.add(m);
         out.printf("%s, %s: %.3f ms%n", size.label(), row.label(), m.milliseconds());
       }
@@ -143,6 +147,16 @@ public final class Benchmarks {
       builder.measurementIterations(size.rounds());
     }
     return builder.build();
+  }
+
+  /** The peak of a plain backward through all blocks, if a row is held against it. */
+  private static long plainBackward(BenchmarkSize size, List<Row> rows)
+      throws IOException, InterruptedException {
+    if (rows.stream().noneMatch(row -> row.peakLimit(size, 0).isPresent())) {
+      return 0;
+    }
+    int layers = size.config().nLayers();
+    return peak(size, Row.PLAIN_BACKWARD).orElse(0) * layers / (layers - 1);
   }
 
   private static OptionalLong peak(BenchmarkSize size, Row row)

@@ -16,6 +16,7 @@ import org.openjdk.jmh.results.RunResult;
  * @param upperQuartile of the ratios
  * @param flops of one run; 0 where it does no arithmetic
  * @param peakBytes above the loaded model, where that was measured
+ * @param peakLimit the most that is accepted
  */
 record Measurement(
     BenchmarkSize size,
@@ -25,10 +26,16 @@ record Measurement(
     double lowerQuartile,
     double upperQuartile,
     long flops,
-    OptionalLong peakBytes) {
+    OptionalLong peakBytes,
+    OptionalLong peakLimit) {
 
   static Measurement of(
-      BenchmarkSize size, Row row, RunResult result, long flops, OptionalLong peakBytes) {
+      BenchmarkSize size,
+      Row row,
+      RunResult result,
+      long flops,
+      OptionalLong peakBytes,
+      OptionalLong peakLimit) {
     double[] ratios =
         sorted(
             result,
@@ -44,7 +51,8 @@ record Measurement(
         quantile(ratios, 0.25),
         quantile(ratios, 0.75),
         flops,
-        peakBytes);
+        peakBytes,
+        peakLimit);
   }
 
   double gigaflopsPerSecond() {
@@ -52,7 +60,9 @@ record Measurement(
   }
 
   boolean withinLimit() {
-    return row.limit().isEmpty() || ratio <= row.limit().getAsDouble();
+    return ratio <= row.limit().orElse(ratio)
+        && milliseconds <= row.millisecondsLimit().orElse(milliseconds)
+        && peakBytes.orElse(0) <= peakLimit.orElse(Long.MAX_VALUE);
   }
 
   private static double[] sorted(RunResult result, ToDoubleFunction<IterationResult> value) {

@@ -1,8 +1,10 @@
 package org.autocircuit.benchmark;
 
 import java.util.OptionalDouble;
+import java.util.OptionalLong;
 import java.util.function.Function;
 import java.util.function.ToLongFunction;
+import org.autocircuit.graph.ModelGraph;
 
 /** One thing that is measured, each time next to a plain forward pass. */
 @SuppressWarnings("ImmutableEnumChecker") // its functions have no state
@@ -10,6 +12,9 @@ public enum Row {
   /** A plain pass against itself: how far the ratios can be trusted. */
   PLAIN("plain forward", Workload::plainForward, FlopCount::plain),
   RAW("plain forward, raw operations", Workload::rawForward, FlopCount::plain),
+  /** What attribution is held against in memory; from the second block on, see Workload. */
+  PLAIN_BACKWARD(
+      "plain forward and backward", Workload::plainBackward, count -> 0, OptionalDouble.empty(), 1),
   DENSE("patched forward, dense", Workload::densePatchedForward, FlopCount::patched, 1.6),
   PER_POSITION(
       "patched forward, masks per position",
@@ -112,6 +117,33 @@ public enum Row {
   /** The largest ratio to a plain pass that is accepted. */
   OptionalDouble limit() {
     return limit;
+  }
+
+  /** The most milliseconds that are accepted where no arithmetic is done. */
+  OptionalDouble millisecondsLimit() {
+    return switch (this) {
+      case CONTEXT_BY_EDGE, CONTEXT_BY_NAME -> OptionalDouble.of(1);
+      case PATCHABLE -> OptionalDouble.of(20);
+      default -> OptionalDouble.empty();
+    };
+  }
+
+  /**
+   * How many bytes above the loaded model are accepted.
+   *
+   * @param backward what a plain backward keeps
+   */
+  OptionalLong peakLimit(BenchmarkSize size, long backward) {
+    ModelGraph graph = ModelGraph.of(size.config(), true, true);
+    long tokens = (long) BenchmarkSize.BATCH * BenchmarkSize.SEQ;
+    long buffer = tokens * Float.BYTES * graph.srcs().size() * size.config().dModel();
+    // Masks of each prompt, their gradient, two moments, noise, and what the mask function gives.
+    long masks = 6L * Float.BYTES * BenchmarkSize.BATCH * graph.maskSize();
+    return switch (this) {
+      case MASK_GRADIENT -> OptionalLong.of(2 * buffer + backward);
+      case TRAINING_STEP -> OptionalLong.of(3 * buffer + backward + masks);
+      default -> OptionalLong.empty();
+    };
   }
 
   /** Whether every round runs another circuit, or other edges. */

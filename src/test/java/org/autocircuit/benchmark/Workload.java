@@ -8,6 +8,9 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
 import org.autocircuit.AnswerLoss;
+import org.autocircuit.EdgeAttribution;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.ForwardResult;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -17,6 +20,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Model;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
@@ -46,6 +50,7 @@ final class Workload implements AutoCloseable {
   private final List<Edge> edgeList;
   private final List<String> edgeNames;
   private final AnswerLoss loss;
+  private Tensor stream; // that enters the second block
   private SourceActivations activations; // made when first needed, not to weigh on a plain pass
   private PatchContext dense;
   private PatchContext sparse;
@@ -83,6 +88,28 @@ final class Workload implements AutoCloseable {
   Object rawForward() {
     try (PointerScope scope = new PointerScope()) {
       return rawLogits().numel();
+    }
+  }
+
+  /**
+   * The gradient of the unpatched model's logits with respect to the residual stream that enters
+   * its second block: passes that record gradients from tokens on would need those of weights.
+   */
+  Object plainBackward() {
+    if (stream == null) {
+      String hook = "blocks.1.hook_resid_pre";
+      try (PointerScope scope = new PointerScope()) {
+        ForwardResult read = patchable.forward(ForwardRequest.of(clean).withReads(hook));
+        stream = read.read(hook).detach().requires_grad_(true);
+        stream.retainReference();
+        scope.detach(stream);
+      }
+    }
+    try (PointerScope scope = new PointerScope()) {
+      ForwardRequest request =
+          ForwardRequest.startingAt(1, stream).withOutputSlice(OutputSlice.LAST_SEQ).withGrad(true);
+      patchable.forward(request).logits().sum().backward();
+      return stream.grad().numel();
     }
   }
 
@@ -173,9 +200,10 @@ final class Workload implements AutoCloseable {
 
   /** What edge attribution patching does for one batch, from the run on the corrupt prompts on. */
   Object maskGradient() {
-    try (PointerScope scope = new PointerScope();
-        SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
-      return patchable.maskGradient(clean, PatchContext.of(patch, zeros), loss).gradient().numel();
+    try (PointerScope scope = new PointerScope()) {
+      EdgeAttribution attribution =
+          EdgeAttribution.resampled(ModelInput.of(clean), ModelInput.of(corrupt), loss);
+      return patchable.maskGradient(attribution).gradient().numel();
     }
   }
 
@@ -270,6 +298,9 @@ final class Workload implements AutoCloseable {
   public void close() {
     if (probing != null) {
       probing.close();
+    }
+    if (stream != null) {
+      stream.close();
     }
     if (activations != null) {
       activations.close();
