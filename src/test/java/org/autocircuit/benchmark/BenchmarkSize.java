@@ -45,7 +45,10 @@ public enum BenchmarkSize {
     return label;
   }
 
-  /** How many rounds are measured unless the command line says otherwise. */
+  /**
+   * How many rounds are measured unless the command line says otherwise, where each has a circuit
+   * of its own; three of five elsewhere.
+   */
   int rounds() {
     return rounds;
   }

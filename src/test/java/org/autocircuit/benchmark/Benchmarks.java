@@ -144,7 +144,8 @@ public final class Benchmarks {
       builder.verbosity(VerboseMode.SILENT);
     }
     if (!options.getMeasurementIterations().hasValue()) {
-      builder.measurementIterations(size.rounds());
+      builder.measurementIterations(
+          row.hasCircuitOfEachRound() ? size.rounds() : size.rounds() * 3 / 5);
     }
     return builder.build();
   }
