@@ -91,6 +91,18 @@ std::vector<PatchWrapper> unpack_wrappers(
   return wrappers;
 }
 
+AnswerLoss answer_loss(
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers) {
+  return {
+      .grad_function = static_cast<GradFunction>(grad_function),
+      .answer_function = static_cast<AnswerFunction>(answer_function),
+      .answers = answers,
+      .wrong_answers = wrong_answers};
+}
+
 ModelInput model_input(const Tensors& tensors) {
   TORCH_CHECK(
       tensors.size() >= 2 && tensors.size() % 2 == 0,
@@ -326,20 +338,14 @@ Tensors mask_gradient(
     const at::Tensor& wrong_answers) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
-    MaskGradient result = autocircuit::mask_gradient(
+    const MaskGradient result = autocircuit::mask_gradient(
         *from_handle<const PatchableModel>(model),
         model_input(input),
         {.patch_src_outs = patch_src_outs,
          .masks = masks,
          .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)},
-        {.grad_function = static_cast<GradFunction>(grad_function),
-         .answer_function = static_cast<AnswerFunction>(answer_function),
-         .answers = answers,
-         .wrong_answers = wrong_answers});
-    return Tensors{
-        std::move(result.grad),
-        std::move(result.loss),
-        std::move(result.logits)};
+        answer_loss(grad_function, answer_function, answers, wrong_answers));
+    return Tensors{result.grad, result.loss, result.logits};
   });
 }
 
@@ -361,20 +367,14 @@ Tensors edge_attribution(
         .clean = model_input(clean),
         .patch_src_outs = patch_src_outs,
         .mask_value = mask_value,
-        .loss = {
-            .grad_function = static_cast<GradFunction>(grad_function),
-            .answer_function = static_cast<AnswerFunction>(answer_function),
-            .answers = answers,
-            .wrong_answers = wrong_answers}};
+        .loss = answer_loss(
+            grad_function, answer_function, answers, wrong_answers)};
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
     }
-    MaskGradient result = autocircuit::edge_attribution(
+    const MaskGradient result = autocircuit::edge_attribution(
         patchable, request, split_within(patchable, request, memory_limit));
-    return Tensors{
-        std::move(result.grad),
-        std::move(result.loss),
-        std::move(result.logits)};
+    return Tensors{result.grad, result.loss, result.logits};
   });
 }
 

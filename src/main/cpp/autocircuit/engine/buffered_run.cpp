@@ -1,12 +1,12 @@
 #include "autocircuit/engine/buffered_run.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include <optional>
 #include <utility>
 
+#include "autocircuit/engine/dest_rows.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
@@ -60,20 +60,13 @@ class BufferedRun final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) override {
     (void)heads;
-    std::vector<const PatchWrapper*> wrappers;
-    for (const HookId module : modules) {
-      const PatchWrapper* w = model_.wrapper(module);
-      if (deltas_ && w != nullptr) {
-        wrappers.push_back(w);
-      }
+    if (!deltas_) {
+      return {};
     }
+    const auto wrappers = wrappers_together(model_, modules);
     if (wrappers.empty()) {
       return {};
     }
-    TORCH_CHECK(
-        wrappers.size() == modules.size(),
-        wrappers[0]->module,
-        ": wrap the q, k and v inputs of a block together or not at all");
     return {.rows = rows(wrappers, resid, norm), .normed = norm != nullptr};
   }
 
@@ -146,35 +139,16 @@ class BufferedRun final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) const {
     const PatchWrapper& first = *wrappers[0];
-    std::vector<at::Tensor> parts;
-    for (const PatchWrapper* w : wrappers) {
-      TORCH_CHECK(
-          w->in_start == first.in_start && w->in_stop == first.in_stop,
-          w->module,
-          ": expected the same incoming sources as ",
-          first.module);
-      parts.push_back(w->token_values(values_));
-    }
-    const at::Tensor values =
-        parts.size() == 1 ? parts[0] : at::cat(parts, /*dim=*/2);
+    const at::Tensor values = values_together(wrappers, values_);
     if (uniform_ && first.in_start == 0 &&
         first.in_stop == deltas_->recorded()) {
       return deltas_->equal_rows(
-          uniformly_patched(resid), values, first.in_start, norm);
+          uniformly_patched(resid, deltas_->total(), *uniform_),
+          values,
+          first.in_start,
+          norm);
     }
     return deltas_->rows(resid, values, first.in_start, norm);
-  }
-
-  /// resid + f * (sum of all differences), where the residual is the sum of all
-  /// current outputs and a constant: (1 - f) * resid + f * that of a run with
-  /// all masks 1, which does not depend on current outputs.
-  at::Tensor uniformly_patched(const at::Tensor& resid) const {
-    if (*uniform_ == 0) {
-      return resid;
-    }
-    const at::Tensor all_patched = resid.detach() + deltas_->total();
-    return (resid * (1 - *uniform_) + all_patched * *uniform_)
-        .to(resid.scalar_type());
   }
 
   const PatchableModel& model_;

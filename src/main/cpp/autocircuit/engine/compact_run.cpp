@@ -1,10 +1,11 @@
 #include "autocircuit/engine/compact_run.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 
 #include <utility>
 #include <vector>
+
+#include "autocircuit/engine/dest_rows.h"
 
 namespace autocircuit {
 
@@ -43,13 +44,10 @@ class CompactRun final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) override {
     (void)heads;
-    std::vector<const PatchWrapper*> wrappers;
-    for (const HookId module : modules) {
-      const PatchWrapper* w = model_.wrapper(module);
-      if (masks_.defined() && w != nullptr) {
-        wrappers.push_back(w);
-      }
+    if (!masks_.defined()) {
+      return {};
     }
+    const auto wrappers = wrappers_together(model_, modules);
     if (wrappers.empty()) {
       return {};
     }
@@ -86,19 +84,12 @@ class CompactRun final : public Hooks {
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& resid,
       const Norm* norm) const {
-    std::vector<at::Tensor> values;
-    for (const PatchWrapper* w : wrappers) {
-      values.push_back(w->token_values(masks_));
-    }
-    // (1 - f) * current + f * patched outputs, of which the second does not
-    // depend on this pass.
-    at::Tensor x = resid;
-    if (value_ != 0) {
-      const at::Tensor all_patched = resid.detach() + sources_->total();
-      x = (resid * (1 - value_) + all_patched * value_).to(resid.scalar_type());
-    }
     return equal_rows(
-        x, at::cat(values, 2), sources_, wrappers[0]->in_start, norm);
+        uniformly_patched(resid, sources_->total(), value_),
+        values_together(wrappers, masks_),
+        sources_,
+        wrappers[0]->in_start,
+        norm);
   }
 
   const PatchableModel& model_;

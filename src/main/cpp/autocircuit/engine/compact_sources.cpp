@@ -25,9 +25,7 @@ void write_outputs(
   } else if (z.scalar_type() == accumulation_type(z.scalar_type())) {
     write_head_outputs(rows, z, weights);
   } else {
-    rows.copy_(
-        weights.size(1) == 1 ? z * weights.squeeze(1)
-                             : head_products(z, weights));
+    rows.copy_(head_products(z, weights));
   }
 }
 
@@ -58,12 +56,10 @@ void CompactSources::record_heads(
 
 void CompactSources::subtract_from(CompactSources patch) {
   patch_ = std::move(patch.parts_);
-  subtracts_ = true;
 }
 
 void CompactSources::subtract_from(const at::Tensor& patch_src_outs) {
   patch_activations_ = patch_src_outs.detach().permute({1, 2, 0, 3});
-  subtracts_ = true;
 }
 
 void CompactSources::add(Part part) {
@@ -78,7 +74,7 @@ void CompactSources::add(Part part) {
   if (!patch_.empty()) {
     Part& patched = patch_[parts_.size()];
     part.values = std::exchange(patched.values, {}) - part.values;
-  } else if (subtracts_) {
+  } else if (patch_activations_.defined()) {
     part.values = part.values.neg();
   }
   if (keeps_total_) {

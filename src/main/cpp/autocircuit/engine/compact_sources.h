@@ -37,11 +37,6 @@ class CompactSources final : public Differences {
   /// The same with source activations [n_srcs, batch, seq, d_model].
   void subtract_from(const at::Tensor& patch_src_outs);
 
-  /// How many sources were recorded.
-  int64_t recorded() const {
-    return recorded_;
-  }
-
   /// The sum of all that was recorded [batch, seq, d_model], in the type in
   /// which the model accumulates, if it is kept.
   const at::Tensor& total() const {
@@ -68,7 +63,6 @@ class CompactSources final : public Differences {
   std::vector<Part> parts_;
   std::vector<Part> patch_;      // the same parts of the patched run
   at::Tensor patch_activations_; // [batch, seq, n_srcs, d_model]
-  bool subtracts_ = false;
   int64_t recorded_ = 0;
 };
 

@@ -234,8 +234,7 @@ final class Passes {
                       answers.answers(),
                       answers.wrongAnswers()));
       event.end(name, size.batch(), size.seq());
-      scope.handOutAll(results);
-      return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
+      return gradientResult(scope, results);
     }
   }
 
@@ -277,9 +276,13 @@ final class Passes {
                       answers.wrongAnswers(),
                       attribution.memoryLimit()));
       event.end(name, size.batch(), size.seq());
-      scope.handOutAll(results);
-      return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
+      return gradientResult(scope, results);
     }
+  }
+
+  private static MaskGradientResult gradientResult(CallScope scope, List<Tensor> results) {
+    scope.handOutAll(results);
+    return new MaskGradientResult(results.get(0), results.get(1), results.get(2));
   }
 
   /** Checks what of a patch does not depend on the pass. */

@@ -19,8 +19,6 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
-import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 
@@ -125,11 +123,6 @@ public final class MaskGradient {
       Optional<SourceActivations> activations,
       double maskValue) {
     AnswerLoss loss = loss(batch);
-    if (memoryLimit.isEmpty() && activations.isPresent()) {
-      PatchContext context =
-          PatchContext.of(activations.get(), Masks.uniform(model.graph(), maskValue));
-      return model.maskGradient(batch.clean(), context, loss).gradient();
-    }
     ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
     EdgeAttribution attribution =
         activations

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
+
+#include <vector>
+
+#include "autocircuit/patch/patchable_model.h"
+
+// What passes have in common that mix the inputs of destinations.
+namespace autocircuit {
+
+/// Wrappers of inputs that are read together; none if none is wrapped. Throws
+/// if only some are.
+std::vector<const PatchWrapper*> wrappers_together(
+    const PatchableModel& model,
+    c10::ArrayRef<HookId> modules);
+
+/// Values out of a flat vector ([batch]) [n_masks] for the rows of destinations
+/// that read the same sources, one after another: [batch or 1, seq or 1, rows,
+/// n].
+at::Tensor values_together(
+    const std::vector<const PatchWrapper*>& wrappers,
+    const at::Tensor& flat);
+
+/// resid + value * (sum of all differences), where the residual is the sum of
+/// all current outputs and a constant: (1 - value) * resid + value * that of a
+/// run with all masks 1, which does not depend on current outputs. total: the
+/// sum; not read for a value of 0.
+at::Tensor uniformly_patched(
+    const at::Tensor& resid,
+    const at::Tensor& total,
+    double value);
+
+} // namespace autocircuit
