@@ -1,5 +1,6 @@
 // Many contexts on one model at once: what the thread sanitizer watches.
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <barrier>
 #include <exception>

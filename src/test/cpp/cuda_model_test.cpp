@@ -1,4 +1,6 @@
 // Whole models on a CUDA device, against the CPU.
+#include <ATen/core/grad_mode.h>
+
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_ablations.h"

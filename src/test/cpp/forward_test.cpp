@@ -1,4 +1,5 @@
 // Patched forwards against hand-made numbers and against identities.
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "autocircuit/patch/patchable_model.h"

@@ -1,4 +1,5 @@
 // Identities that hold for every kind of transformer.
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <string>

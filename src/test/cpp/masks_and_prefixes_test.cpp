@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/core/grad_mode.h>
+
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "models.h"

@@ -17,8 +17,8 @@ namespace autocircuit::test {
 
 namespace {
 
-constexpr int64_t kBatch = 3;
-constexpr int64_t kSeq = 5;
+constexpr int64_t kExamples = 3;
+constexpr int64_t kTokens = 5;
 constexpr PlanPolicy kPolicies[] = {
     PlanPolicy::kAuto,
     PlanPolicy::kReference,
@@ -39,7 +39,7 @@ struct MetaKind {
         model(
             random_transformer(shape, type, at::kMeta),
             edge_wrappers(shape, seq_len)),
-        tokens(on_meta({kBatch, kSeq}, at::kLong)) {
+        tokens(on_meta({kExamples, kTokens}, at::kLong)) {
     const at::NoGradGuard no_grad;
     context.all_ones = std::make_shared<AllOnesCache>();
     context.patch_src_outs = source_ablations(
@@ -70,7 +70,8 @@ struct MetaKind {
     if (request.want_src_outs) {
       CHECK_EQUAL(
           result.src_outs.sizes().vec(),
-          (std::vector<int64_t>{model.n_srcs(), kBatch, kSeq, shape.d_model}));
+          (std::vector<int64_t>{
+              model.n_srcs(), kExamples, kTokens, shape.d_model}));
     }
   }
 
@@ -127,10 +128,10 @@ TEST(plain_forwards_run_on_meta) {
 TEST(patched_forwards_run_on_meta) {
   for_each_kind([](const Shape& shape) {
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-      for (const int64_t seq_len : {int64_t{0}, kSeq}) {
+      for (const int64_t seq_len : {int64_t{0}, kTokens}) {
         MetaKind kind(shape, seq_len, type);
         kind.check_patched_forwards({.value = kind.tokens});
-        kind.context.masks = kind.context.masks.expand({kBatch, -1});
+        kind.context.masks = kind.context.masks.expand({kExamples, -1});
         kind.check_patched_forwards({.value = kind.tokens});
         kind.check_patched_forwards(kind.padded_input());
       }
@@ -144,7 +145,7 @@ TEST(patched_forwards_start_late_on_meta) {
   for (const PlanPolicy policy : kPolicies) {
     ForwardRequest request;
     request.input = {
-        .value = on_meta({kBatch, kSeq, kind.shape.d_model}, at::kFloat),
+        .value = on_meta({kExamples, kTokens, kind.shape.d_model}, at::kFloat),
         .start_block = 1};
     request.start_src_outs = kind.context.patch_src_outs;
     request.context = &kind.context;
@@ -170,7 +171,7 @@ TEST(source_ablations_run_on_meta) {
                 .sizes()
                 .vec(),
             (std::vector<int64_t>{
-                kind.model.n_srcs(), kBatch, kSeq, shape.d_model}));
+                kind.model.n_srcs(), kExamples, kTokens, shape.d_model}));
       }
     }
   });
@@ -197,8 +198,8 @@ TEST(mask_gradients_run_on_meta) {
               kind.context,
               {.grad_function = of,
                .answer_function = function,
-               .answers =
-                   targets ? on_meta({kBatch, shape.d_vocab}, type) : answers,
+               .answers = targets ? on_meta({kExamples, shape.d_vocab}, type)
+                                  : answers,
                .wrong_answers = answers});
           CHECK_EQUAL(gradient.grad.sizes(), kind.context.masks.sizes());
         }
@@ -210,7 +211,7 @@ TEST(mask_gradients_run_on_meta) {
 // A step of circuit training, and of what else transforms masks.
 TEST(mask_training_runs_on_meta) {
   for_each_kind([](const Shape& shape) {
-    for (const int64_t seq_len : {int64_t{0}, kSeq}) {
+    for (const int64_t seq_len : {int64_t{0}, kTokens}) {
       MetaKind kind(shape, seq_len);
       kind.context.masks.requires_grad_(true);
       for (const MaskFn fn :

@@ -1,6 +1,7 @@
 // The heart by itself, against loops over every number.
 #include "autocircuit/patch/patch_wrapper.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>

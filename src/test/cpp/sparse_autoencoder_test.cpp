@@ -1,3 +1,5 @@
+#include <ATen/core/grad_mode.h>
+
 #include "autocircuit/model/sparse_autoencoder.h"
 
 #include <map>

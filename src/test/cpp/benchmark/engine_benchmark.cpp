@@ -27,6 +27,7 @@
 // percentage is the median of those of single rounds, so that a busy machine
 // moves it less than times; these are processor time.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <array>

@@ -32,11 +32,6 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-struct Block {
-  void* data;
-  size_t size;
-};
-
 /// Idle blocks by size, and in the order in which they were given back; leased
 /// ones by address.
 class Pool {
@@ -121,6 +116,11 @@ class Pool {
   }
 
  private:
+  struct Block {
+    void* data;
+    size_t size;
+  };
+
   static void* map(size_t size) {
     // Huge pages where the system has them: fewer faults, fewer TLB misses.
     const size_t alignment = size < kHugePage ? size_t{64} : kHugePage;

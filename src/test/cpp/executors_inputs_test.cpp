@@ -1,0 +1,121 @@
+// Every fast executor against the reference one: masks per position and
+// example, padding, prefixes, circuits and ablations.
+#include <ATen/core/grad_mode.h>
+
+#include "autocircuit/patch/source_ablations.h"
+#include "executors.h"
+
+#include "check.h"
+
+namespace autocircuit::test {
+
+TEST(executors_agree_on_masks_per_position_and_example) {
+  for_each_kind([](const Shape& shape) {
+    for (const int64_t seq_len : {int64_t{0}, int64_t{5}}) {
+      for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+        Kind kind(shape, seq_len, type);
+        for (const bool per_example : {false, true}) {
+          std::vector<int64_t> size{kind.model.n_masks()};
+          if (per_example) {
+            size.insert(size.begin(), kind.clean.size(0));
+          }
+          kind.context.masks =
+              masks_of(MaskKind::kMixed, size, kind.context.masks.options());
+          for (const MaskFn fn :
+               {MaskFn::kNone, MaskFn::kSigmoid, MaskFn::kHardConcrete}) {
+            kind.context.transform = {
+                .fn = fn,
+                .dropout = 0.2,
+                .noise = {.seed = 3, .step = 1, .uniforms = {}}};
+            check_executors_agree(kind, kind.context, tolerance(type));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(executors_agree_on_padding_behind_a_prefix) {
+  for_each_kind([](const Shape& shape) {
+    Kind kind(shape);
+    const int64_t kv_heads = shape.kv_heads > 0 ? shape.kv_heads : shape.heads;
+    const auto entry = [&](int64_t rows) {
+      return at::randn({rows, 3, kv_heads, shape.d_head}, at::kDouble);
+    };
+    for (const int64_t rows : {int64_t{1}, kind.clean.size(0)}) {
+      ModelInput input{
+          .value = kind.corrupt,
+          .attention_mask =
+              at::tensor(
+                  {0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, at::kLong)
+                  .view({3, 5})};
+      for (int64_t n = 0; n < shape.layers; n++) {
+        input.prefix.keys.push_back(entry(rows));
+        input.prefix.values.push_back(entry(rows));
+      }
+      kind.context.patch_src_outs =
+          source_ablations(kind.model, input, BatchAblation::kResample);
+      input.value = kind.clean;
+      for (const MaskKind masks : kMaskKinds) {
+        kind.context.masks = masks_of(
+            masks, {kind.model.n_masks()}, kind.context.masks.options());
+        check_executors_agree(
+            kind, input, kind.context, tolerance(at::kDouble));
+      }
+    }
+  });
+}
+
+TEST(plans_agree_on_circuits) {
+  for_each_kind([](const Shape& shape) {
+    for (const int64_t seq_len : {int64_t{0}, int64_t{5}}) {
+      Kind kind(shape, seq_len);
+      auto cache = std::make_shared<AllOnesCache>();
+      const at::NoGradGuard no_grad;
+      kind.context.patch_src_outs = source_ablations(
+          kind.model,
+          {.value = kind.corrupt},
+          BatchAblation::kResample,
+          cache.get());
+      for (const double share : {0.02, 0.05, 0.1, 0.3, 0.6}) {
+        for (int i = 0; i < 5; i++) {
+          kind.context.masks =
+              at::rand({kind.model.n_masks()}, kind.context.masks.options())
+                  .gt(share)
+                  .to(kind.context.masks.dtype());
+          ForwardRequest request;
+          request.input.value = kind.clean;
+          request.context = &kind.context;
+          kind.context.all_ones = nullptr;
+          request.policy = PlanPolicy::kReference;
+          const at::Tensor expected = forward(kind.model, request).logits;
+          kind.context.all_ones = cache;
+          request.policy = PlanPolicy::kAllOnes;
+          CHECK_CLOSE(
+              forward(kind.model, request).logits, expected, 1e-9, 1e-9);
+          request.input.slice = OutputSlice::kLastSeq;
+          CHECK_CLOSE(
+              forward(kind.model, request).logits,
+              expected.select(1, -1),
+              1e-9,
+              1e-9);
+        }
+      }
+    }
+  });
+}
+
+TEST(executors_agree_on_every_ablation) {
+  for (const BatchAblation ablation :
+       {BatchAblation::kResample,
+        BatchAblation::kZero,
+        BatchAblation::kBatchTokenwiseMean,
+        BatchAblation::kBatchAllTokMean}) {
+    Kind kind({});
+    kind.context.patch_src_outs =
+        source_ablations(kind.model, {.value = kind.corrupt}, ablation);
+    check_executors_agree(kind, kind.context, tolerance(at::kDouble));
+  }
+}
+
+} // namespace autocircuit::test
