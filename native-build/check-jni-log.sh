@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Fails if a JVM that ran with -Xcheck:jni logged a warning that is ours.
-# Argument: its log (-XX:+LogVMOutput); no log means that the tests were skipped.
+# Fails if one of the JVMs that ran with -Xcheck:jni logged a warning that is ours.
+# Argument: what the paths of their logs (-XX:+LogVMOutput) begin with; no log means
+# that the tests were skipped.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-log="${1:?usage: check-jni-log.sh LOG}"
-[ -f "$log" ] || exit 0
-grep -q '<hotspot_log_done' "$log" || fail "the JVM under -Xcheck:jni ended early, see $log"
+prefix="${1:?usage: check-jni-log.sh PREFIX}"
+mapfile -t logs < <(compgen -G "$prefix-*.log")
+[ "${#logs[@]}" -gt 0 ] || exit 0
+for log in "${logs[@]}"; do
+  grep -q '<hotspot_log_done' "$log" || fail "the JVM under -Xcheck:jni ended early, see $log"
+done
 
 # A warning is followed by its stack. Its owner is the first class that is not
 # the JDK's; the tokenizer's own native code (ai.djl, through com.sun.jna) warns
@@ -30,6 +34,6 @@ if ! awk '
     finish()
     printf "-Xcheck:jni: %d warnings of ours, %d of the tokenizer library\n", ours, foreign
     exit ours > 0
-  }' "$log"; then
-  fail "-Xcheck:jni found the above, see $log"
+  }' "${logs[@]}"; then
+  fail "-Xcheck:jni found the above, see ${logs[*]}"
 fi
