@@ -4,6 +4,7 @@
 
 #include <torch/csrc/autograd/autograd.h>
 
+#include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "devices.h"
 
@@ -33,11 +34,15 @@ std::vector<Mix> mixes() {
   for (const bool by_example : {false, true}) {
     for (const bool by_position : {false, true}) {
       for (const int64_t rows : {1, 5, 12, 27}) {
-        Mix mix;
-        mix.by_example = by_example;
-        mix.by_position = by_position;
-        mix.rows = rows;
-        all.push_back(mix);
+        for (const int64_t n :
+             {5, 29}) { // rows that are read at once, and more
+          Mix mix;
+          mix.by_example = by_example;
+          mix.by_position = by_position;
+          mix.rows = rows;
+          mix.n = n;
+          all.push_back(mix);
+        }
       }
     }
   }
@@ -140,6 +145,37 @@ TEST(kernels_agree_with_plain_operations) {
 
 // Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
 // sources are as good as one rounding, gradients as good as fp32.
+// Rows of no terms, of fewer than are read at once, and of more.
+TEST(sparse_rows_are_sums_of_their_terms) {
+  const at::Tensor base = at::randn({2, 3, 37});
+  const at::Tensor delta = at::randn({2, 3, 31, 37});
+  const std::vector<int64_t> starts{0, 0, 7, 36, 37};
+  const at::Tensor terms = at::randint(31, {37}, at::kLong);
+  for (const int64_t seq : {1, 3}) {
+    const at::Tensor weights = at::randn({2, seq, 37});
+    const at::Tensor rows = kernel_sparse_rows(
+        base,
+        starts,
+        {terms.const_data_ptr<int64_t>(),
+         terms.const_data_ptr<int64_t>() + terms.numel()},
+        weights,
+        delta,
+        nullptr);
+    const at::Tensor parts =
+        delta.index_select(2, terms) * weights.unsqueeze(-1);
+    for (int64_t r = 0; r < 4; r++) {
+      const auto row = static_cast<size_t>(r);
+      CHECK_CLOSE(
+          rows.select(2, r),
+          base +
+              parts.narrow(2, starts[row], starts[row + 1] - starts[row])
+                  .sum(2),
+          1e-5,
+          1e-5);
+    }
+  }
+}
+
 TEST(masked_rows_of_16_bits_are_rounded_once) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     // Half of the gap between neighbouring numbers, and what fp32 adds.

@@ -10,6 +10,7 @@
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
+#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -87,7 +88,7 @@ class BufferedRun final : public Hooks {
     w.check_sources(z.size(2));
     if (z.scalar_type() != accumulation_type(z.scalar_type())) {
       // Outputs rounded to 16 bits do not sum to what the model adds.
-      record(w.src_start, head_products(z, weights));
+      record(w.src_start, head_product(z, weights));
       return {};
     }
     if (deltas_) {

@@ -8,6 +8,7 @@
 
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
+#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/model/product.h"
 
@@ -25,7 +26,7 @@ void write_outputs(
   } else if (z.scalar_type() == accumulation_type(z.scalar_type())) {
     write_head_outputs(rows, z, weights);
   } else {
-    rows.copy_(head_products(z, weights));
+    rows.copy_(head_product(z, weights));
   }
 }
 

@@ -13,6 +13,7 @@
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
+#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -146,7 +147,7 @@ class PlannedRun final : public Hooks {
     const auto [n, first] = slots_of(w);
     const int64_t heads = w.src_stop - w.src_start;
     if (z.scalar_type() != accumulation_type(z.scalar_type())) {
-      record_some(w, head_products(z, weights), live_of(hook, heads));
+      record_some(w, head_product(z, weights), live_of(hook, heads));
       return {};
     }
     if (n == heads && z.size(2) == heads) {

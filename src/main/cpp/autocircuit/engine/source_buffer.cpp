@@ -13,6 +13,7 @@
 
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/saved_norm.h"
+#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -56,12 +57,6 @@ int64_t saved_start(AutogradContext* ctx) {
   return ctx->saved_data["start"].toInt();
 }
 
-// [batch, seq, rows, k] as one matrix [batch * seq, k] for a row; a view where
-// batch and seq have one stride, as they have in the buffers.
-at::Tensor row_matrix(const at::Tensor& x, int64_t row) {
-  return x.select(2, row).flatten(0, 1);
-}
-
 } // namespace
 
 void write_head_outputs(
@@ -73,10 +68,7 @@ void write_head_outputs(
     at::mul_out(out, z, weights.squeeze(1));
     return;
   }
-  for (int64_t h = 0; h < z.size(2); h++) {
-    at::Tensor out = row_matrix(rows, h);
-    at::mm_out(out, row_matrix(z, h), weights[h]);
-  }
+  head_product_out(rows, z, weights);
 }
 
 namespace {
@@ -164,14 +156,8 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       // A head's output counts in the sum and, negatively, in its difference.
       // The rows have no other reader any more.
       at::sub_out(rows, grads[1].unsqueeze(2), rows);
-      grad_z = at::empty(
-          {rows.size(0), rows.size(1), heads, weights.size(1)},
-          weights.options());
-      for (int64_t h = 0; h < heads; h++) {
-        at::Tensor out = row_matrix(grad_z, h);
-        at::mm_out(
-            out, row_matrix(rows, h).to(weights.scalar_type()), weights[h].t());
-      }
+      grad_z =
+          head_product(rows.to(weights.scalar_type()), weights.transpose(1, 2));
     }
     return {grads[0], grad_z, grad_patch, {}, {}, {}};
   }

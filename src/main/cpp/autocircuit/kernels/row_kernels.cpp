@@ -2,116 +2,65 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+
+#include "autocircuit/kernels/simd.h"
 
 namespace autocircuit::kernels {
 
 namespace {
 
-// Vectors of W floats in the compiler's own notation; it maps them to whatever
-// registers the instruction set of the calling function has.
-template <int W>
-struct Vector {
-  typedef float type __attribute__((vector_size(W * sizeof(float))));
-};
+// So many rows are read at a time: they stay in the cache for all rows that
+// read them, and each is foreseen while it is read from one end to the other.
+constexpr int64_t kStreams = 12;
 
-#define AUTOCIRCUIT_INLINE inline __attribute__((always_inline))
-
-// Loops over vectors that shall stay in registers: an array that a loop indexes
-// goes through memory.
-#define AUTOCIRCUIT_UNROLL _Pragma("GCC unroll 16")
-
-template <int W>
-AUTOCIRCUIT_INLINE void load(typename Vector<W>::type& v, const float* p) {
-  std::memcpy(&v, p, sizeof v);
-}
-
-template <int W>
-AUTOCIRCUIT_INLINE void store(float* p, const typename Vector<W>::type& v) {
-  std::memcpy(p, &v, sizeof v);
-}
-
-// Halves are added until one number is left.
-template <int W>
-AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
-  if constexpr (W == 1) {
-    return v[0];
-  } else {
-    typename Vector<W / 2>::type halves[2];
-    std::memcpy(halves, &v, sizeof v);
-    halves[0] += halves[1];
-    return sum_of<W / 2>(halves[0]);
-  }
-}
-
-// R rows times one tile of V vectors of columns. weights: [n_in, R].
-template <int R, int V, int W>
-AUTOCIRCUIT_INLINE void weighted_tile(
-    Rows out,
-    const float* base,
-    const float* weights,
-    ConstRows in,
-    int64_t n_in) {
-  typename Vector<W>::type sums[R][V];
-  AUTOCIRCUIT_UNROLL
-  for (int r = 0; r < R; r++) {
-    const float* first = base != nullptr ? base : out.data + r * out.stride;
-    AUTOCIRCUIT_UNROLL
-    for (int v = 0; v < V; v++) {
-      load<W>(sums[r][v], first + v * W);
-    }
-  }
-  const float* x = in.data;
-  for (int64_t i = 0; i < n_in; i++, x += in.stride, weights += R) {
-    typename Vector<W>::type columns[V];
-    AUTOCIRCUIT_UNROLL
-    for (int v = 0; v < V; v++) {
-      load<W>(columns[v], x + v * W);
-    }
-    AUTOCIRCUIT_UNROLL
-    for (int r = 0; r < R; r++) {
-      AUTOCIRCUIT_UNROLL
-      for (int v = 0; v < V; v++) {
-        sums[r][v] += weights[r] * columns[v];
-      }
-    }
-  }
-  AUTOCIRCUIT_UNROLL
-  for (int r = 0; r < R; r++) {
-    AUTOCIRCUIT_UNROLL
-    for (int v = 0; v < V; v++) {
-      store<W>(out.data + r * out.stride + v * W, sums[r][v]);
-    }
-  }
-}
-
-template <int R, int V, int W>
+// R rows times some columns. weights: [n_in, R].
+template <int R, int V, int W, bool PREFETCH>
 AUTOCIRCUIT_INLINE void weighted_block(
     Rows out,
     const float* base,
     const float* weights,
     ConstRows in,
     int64_t n_in,
-    int64_t d) {
+    int64_t columns) {
   const auto shifted = [&](int64_t c) {
     return base != nullptr ? base + c : nullptr;
   };
   int64_t c = 0;
-  for (; c + V * W <= d; c += V * W) {
-    weighted_tile<R, V, W>(
+  for (; c + V * W <= columns; c += V * W) {
+    weighted_tile<R, V, W, PREFETCH>(
         {out.data + c, out.stride},
         shifted(c),
-        weights,
+        {weights, 1, R},
         {in.data + c, in.stride},
         n_in);
   }
-  for (; c < d; c++) {
+  for (; c < columns; c++) {
     weighted_tile<R, 1, 1>(
         {out.data + c, out.stride},
         shifted(c),
-        weights,
+        {weights, 1, R},
         {in.data + c, in.stride},
         n_in);
+  }
+}
+
+// Calls f<number of rows, whether they are the first>(first row) for blocks of
+// R rows, of four, and of one.
+template <int R, typename F>
+AUTOCIRCUIT_INLINE void for_row_blocks(int64_t n, const F& f) {
+  int64_t row = 0;
+  if (R <= n) {
+    f.template operator()<R, true>(row);
+    row += R;
+  }
+  for (; row + R <= n; row += R) {
+    f.template operator()<R, false>(row);
+  }
+  for (; row + 4 <= n; row += 4) {
+    f.template operator()<4, false>(row);
+  }
+  for (; row < n; row++) {
+    f.template operator()<1, false>(row);
   }
 }
 
@@ -127,29 +76,29 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
     int64_t n_in,
     int64_t d,
     float* scratch) {
-  const auto pack = [&](int64_t row, int rows) {
-    for (int64_t i = 0; i < n_in; i++) {
-      for (int r = 0; r < rows; r++) {
-        scratch[i * rows + r] =
-            weights[(row + r) * row_stride + i * column_stride];
-      }
-    }
-  };
-  int64_t row = 0;
-  const auto rest = [&]() {
-    return Rows{out.data + row * out.stride, out.stride};
-  };
-  for (; row + R <= n_out; row += R) {
-    pack(row, R);
-    weighted_block<R, V, W>(rest(), base, scratch, in, n_in, d);
-  }
-  for (; row + 4 <= n_out; row += 4) {
-    pack(row, 4);
-    weighted_block<4, V, W>(rest(), base, scratch, in, n_in, d);
-  }
-  for (; row < n_out; row++) {
-    pack(row, 1);
-    weighted_block<1, V, W>(rest(), base, scratch, in, n_in, d);
+  for_row_blocks<R>(
+      n_out,
+      [&]<int N, bool FIRST>(int64_t row) __attribute__((always_inline)) {
+        for (int64_t i = 0; i < n_in; i++) {
+          for (int r = 0; r < N; r++) {
+            scratch[row * n_in + i * N + r] =
+                weights[(row + r) * row_stride + i * column_stride];
+          }
+        }
+      });
+  for (int64_t i = 0; i < n_in; i += kStreams) {
+    const int64_t n = std::min(kStreams, n_in - i);
+    for_row_blocks<R>(
+        n_out,
+        [&]<int N, bool FIRST>(int64_t row) __attribute__((always_inline)) {
+          weighted_block<N, V, W, FIRST>(
+              {out.data + row * out.stride, out.stride},
+              i > 0 ? nullptr : base,
+              scratch + row * n_in + i * N,
+              {in.data + i * in.stride, in.stride},
+              n,
+              d);
+        });
   }
 }
 
@@ -193,16 +142,31 @@ AUTOCIRCUIT_INLINE void weighted_terms_of(
     int64_t d) {
   for (int64_t row = 0; row < n_out; row++) {
     float* y = out.data + row * out.stride;
-    const int64_t n = starts[row + 1] - starts[row];
-    const int64_t* of_row = terms + starts[row];
-    const float* w = weights + starts[row];
-    int64_t c = 0;
-    for (; c + R * W <= d; c += R * W) {
-      terms_tile<R, W>(y + c, base + c, of_row, w, n, {in.data + c, in.stride});
-    }
-    for (; c < d; c++) {
-      terms_tile<1, 1>(y + c, base + c, of_row, w, n, {in.data + c, in.stride});
-    }
+    int64_t t = starts[row];
+    do {
+      const int64_t n = std::min(starts[row + 1] - t, kStreams);
+      const float* first = t == starts[row] ? base : y;
+      int64_t c = 0;
+      for (; c + R * W <= d; c += R * W) {
+        terms_tile<R, W>(
+            y + c,
+            first + c,
+            terms + t,
+            weights + t,
+            n,
+            {in.data + c, in.stride});
+      }
+      for (; c < d; c++) {
+        terms_tile<1, 1>(
+            y + c,
+            first + c,
+            terms + t,
+            weights + t,
+            n,
+            {in.data + c, in.stride});
+      }
+      t += n;
+    } while (t < starts[row + 1]);
   }
 }
 
@@ -451,47 +415,10 @@ AUTOCIRCUIT_INLINE void sum_and_subtract_rows_of(
   }
 }
 
-enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
-
-InstructionSet instruction_set() {
-  static const InstructionSet set = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) {
-      return InstructionSet::kAvx512;
-    }
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-        ? InstructionSet::kAvx2
-        : InstructionSet::kBaseline;
-  }();
-  return set;
-}
-
 } // namespace
 
-// A function NAME for each instruction set, and one that chooses. Twelve rows
-// of sums fill the registers of AVX-512, six of two vectors each those of AVX2.
-#define AUTOCIRCUIT_KERNEL(NAME, PARAMETERS, ARGUMENTS, WIDE, NARROW)      \
-  static __attribute__((                                                   \
-      target("avx512f,avx2,fma"))) void NAME##_avx512 PARAMETERS {         \
-    WIDE ARGUMENTS;                                                        \
-  }                                                                        \
-  static __attribute__((target("avx2,fma"))) void NAME##_avx2 PARAMETERS { \
-    NARROW ARGUMENTS;                                                      \
-  }                                                                        \
-  static void NAME##_baseline PARAMETERS {                                 \
-    NARROW ARGUMENTS;                                                      \
-  }                                                                        \
-  void NAME PARAMETERS {                                                   \
-    switch (instruction_set()) {                                           \
-      case InstructionSet::kAvx512:                                        \
-        return NAME##_avx512 ARGUMENTS;                                    \
-      case InstructionSet::kAvx2:                                          \
-        return NAME##_avx2 ARGUMENTS;                                      \
-      case InstructionSet::kBaseline:                                      \
-        return NAME##_baseline ARGUMENTS;                                  \
-    }                                                                      \
-  }
-
+// Twelve rows of sums fill the registers of AVX-512, six of two vectors each
+// those of AVX2.
 AUTOCIRCUIT_KERNEL(
     weighted_rows,
     (Rows out,

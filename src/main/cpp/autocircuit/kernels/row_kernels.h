@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "autocircuit/kernels/rows.h"
+
 // The arithmetic of edge patching on the CPU in fp32, one token at a time: all
 // rows of a destination, the sources that feed it, their norms. What one token
 // needs (36 rows and 150 sources of 768 numbers) stays in the second-level
@@ -12,16 +14,6 @@
 // row to the next. Compiled for several instruction sets; the processor decides
 // which one runs.
 namespace autocircuit::kernels {
-
-/// Row-major matrix whose rows need not be adjacent.
-struct ConstRows {
-  const float* data;
-  int64_t stride;
-};
-struct Rows {
-  float* data;
-  int64_t stride;
-};
 
 /// How rows are normed; see NormShape.
 struct NormParameters {

@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/model/product.h"
 
@@ -56,15 +57,6 @@ at::Tensor for_heads(const at::Tensor& x, int64_t heads) {
 
 } // namespace
 
-at::Tensor head_products(const at::Tensor& z, const at::Tensor& weights) {
-  const at::Tensor heads_first =
-      z.permute({2, 0, 1, 3})
-          .reshape({z.size(2), z.size(0) * z.size(1), z.size(3)});
-  return product(heads_first, weights)
-      .view({z.size(2), z.size(0), z.size(1), weights.size(2)})
-      .permute({1, 2, 0, 3});
-}
-
 Attention::Attention(
     const Weights& weights,
     const std::string& prefix,
@@ -96,24 +88,13 @@ at::Tensor Attention::project_rows(
     const at::Tensor& rows,
     int64_t first_head,
     int64_t heads) const {
-  // Several query heads may share a key/value head: their rows lie one after
-  // another, so they are more rows of the same product.
-  const int64_t batch = rows.size(0);
-  const int64_t seq = rows.size(1);
-  const int64_t repeats = rows.size(2) / heads;
-  const at::Tensor x = rows.unflatten(2, at::IntArrayRef{heads, repeats})
-                           .permute({2, 0, 1, 3, 4})
-                           .reshape({heads, -1, shape_.d_model});
   const at::Tensor w = w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
                            .narrow(1, first_head, heads)
                            .transpose(0, 1); // [heads, d_model, d_head]
-  at::Tensor y = product(x, w);
-  if (b_qkv_.defined()) {
-    y.add_(b_qkv_.view({-1, 1, shape_.d_head}).narrow(0, first_head, heads));
-  }
-  return y.view({heads, batch, seq, repeats, shape_.d_head})
-      .permute({1, 2, 0, 3, 4})
-      .flatten(2, 3); // [batch, seq, rows, d_head]
+  const at::Tensor b = b_qkv_.defined()
+      ? b_qkv_.view({-1, shape_.d_head}).narrow(0, first_head, heads)
+      : b_qkv_;
+  return head_product(rows, w, b);
 }
 
 Projections Attention::project(const at::Tensor& x) const {

@@ -28,10 +28,6 @@ struct AttentionHooks {
   HookId q, k, v, scores, pattern, z, result;
 };
 
-/// What each head adds to the residual stream [batch, seq, heads, d_model]: z
-/// [batch, seq, heads, k] times weights [heads, k, d_model].
-at::Tensor head_products(const at::Tensor& z, const at::Tensor& weights);
-
 /// Causal multi-head attention, from normed inputs to what is added to the
 /// residual stream.
 class Attention {

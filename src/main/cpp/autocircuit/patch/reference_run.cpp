@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "autocircuit/model/attention.h"
+#include "autocircuit/model/head_product.h"
 
 namespace autocircuit {
 
@@ -87,7 +88,7 @@ class ReferenceRun final : public Hooks {
       const at::Tensor& z,
       const at::Tensor& weights) override {
     if (wants(hook)) {
-      head_outputs(hook, head_products(z, weights));
+      head_outputs(hook, head_product(z, weights));
     }
     return {};
   }

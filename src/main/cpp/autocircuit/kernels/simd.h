@@ -1,0 +1,141 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "autocircuit/kernels/rows.h"
+
+// What kernels are written with: vectors, and one function for each instruction
+// set.
+namespace autocircuit::kernels {
+
+// Vectors of W floats in the compiler's own notation; it maps them to whatever
+// registers the instruction set of the calling function has.
+template <int W>
+struct Vector {
+  typedef float type __attribute__((vector_size(W * sizeof(float))));
+};
+
+#define AUTOCIRCUIT_INLINE inline __attribute__((always_inline))
+
+// Loops over vectors that shall stay in registers: an array that a loop indexes
+// goes through memory.
+#define AUTOCIRCUIT_UNROLL _Pragma("GCC unroll 16")
+
+template <int W>
+AUTOCIRCUIT_INLINE void load(typename Vector<W>::type& v, const float* p) {
+  std::memcpy(&v, p, sizeof v);
+}
+
+template <int W>
+AUTOCIRCUIT_INLINE void store(float* p, const typename Vector<W>::type& v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+// Halves are added until one number is left.
+template <int W>
+AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
+  if constexpr (W == 1) {
+    return v[0];
+  } else {
+    typename Vector<W / 2>::type halves[2];
+    std::memcpy(halves, &v, sizeof v);
+    halves[0] += halves[1];
+    return sum_of<W / 2>(halves[0]);
+  }
+}
+
+/// Numbers (r, i) at r * row_stride + i * column_stride.
+struct Weights {
+  const float* data;
+  int64_t row_stride;
+  int64_t column_stride;
+};
+
+/// out[r] = base + sum over i of weights[r, i] * in[i], for R rows and one tile
+/// of V vectors of columns; base nullptr: out[r] += ... PREFETCH: the columns
+/// of the next tile, which hardware does not foresee where rows are long.
+template <int R, int V, int W, bool PREFETCH = false>
+AUTOCIRCUIT_INLINE void weighted_tile(
+    Rows out,
+    const float* base,
+    Weights weights,
+    ConstRows in,
+    int64_t n_in) {
+  typename Vector<W>::type sums[R][V];
+  AUTOCIRCUIT_UNROLL
+  for (int r = 0; r < R; r++) {
+    const float* first = base != nullptr ? base : out.data + r * out.stride;
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      load<W>(sums[r][v], first + v * W);
+    }
+  }
+  const float* x = in.data;
+  const float* w = weights.data;
+  for (int64_t i = 0; i < n_in;
+       i++, x += in.stride, w += weights.column_stride) {
+    typename Vector<W>::type columns[V];
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      load<W>(columns[v], x + v * W);
+    }
+    if constexpr (PREFETCH) {
+      __builtin_prefetch(x + V * W);
+    }
+    AUTOCIRCUIT_UNROLL
+    for (int r = 0; r < R; r++) {
+      AUTOCIRCUIT_UNROLL
+      for (int v = 0; v < V; v++) {
+        sums[r][v] += w[r * weights.row_stride] * columns[v];
+      }
+    }
+  }
+  AUTOCIRCUIT_UNROLL
+  for (int r = 0; r < R; r++) {
+    AUTOCIRCUIT_UNROLL
+    for (int v = 0; v < V; v++) {
+      store<W>(out.data + r * out.stride + v * W, sums[r][v]);
+    }
+  }
+}
+
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+inline InstructionSet instruction_set() {
+  static const InstructionSet set = [] {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+      return InstructionSet::kAvx512;
+    }
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+        ? InstructionSet::kAvx2
+        : InstructionSet::kBaseline;
+  }();
+  return set;
+}
+
+// A function NAME for each instruction set, and one that chooses.
+#define AUTOCIRCUIT_KERNEL(NAME, PARAMETERS, ARGUMENTS, WIDE, NARROW)      \
+  static __attribute__((                                                   \
+      target("avx512f,avx2,fma"))) void NAME##_avx512 PARAMETERS {         \
+    WIDE ARGUMENTS;                                                        \
+  }                                                                        \
+  static __attribute__((target("avx2,fma"))) void NAME##_avx2 PARAMETERS { \
+    NARROW ARGUMENTS;                                                      \
+  }                                                                        \
+  static void NAME##_baseline PARAMETERS {                                 \
+    NARROW ARGUMENTS;                                                      \
+  }                                                                        \
+  void NAME PARAMETERS {                                                   \
+    switch (instruction_set()) {                                           \
+      case InstructionSet::kAvx512:                                        \
+        return NAME##_avx512 ARGUMENTS;                                    \
+      case InstructionSet::kAvx2:                                          \
+        return NAME##_avx2 ARGUMENTS;                                      \
+      case InstructionSet::kBaseline:                                      \
+        return NAME##_baseline ARGUMENTS;                                  \
+    }                                                                      \
+  }
+
+} // namespace autocircuit::kernels
