@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "autocircuit/kernels/norm_kernels.h"
 #include "autocircuit/kernels/row_kernels.h"
 
 namespace autocircuit {

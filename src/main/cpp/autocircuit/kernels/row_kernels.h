@@ -5,23 +5,15 @@
 #include "autocircuit/kernels/rows.h"
 
 // The arithmetic of edge patching on the CPU in fp32, one token at a time: all
-// rows of a destination, the sources that feed it, their norms. What one token
-// needs (36 rows and 150 sources of 768 numbers) stays in the second-level
-// cache from one step to the next, and nothing is packed or copied first, which
-// a general matrix product does for every call.
+// rows of a destination (36 of 768 numbers) stay in the second-level cache
+// while the sources that feed it (150 of them) pass, a few at a time, as
+// streams that hardware foresees. Nothing is packed or copied first, which a
+// general matrix product does for every call.
 //
 // Rows are d_model contiguous numbers; a matrix of rows has a stride from one
 // row to the next. Compiled for several instruction sets; the processor decides
 // which one runs.
 namespace autocircuit::kernels {
-
-/// How rows are normed; see NormShape.
-struct NormParameters {
-  bool centred;
-  float eps;
-  const float* weight; // [d], or nullptr
-  const float* bias;   // [d], or nullptr
-};
 
 /// out[r] = base + sum over i of weights[r, i] * in[i], for n_out rows; base
 /// nullptr: out[r] += ... Element (r, i) of the weights is at r * row_stride +
@@ -58,18 +50,6 @@ void add_row_products(
     ConstRows b,
     int64_t n_b,
     int64_t d);
-
-/// Norms rows in place.
-void norm_rows(Rows rows, int64_t n, int64_t d, const NormParameters& norm);
-
-/// Where x[r] is a row and grad[r] the gradient of the normed row, x[r] becomes
-/// the gradient of the row.
-void norm_rows_backward(
-    Rows x,
-    ConstRows grad,
-    int64_t n,
-    int64_t d,
-    const NormParameters& norm);
 
 /// out = sum of n rows.
 void sum_rows(float* out, ConstRows rows, int64_t n, int64_t d);

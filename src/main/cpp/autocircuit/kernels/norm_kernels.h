@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include "autocircuit/kernels/rows.h"
+
+// Norms of rows of fp32 on the CPU, and their gradients.
+namespace autocircuit::kernels {
+
+/// How rows are normed; see NormShape.
+struct NormParameters {
+  bool centred;
+  float eps;
+  const float* weight; // [d], or nullptr
+  const float* bias;   // [d], or nullptr
+};
+
+/// Norms rows in place.
+void norm_rows(Rows rows, int64_t n, int64_t d, const NormParameters& norm);
+
+/// Where x[r] is a row and grad[r] the gradient of the normed row, x[r] becomes
+/// the gradient of the row.
+void norm_rows_backward(
+    Rows x,
+    ConstRows grad,
+    int64_t n,
+    int64_t d,
+    const NormParameters& norm);
+
+} // namespace autocircuit::kernels
