@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds and runs the benchmark of the engine's two steps, the destination step
-# and the source write, against the GEMM rate and the copy bandwidth of this
-# machine; engine_benchmark.cpp says what its lines mean. An argument says how
-# many rounds (20 unless given); 0 only shows that it compiles and runs.
+# Builds and runs the benchmark of what edge patching adds to a pass, destination
+# step, projection and source write, against the GEMM rate and the copy bandwidth
+# of this machine; engine_benchmark.cpp says what its lines mean. An argument says
+# how many rounds (20 unless given); 0 only shows that it compiles and runs.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

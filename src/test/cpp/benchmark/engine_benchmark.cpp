@@ -1,24 +1,21 @@
-// The two things that edge patching adds to a forward pass, against what the
+// The three things that edge patching adds to a forward pass, against what the
 // machine can do, on one thread: native-build/run-engine-benchmark.sh.
 //
-//   sgemm, square          LibTorch's product of two big square matrices: the
-//                          GEMM rate that "% GEMM" refers to.
-//   sgemm, destination     the product [rows, n] x [n, tokens * d_model], which
-//                          is the arithmetic of a destination step and no more.
-//   copy                   memcpy of a block that no cache holds: the
-//   bandwidth,
-//                          read and written, that "% copy" refers to.
-//   destination, dense     q, k and v rows of the last block, each of which
-//   adds
-//                          the differences of all sources before it, weighted
-//                          by its masks, to the residual stream.
-//   ..., with norm         the same, and the rows are normed on the way.
-//   destination, planned   the same rows with terms for 3 % of the edges, as a
-//                          plan of few edges has them.
-//   source write           z of all heads times W_O into the rows of the
-//                          buffer, their sum, and patch minus row in place.
-//   ..., products          only the former,
-//   ..., differences       only the latter two.
+// sgemm, square: LibTorch's product of two big square matrices, the GEMM rate
+// that "% GEMM" refers to.
+// sgemm, destination: the product [rows, n] x [n, tokens * d_model], which is
+// the arithmetic of a destination step and no more.
+// copy: memcpy of a block that no cache holds, the bandwidth, read and written,
+// that "% copy" refers to.
+// destination, dense: q, k and v rows of the last block; to each the residual
+// stream and the differences of all sources before it, weighted by its masks.
+// destination, dense, with norm: the same, and the rows are normed on the way.
+// destination, planned: the same rows with terms for 3 % of the edges, as a
+// plan of few edges has them. projection: these rows, each by its head's
+// columns of W_QKV. sgemm, projection: the same by LibTorch's products, one for
+// each row. source write: z of all heads times W_O into the rows of the buffer,
+// their sum, and patch minus row in place; its products alone, and its
+// differences alone.
 //
 // Bytes are those that must be moved at least: every input read once and every
 // output written once. So the larger of the two percentages says how close a
@@ -46,6 +43,7 @@
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/model/head_product.h"
 
 namespace autocircuit::benchmark {
 
@@ -251,6 +249,33 @@ void add_destination_lines(const Size& size, std::vector<Line>& lines) {
        .run = [=] { planned->run(base); }});
 }
 
+void add_projection_lines(const Size& size, std::vector<Line>& lines) {
+  const int64_t rows = 3 * size.heads;
+  const int64_t width = rows * size.d_head();
+  const at::Tensor x = at::randn({size.batch, size.seq, rows, size.d_model});
+  const at::Tensor w = at::randn({size.d_model, width})
+                           .unflatten(1, at::IntArrayRef{rows, size.d_head()})
+                           .transpose(0, 1);
+  const at::Tensor out = at::zeros({size.batch, size.seq, rows, size.d_head()});
+  const double flops = 2 * product_of({size.tokens(), size.d_model, width});
+  const double floats = product_of({size.tokens(), rows, size.d_model}) +
+      product_of({size.d_model, width}) + product_of({size.tokens(), width});
+  lines.push_back(
+      {.name = "projection", .flops = flops, .floats = floats, .run = [=] {
+         head_product_out(out, x, w);
+       }});
+  lines.push_back(
+      {.name = "sgemm, projection",
+       .flops = flops,
+       .floats = floats,
+       .run = [=] {
+         for (int64_t row = 0; row < rows; row++) {
+           at::Tensor y = out.select(2, row).flatten(0, 1);
+           at::mm_out(y, x.select(2, row).flatten(0, 1), w[row]);
+         }
+       }});
+}
+
 void add_source_lines(const Size& size, std::vector<Line>& lines) {
   const int64_t heads = size.heads;
   const int64_t width = size.tokens() * size.d_model;
@@ -329,6 +354,7 @@ void measure(const Size& size, int rounds, double seconds_of_a_line) {
   at::manual_seed(1);
   std::vector<Line> lines = machine_lines(size);
   add_destination_lines(size, lines);
+  add_projection_lines(size, lines);
   add_source_lines(size, lines);
   for (Line& line : lines) { // first touches, then how often a round needs it
     line.run();
