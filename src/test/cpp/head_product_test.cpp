@@ -18,6 +18,7 @@ struct Sizes {
 constexpr Sizes kSizes[] = {
     {1, 1, 1, 1, 1, 1},
     {2, 3, 3, 1, 5, 7},
+    {2, 3, 4, 1, 1, 9}, // as latents of an autoencoder
     {1, 13, 2, 2, 33, 50},
     {5, 1, 4, 1, 64, 32},
     {3, 5, 2, 3, 300, 65},
@@ -34,7 +35,7 @@ struct Operands {
                     .unflatten(1, at::IntArrayRef{s.heads, s.n})
                     .transpose(0, 1)),
         rows(at::randn({s.heads, s.n, s.k}).transpose(1, 2)),
-        bias(at::randn({s.heads, s.n})) {}
+        bias(at::randn({s.heads, s.n, 2}).select(2, 1)) {}
 
   at::Tensor x;
   at::Tensor columns; // weights whose columns are adjacent
@@ -96,6 +97,13 @@ TEST(head_products_have_the_gradient_of_the_general_product) {
         1e-4,
         1e-4 * (1 + scale));
   }
+}
+
+TEST(head_products_name_shapes_that_do_not_fit) {
+  const Operands o(kSizes[1]);
+  CHECK_THROWS(head_product(o.x.narrow(2, 0, 2), o.columns), "[2, 3, 2, 5]");
+  CHECK_THROWS(head_product(o.x.narrow(3, 0, 4), o.columns), "[3, 5, 7]");
+  CHECK_THROWS(head_product_out(o.x, o.x, o.columns), "expected a buffer");
 }
 
 // Weights that are trained have gradients of their own.

@@ -143,8 +143,6 @@ TEST(kernels_agree_with_plain_operations) {
   }
 }
 
-// Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
-// sources are as good as one rounding, gradients as good as fp32.
 // Rows of no terms, of fewer than are read at once, and of more.
 TEST(sparse_rows_are_sums_of_their_terms) {
   const at::Tensor base = at::randn({2, 3, 37});
@@ -176,6 +174,8 @@ TEST(sparse_rows_are_sums_of_their_terms) {
   }
 }
 
+// Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
+// sources are as good as one rounding, gradients as good as fp32.
 TEST(masked_rows_of_16_bits_are_rounded_once) {
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     // Half of the gap between neighbouring numbers, and what fp32 adds.

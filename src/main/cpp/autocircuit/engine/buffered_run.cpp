@@ -9,7 +9,6 @@
 #include "autocircuit/engine/dest_rows.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/source_buffer.h"
-#include "autocircuit/model/attention.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "autocircuit/engine/source_buffer.h"
-#include "autocircuit/model/attention.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/model/product.h"

@@ -16,10 +16,15 @@ namespace autocircuit {
 
 namespace {
 
+// With numbers beside each other; undefined stays undefined.
+at::Tensor adjacent(const at::Tensor& x) {
+  return x.defined() ? x.contiguous() : x;
+}
+
 /// What the kernels need of a norm, and the tensors that hold it.
 struct KernelNorm {
   explicit KernelNorm(const Norm& norm)
-      : weight(norm.dimension_factor()), bias(norm.bias()) {
+      : weight(adjacent(norm.dimension_factor())), bias(adjacent(norm.bias())) {
     parameters.centred = norm.centred();
     parameters.eps = static_cast<float>(norm.eps());
     parameters.weight =

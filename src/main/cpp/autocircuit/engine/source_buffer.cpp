@@ -2,7 +2,6 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -63,11 +62,6 @@ void write_head_outputs(
     const at::Tensor& rows,
     const at::Tensor& z,
     const at::Tensor& weights) {
-  if (z.size(3) == 1) { // latents of an autoencoder
-    at::Tensor out = rows;
-    at::mul_out(out, z, weights.squeeze(1));
-    return;
-  }
   head_product_out(rows, z, weights);
 }
 

@@ -45,7 +45,7 @@ AUTOCIRCUIT_INLINE void gather(
 template <int COLUMNS>
 AUTOCIRCUIT_INLINE void pack(
     float* panel,
-    HeadWeights w,
+    ConstMatrix w,
     int64_t depth,
     int64_t width) {
   const int64_t full = width / COLUMNS * COLUMNS;
@@ -139,7 +139,7 @@ template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void head_product_of(
     Rows out,
     ConstRows x,
-    HeadWeights weights,
+    ConstMatrix weights,
     const float* bias,
     int64_t tokens,
     int64_t k,
@@ -189,7 +189,7 @@ AUTOCIRCUIT_KERNEL(
     head_product,
     (Rows out,
      ConstRows x,
-     HeadWeights weights,
+     ConstMatrix weights,
      const float* bias,
      int64_t tokens,
      int64_t k,

@@ -10,23 +10,16 @@
 // into order a panel at a time.
 namespace autocircuit::kernels {
 
-/// Element (i, j) of the weights at data + i * row_stride + j * column_stride;
-/// one of the strides is 1.
-struct HeadWeights {
-  const float* data;
-  int64_t row_stride;
-  int64_t column_stride;
-};
-
 /// Floats that head_product needs as scratch memory.
 int64_t head_product_scratch();
 
 /// out[t] = bias + sum over i in [0, k) of x[t, i] * weights[i], rows of n
-/// numbers, for so many tokens; bias nullptr: none.
+/// numbers, for so many tokens; bias nullptr: none. One stride of the weights
+/// is 1.
 void head_product(
     Rows out,
     ConstRows x,
-    HeadWeights weights,
+    ConstMatrix weights,
     const float* bias,
     int64_t tokens,
     int64_t k,

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kStreams = 12;
 
 // R rows times some columns. weights: [n_in, R].
-template <int R, int V, int W, bool PREFETCH>
+template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_block(
     Rows out,
     const float* base,
@@ -26,7 +26,7 @@ AUTOCIRCUIT_INLINE void weighted_block(
   };
   int64_t c = 0;
   for (; c + V * W <= columns; c += V * W) {
-    weighted_tile<R, V, W, PREFETCH>(
+    weighted_tile<R, V, W>(
         {out.data + c, out.stride},
         shifted(c),
         {weights, 1, R},
@@ -43,23 +43,18 @@ AUTOCIRCUIT_INLINE void weighted_block(
   }
 }
 
-// Calls f<number of rows, whether they are the first>(first row) for blocks of
-// R rows, of four, and of one.
+// Calls f<number of rows>(first row) for blocks of R rows, of four, and of one.
 template <int R, typename F>
 AUTOCIRCUIT_INLINE void for_row_blocks(int64_t n, const F& f) {
   int64_t row = 0;
-  if (R <= n) {
-    f.template operator()<R, true>(row);
-    row += R;
-  }
   for (; row + R <= n; row += R) {
-    f.template operator()<R, false>(row);
+    f.template operator()<R>(row);
   }
   for (; row + 4 <= n; row += 4) {
-    f.template operator()<4, false>(row);
+    f.template operator()<4>(row);
   }
   for (; row < n; row++) {
-    f.template operator()<1, false>(row);
+    f.template operator()<1>(row);
   }
 }
 
@@ -76,8 +71,7 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
     int64_t d,
     float* scratch) {
   for_row_blocks<R>(
-      n_out,
-      [&]<int N, bool FIRST>(int64_t row) __attribute__((always_inline)) {
+      n_out, [&]<int N>(int64_t row) __attribute__((always_inline)) {
         for (int64_t i = 0; i < n_in; i++) {
           for (int r = 0; r < N; r++) {
             scratch[row * n_in + i * N + r] =
@@ -88,9 +82,8 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
   for (int64_t i = 0; i < n_in; i += kStreams) {
     const int64_t n = std::min(kStreams, n_in - i);
     for_row_blocks<R>(
-        n_out,
-        [&]<int N, bool FIRST>(int64_t row) __attribute__((always_inline)) {
-          weighted_block<N, V, W, FIRST>(
+        n_out, [&]<int N>(int64_t row) __attribute__((always_inline)) {
+          weighted_block<N, V, W>(
               {out.data + row * out.stride, out.stride},
               i > 0 ? nullptr : base,
               scratch + row * n_in + i * N,

@@ -14,4 +14,11 @@ struct Rows {
   int64_t stride;
 };
 
+/// Element (i, j) at data + i * row_stride + j * column_stride.
+struct ConstMatrix {
+  const float* data;
+  int64_t row_stride;
+  int64_t column_stride;
+};
+
 } // namespace autocircuit::kernels

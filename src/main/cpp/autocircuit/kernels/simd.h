@@ -45,21 +45,13 @@ AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
   }
 }
 
-/// Numbers (r, i) at r * row_stride + i * column_stride.
-struct Weights {
-  const float* data;
-  int64_t row_stride;
-  int64_t column_stride;
-};
-
 /// out[r] = base + sum over i of weights[r, i] * in[i], for R rows and one tile
-/// of V vectors of columns; base nullptr: out[r] += ... PREFETCH: the columns
-/// of the next tile, which hardware does not foresee where rows are long.
-template <int R, int V, int W, bool PREFETCH = false>
+/// of V vectors of columns; base nullptr: out[r] += ...
+template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_tile(
     Rows out,
     const float* base,
-    Weights weights,
+    ConstMatrix weights,
     ConstRows in,
     int64_t n_in) {
   typename Vector<W>::type sums[R][V];
@@ -79,9 +71,6 @@ AUTOCIRCUIT_INLINE void weighted_tile(
     AUTOCIRCUIT_UNROLL
     for (int v = 0; v < V; v++) {
       load<W>(columns[v], x + v * W);
-    }
-    if constexpr (PREFETCH) {
-      __builtin_prefetch(x + V * W);
     }
     AUTOCIRCUIT_UNROLL
     for (int r = 0; r < R; r++) {

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -28,23 +30,38 @@ int64_t token_stride(const at::Tensor& x) {
   return x.size(1) == 1 ? x.stride(0) : x.stride(1);
 }
 
-// With the numbers of a row adjacent, and one stride from token to token.
-bool has_rows(const at::Tensor& x) {
-  return fits_kernels(x) &&
-      (x.size(0) == 1 || x.stride(0) == x.size(1) * token_stride(x));
+// Whether there is one stride from token to token.
+bool joins_tokens(const at::Tensor& x) {
+  return x.size(0) == 1 || x.stride(0) == x.size(1) * token_stride(x);
 }
 
 bool has_kernel(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
   return x.is_cpu() && x.scalar_type() == at::kFloat &&
-      w.scalar_type() == at::kFloat && (w.stride(1) == 1 || w.stride(2) == 1) &&
-      !is_trained(w) && !is_trained(b);
+      w.scalar_type() == at::kFloat && w.size(1) > 1 &&
+      (w.stride(1) == 1 || w.stride(2) == 1) && !is_trained(w) &&
+      !is_trained(b);
 }
 
+void check_shapes(const at::Tensor& x, const at::Tensor& w) {
+  TORCH_CHECK(
+      x.dim() == 4 && w.dim() == 3 && w.size(0) > 0 &&
+          x.size(2) % w.size(0) == 0 && x.size(3) == w.size(1),
+      "expected [batch, seq, rows, k] for weights [heads, k, n], got ",
+      x.sizes(),
+      " for ",
+      w.sizes());
+}
+
+// Where rows are fewer than threads, threads share the tokens of a row.
 void multiply(
     const at::Tensor& out,
-    const at::Tensor& x,
+    const at::Tensor& some_x,
     const at::Tensor& w,
-    const at::Tensor& b) {
+    const at::Tensor& some_b) {
+  const at::Tensor x = fits_kernels(some_x) && joins_tokens(some_x)
+      ? some_x
+      : some_x.contiguous();
+  const at::Tensor b = some_b.defined() ? some_b.contiguous() : some_b;
   const int64_t tokens = x.size(0) * x.size(1);
   const int64_t rows = x.size(2);
   const int64_t repeats = rows / w.size(0);
@@ -54,19 +71,26 @@ void multiply(
   auto* to = out.mutable_data_ptr<float>();
   const auto* weights = w.const_data_ptr<float>();
   const float* bias = b.defined() ? b.const_data_ptr<float>() : nullptr;
+  const int64_t parts =
+      std::max<int64_t>(at::get_num_threads() / std::max<int64_t>(rows, 1), 1);
+  const int64_t work = tokens * k * n / parts;
   const int64_t grain =
-      at::internal::GRAIN_SIZE / std::max<int64_t>(tokens * k * n, 1) + 1;
-  at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+      at::internal::GRAIN_SIZE / std::max<int64_t>(work, 1) + 1;
+  at::parallel_for(0, rows * parts, grain, [&](int64_t begin, int64_t end) {
     const auto scratch = std::make_unique_for_overwrite<float[]>(
         static_cast<size_t>(kernels::head_product_scratch()));
-    for (int64_t row = begin; row < end; row++) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t row = i / parts;
       const int64_t head = row / repeats;
+      const int64_t first = i % parts * tokens / parts;
+      const int64_t last = (i % parts + 1) * tokens / parts;
       kernels::head_product(
-          {to + row * out.stride(2), token_stride(out)},
-          {from + row * x.stride(2), token_stride(x)},
+          {to + row * out.stride(2) + first * token_stride(out),
+           token_stride(out)},
+          {from + row * x.stride(2) + first * token_stride(x), token_stride(x)},
           {weights + head * w.stride(0), w.stride(1), w.stride(2)},
-          bias != nullptr ? bias + head * b.stride(0) : nullptr,
-          tokens,
+          bias != nullptr ? bias + head * n : nullptr,
+          last - first,
           k,
           n,
           scratch.get());
@@ -80,7 +104,7 @@ at::Tensor kernel_product(
     const at::Tensor& b) {
   const at::Tensor out =
       at::empty({x.size(0), x.size(1), x.size(2), w.size(2)}, x.options());
-  multiply(out, has_rows(x) ? x : x.contiguous(), w, b);
+  multiply(out, x, w, b);
   return out;
 }
 
@@ -91,6 +115,9 @@ at::Tensor general_product(
     const at::Tensor& b) {
   const int64_t heads = w.size(0);
   const int64_t repeats = x.size(2) / heads;
+  if (w.size(1) == 1 && repeats == 1 && !b.defined()) {
+    return x * w.squeeze(1); // latents of an autoencoder
+  }
   at::Tensor y = product(
       x.unflatten(2, at::IntArrayRef{heads, repeats})
           .permute({2, 0, 1, 3, 4})
@@ -133,6 +160,7 @@ at::Tensor head_product(
     const at::Tensor& x,
     const at::Tensor& w,
     const at::Tensor& b) {
+  check_shapes(x, w);
   if (!has_kernel(x, w, b)) {
     return general_product(x, w, b);
   }
@@ -144,14 +172,31 @@ void head_product_out(
     const at::Tensor& out,
     const at::Tensor& x,
     const at::Tensor& w) {
-  if (has_kernel(x, w, {}) && has_rows(out)) {
-    multiply(out, has_rows(x) ? x : x.contiguous(), w, {});
-    return;
-  }
-  // One row at a time, since there may not be memory for all of them twice.
-  const int64_t repeats = x.size(2) / w.size(0);
-  for (int64_t row = 0; row < x.size(2); row++) {
-    out.select(2, row).copy_(product(x.select(2, row), w[row / repeats]));
+  const at::NoGradGuard no_grad;
+  check_shapes(x, w);
+  const int64_t shape[] = {x.size(0), x.size(1), x.size(2), w.size(2)};
+  TORCH_CHECK(
+      out.sizes() == at::IntArrayRef(shape) && joins_tokens(out) &&
+          out.scalar_type() == x.scalar_type(),
+      "expected a buffer ",
+      at::IntArrayRef(shape),
+      " of ",
+      x.scalar_type(),
+      " whose tokens have one stride, got ",
+      out.sizes(),
+      " of ",
+      out.scalar_type());
+  if (w.size(1) == 1 && x.size(2) == w.size(0)) {
+    at::Tensor rows = out;
+    at::mul_out(rows, x, w.squeeze(1)); // latents of an autoencoder
+  } else if (has_kernel(x, w, {}) && fits_kernels(out)) {
+    multiply(out, x, w, {});
+  } else {
+    const int64_t repeats = x.size(2) / w.size(0);
+    for (int64_t row = 0; row < x.size(2); row++) {
+      at::Tensor matrix = out.select(2, row).flatten(0, 1); // a view
+      at::mm_out(matrix, x.select(2, row).flatten(0, 1), w[row / repeats]);
+    }
   }
 }
 

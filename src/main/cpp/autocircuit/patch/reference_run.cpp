@@ -5,7 +5,6 @@
 
 #include <utility>
 
-#include "autocircuit/model/attention.h"
 #include "autocircuit/model/head_product.h"
 
 namespace autocircuit {
