@@ -9,7 +9,7 @@ import org.bytedeco.pytorch.Tensor;
 public enum BenchmarkSize {
   /** For the smoke test only. */
   TINY("tiny", 2, 2, 16, 4, 101, 1e-3),
-  FOUR_LAYER("4-layer", 60, 4, 256, 8, 5000, 1e-4),
+  FOUR_LAYER("4-layer", 40, 4, 256, 8, 5000, 1e-4),
   GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257, 1e-5);
 
   static final int BATCH = 8;
@@ -47,7 +47,7 @@ public enum BenchmarkSize {
 
   /**
    * How many rounds are measured unless the command line says otherwise, where each has a circuit
-   * of its own; three of five elsewhere.
+   * of its own; half of them elsewhere.
    */
   int rounds() {
     return rounds;

@@ -145,7 +145,7 @@ public final class Benchmarks {
     }
     if (!options.getMeasurementIterations().hasValue()) {
       builder.measurementIterations(
-          row.hasCircuitOfEachRound() ? size.rounds() : size.rounds() * 3 / 5);
+          row.hasCircuitOfEachRound() ? size.rounds() : size.rounds() / 2);
     }
     return builder.build();
   }
