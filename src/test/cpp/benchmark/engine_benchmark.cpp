@@ -300,14 +300,14 @@ void add_source_lines(const Size& size, std::vector<Line>& lines) {
        .flops = products + differences,
        .floats = in + 2 * out + sum,
        .run = [=] {
-         write_head_outputs(delta, z, weights);
+         head_product_out(delta, z, weights);
          sum_rows(delta, patch);
        }});
   lines.push_back(
       {.name = "source write, products",
        .flops = products,
        .floats = in + out,
-       .run = [=] { write_head_outputs(delta, z, weights); }});
+       .run = [=] { head_product_out(delta, z, weights); }});
   lines.push_back(
       {.name = "source write, differences",
        .flops = differences,

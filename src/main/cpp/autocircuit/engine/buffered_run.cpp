@@ -99,7 +99,7 @@ class BufferedRun final : public Hooks {
       return sum;
     }
     const at::Tensor rows = src_outs_.narrow(2, w.src_start, z.size(2));
-    write_head_outputs(rows, z.detach(), weights.detach());
+    head_product_out(rows, z.detach(), weights.detach());
     return at::GradMode::is_enabled() ? at::Tensor()
                                       : sum_rows(rows).to(rows.scalar_type());
   }

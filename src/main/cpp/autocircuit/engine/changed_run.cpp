@@ -10,6 +10,7 @@
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/engine/term_rows.h"
+#include "autocircuit/model/head_product.h"
 
 namespace autocircuit {
 
@@ -145,7 +146,7 @@ class ChangedRun final : public Hooks {
     if (adds_to_known(hook, w)) {
       const at::Tensor outputs = at::empty(
           {z.size(0), z.size(1), z.size(2), weights.size(2)}, z.options());
-      write_head_outputs(outputs, z, weights);
+      head_product_out(outputs, z, weights);
       record(hook, w, outputs, live);
       return outputs.sum(2) + others(hook, w, live);
     }
@@ -153,7 +154,7 @@ class ChangedRun final : public Hooks {
       const int64_t source = w.src_start + live[i];
       if (slot_of(source) >= 0) {
         const auto n = static_cast<int64_t>(i);
-        write_head_outputs(
+        head_product_out(
             change(hook, source).unsqueeze(2),
             z.narrow(2, n, 1),
             weights.narrow(0, n, 1));

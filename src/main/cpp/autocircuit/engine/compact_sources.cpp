@@ -23,7 +23,7 @@ void write_outputs(
   if (!weights.defined()) {
     rows.copy_(z);
   } else if (z.scalar_type() == accumulation_type(z.scalar_type())) {
-    write_head_outputs(rows, z, weights);
+    head_product_out(rows, z, weights);
   } else {
     rows.copy_(head_product(z, weights));
   }

@@ -11,15 +11,11 @@
 
 #include "autocircuit/kernels/norm_kernels.h"
 #include "autocircuit/kernels/row_kernels.h"
+#include "autocircuit/kernels/tensors.h"
 
 namespace autocircuit {
 
 namespace {
-
-// With numbers beside each other; undefined stays undefined.
-at::Tensor adjacent(const at::Tensor& x) {
-  return x.defined() ? x.contiguous() : x;
-}
 
 /// What the kernels need of a norm, and the tensors that hold it.
 struct KernelNorm {
@@ -56,12 +52,6 @@ kernels::Rows mutable_rows_of(const at::Tensor& x, int64_t b, int64_t s) {
   return {token(x.mutable_data_ptr<float>(), x, b, s), x.stride(2)};
 }
 
-// Tokens with so many multiplications each that are worth a thread, as many as
-// LibTorch's own operations ask for.
-int64_t grain(int64_t multiplications) {
-  return at::internal::GRAIN_SIZE / std::max<int64_t>(multiplications, 1) + 1;
-}
-
 // Values [batch or 1, seq or 1, rows, n] for each token, a view.
 at::Tensor for_tokens(const at::Tensor& values, const at::Tensor& delta) {
   return values.expand(
@@ -80,9 +70,9 @@ void mix(
   kernels::weighted_rows(
       out,
       token(base.const_data_ptr<float>(), base, b, s),
-      token(values.const_data_ptr<float>(), values, b, s),
-      values.stride(2),
-      values.stride(3),
+      {token(values.const_data_ptr<float>(), values, b, s),
+       values.stride(2),
+       values.stride(3)},
       rows_of(delta, b, s),
       values.size(2),
       values.size(3),
@@ -278,9 +268,9 @@ MaskedRowsGradient kernel_rows_backward(
           kernels::weighted_rows(
               mutable_rows_of(grad_delta, b, s),
               nullptr,
-              token(values.const_data_ptr<float>(), values, b, s),
-              values.stride(3),
-              values.stride(2),
+              {token(values.const_data_ptr<float>(), values, b, s),
+               values.stride(3),
+               values.stride(2)},
               g,
               n,
               rows,

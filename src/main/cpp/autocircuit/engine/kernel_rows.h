@@ -8,7 +8,7 @@
 
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/term_rows.h"
-#include "autocircuit/kernels/fits_kernels.h"
+#include "autocircuit/kernels/tensors.h"
 
 // What masked_rows.h declares, from the kernels: for fp32 on the CPU.
 namespace autocircuit {

@@ -153,7 +153,7 @@ class PlannedRun final : public Hooks {
     if (n == heads && z.size(2) == heads) {
       const at::Tensor rows =
           last_positions(delta_.narrow(2, first, n), z.size(1));
-      write_head_outputs(rows, z, weights);
+      head_product_out(rows, z, weights);
       return sum_rows(
                  rows,
                  last_positions(patch_.narrow(2, w.src_start, n), z.size(1)))
@@ -166,8 +166,7 @@ class PlannedRun final : public Hooks {
       if (slot >= 0) {
         const auto n_th = static_cast<int64_t>(i);
         at::Tensor row = last_positions(delta_.narrow(2, slot, 1), z.size(1));
-        write_head_outputs(
-            row, z.narrow(2, n_th, 1), weights.narrow(0, n_th, 1));
+        head_product_out(row, z.narrow(2, n_th, 1), weights.narrow(0, n_th, 1));
         at::sub_out(
             row, last_positions(patch_.narrow(2, source, 1), z.size(1)), row);
       }

@@ -56,17 +56,6 @@ int64_t saved_start(AutogradContext* ctx) {
   return ctx->saved_data["start"].toInt();
 }
 
-} // namespace
-
-void write_head_outputs(
-    const at::Tensor& rows,
-    const at::Tensor& z,
-    const at::Tensor& weights) {
-  head_product_out(rows, z, weights);
-}
-
-namespace {
-
 struct RecordFunction : torch::autograd::Function<RecordFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
@@ -116,7 +105,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       int64_t start) {
     const int64_t heads = z.size(2);
     const at::Tensor rows = deltas->delta.narrow(2, start, heads);
-    write_head_outputs(rows, z, weights);
+    head_product_out(rows, z, weights);
     ctx->save_for_backward({weights});
     save(ctx, deltas, start);
     return {token.clone(), sum_rows(rows, patch).to(z.scalar_type())};

@@ -27,13 +27,6 @@ struct SourceDeltas : Differences {
   int grad_task = -1; // the backward pass that `grad` belongs to
 };
 
-/// Head outputs z [batch, seq, heads, d_head] times weights [heads, d_head,
-/// d_model], written to rows [batch, seq, heads, d_model].
-void write_head_outputs(
-    const at::Tensor& rows,
-    const at::Tensor& z,
-    const at::Tensor& weights);
-
 /// The differences patched minus current output of every source during one
 /// patched forward: each source writes its rows once, and every destination
 /// after it reads them. They lie token by token; see masked_rows.h.

@@ -114,28 +114,6 @@ AUTOCIRCUIT_INLINE void multiply_rows(
 }
 
 template <int R, int V, int W>
-AUTOCIRCUIT_INLINE void multiply(
-    Rows out,
-    const float* first,
-    const float* x,
-    const float* panel,
-    int64_t tokens,
-    int64_t depth,
-    int64_t width) {
-  int64_t t = 0;
-  const auto rest = [&] { return Rows{out.data + t * out.stride, out.stride}; };
-  for (; t + R <= tokens; t += R) {
-    multiply_rows<R, V, W>(rest(), first, x + t * kStride, panel, depth, width);
-  }
-  for (; t + 2 <= tokens; t += 2) {
-    multiply_rows<2, V, W>(rest(), first, x + t * kStride, panel, depth, width);
-  }
-  for (; t < tokens; t++) {
-    multiply_rows<1, V, W>(rest(), first, x + t * kStride, panel, depth, width);
-  }
-}
-
-template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void head_product_of(
     Rows out,
     ConstRows x,
@@ -166,14 +144,16 @@ AUTOCIRCUIT_INLINE void head_product_of(
         const float* first = i > 0 ? nullptr
             : bias != nullptr      ? bias + c
                                    : kZeros;
-        multiply<R, V, W>(
-            {out.data + t * out.stride + c, out.stride},
-            first,
-            scratch,
-            panel,
-            some,
-            depth,
-            width);
+        for_row_blocks<R>(
+            some, [&]<int N>(int64_t row) __attribute__((always_inline)) {
+              multiply_rows<N, V, W>(
+                  {out.data + (t + row) * out.stride + c, out.stride},
+                  first,
+                  scratch + row * kStride,
+                  panel,
+                  depth,
+                  width);
+            });
       }
     }
   }

@@ -43,28 +43,11 @@ AUTOCIRCUIT_INLINE void weighted_block(
   }
 }
 
-// Calls f<number of rows>(first row) for blocks of R rows, of four, and of one.
-template <int R, typename F>
-AUTOCIRCUIT_INLINE void for_row_blocks(int64_t n, const F& f) {
-  int64_t row = 0;
-  for (; row + R <= n; row += R) {
-    f.template operator()<R>(row);
-  }
-  for (; row + 4 <= n; row += 4) {
-    f.template operator()<4>(row);
-  }
-  for (; row < n; row++) {
-    f.template operator()<1>(row);
-  }
-}
-
 template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_rows_of(
     Rows out,
     const float* base,
-    const float* weights,
-    int64_t row_stride,
-    int64_t column_stride,
+    ConstMatrix weights,
     ConstRows in,
     int64_t n_out,
     int64_t n_in,
@@ -75,7 +58,9 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
         for (int64_t i = 0; i < n_in; i++) {
           for (int r = 0; r < N; r++) {
             scratch[row * n_in + i * N + r] =
-                weights[(row + r) * row_stride + i * column_stride];
+                weights.data
+                    [(row + r) * weights.row_stride +
+                     i * weights.column_stride];
           }
         }
       });
@@ -278,24 +263,13 @@ AUTOCIRCUIT_KERNEL(
     weighted_rows,
     (Rows out,
      const float* base,
-     const float* weights,
-     int64_t row_stride,
-     int64_t column_stride,
+     ConstMatrix weights,
      ConstRows in,
      int64_t n_out,
      int64_t n_in,
      int64_t d,
      float* scratch),
-    (out,
-     base,
-     weights,
-     row_stride,
-     column_stride,
-     in,
-     n_out,
-     n_in,
-     d,
-     scratch),
+    (out, base, weights, in, n_out, n_in, d, scratch),
     (weighted_rows_of<12, 1, 16>),
     (weighted_rows_of<6, 2, 8>))
 

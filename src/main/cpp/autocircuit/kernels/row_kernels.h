@@ -16,14 +16,11 @@
 namespace autocircuit::kernels {
 
 /// out[r] = base + sum over i of weights[r, i] * in[i], for n_out rows; base
-/// nullptr: out[r] += ... Element (r, i) of the weights is at r * row_stride +
-/// i * column_stride. `scratch` holds n_out * n_in floats.
+/// nullptr: out[r] += ... `scratch` holds n_out * n_in floats.
 void weighted_rows(
     Rows out,
     const float* base,
-    const float* weights,
-    int64_t row_stride,
-    int64_t column_stride,
+    ConstMatrix weights,
     ConstRows in,
     int64_t n_out,
     int64_t n_in,

@@ -89,6 +89,25 @@ AUTOCIRCUIT_INLINE void weighted_tile(
   }
 }
 
+/// Calls f<number of rows>(first row) for blocks of R rows, of four, of two and
+/// of one.
+template <int R, typename F>
+AUTOCIRCUIT_INLINE void for_row_blocks(int64_t n, const F& f) {
+  int64_t row = 0;
+  for (; row + R <= n; row += R) {
+    f.template operator()<R>(row);
+  }
+  for (; row + 4 <= n; row += 4) {
+    f.template operator()<4>(row);
+  }
+  for (; row + 2 <= n; row += 2) {
+    f.template operator()<2>(row);
+  }
+  for (; row < n; row++) {
+    f.template operator()<1>(row);
+  }
+}
+
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
 inline InstructionSet instruction_set() {

@@ -11,8 +11,8 @@
 #include <memory>
 #include <optional>
 
-#include "autocircuit/kernels/fits_kernels.h"
 #include "autocircuit/kernels/head_kernels.h"
+#include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/product.h"
 
 namespace autocircuit {
@@ -42,6 +42,11 @@ bool has_kernel(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
       !is_trained(b);
 }
 
+// Latents of an autoencoder: each is a factor of its row of weights.
+bool is_scaling(const at::Tensor& x, const at::Tensor& w) {
+  return w.size(1) == 1 && x.size(2) == w.size(0);
+}
+
 void check_shapes(const at::Tensor& x, const at::Tensor& w) {
   TORCH_CHECK(
       x.dim() == 4 && w.dim() == 3 && w.size(0) > 0 &&
@@ -61,7 +66,7 @@ void multiply(
   const at::Tensor x = fits_kernels(some_x) && joins_tokens(some_x)
       ? some_x
       : some_x.contiguous();
-  const at::Tensor b = some_b.defined() ? some_b.contiguous() : some_b;
+  const at::Tensor b = adjacent(some_b);
   const int64_t tokens = x.size(0) * x.size(1);
   const int64_t rows = x.size(2);
   const int64_t repeats = rows / w.size(0);
@@ -74,28 +79,28 @@ void multiply(
   const int64_t parts =
       std::max<int64_t>(at::get_num_threads() / std::max<int64_t>(rows, 1), 1);
   const int64_t work = tokens * k * n / parts;
-  const int64_t grain =
-      at::internal::GRAIN_SIZE / std::max<int64_t>(work, 1) + 1;
-  at::parallel_for(0, rows * parts, grain, [&](int64_t begin, int64_t end) {
-    const auto scratch = std::make_unique_for_overwrite<float[]>(
-        static_cast<size_t>(kernels::head_product_scratch()));
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t row = i / parts;
-      const int64_t head = row / repeats;
-      const int64_t first = i % parts * tokens / parts;
-      const int64_t last = (i % parts + 1) * tokens / parts;
-      kernels::head_product(
-          {to + row * out.stride(2) + first * token_stride(out),
-           token_stride(out)},
-          {from + row * x.stride(2) + first * token_stride(x), token_stride(x)},
-          {weights + head * w.stride(0), w.stride(1), w.stride(2)},
-          bias != nullptr ? bias + head * n : nullptr,
-          last - first,
-          k,
-          n,
-          scratch.get());
-    }
-  });
+  at::parallel_for(
+      0, rows * parts, grain(work), [&](int64_t begin, int64_t end) {
+        const auto scratch = std::make_unique_for_overwrite<float[]>(
+            static_cast<size_t>(kernels::head_product_scratch()));
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t row = i / parts;
+          const int64_t head = row / repeats;
+          const int64_t first = i % parts * tokens / parts;
+          const int64_t last = (i % parts + 1) * tokens / parts;
+          kernels::head_product(
+              {to + row * out.stride(2) + first * token_stride(out),
+               token_stride(out)},
+              {from + row * x.stride(2) + first * token_stride(x),
+               token_stride(x)},
+              {weights + head * w.stride(0), w.stride(1), w.stride(2)},
+              bias != nullptr ? bias + head * n : nullptr,
+              last - first,
+              k,
+              n,
+              scratch.get());
+        }
+      });
 }
 
 at::Tensor kernel_product(
@@ -115,8 +120,8 @@ at::Tensor general_product(
     const at::Tensor& b) {
   const int64_t heads = w.size(0);
   const int64_t repeats = x.size(2) / heads;
-  if (w.size(1) == 1 && repeats == 1 && !b.defined()) {
-    return x * w.squeeze(1); // latents of an autoencoder
+  if (is_scaling(x, w) && !b.defined()) {
+    return x * w.squeeze(1);
   }
   at::Tensor y = product(
       x.unflatten(2, at::IntArrayRef{heads, repeats})
@@ -186,9 +191,9 @@ void head_product_out(
       out.sizes(),
       " of ",
       out.scalar_type());
-  if (w.size(1) == 1 && x.size(2) == w.size(0)) {
+  if (is_scaling(x, w)) {
     at::Tensor rows = out;
-    at::mul_out(rows, x, w.squeeze(1)); // latents of an autoencoder
+    at::mul_out(rows, x, w.squeeze(1));
   } else if (has_kernel(x, w, {}) && fits_kernels(out)) {
     multiply(out, x, w, {});
   } else {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "autocircuit/kernels/fits_kernels.h"
 #include "autocircuit/kernels/row_kernels.h"
+#include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/product.h"
 
 namespace autocircuit {
