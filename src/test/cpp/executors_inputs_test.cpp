@@ -66,6 +66,32 @@ TEST(executors_agree_on_padding_behind_a_prefix) {
   });
 }
 
+TEST(source_outputs_may_be_those_that_the_last_position_needs) {
+  for_each_kind([](const Shape& shape) {
+    Kind kind(shape);
+    const at::NoGradGuard no_grad;
+    for (const bool patched : {false, true}) {
+      ForwardRequest request;
+      request.input.value = kind.clean;
+      request.input.slice = OutputSlice::kLastSeq;
+      request.context = patched ? &kind.context : nullptr;
+      request.want_src_outs = true;
+      const ForwardResult all = forward(kind.model, request);
+      request.only_last_counts = true;
+      const ForwardResult some = forward(kind.model, request);
+      CHECK_CLOSE(some.logits, all.logits, 1e-10, 1e-10);
+      const auto last = [](const at::Tensor& src_outs) {
+        return src_outs.select(2, -1);
+      };
+      CHECK_CLOSE(last(some.src_outs), last(all.src_outs), 1e-10, 1e-10);
+      const at::Tensor there = some.src_outs != 0;
+      CHECK_CLOSE(some.src_outs, all.src_outs * there, 1e-10, 1e-10);
+      const bool cut = kind.model.model().can_end_at_last();
+      CHECK_EQUAL((all.src_outs * ~there).any().item<bool>(), cut);
+    }
+  });
+}
+
 TEST(plans_agree_on_circuits) {
   for_each_kind([](const Shape& shape) {
     for (const int64_t seq_len : {int64_t{0}, int64_t{5}}) {

@@ -10,7 +10,6 @@
 
 #include "autocircuit/engine/compact_run.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/patch/source_ablations.h"
 
 namespace autocircuit {
 
@@ -177,8 +176,12 @@ MaskGradient plain_gradient(
   at::Tensor patch = request.patch_src_outs;
   if (request.corrupt.value.defined()) {
     const at::NoGradGuard no_grad;
-    patch = source_ablations(
-        model, request.corrupt, BatchAblation::kResample, /*all_ones=*/nullptr);
+    ForwardRequest corrupt;
+    corrupt.input = request.corrupt;
+    corrupt.input.slice = OutputSlice::kLastSeq;
+    corrupt.want_src_outs = true;
+    corrupt.only_last_counts = true; // for the logits that the loss is of
+    patch = forward(model, corrupt).src_outs;
   }
   return mask_gradient(
       model,

@@ -2,12 +2,15 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "autocircuit/engine/dest_rows.h"
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
@@ -19,17 +22,23 @@ namespace {
 class BufferedRun final : public Hooks {
  public:
   BufferedRun(const PatchableModel& model, const ForwardRequest& request)
-      : model_(model), batch_(request.input.value.size(0)) {
+      : model_(model),
+        ends_at_last_(
+            autocircuit::ends_at_last(model, request.input.slice) &&
+            (!request.want_src_outs || request.only_last_counts)) {
+    const int64_t batch = request.input.value.size(0);
     const int64_t seq = request.input.value.size(1);
     if (request.want_src_outs) {
-      src_outs_ = at::empty(
-          {batch_, seq, model.n_srcs(), model.model().d_model()},
-          model.model().options());
+      const std::vector<int64_t> shape{
+          batch, seq, model.n_srcs(), model.model().d_model()};
+      const at::TensorOptions options = model.model().options();
+      src_outs_ =
+          ends_at_last_ ? at::zeros(shape, options) : at::empty(shape, options);
     }
     if (request.context != nullptr) {
       const PatchContext& context = *request.context;
       values_ = mask_values(
-          context.masks, context.masks.dim() == 2, batch_, context.transform);
+          context.masks, context.masks.dim() == 2, batch, context.transform);
       uniform_ = context.uniform;
       deltas_.emplace(
           context.patch_src_outs,
@@ -76,6 +85,10 @@ class BufferedRun final : public Hooks {
         (deltas_.has_value() || src_outs_.defined());
   }
 
+  bool ends_at_last() const override {
+    return ends_at_last_;
+  }
+
   at::Tensor head_outputs(
       HookId hook,
       const at::Tensor& z,
@@ -93,12 +106,12 @@ class BufferedRun final : public Hooks {
     if (deltas_) {
       const at::Tensor sum = deltas_->record_heads(w.src_start, z, weights);
       if (src_outs_.defined()) {
-        src_outs_.narrow(2, w.src_start, z.size(2))
-            .copy_(deltas_->outputs(w.src_start, z.size(2)));
+        src_outs_at(w.src_start, z)
+            .copy_(deltas_->outputs(w.src_start, z.size(2), z.size(1)));
       }
       return sum;
     }
-    const at::Tensor rows = src_outs_.narrow(2, w.src_start, z.size(2));
+    const at::Tensor rows = src_outs_at(w.src_start, z);
     head_product_out(rows, z.detach(), weights.detach());
     return at::GradMode::is_enabled() ? at::Tensor()
                                       : sum_rows(rows).to(rows.scalar_type());
@@ -122,10 +135,17 @@ class BufferedRun final : public Hooks {
   }
 
  private:
-  /// outputs: [batch, seq, sources, d_model].
+  /// Where sources start... leave their outputs, as many and at as many
+  /// positions as `like` [batch, positions, sources, ...] has.
+  at::Tensor src_outs_at(int64_t start, const at::Tensor& like) const {
+    return last_positions(src_outs_, like.size(1))
+        .narrow(2, start, like.size(2));
+  }
+
+  /// outputs: [batch, positions, sources, d_model].
   void record(int64_t start, const at::Tensor& outputs) {
     if (src_outs_.defined()) {
-      src_outs_.narrow(2, start, outputs.size(2)).copy_(outputs.detach());
+      src_outs_at(start, outputs).copy_(outputs.detach());
     }
     if (deltas_) {
       deltas_->record(start, outputs);
@@ -133,13 +153,13 @@ class BufferedRun final : public Hooks {
   }
 
   /// Patched inputs of destinations that read the same sources and the same
-  /// residual stream, one after another: [batch, seq, rows, d_model].
+  /// residual stream, one after another: [batch, positions, rows, d_model].
   at::Tensor rows(
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& resid,
       const Norm* norm) const {
     const PatchWrapper& first = *wrappers[0];
-    const at::Tensor values = values_together(wrappers, values_);
+    const at::Tensor values = values_together(wrappers, values_, resid.size(1));
     if (uniform_ && first.in_start == 0 &&
         first.in_stop == deltas_->recorded()) {
       return deltas_->equal_rows(
@@ -152,7 +172,7 @@ class BufferedRun final : public Hooks {
   }
 
   const PatchableModel& model_;
-  int64_t batch_;
+  bool ends_at_last_;
   at::Tensor values_;                  // f(mask): ([batch]) [n_masks]
   std::optional<double> uniform_;      // what all of them are
   std::optional<SourceBuffer> deltas_; // of patched runs

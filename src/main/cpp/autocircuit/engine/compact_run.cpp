@@ -86,7 +86,7 @@ class CompactRun final : public Hooks {
       const Norm* norm) const {
     return equal_rows(
         uniformly_patched(resid, sources_->total(), value_),
-        values_together(wrappers, masks_),
+        values_together(wrappers, masks_, resid.size(1)),
         sources_,
         wrappers[0]->in_start,
         norm);

@@ -43,6 +43,9 @@ class CompactSources final : public Differences {
     return total_;
   }
 
+  int64_t seq() const override {
+    return parts_[0].values.size(1);
+  }
   at::Tensor rows(int64_t start, int64_t n, int64_t first, int64_t positions)
       const override;
   int64_t positions_at_once(int64_t n, int64_t positions) const override;

@@ -22,7 +22,8 @@ std::vector<const PatchWrapper*> wrappers_together(
 
 at::Tensor values_together(
     const std::vector<const PatchWrapper*>& wrappers,
-    const at::Tensor& flat) {
+    const at::Tensor& flat,
+    int64_t positions) {
   const PatchWrapper& first = *wrappers[0];
   std::vector<at::Tensor> parts;
   for (const PatchWrapper* w : wrappers) {
@@ -31,7 +32,7 @@ at::Tensor values_together(
         w->module,
         ": expected the same incoming sources as ",
         first.module);
-    parts.push_back(w->token_values(flat));
+    parts.push_back(w->token_values(flat, positions));
   }
   return parts.size() == 1 ? parts[0] : at::cat(parts, /*dim=*/2);
 }

@@ -17,11 +17,12 @@ std::vector<const PatchWrapper*> wrappers_together(
     c10::ArrayRef<HookId> modules);
 
 /// Values out of a flat vector ([batch]) [n_masks] for the rows of destinations
-/// that read the same sources, one after another: [batch or 1, seq or 1, rows,
-/// n].
+/// that read the same sources, one after another, at so many positions at the
+/// end: [batch or 1, positions or 1, rows, n].
 at::Tensor values_together(
     const std::vector<const PatchWrapper*>& wrappers,
-    const at::Tensor& flat);
+    const at::Tensor& flat,
+    int64_t positions);
 
 /// resid + value * (sum of all differences), where the residual is the sum of
 /// all current outputs and a constant: (1 - value) * resid + value * that of a

@@ -44,6 +44,7 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
         ctx->saved_data["differences"].toCapsule());
     const std::optional<Norm> norm = saved_norm(ctx);
     const int64_t seq = x.size(1);
+    const int64_t before = differences->seq() - seq;
     const int64_t step = differences->positions_at_once(values.size(3), seq);
     const auto gradient_of = [&](int64_t first, int64_t n) {
       const auto part = [&](const at::Tensor& t) {
@@ -54,7 +55,10 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
           part(x),
           part(values),
           differences->rows(
-              ctx->saved_data["start"].toInt(), values.size(3), first, n),
+              ctx->saved_data["start"].toInt(),
+              values.size(3),
+              before + first,
+              n),
           norm ? &*norm : nullptr);
     };
     if (step >= seq) {

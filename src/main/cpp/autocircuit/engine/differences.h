@@ -10,8 +10,11 @@ namespace autocircuit {
 /// Patched minus current output of the sources of one pass, however they are
 /// kept.
 struct Differences : torch::CustomClassHolder {
-  /// Those of sources start..., at positions first...: [batch, positions, n,
-  /// d_model].
+  /// Positions of the pass.
+  virtual int64_t seq() const = 0;
+
+  /// Those of sources start..., at positions first... of all: [batch,
+  /// positions, n, d_model].
   virtual at::Tensor rows(
       int64_t start,
       int64_t n,
@@ -26,7 +29,8 @@ struct Differences : torch::CustomClassHolder {
 /// rows are norm(x): an expanded tensor [batch, seq, rows, d_model]. norm may
 /// be nullptr. `values` [batch or 1, seq or 1, rows, n] receives its gradient
 /// as if the rows were apart; x [batch, seq, d_model], which the caller made,
-/// that of all of them.
+/// that of all of them. These may be the last positions of those that the
+/// differences have.
 at::Tensor equal_rows(
     const at::Tensor& x,
     const at::Tensor& values,

@@ -80,7 +80,7 @@ at::Tensor PlannedRows::mix_terms(
       }
       starts.push_back(static_cast<int64_t>(slots.size()));
     }
-    weights.push_back(values_of(*w, base.size(1))
+    weights.push_back(w->token_values(values_, base.size(1))
                           .flatten(2, 3)
                           .index_select(2, at::tensor(index, at::kLong)));
   }
@@ -91,12 +91,6 @@ at::Tensor PlannedRows::mix_terms(
       coefficients(at::cat(weights, 2)),
       last_positions(delta_, base.size(1)),
       norm);
-}
-
-at::Tensor PlannedRows::values_of(const PatchWrapper& w, int64_t positions)
-    const {
-  const at::Tensor values = w.token_values(values_);
-  return values.size(1) == 1 ? values : last_positions(values, positions);
 }
 
 at::Tensor PlannedRows::mix_all(
@@ -112,7 +106,8 @@ at::Tensor PlannedRows::mix_all(
         w->module,
         ": expected the same incoming sources as ",
         first.module);
-    at::Tensor v = values_of(*w, base.size(1)); // [b or 1, s or 1, rows, n]
+    at::Tensor v =
+        w->token_values(values_, base.size(1)); // [b or 1, s or 1, rows, n]
     if (static_cast<int64_t>(plan->rows.size()) != v.size(2)) {
       v = v.index_select(2, at::tensor(plan->rows, at::kLong));
     }

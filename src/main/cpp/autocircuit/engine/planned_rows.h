@@ -49,9 +49,6 @@ class PlannedRows {
       const at::Tensor& base,
       const Norm* norm) const;
   at::Tensor coefficients(const at::Tensor& values) const;
-  /// Values [batch or 1, seq or 1, rows, n] of a destination at the last so
-  /// many positions.
-  at::Tensor values_of(const PatchWrapper& w, int64_t positions) const;
 
   const Plan& plan_;
   at::Tensor values_;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/saved_norm.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
@@ -28,9 +29,22 @@ bool has_grad(const SourceDeltas& deltas) {
       deltas.grad_task == torch::autograd::get_current_graph_task_id();
 }
 
+// Some sources at the last positions of a buffer [batch, seq, n_srcs, d_model].
+at::Tensor sources_of(
+    const at::Tensor& buffer,
+    int64_t start,
+    int64_t n,
+    int64_t positions) {
+  return last_positions(buffer, positions).narrow(2, start, n);
+}
+
 // Rows of the gradient buffer. Each backward pass starts from zeros, since one
 // for some of the inputs may leave rows behind that it had no use for.
-at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
+at::Tensor grad_rows(
+    SourceDeltas& deltas,
+    int64_t start,
+    int64_t n,
+    int64_t positions) {
   if (!has_grad(deltas)) {
     deltas.grad = at::zeros(
         deltas.delta.sizes(),
@@ -38,7 +52,7 @@ at::Tensor grad_rows(SourceDeltas& deltas, int64_t start, int64_t n) {
             accumulation_type(deltas.delta.scalar_type())));
     deltas.grad_task = torch::autograd::get_current_graph_task_id();
   }
-  return deltas.grad.narrow(2, start, n);
+  return sources_of(deltas.grad, start, n, positions);
 }
 
 using Deltas = c10::intrusive_ptr<SourceDeltas>;
@@ -64,10 +78,12 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
       const at::Tensor& patch,
       const Deltas& deltas,
       int64_t start) {
-    at::Tensor delta = deltas->delta.narrow(2, start, outputs.size(2));
+    at::Tensor delta =
+        sources_of(deltas->delta, start, outputs.size(2), outputs.size(1));
     at::sub_out(delta, patch, outputs);
     save(ctx, deltas, start);
     ctx->saved_data["rows"] = outputs.size(2);
+    ctx->saved_data["positions"] = outputs.size(1);
     return token.clone();
   }
 
@@ -79,8 +95,11 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
     if (!has_grad(*deltas)) {
       return {grads[0], {}, {}, {}, {}};
     }
-    const at::Tensor rows =
-        grad_rows(*deltas, saved_start(ctx), ctx->saved_data["rows"].toInt());
+    const at::Tensor rows = grad_rows(
+        *deltas,
+        saved_start(ctx),
+        ctx->saved_data["rows"].toInt(),
+        ctx->saved_data["positions"].toInt());
     at::Tensor grad_outputs;
     at::Tensor grad_patch;
     // Autograd rounds them to the type of the outputs and of the patch.
@@ -104,7 +123,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       const Deltas& deltas,
       int64_t start) {
     const int64_t heads = z.size(2);
-    const at::Tensor rows = deltas->delta.narrow(2, start, heads);
+    const at::Tensor rows = sources_of(deltas->delta, start, heads, z.size(1));
     head_product_out(rows, z, weights);
     ctx->save_for_backward({weights});
     save(ctx, deltas, start);
@@ -129,7 +148,8 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
           {},
           {}};
     }
-    at::Tensor rows = grad_rows(*deltas, saved_start(ctx), heads);
+    at::Tensor rows =
+        grad_rows(*deltas, saved_start(ctx), heads, grads[1].size(1));
     at::Tensor grad_patch;
     if (ctx->needs_input_grad(2)) {
       grad_patch = rows.clone();
@@ -160,7 +180,10 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
     save(ctx, deltas, start);
     save_norm(ctx, norm);
     return masked_rows(
-        base, values, deltas->delta.narrow(2, start, values.size(3)), norm);
+        base,
+        values,
+        sources_of(deltas->delta, start, values.size(3), base.size(1)),
+        norm);
   }
 
   static variable_list backward(
@@ -179,10 +202,10 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
         grads[0],
         base,
         values,
-        deltas->delta.narrow(2, start, n),
+        sources_of(deltas->delta, start, n, base.size(1)),
         norm ? &*norm : nullptr,
         ctx->needs_input_grad(1),
-        to_sources ? grad_rows(*deltas, start, n) : at::Tensor());
+        to_sources ? grad_rows(*deltas, start, n, base.size(1)) : at::Tensor());
     return {
         ctx->needs_input_grad(0) ? result.base : at::Tensor(),
         result.values,
@@ -206,10 +229,10 @@ void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
   token_ = RecordFunction::apply(
       token_,
       outputs,
-      patch_.narrow(2, start, outputs.size(2)),
+      sources_of(patch_, start, outputs.size(2), outputs.size(1)),
       deltas_,
       start);
-  count(start, outputs.size(2));
+  count(start, outputs.size(2), outputs.size(1));
 }
 
 at::Tensor SourceBuffer::record_heads(
@@ -217,23 +240,30 @@ at::Tensor SourceBuffer::record_heads(
     const at::Tensor& z,
     const at::Tensor& weights) {
   const variable_list results = RecordHeadsFunction::apply(
-      token_, z, patch_.narrow(2, start, z.size(2)), weights, deltas_, start);
+      token_,
+      z,
+      sources_of(patch_, start, z.size(2), z.size(1)),
+      weights,
+      deltas_,
+      start);
   token_ = results[0];
-  count(start, z.size(2));
+  count(start, z.size(2), z.size(1));
   return results[1];
 }
 
-void SourceBuffer::count(int64_t start, int64_t n) {
+void SourceBuffer::count(int64_t start, int64_t n, int64_t positions) {
   recorded_ = start + n;
   if (keeps_total_) {
-    const at::Tensor sum = sum_rows(deltas_->delta.narrow(2, start, n));
-    total_ = total_.defined() ? total_ + sum : sum;
+    const at::Tensor sum =
+        sum_rows(sources_of(deltas_->delta, start, n, positions));
+    total_ = total_.defined() ? last_positions(total_, positions) + sum : sum;
   }
 }
 
-at::Tensor SourceBuffer::outputs(int64_t start, int64_t n) const {
-  return patch_.narrow(2, start, n).detach() -
-      deltas_->delta.narrow(2, start, n);
+at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
+    const {
+  return sources_of(patch_, start, n, positions).detach() -
+      sources_of(deltas_->delta, start, n, positions);
 }
 
 at::Tensor SourceBuffer::rows(

@@ -13,6 +13,9 @@ namespace autocircuit {
 struct SourceDeltas : Differences {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
+  int64_t seq() const override {
+    return delta.size(1);
+  }
   at::Tensor rows(int64_t start, int64_t n, int64_t first, int64_t positions)
       const override {
     return delta.narrow(1, first, positions).narrow(2, start, n);
@@ -29,7 +32,8 @@ struct SourceDeltas : Differences {
 
 /// The differences patched minus current output of every source during one
 /// patched forward: each source writes its rows once, and every destination
-/// after it reads them. They lie token by token; see masked_rows.h.
+/// after it reads them. They lie token by token; see masked_rows.h. Sources and
+/// destinations near the end of a pass may have its last positions only.
 ///
 /// Autograd sees functions that share this one buffer in the forward and one
 /// gradient buffer in the backward, and that compute a destination's rows anew
@@ -48,36 +52,36 @@ class SourceBuffer {
       const at::Tensor& patch_src_outs,
       bool keeps_total = false);
 
-  /// Writes the rows of sources start... from their outputs [batch, seq, rows,
-  /// d_model].
+  /// Writes the rows of sources start... from their outputs [batch, positions,
+  /// rows, d_model].
   void record(int64_t start, const at::Tensor& outputs);
 
-  /// The same for heads, whose outputs are z [batch, seq, heads, d_head] times
-  /// their weights [heads, d_head, d_model]. Returns the sum of the outputs
-  /// [batch, seq, d_model].
+  /// The same for heads, whose outputs are z [batch, positions, heads, d_head]
+  /// times their weights [heads, d_head, d_model]. Returns the sum of the
+  /// outputs [batch, positions, d_model].
   at::Tensor record_heads(
       int64_t start,
       const at::Tensor& z,
       const at::Tensor& weights);
 
-  /// The outputs of sources start... that were recorded: [batch, seq, n,
-  /// d_model]. Not differentiable.
-  at::Tensor outputs(int64_t start, int64_t n) const;
+  /// The outputs of sources start... that were recorded, at so many positions
+  /// at the end: [batch, positions, n, d_model]. Not differentiable.
+  at::Tensor outputs(int64_t start, int64_t n, int64_t positions) const;
 
   /// How many sources were recorded.
   int64_t recorded() const {
     return recorded_;
   }
-  /// The sum of all differences so far [batch, seq, d_model], if it is kept.
-  /// Not differentiable.
+  /// The sum of all differences so far, if it is kept, at the positions of the
+  /// last ones: [batch, positions, d_model]. Not differentiable.
   const at::Tensor& total() const {
     return total_;
   }
 
-  /// The rows of a destination, normed if `norm` is given: `base` [batch, seq,
-  /// d_model] plus, for each row of values [batch, seq, rows, n], the weighted
-  /// sum of the differences of sources in_start...: [batch, seq, rows,
-  /// d_model].
+  /// The rows of a destination, normed if `norm` is given: `base` [batch,
+  /// positions, d_model] plus, for each row of values [batch or 1, positions or
+  /// 1, rows, n], the weighted sum of the differences of sources in_start...:
+  /// [batch, positions, rows, d_model].
   at::Tensor rows(
       const at::Tensor& base,
       const at::Tensor& values,
@@ -92,7 +96,7 @@ class SourceBuffer {
       const Norm* norm) const;
 
  private:
-  void count(int64_t start, int64_t n);
+  void count(int64_t start, int64_t n, int64_t positions);
 
   bool keeps_total_;
   int64_t recorded_ = 0;

@@ -21,13 +21,18 @@ at::Tensor PatchWrapper::module_values(const at::Tensor& flat) const {
   return flat.narrow(-1, mask_offset, mask_size()).view(shape);
 }
 
-at::Tensor PatchWrapper::token_values(const at::Tensor& flat) const {
+at::Tensor PatchWrapper::token_values(const at::Tensor& flat, int64_t positions)
+    const {
   const at::Tensor values = module_values(flat);
-  return values.view(
-      {flat.dim() == 2 ? flat.size(0) : 1,
-       std::max<int64_t>(seq_len, 1),
-       values.size(-2),
-       values.size(-1)});
+  const int64_t all = std::max<int64_t>(seq_len, 1);
+  const int64_t last = std::min(all, positions);
+  return values
+      .view(
+          {flat.dim() == 2 ? flat.size(0) : 1,
+           all,
+           values.size(-2),
+           values.size(-1)})
+      .narrow(1, all - last, last);
 }
 
 void PatchWrapper::check_sources(int64_t n) const {

@@ -39,8 +39,9 @@ class PatchWrapper {
   /// ([batch]) ([seq]) [rows or 1] [n_in], a view.
   at::Tensor module_values(const at::Tensor& flat) const;
 
-  /// The same as [batch or 1, seq or 1, rows or 1, n_in].
-  at::Tensor token_values(const at::Tensor& flat) const;
+  /// The same as [batch or 1, positions or 1, rows or 1, n_in], for so many
+  /// positions at the end.
+  at::Tensor token_values(const at::Tensor& flat, int64_t positions) const;
 
   /// Throws unless the model has as many sources here as the wrapper.
   void check_sources(int64_t n) const;

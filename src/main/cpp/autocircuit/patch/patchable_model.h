@@ -78,6 +78,9 @@ struct ForwardRequest {
   /// d_model]; undefined when starting from tokens.
   at::Tensor start_src_outs;
   bool want_src_outs = false;
+  /// Of source outputs, too: those behind the queries of the last block may be
+  /// zeros at other positions.
+  bool only_last_counts = false;
   std::vector<std::string> reads;
   PlanPolicy policy = PlanPolicy::kAuto;
 };

@@ -81,10 +81,19 @@ class BenchmarksTest {
     FlopCount count = FlopCount.of(config, ModelGraph.of(config, true, true), 8, 16);
 
     // 12 d_model^2 weights in a block, 128 tokens, 12 blocks; 8 last positions.
-    assertThat(count.products()).isEqualTo(2L * 12 * 128 * 12 * 768 * 768 + 2L * 8 * 768 * 50257);
-    assertThat(count.attention()).isEqualTo(12L * 4 * 128 * 16 * 768);
-    assertThat(count.headOutputs()).isEqualTo(12L * 2 * 128 * 768 * 768);
-    assertThat(count.interpolation()).isEqualTo(2L * 128 * 768 * 32491);
+    long square = 2L * 768 * 768;
+    long unembedding = 2L * 8 * 768 * 50257;
+    assertThat(count.plain())
+        .isEqualTo(12L * 128 * 12 * square + 12L * 4 * 128 * 16 * 768 + unembedding);
+    // In the last block, keys and values at all positions, the other ten at the last ones.
+    assertThat(count.products())
+        .isEqualTo((11L * 128 * 12 + 128 * 2 + 8 * 10) * square + unembedding);
+    assertThat(count.attention()).isEqualTo((11L * 128 + 8) * 4 * 16 * 768);
+    assertThat(count.headOutputs()).isEqualTo((11L * 128 + 8) * square);
+    // Of 32,491 edges, those to the last block's queries, its MLP and the end.
+    long atLast = 12L * (1 + 11 * 13) + (1 + 11 * 13 + 12) + (1 + 12 * 13);
+    assertThat(count.interpolation())
+        .isEqualTo(2L * 768 * (128 * (32491 - atLast) + 8 * atLast));
   }
 
   @Test

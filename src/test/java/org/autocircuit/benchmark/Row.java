@@ -11,6 +11,8 @@ import org.autocircuit.graph.ModelGraph;
 public enum Row {
   /** A plain pass against itself: how far the ratios can be trusted. */
   PLAIN("plain forward", Workload::plainForward, FlopCount::plain),
+  PLAIN_AT_LAST(
+      "plain forward for the last position", Workload::plainForwardAtLast, FlopCount::plainAtLast),
   RAW("plain forward, raw operations", Workload::rawForward, FlopCount::plain),
   /** What attribution is held against in memory; from the second block on, see Workload. */
   PLAIN_BACKWARD(
@@ -27,7 +29,7 @@ public enum Row {
       FlopCount::patched,
       2.0),
   SPARSE("edge patching, 1 % of the edges", Workload::sparsePatchedForward, 1.3),
-  NO_EDGE("all masks 0", Workload::noEdgePatchedForward, FlopCount::plain, 1.05),
+  NO_EDGE("all masks 0", Workload::noEdgePatchedForward, FlopCount::plainAtLast, 1.05),
   ALL_EDGES("all masks 1", Workload::allEdgesPatchedForward, 0.1),
   TREE_1("tree patching, 1 % of the edges", workload -> workload.randomCircuit(0.01), 0.1),
   TREE_3("tree patching, 3 % of the edges", workload -> workload.randomCircuit(0.03), 0.35),

@@ -23,6 +23,7 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.PlanPolicy;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
@@ -80,7 +81,15 @@ final class Workload implements AutoCloseable {
     return FlopCount.of(size.config(), graph(), BenchmarkSize.BATCH, BenchmarkSize.SEQ);
   }
 
+  /** All positions of all blocks, and the logits of the last one: what ratios are to. */
   Object plainForward() {
+    try (PointerScope scope = new PointerScope()) {
+      ForwardRequest request = ForwardRequest.of(clean).withPlanPolicy(PlanPolicy.REFERENCE).withGrad(false);
+      return patchable.forward(request).logits().numel();
+    }
+  }
+
+  Object plainForwardAtLast() {
     return forward(PatchContext.NONE);
   }
 
