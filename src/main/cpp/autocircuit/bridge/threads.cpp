@@ -15,6 +15,16 @@ namespace {
 std::atomic<int> pool_size{0};
 thread_local int followed = 0;
 
+// Looked up rather than linked: LibTorch may run on another BLAS.
+bool keep_openblas_to_its_caller() {
+  using SetThreads = void (*)(int);
+  auto* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads");
+  if (symbol != nullptr) {
+    reinterpret_cast<SetThreads>(symbol)(1);
+  }
+  return symbol != nullptr;
+}
+
 } // namespace
 
 void set_pool_sizes(int64_t n) {
@@ -25,14 +35,10 @@ void set_pool_sizes(int64_t n) {
   const int count = static_cast<int>(n);
   pool_size.store(count);
   follow_pool_sizes();
-  // Looked up rather than linked: LibTorch may run on another BLAS.
-  using SetThreads = void (*)(int);
-  if (auto* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
-    reinterpret_cast<SetThreads>(symbol)(count);
-  }
 }
 
 void follow_pool_sizes() {
+  [[maybe_unused]] static const bool kept = keep_openblas_to_its_caller();
   const int count = pool_size.load(std::memory_order_relaxed);
   if (count != followed) {
     at::set_num_threads(count);

@@ -1,7 +1,6 @@
 #include "autocircuit/engine/source_buffer.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -15,6 +14,7 @@
 #include "autocircuit/engine/saved_norm.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -141,7 +141,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
       const at::Tensor flat = grads[1].reshape({-1, weights.size(2)});
       return {
           grads[0],
-          at::mm(flat, weights.reshape({-1, flat.size(1)}).t())
+          product(flat, weights.reshape({-1, flat.size(1)}).t())
               .view({grads[1].size(0), grads[1].size(1), heads, -1}),
           {},
           {},

@@ -1,8 +1,18 @@
 #include "autocircuit/model/product.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
 
 namespace autocircuit {
 
@@ -10,6 +20,11 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 namespace {
+
+// Multiplications that are worth a thread.
+constexpr int64_t kGrain = int64_t{1} << 20U;
+// Rows and columns are divided in multiples of this.
+constexpr int64_t kTile = 16;
 
 // What LibTorch's own products of 16-bit types ask of the CPU. For fp16 that is
 // more than most have, and a compiler may not know its name.
@@ -31,18 +46,113 @@ bool is_slow(const at::Tensor& x) {
       !has_instructions(type);
 }
 
-at::Tensor wide_product(const at::Tensor& a, const at::Tensor& b) {
-  return at::matmul(a.to(at::kFloat), b.to(at::kFloat)).to(a.scalar_type());
+/// A dimension of a product [..., m, n] and the pieces that threads share.
+struct Division {
+  Division(const at::Tensor& a, const at::Tensor& b) : dim(a.dim() - 1) {
+    const int64_t m = a.size(-2);
+    const int64_t n = b.size(-1);
+    // Matrices of a batch are the largest pieces.
+    const auto batches = a.sizes().slice(0, static_cast<size_t>(a.dim() - 2));
+    const auto* const many = std::find_if(
+        batches.begin(), batches.end(), [](int64_t size) { return size > 1; });
+    if (many != batches.end()) {
+      dim = many - batches.begin();
+      tiles = *many;
+      tile = 1;
+    } else {
+      dim = n < m ? a.dim() - 2 : a.dim() - 1;
+      tiles = std::max(m, n) / kTile;
+      tile = kTile;
+    }
+    if (a.is_cpu() && !at::in_parallel_region()) {
+      parts = std::clamp<int64_t>(
+          a.numel() * n / kGrain,
+          1,
+          std::min<int64_t>(
+              at::get_num_threads(), std::max<int64_t>(tiles, 1)));
+    }
+  }
+
+  int64_t start(int64_t part) const {
+    return part * tiles / parts * tile;
+  }
+  /// The part of a tensor that has the dimension at its full size.
+  at::Tensor of(const at::Tensor& x, int64_t at, int64_t part) const {
+    const int64_t first = start(part);
+    return x.narrow(
+        at, first, (part + 1 < parts ? start(part + 1) : x.size(at)) - first);
+  }
+
+  int64_t dim;
+  int64_t tiles = 0;
+  int64_t tile = 1;
+  int64_t parts = 1;
+};
+
+// OpenBLAS has threads of its own. They and LibTorch's would wait for each
+// other, busily, so it computes on the thread that calls it (bridge/threads),
+// and products are divided among LibTorch's here.
+at::Tensor divided_product(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  const Division division(a, b);
+  if (division.parts == 1) {
+    return bias.defined() ? at::addmm(bias, a, b) : at::matmul(a, b);
+  }
+  const int64_t rows = a.dim() - 2;
+  const int64_t columns = a.dim() - 1;
+  std::vector<int64_t> shape = a.sizes().vec();
+  shape.back() = b.size(-1);
+  const at::Tensor out = at::empty(shape, a.options());
+  at::parallel_for(0, division.parts, 1, [&](int64_t begin, int64_t end) {
+    // Threads do not share the modes of their caller.
+    const at::AutoDispatchBelowADInplaceOrView plain;
+    for (int64_t part = begin; part < end; part++) {
+      const int64_t dim = division.dim;
+      at::Tensor some = division.of(out, dim, part);
+      const at::Tensor x = dim == columns ? a : division.of(a, dim, part);
+      const at::Tensor w = dim == rows ? b : division.of(b, dim, part);
+      if (bias.defined()) {
+        at::addmm_out(
+            some, dim == columns ? division.of(bias, 0, part) : bias, x, w);
+      } else if (rows == 0) {
+        at::mm_out(some, x, w);
+      } else {
+        at::Tensor matrices = some.flatten(0, rows - 1); // a view
+        at::bmm_out(matrices, x.flatten(0, rows - 1), w.flatten(0, rows - 1));
+      }
+    }
+  });
+  return out;
+}
+
+at::Tensor any_product(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  if (!is_slow(a)) {
+    return divided_product(a, b, bias);
+  }
+  const at::Tensor y =
+      divided_product(a.to(at::kFloat), b.to(at::kFloat), /*bias=*/{})
+          .to(a.scalar_type());
+  return bias.defined() ? y + bias : y;
 }
 
 /// Of operands with as many dimensions, of which none is repeated.
-struct WideProduct : torch::autograd::Function<WideProduct> {
+struct ProductFunction : torch::autograd::Function<ProductFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
       const at::Tensor& a,
-      const at::Tensor& b) {
-    ctx->save_for_backward({a, b});
-    return wide_product(a, b);
+      const at::Tensor& b,
+      const std::optional<at::Tensor>& bias) {
+    // Of weights that are not trained, the other factor is not needed.
+    ctx->save_for_backward(
+        {b.requires_grad() ? a : at::Tensor(),
+         a.requires_grad() ? b : at::Tensor()});
+    ctx->saved_data["has_bias"] = bias.has_value();
+    return any_product(a, b, bias.value_or(at::Tensor()));
   }
 
   static variable_list backward(
@@ -50,29 +160,43 @@ struct WideProduct : torch::autograd::Function<WideProduct> {
       const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     return {
-        ctx->needs_input_grad(0)
-            ? wide_product(grads[0], saved[1].transpose(-2, -1))
-            : at::Tensor(),
-        ctx->needs_input_grad(1)
-            ? wide_product(saved[0].transpose(-2, -1), grads[0])
+        ctx->needs_input_grad(0) ? product(grads[0], saved[1].transpose(-2, -1))
+                                 : at::Tensor(),
+        ctx->needs_input_grad(1) ? product(saved[0].transpose(-2, -1), grads[0])
+                                 : at::Tensor(),
+        ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(2)
+            ? grads[0].sum(0)
             : at::Tensor()};
   }
 };
 
+bool is_trained(const at::Tensor& x) {
+  return x.defined() && x.requires_grad();
+}
+
+at::Tensor recorded_product(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  if (at::GradMode::is_enabled() &&
+      (is_trained(a) || is_trained(b) || is_trained(bias))) {
+    return ProductFunction::apply(
+        a, b, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
+  }
+  return any_product(a, b, bias);
+}
+
 } // namespace
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
-  return is_slow(a) ? WideProduct::apply(a, b) : at::matmul(a, b);
+  return recorded_product(a, b, /*bias=*/{});
 }
 
 at::Tensor affine(
     const at::Tensor& x,
     const at::Tensor& w,
     const at::Tensor& b) {
-  if (!b.defined()) {
-    return product(x, w);
-  }
-  return is_slow(x) ? product(x, w) + b : at::addmm(b, x, w);
+  return recorded_product(x, w, b);
 }
 
 } // namespace autocircuit

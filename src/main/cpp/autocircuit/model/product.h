@@ -4,9 +4,10 @@
 
 namespace autocircuit {
 
-/// at::matmul, which for 16-bit types on a CPU without instructions for them
-/// is some hundred times slower than for fp32: there operands are widened, and
-/// the product is rounded once. Differentiable; keeps no wide copies.
+/// The product of two matrices, or of those of batches of one shape, divided
+/// among threads. 16-bit types on a CPU without instructions for them, for
+/// which at::matmul is some hundred times slower than for fp32, are widened,
+/// and the product is rounded once. Differentiable; keeps no wide copies.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b);
 
 /// x [rows, n] times w [n, m], plus b [m] if it is defined.

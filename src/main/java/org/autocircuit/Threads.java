@@ -5,13 +5,18 @@ import java.lang.System.Logger.Level;
 import org.autocircuit.internal.NativeMath;
 
 /**
- * How many threads one native call may use, for LibTorch's and OpenBLAS's pools alike. One setting
- * for the whole process. A server that runs many models or requests at once gets the most out of
- * its cores with 1, a single caller with the number of cores.
+ * How many threads one native call may use. One setting for the whole process. A server that runs
+ * many models or requests at once gets the most out of its cores with 1, a single caller with the
+ * number of cores.
  *
  * <p>A change reaches every thread at its next call of this library, also those that have computed
- * before. Before the first one, LibTorch and OpenBLAS choose: the number of cores, or what {@code
- * OMP_NUM_THREADS} and {@code OPENBLAS_NUM_THREADS} say.
+ * before. Before the first one, LibTorch chooses: the number of cores, or what {@code
+ * OMP_NUM_THREADS} says.
+ *
+ * <p>The threads are LibTorch's. OpenBLAS has a pool of its own, whose threads and LibTorch's would
+ * keep each other from their cores: from this library's first call on it computes on the thread that
+ * calls it, and this library divides its products itself. Products that other code of the process
+ * asks of OpenBLAS have one thread from then on.
  */
 public final class Threads {
 

@@ -92,8 +92,7 @@ class BenchmarksTest {
     assertThat(count.headOutputs()).isEqualTo((11L * 128 + 8) * square);
     // Of 32,491 edges, those to the last block's queries, its MLP and the end.
     long atLast = 12L * (1 + 11 * 13) + (1 + 11 * 13 + 12) + (1 + 12 * 13);
-    assertThat(count.interpolation())
-        .isEqualTo(2L * 768 * (128 * (32491 - atLast) + 8 * atLast));
+    assertThat(count.interpolation()).isEqualTo(2L * 768 * (128 * (32491 - atLast) + 8 * atLast));
   }
 
   @Test

@@ -20,14 +20,13 @@ import org.autocircuit.model.TransformerConfig;
  *     records sources needs
  * @param interpolation of every row of every destination: rows × sources × tokens × d_model
  */
-record FlopCount(
-    long plain, long products, long attention, long headOutputs, long interpolation) {
+record FlopCount(long plain, long products, long attention, long headOutputs, long interpolation) {
 
   static FlopCount of(TransformerConfig config, ModelGraph graph, int batch, int seq) {
     long tokens = (long) batch * seq;
     long heads = (long) config.nHeads() * config.dHead();
     long dModel = config.dModel();
-    long before = config.nLayers() - 1;
+    long before = config.nLayers() - 1L;
     // For each token.
     long projection = 2 * dModel * heads; // of queries, keys or values, or of outputs
     long mlp = 4 * dModel * config.dMlp();

@@ -84,7 +84,8 @@ final class Workload implements AutoCloseable {
   /** All positions of all blocks, and the logits of the last one: what ratios are to. */
   Object plainForward() {
     try (PointerScope scope = new PointerScope()) {
-      ForwardRequest request = ForwardRequest.of(clean).withPlanPolicy(PlanPolicy.REFERENCE).withGrad(false);
+      ForwardRequest request =
+          ForwardRequest.of(clean).withPlanPolicy(PlanPolicy.REFERENCE).withGrad(false);
       return patchable.forward(request).logits().numel();
     }
   }

@@ -1,0 +1,128 @@
+// Products, which threads share, against LibTorch's own.
+#include "autocircuit/model/product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/matmul.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "check.h"
+
+namespace autocircuit::test {
+
+namespace {
+
+/// Gives threads to this one while it lives.
+class Threads {
+ public:
+  explicit Threads(int n) : before_(at::get_num_threads()) {
+    at::set_num_threads(n);
+  }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  ~Threads() {
+    at::set_num_threads(before_);
+  }
+
+ private:
+  int before_;
+};
+
+struct Operands {
+  std::vector<int64_t> batch;
+  int64_t m;
+  int64_t k;
+  int64_t n;
+  bool transposed = false;
+
+  at::Tensor random(int64_t rows, int64_t columns, at::ScalarType type) const {
+    std::vector<int64_t> shape = batch;
+    shape.push_back(transposed ? columns : rows);
+    shape.push_back(transposed ? rows : columns);
+    const at::Tensor x = at::randn(shape, at::TensorOptions(type));
+    return transposed ? x.transpose(-2, -1) : x;
+  }
+  at::Tensor a(at::ScalarType type = at::kDouble) const {
+    return random(m, k, type);
+  }
+  at::Tensor b(at::ScalarType type = at::kDouble) const {
+    return random(k, n, type);
+  }
+};
+
+// Small ones, of one piece; and ones with more than enough work for three
+// threads in columns, rows, matrices, and in the second of two dimensions.
+const Operands kOperands[] = {
+    {{}, 5, 7, 3},
+    {{}, 16, 256, 1031},
+    {{}, 16, 256, 1031, true},
+    {{}, 1031, 256, 16},
+    {{}, 1, 2048, 2050},
+    {{5}, 40, 130, 130},
+    {{1, 5}, 40, 130, 130, true},
+    {{3, 2}, 40, 130, 130},
+    {{}, 0, 300, 400}};
+
+} // namespace
+
+TEST(products_are_those_of_libtorch) {
+  for (const int threads : {1, 2, 3}) {
+    const Threads scope(threads);
+    for (const Operands& of : kOperands) {
+      const at::Tensor a = of.a();
+      const at::Tensor b = of.b();
+      CHECK_CLOSE(product(a, b), at::matmul(a, b), 1e-10, 1e-10);
+      if (of.batch.empty()) {
+        const at::Tensor bias = at::randn({of.n}, at::kDouble);
+        CHECK_CLOSE(affine(a, b, bias), at::addmm(bias, a, b), 1e-10, 1e-10);
+      }
+    }
+  }
+}
+
+TEST(gradients_of_products_are_those_of_libtorch) {
+  const Threads scope(3);
+  for (const Operands& of : kOperands) {
+    const auto gradients = [&](auto multiply) {
+      at::manual_seed(1);
+      std::vector<at::Tensor> inputs{of.a(), of.b()};
+      if (of.batch.empty()) {
+        inputs.push_back(at::randn({of.n}, at::kDouble));
+      }
+      for (at::Tensor& x : inputs) {
+        x.requires_grad_(true);
+      }
+      return torch::autograd::grad({multiply(inputs).square().sum()}, inputs);
+    };
+    const auto expected = gradients([](const auto& x) {
+      return x.size() == 3 ? at::addmm(x[2], x[0], x[1])
+                           : at::matmul(x[0], x[1]);
+    });
+    const auto actual = gradients([](const auto& x) {
+      return x.size() == 3 ? affine(x[0], x[1], x[2]) : product(x[0], x[1]);
+    });
+    for (size_t i = 0; i < expected.size(); i++) {
+      CHECK_CLOSE(actual[i], expected[i], 1e-8, 1e-8);
+    }
+  }
+}
+
+TEST(products_inside_a_thread_of_a_pass) {
+  const Threads scope(3);
+  const Operands of{{}, 16, 256, 1031};
+  const at::Tensor a = of.a(at::kFloat).requires_grad_(true);
+  const at::Tensor b = of.b(at::kFloat);
+  std::vector<at::Tensor> results(6);
+  at::parallel_for(0, 6, 1, [&](int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    for (int64_t i = begin; i < end; i++) {
+      results[static_cast<size_t>(i)] = product(a, b);
+    }
+  });
+  for (const at::Tensor& result : results) {
+    CHECK_CLOSE(result, at::matmul(a, b), 1e-4, 1e-4);
+  }
+}
+
+} // namespace autocircuit::test
