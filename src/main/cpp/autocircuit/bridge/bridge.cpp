@@ -1,8 +1,8 @@
 #include "autocircuit/bridge/bridge.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <memory>
 #include <sstream>
@@ -10,7 +10,6 @@
 
 #include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/bridge/errors.h"
-#include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/workspace_pool.h"
@@ -432,36 +431,11 @@ at::Tensor apply_mask_fn(
   });
 }
 
-void set_num_threads(int64_t n) {
-  translating_errors([&] { set_pool_sizes(n); });
-}
-
-int64_t num_threads() {
-  follow_pool_sizes();
-  return at::get_num_threads();
-}
-
-int64_t workspace_bytes() {
-  return translating_errors([] {
-    const WorkspaceStats stats = workspace_stats();
-    return stats.leased_bytes + stats.idle_bytes;
+void backward(const at::Tensor& loss) {
+  translating_errors([&] {
+    const WorkspaceScope workspace;
+    torch::autograd::backward({loss}, {});
   });
-}
-
-int64_t workspace_peak_bytes() {
-  return translating_errors([] { return workspace_stats().most_leased; });
-}
-
-void reset_workspace_peak() {
-  translating_errors([] { reset_most_leased(); });
-}
-
-void set_workspace_limit(int64_t bytes) {
-  translating_errors([&] { autocircuit::set_workspace_limit(bytes); });
-}
-
-int64_t workspace_limit() {
-  return translating_errors([] { return autocircuit::workspace_limit(); });
 }
 
 } // namespace autocircuit::bridge

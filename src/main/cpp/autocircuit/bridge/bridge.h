@@ -239,9 +239,12 @@ AUTOCIRCUIT_API at::Tensor apply_mask_fn(
     int64_t step,
     const at::Tensor& uniforms);
 
+/// loss.backward(), with memory from the pool.
+AUTOCIRCUIT_API void backward(const at::Tensor& loss);
+
 // ---- Threads ---------------------------------------------------------------
 
-/// Threads that one call may use, for LibTorch's and OpenBLAS's pools alike.
+/// Threads that one call may use.
 AUTOCIRCUIT_API void set_num_threads(int64_t n);
 AUTOCIRCUIT_API int64_t num_threads();
 

@@ -36,7 +36,7 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
   static variable_list backward(
       AutogradContext* ctx,
       const variable_list& grads) {
-    refuse_double_backward();
+    const BackwardScope scope;
     const auto saved = ctx->get_saved_variables();
     const at::Tensor& x = saved[0];
     const at::Tensor& values = saved[1];

@@ -27,7 +27,7 @@ std::optional<Norm> saved_norm(torch::autograd::AutogradContext* ctx) {
       ->norm;
 }
 
-void refuse_double_backward() {
+BackwardScope::BackwardScope() {
   TORCH_CHECK(
       !at::GradMode::is_enabled(),
       "patched forwards support one backward, not the gradient of a gradient: "

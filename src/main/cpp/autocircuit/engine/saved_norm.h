@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/norm.h"
 
 // What autograd functions that compute rows anew in their backward have in
@@ -14,7 +15,14 @@ namespace autocircuit {
 void save_norm(torch::autograd::AutogradContext* ctx, const Norm* norm);
 std::optional<Norm> saved_norm(torch::autograd::AutogradContext* ctx);
 
-/// Throws in a backward that shall be differentiated itself.
-void refuse_double_backward();
+/// Around a backward, whoever runs it: its memory comes from the pool. Throws
+/// where it shall be differentiated itself.
+class BackwardScope {
+ public:
+  BackwardScope();
+
+ private:
+  WorkspaceScope workspace_;
+};
 
 } // namespace autocircuit

@@ -90,7 +90,7 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
   static variable_list backward(
       AutogradContext* ctx,
       const variable_list& grads) {
-    refuse_double_backward();
+    const BackwardScope scope;
     const Deltas deltas = saved_deltas(ctx);
     if (!has_grad(*deltas)) {
       return {grads[0], {}, {}, {}, {}};
@@ -133,7 +133,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
   static variable_list backward(
       AutogradContext* ctx,
       const variable_list& grads) {
-    refuse_double_backward();
+    const BackwardScope scope;
     const at::Tensor weights = ctx->get_saved_variables()[0];
     const int64_t heads = weights.size(0);
     const Deltas deltas = saved_deltas(ctx);
@@ -189,7 +189,7 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
   static variable_list backward(
       AutogradContext* ctx,
       const variable_list& grads) {
-    refuse_double_backward();
+    const BackwardScope scope;
     const auto saved = ctx->get_saved_variables();
     const at::Tensor& base = saved[0];
     const at::Tensor& values = saved[1];

@@ -55,6 +55,11 @@ public final class NativeMath {
     }
   }
 
+  /** Adds gradients of a loss to those of the leaves that it came from. */
+  public static void backward(Tensor loss) {
+    NativeLibrary.backward(loss);
+  }
+
   /** Memory of the buffers that passes take and give back. */
   public static long workspaceBytes() {
     NativeLoader.require();

@@ -15,6 +15,7 @@ import org.autocircuit.PatchWrapper.Mask;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
@@ -208,7 +209,7 @@ public final class SubnetworkProbing implements AutoCloseable {
           circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
       double weight = regularizeLambda / model.graph().nEdges();
       Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
-      total.backward();
+      NativeMath.backward(total);
       return new Losses(total.item_double(), faithfulness.item_double(), edges.item_double());
     }
   }

@@ -201,6 +201,9 @@ public final class NativeLibrary {
       @Const @ByRef Tensor uniforms)
       throws NativeException;
 
+  @Name("backward")
+  public static native void backward(@Const @ByRef Tensor loss) throws NativeException;
+
   @Name("set_num_threads")
   public static native void setNumThreads(@Cast("int64_t") long n) throws NativeException;
 
