@@ -131,6 +131,29 @@ TEST(plans_agree_on_circuits) {
   });
 }
 
+TEST(activations_forget_what_circuits_need_and_learn_it_again) {
+  Kind kind{Shape()};
+  const at::NoGradGuard no_grad;
+  kind.context.all_ones = std::make_shared<AllOnesCache>();
+  AllOnesCache& cache = *kind.context.all_ones;
+  kind.context.patch_src_outs = source_ablations(
+      kind.model, {.value = kind.corrupt}, BatchAblation::kResample, &cache);
+  kind.context.masks = masks_of(
+      MaskKind::kCoSparse,
+      {kind.model.n_masks()},
+      kind.context.masks.options());
+  ForwardRequest request;
+  request.input.value = kind.clean;
+  request.context = &kind.context;
+  request.policy = PlanPolicy::kAllOnes;
+  CHECK(cache.find(kind.model, request) != nullptr);
+  const at::Tensor before = forward(kind.model, request).logits;
+  cache.clear();
+  CHECK(cache.find(kind.model, request) == nullptr);
+  CHECK_CLOSE(forward(kind.model, request).logits, before, 1e-10, 1e-10);
+  CHECK(cache.find(kind.model, request) != nullptr);
+}
+
 TEST(executors_agree_on_every_ablation) {
   for (const BatchAblation ablation :
        {BatchAblation::kResample,

@@ -211,6 +211,10 @@ int64_t new_all_ones_cache() {
       [] { return to_handle(std::make_shared<AllOnesCache>()); });
 }
 
+void clear_all_ones_cache(int64_t cache) {
+  translating_errors([&] { from_handle<AllOnesCache>(cache)->clear(); });
+}
+
 void release_all_ones_cache(int64_t cache) {
   release_handle<AllOnesCache>(cache);
 }

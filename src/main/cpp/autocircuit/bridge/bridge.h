@@ -70,6 +70,7 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 /// Where passes that are patched with the same source activations leave what
 /// they have in common: the run with all masks 1.
 AUTOCIRCUIT_API int64_t new_all_ones_cache();
+AUTOCIRCUIT_API void clear_all_ones_cache(int64_t cache);
 AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 
 // What a pass reads is one vector of tensors, `input`:

@@ -83,6 +83,12 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
   return run_;
 }
 
+void AllOnesCache::clear() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  key_.reset();
+  run_.reset();
+}
+
 at::Tensor AllOnesCache::source_outputs(
     const PatchableModel& model,
     const ForwardRequest& request) {

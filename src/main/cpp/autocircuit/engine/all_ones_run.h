@@ -44,6 +44,9 @@ class AllOnesCache {
       const PatchableModel& model,
       const ForwardRequest& request);
 
+  /// Forgets the run.
+  void clear();
+
   /// Makes the unpatched run that `request`, which wants source outputs, starts
   /// and remembers it as the one of these outputs [n_srcs, batch, seq,
   /// d_model], which are returned.

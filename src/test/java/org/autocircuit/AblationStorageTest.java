@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.Arrays;
@@ -15,6 +16,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -85,6 +87,22 @@ class AblationStorageTest {
               1e-14);
         }
       }
+    }
+  }
+
+  @Test
+  void givesBackWhatItRemembers() {
+    try (PatchableModel model =
+        TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults())) {
+      SourceActivations activations = ablations(model, AblationType.RESAMPLE);
+      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", "cpu");
+      Masks circuit = Masks.uniform(model.graph(), 1);
+      Tensor before = model.forward(tokens, PatchContext.of(activations, circuit));
+      activations.trim();
+      Tensor after = model.forward(tokens, PatchContext.of(activations, circuit));
+      Close.assertClose("trimmed", after, before, 1e-14);
+      activations.close();
+      assertThatIllegalStateException().isThrownBy(activations::trim);
     }
   }
 

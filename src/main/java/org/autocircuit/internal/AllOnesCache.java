@@ -27,6 +27,13 @@ public final class AllOnesCache implements AutoCloseable {
     return address;
   }
 
+  /** Gives back what passes have left; the next one that needs it makes it anew. */
+  public void clear() {
+    try (NativeResource.Use use = use()) {
+      NativeLibrary.clearAllOnesCache(address);
+    }
+  }
+
   @Override
   public void close() {
     resource.close();

@@ -100,6 +100,20 @@ public final class SourceActivations implements AutoCloseable {
     return allOnes;
   }
 
+  /**
+   * Gives back what these activations remember for circuits: how the model runs where every edge is
+   * patched with them. Training has no use for it. The next circuit that has computes it anew.
+   *
+   * @throws IllegalStateException if closed
+   */
+  public void trim() {
+    try (NativeResource.Use use = resource.use()) {
+      if (allOnes != null) {
+        allOnes.clear();
+      }
+    }
+  }
+
   /** Whether it was closed. */
   public boolean isClosed() {
     return resource.isClosed();

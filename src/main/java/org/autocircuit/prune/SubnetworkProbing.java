@@ -366,7 +366,7 @@ public final class SubnetworkProbing implements AutoCloseable {
      * Makes the masks and the optimiser, with the settings as they are now.
      *
      * @param activations what edges are patched with, in the original the mean of the corrupt
-     *     prompts at each position
+     *     prompts at each position; {@linkplain SourceActivations#trim trimmed}
      * @throws IllegalStateException if the model is closed
      */
     public SubnetworkProbing begin(PatchableModel model, SourceActivations activations) {
@@ -376,6 +376,7 @@ public final class SubnetworkProbing implements AutoCloseable {
       try {
         masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
         MaskAdam adam = new MaskAdam(masks, learningRate);
+        activations.trim();
         made = true;
         return new SubnetworkProbing(this, model, activations, masks, adam);
       } finally {

@@ -84,6 +84,9 @@ public final class NativeLibrary {
   @Name("new_all_ones_cache")
   public static native @Cast("int64_t") long newAllOnesCache() throws NativeException;
 
+  @Name("clear_all_ones_cache")
+  public static native void clearAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
+
   @Name("release_all_ones_cache")
   public static native void releaseAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
 
