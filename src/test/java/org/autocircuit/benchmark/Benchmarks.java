@@ -163,7 +163,7 @@ public final class Benchmarks {
   private static OptionalLong peak(BenchmarkSize size, Row row)
       throws IOException, InterruptedException {
     return ROWS_WITH_PEAK.contains(row) && PeakMemory.isAvailable()
-        ? OptionalLong.of(PeakMemory.fork(size, row))
+        ? OptionalLong.of(PeakMemory.median(size, row))
         : OptionalLong.empty();
   }
 
