@@ -7,6 +7,8 @@
 #include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "autocircuit/model/few_rows.h"
+
 #include "check.h"
 
 namespace autocircuit::test {
@@ -79,6 +81,35 @@ TEST(products_are_those_of_libtorch) {
       }
     }
   }
+}
+
+TEST(products_of_few_rows) {
+  for (const int threads : {1, 3}) {
+    const Threads scope(threads);
+    for (const int64_t rows : {1, 8, 13, 16}) {
+      for (const int64_t columns : {3, 64, 1031}) {
+        const Operands of{{}, rows, 515, columns};
+        const at::Tensor a = of.a(at::kFloat);
+        const at::Tensor b = of.b(at::kFloat);
+        const at::Tensor bias = at::randn({columns});
+        CHECK(has_few_rows(a, b, bias));
+        CHECK_CLOSE(affine(a, b, bias), at::addmm(bias, a, b), 1e-4, 1e-4);
+        CHECK_CLOSE(affine(a, b, {}), at::matmul(a, b), 1e-4, 1e-4);
+        const at::Tensor some = b.narrow(1, 1, columns - 2); // rows apart
+        CHECK_CLOSE(affine(a, some, {}), at::matmul(a, some), 1e-4, 1e-4);
+        CHECK(!has_few_rows(a, b.t().contiguous().t(), bias) || columns == 1);
+        CHECK(!has_few_rows(a.clone().requires_grad_(true), b, bias));
+      }
+    }
+  }
+}
+
+TEST(products_without_terms) {
+  const at::Tensor a = at::randn({3, 0});
+  const at::Tensor b = at::randn({0, 5});
+  const at::Tensor bias = at::randn({5});
+  CHECK_CLOSE(affine(a, b, bias), bias.expand({3, 5}), 0, 0);
+  CHECK_CLOSE(affine(a, b, {}), at::zeros({3, 5}), 0, 0);
 }
 
 TEST(gradients_of_products_are_those_of_libtorch) {

@@ -14,6 +14,8 @@
 #include <optional>
 #include <vector>
 
+#include "autocircuit/model/few_rows.h"
+
 namespace autocircuit {
 
 using torch::autograd::AutogradContext;
@@ -196,7 +198,8 @@ at::Tensor affine(
     const at::Tensor& x,
     const at::Tensor& w,
     const at::Tensor& b) {
-  return recorded_product(x, w, b);
+  return has_few_rows(x, w, b) ? few_rows_product(x, w, b)
+                               : recorded_product(x, w, b);
 }
 
 } // namespace autocircuit

@@ -14,9 +14,9 @@ import org.autocircuit.internal.NativeMath;
  * OMP_NUM_THREADS} says.
  *
  * <p>The threads are LibTorch's. OpenBLAS has a pool of its own, whose threads and LibTorch's would
- * keep each other from their cores: from this library's first call on it computes on the thread that
- * calls it, and this library divides its products itself. Products that other code of the process
- * asks of OpenBLAS have one thread from then on.
+ * keep each other from their cores: from this library's first call on it computes on the thread
+ * that calls it, and this library divides its products itself. Products that other code of the
+ * process asks of OpenBLAS have one thread from then on.
  */
 public final class Threads {
 

@@ -131,8 +131,9 @@ final class EdgeSearches {
     return order.subList(from, Math.min(from + EDGES, order.size()));
   }
 
+  /** The middle of the next of as many equal parts of the order. */
   private int nextPlace() {
-    return (int)
-        ((long) (order.size() - Math.min(EDGES, order.size())) * (turn++ % PIECES) / (PIECES - 1));
+    long places = order.size() - (long) Math.min(EDGES, order.size());
+    return (int) (places * (2L * (turn++ % PIECES) + 1) / (2L * PIECES));
   }
 }

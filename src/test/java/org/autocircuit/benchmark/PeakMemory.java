@@ -12,8 +12,8 @@ import java.util.regex.Pattern;
 import org.autocircuit.Workspaces;
 
 /**
- * By how much the resident set grows at most over that of the loaded model, in processes of
- * their own. Source activations count; what the libraries and the JVM set up on first use does not.
+ * By how much the resident set grows at most over that of the loaded model, in processes of their
+ * own. Source activations count; what the libraries and the JVM set up on first use does not.
  */
 final class PeakMemory {
 

@@ -1,8 +1,9 @@
-#include "autocircuit/model/times_rows.h"
+#include "autocircuit/model/few_rows.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <vector>
@@ -19,8 +20,18 @@ namespace {
 constexpr int64_t kFewRows = 16;
 // Rows of w that stay in the cache while those of x pass.
 constexpr int64_t kTile = 16;
+// Columns of w that a thread takes at least.
+constexpr int64_t kColumns = 64;
 
-at::Tensor few_rows(const at::Tensor& x, const at::Tensor& w) {
+bool is_trained(const at::Tensor& x) {
+  return at::GradMode::is_enabled() && x.defined() && x.requires_grad();
+}
+
+bool fits(const at::Tensor& x) {
+  return fits_kernels(x) && !is_trained(x);
+}
+
+at::Tensor few_times_rows(const at::Tensor& x, const at::Tensor& w) {
   const int64_t d = w.size(1);
   const int64_t n = w.size(0);
   const at::Tensor flat = x.reshape({-1, d});
@@ -55,12 +66,46 @@ at::Tensor few_rows(const at::Tensor& x, const at::Tensor& w) {
 
 } // namespace
 
+bool has_few_rows(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  return x.size(0) <= kFewRows && x.size(1) > 0 && fits(x) && fits(w) &&
+      (!b.defined() || fits(b));
+}
+
+at::Tensor few_rows_product(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  const int64_t rows = x.size(0);
+  const int64_t k = w.size(0);
+  const int64_t n = w.size(1);
+  const at::Tensor base = b.defined() ? b : at::zeros({n}, x.options());
+  const at::Tensor out = at::empty({rows, n}, x.options());
+  const kernels::ConstMatrix factors{
+      x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
+  const int64_t pieces = (n + kColumns - 1) / kColumns;
+  at::parallel_for(
+      0, pieces, grain(rows * k * kColumns), [&](int64_t from, int64_t to) {
+        std::vector<float> scratch(static_cast<size_t>(rows * k));
+        const int64_t first = from * kColumns;
+        kernels::weighted_rows(
+            {out.mutable_data_ptr<float>() + first, out.stride(0)},
+            base.const_data_ptr<float>() + first,
+            factors,
+            {w.const_data_ptr<float>() + first, w.stride(0)},
+            rows,
+            k,
+            std::min(to * kColumns, n) - first,
+            scratch.data());
+      });
+  return out;
+}
+
 at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w) {
-  const bool few = x.numel() <= kFewRows * w.size(1) && fits_kernels(x) &&
-      fits_kernels(w) &&
-      !(at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad()));
-  if (few) {
-    return few_rows(x, w);
+  if (x.numel() <= kFewRows * w.size(1) && fits(x) && fits(w)) {
+    return few_times_rows(x, w);
   }
   const at::Tensor flat = x.reshape({-1, w.size(1)});
   std::vector<int64_t> shape = x.sizes().vec();
