@@ -7,7 +7,9 @@ import java.lang.management.OperatingSystemMXBean;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalLong;
 import java.util.function.LongSupplier;
 import org.autocircuit.Threads;
@@ -48,7 +50,7 @@ public final class Benchmarks {
   private static final List<BenchmarkSize> SIZES =
       List.of(BenchmarkSize.FOUR_LAYER, BenchmarkSize.GPT2_SMALL);
   private static final List<Row> ROWS_WITH_PEAK =
-      List.of(Row.PLAIN, Row.PLAIN_BACKWARD, Row.DENSE, Row.MASK_GRADIENT, Row.TRAINING_STEP);
+      List.of(Row.PLAIN_BACKWARD, Row.MASK_GRADIENT, Row.TRAINING_STEP);
 
   private final Options options;
   private final PrintStream out;
@@ -118,10 +120,13 @@ public final class Benchmarks {
     for (BenchmarkSize size : sizes) {
       ModelGraph graph = ModelGraph.of(size.config(), true, true);
       FlopCount flops = FlopCount.of(size.config(), graph, BenchmarkSize.BATCH, BenchmarkSize.SEQ);
-      long backward = plainBackward(size, rows);
+      Map<Row, Long> peaks = peaks(size, rows);
+      int layers = size.config().nLayers();
+      long backward = peaks.getOrDefault(Row.PLAIN_BACKWARD, 0L) * layers / (layers - 1);
       for (Row row : rows) {
         RunResult result = new Runner(options(size, row)).runSingle();
-        OptionalLong peak = peak(size, row);
+        OptionalLong peak =
+            peaks.containsKey(row) ? OptionalLong.of(peaks.get(row)) : OptionalLong.empty();
         OptionalLong peakLimit =
             peak.isPresent() ? row.peakLimit(size, backward) : OptionalLong.empty();
         Measurement m = Measurement.of(size, row, result, row.flops(flops), peak, peakLimit);
@@ -150,21 +155,18 @@ public final class Benchmarks {
     return builder.build();
   }
 
-  /** The peak of a plain backward through all blocks, if a row is held against it. */
-  private static long plainBackward(BenchmarkSize size, List<Row> rows)
+  /** Of rows that have one, and of what their limits are made of. */
+  private static Map<Row, Long> peaks(BenchmarkSize size, List<Row> rows)
       throws IOException, InterruptedException {
-    if (rows.stream().noneMatch(row -> row.peakLimit(size, 0).isPresent())) {
-      return 0;
+    Map<Row, Long> peaks = new EnumMap<>(Row.class);
+    boolean any = rows.stream().anyMatch(ROWS_WITH_PEAK::contains);
+    for (Row row : ROWS_WITH_PEAK) {
+      boolean wanted = rows.contains(row) || (any && row == Row.PLAIN_BACKWARD);
+      if (wanted && PeakMemory.isAvailable()) {
+        peaks.put(row, PeakMemory.median(size, row));
+      }
     }
-    int layers = size.config().nLayers();
-    return peak(size, Row.PLAIN_BACKWARD).orElse(0) * layers / (layers - 1);
-  }
-
-  private static OptionalLong peak(BenchmarkSize size, Row row)
-      throws IOException, InterruptedException {
-    return ROWS_WITH_PEAK.contains(row) && PeakMemory.isAvailable()
-        ? OptionalLong.of(PeakMemory.median(size, row))
-        : OptionalLong.empty();
+    return peaks;
   }
 
   private <E extends Enum<E>> List<E> parameter(String name, Class<E> type, List<E> defaults) {

@@ -64,7 +64,7 @@ class BenchmarksTest {
     assertThat(byRow.values()).noneMatch(entry -> entry.get("limit").isNull());
     assertThat(measurements)
         .filteredOn(measurement -> measurement.peakBytes().isPresent())
-        .hasSize(PeakMemory.isAvailable() ? 5 : 0);
+        .hasSize(PeakMemory.isAvailable() ? 3 : 0);
     assertThat(measurements).extracting(Measurement::row).containsExactly(Row.values());
   }
 
