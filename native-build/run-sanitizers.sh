@@ -30,7 +30,7 @@ case "$kind" in
     export AUTOCIRCUIT_BUILD_DIR="$folder-thread" AUTOCIRCUIT_SANITIZE="thread"
     export TSAN_OPTIONS="halt_on_error=0:second_deadlock_stack=1"
     # LibTorch is not instrumented, but calls ours: nothing has to be suppressed.
-    # The threads of one product are LibTorch's affair; ours are those of callers.
+    # Built without OpenMP, which it does not know: the threads are those of callers.
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
     # It wants memory where it expects it, and kernels may spread that too widely.
     run=(setarch "$(uname -m)" -R)

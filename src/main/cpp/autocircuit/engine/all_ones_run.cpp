@@ -84,9 +84,10 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
 }
 
 void AllOnesCache::clear() {
+  std::shared_ptr<const AllOnesRun> run; // goes when the lock has gone
   const std::lock_guard<std::mutex> lock(mutex_);
   key_.reset();
-  run_.reset();
+  run.swap(run_);
 }
 
 at::Tensor AllOnesCache::source_outputs(

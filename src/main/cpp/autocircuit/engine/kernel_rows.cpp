@@ -226,12 +226,15 @@ MaskedRowsGradient kernel_rows_backward(
   // A part for each group, and where all tokens are one group a part for each
   // thread, added up in a fixed order.
   const bool split = groups.size() == 1;
+  const int64_t enough = grain(rows * n * d); // tokens for a thread
   const int64_t parts = split
-      ? std::min<int64_t>(at::get_num_threads(), groups.tokens())
+      ? std::clamp<int64_t>(groups.tokens() / enough, 1, at::get_num_threads())
       : groups.size();
   const at::Tensor products =
       at::zeros({want_values ? parts : 0, rows, n}, delta.options());
-  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+  const int64_t at_once =
+      split ? 1 : grain(rows * n * d * std::max<int64_t>(groups.tokens(), 1));
+  at::parallel_for(0, parts, at_once, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(rows * n));
     std::vector<float> x(static_cast<size_t>(row_norm ? rows * d : 0));
     for (int64_t part = begin; part < end; part++) {

@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -12,6 +13,11 @@ namespace autocircuit {
 /// Whether the kernels can run: fp32 on the CPU, numbers of a row adjacent.
 inline bool fits_kernels(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1;
+}
+
+/// Whether autograd records what is done with it.
+inline bool is_recorded(const at::Tensor& x) {
+  return at::GradMode::is_enabled() && x.defined() && x.requires_grad();
 }
 
 /// With numbers beside each other; undefined stays undefined.

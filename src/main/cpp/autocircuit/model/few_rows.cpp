@@ -1,7 +1,6 @@
 #include "autocircuit/model/few_rows.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
@@ -23,12 +22,8 @@ constexpr int64_t kTile = 16;
 // Columns of w that a thread takes at least.
 constexpr int64_t kColumns = 64;
 
-bool is_trained(const at::Tensor& x) {
-  return at::GradMode::is_enabled() && x.defined() && x.requires_grad();
-}
-
 bool fits(const at::Tensor& x) {
-  return fits_kernels(x) && !is_trained(x);
+  return fits_kernels(x) && !is_recorded(x);
 }
 
 at::Tensor few_times_rows(const at::Tensor& x, const at::Tensor& w) {
@@ -81,6 +76,12 @@ at::Tensor few_rows_product(
   const int64_t rows = x.size(0);
   const int64_t k = w.size(0);
   const int64_t n = w.size(1);
+  TORCH_CHECK(
+      x.size(1) == k && (!b.defined() || b.numel() == n),
+      "expected [rows, k] times [k, n] and [n] numbers to add, got ",
+      x.sizes(),
+      " and ",
+      w.sizes());
   const at::Tensor base = b.defined() ? b : at::zeros({n}, x.options());
   const at::Tensor out = at::empty({rows, n}, x.options());
   const kernels::ConstMatrix factors{

@@ -22,10 +22,6 @@ using torch::autograd::variable_list;
 
 namespace {
 
-bool is_trained(const at::Tensor& x) {
-  return at::GradMode::is_enabled() && x.defined() && x.requires_grad();
-}
-
 int64_t token_stride(const at::Tensor& x) {
   return x.size(1) == 1 ? x.stride(0) : x.stride(1);
 }
@@ -38,8 +34,8 @@ bool joins_tokens(const at::Tensor& x) {
 bool has_kernel(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
   return x.is_cpu() && x.scalar_type() == at::kFloat &&
       w.scalar_type() == at::kFloat && w.size(1) > 1 &&
-      (w.stride(1) == 1 || w.stride(2) == 1) && !is_trained(w) &&
-      !is_trained(b);
+      (w.stride(1) == 1 || w.stride(2) == 1) && !is_recorded(w) &&
+      !is_recorded(b);
 }
 
 // Latents of an autoencoder: each is a factor of its row of weights.
@@ -169,8 +165,8 @@ at::Tensor head_product(
   if (!has_kernel(x, w, b)) {
     return general_product(x, w, b);
   }
-  return is_trained(x) ? HeadProductFunction::apply(x, w, optional(b))
-                       : kernel_product(x, w, b);
+  return is_recorded(x) ? HeadProductFunction::apply(x, w, optional(b))
+                        : kernel_product(x, w, b);
 }
 
 void head_product_out(

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
@@ -14,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/few_rows.h"
 
 namespace autocircuit {
@@ -26,7 +26,7 @@ namespace {
 // Multiplications that are worth a thread.
 constexpr int64_t kGrain = int64_t{1} << 20U;
 // Rows and columns are divided in multiples of this.
-constexpr int64_t kTile = 16;
+constexpr int64_t kTileSize = 16;
 
 // What LibTorch's own products of 16-bit types ask of the CPU. For fp16 that is
 // more than most have, and a compiler may not know its name.
@@ -63,8 +63,8 @@ struct Division {
       tile = 1;
     } else {
       dim = n < m ? a.dim() - 2 : a.dim() - 1;
-      tiles = std::max(m, n) / kTile;
-      tile = kTile;
+      tiles = std::max(m, n) / kTileSize;
+      tile = kTileSize;
     }
     if (a.is_cpu() && !at::in_parallel_region()) {
       parts = std::clamp<int64_t>(
@@ -98,6 +98,14 @@ at::Tensor divided_product(
     const at::Tensor& a,
     const at::Tensor& b,
     const at::Tensor& bias) {
+  TORCH_CHECK(
+      a.dim() == b.dim() && a.dim() >= 2 && a.size(-1) == b.size(-2) &&
+          a.sizes().slice(0, static_cast<size_t>(a.dim() - 2)) ==
+              b.sizes().slice(0, static_cast<size_t>(b.dim() - 2)),
+      "expected [..., m, k] times [..., k, n], got ",
+      a.sizes(),
+      " and ",
+      b.sizes());
   const Division division(a, b);
   if (division.parts == 1) {
     return bias.defined() ? at::addmm(bias, a, b) : at::matmul(a, b);
@@ -172,16 +180,11 @@ struct ProductFunction : torch::autograd::Function<ProductFunction> {
   }
 };
 
-bool is_trained(const at::Tensor& x) {
-  return x.defined() && x.requires_grad();
-}
-
 at::Tensor recorded_product(
     const at::Tensor& a,
     const at::Tensor& b,
     const at::Tensor& bias) {
-  if (at::GradMode::is_enabled() &&
-      (is_trained(a) || is_trained(b) || is_trained(bias))) {
+  if (is_recorded(a) || is_recorded(b) || is_recorded(bias)) {
     return ProductFunction::apply(
         a, b, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
   }

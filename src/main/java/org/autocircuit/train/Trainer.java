@@ -9,6 +9,7 @@ import org.autocircuit.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.TrainingBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
@@ -89,7 +90,7 @@ public final class Trainer implements AutoCloseable {
     }
     try (CallScope scope = new CallScope()) {
       Tensor loss = loss(batch, weights);
-      loss.backward();
+      NativeMath.backward(loss);
       torch.clip_grad_norm_(parameters, MAX_GRADIENT_NORM);
       for (AdamW optimizer : optimizers) {
         optimizer.param_groups().get(0).options().set_lr(learningRate);
