@@ -367,16 +367,15 @@ public final class SubnetworkProbing implements AutoCloseable {
      *
      * @param activations what edges are patched with, in the original the mean of the corrupt
      *     prompts at each position; {@linkplain SourceActivations#trim trimmed}
-     * @throws IllegalStateException if the model is closed
+     * @throws IllegalStateException if the model or the activations are closed
      */
     public SubnetworkProbing begin(PatchableModel model, SourceActivations activations) {
-      Objects.requireNonNull(activations, "activations");
+      Objects.requireNonNull(activations, "activations").trim();
       MaskParameters masks = model.newMaskParameters();
       boolean made = false;
       try {
         masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
         MaskAdam adam = new MaskAdam(masks, learningRate);
-        activations.trim();
         made = true;
         return new SubnetworkProbing(this, model, activations, masks, adam);
       } finally {
