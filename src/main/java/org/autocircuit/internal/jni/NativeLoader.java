@@ -82,7 +82,8 @@ public final class NativeLoader {
       throw new NativeLoadException(whatToDo(e), e);
     }
     if (Loader.addressof("openblas_set_num_threads") == null) {
-      LOG.log(Level.WARNING, "LibTorch runs without OpenBLAS: its BLAS may have threads of its own");
+      LOG.log(
+          Level.WARNING, "LibTorch runs without OpenBLAS: its BLAS may have threads of its own");
     }
     LOG.log(
         Level.DEBUG,
