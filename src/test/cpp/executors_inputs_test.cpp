@@ -6,6 +6,7 @@
 #include "executors.h"
 
 #include "check.h"
+#include "threads.h"
 
 namespace autocircuit::test {
 
@@ -33,6 +34,31 @@ TEST(executors_agree_on_masks_per_position_and_example) {
       }
     }
   });
+}
+
+// Wide enough that every step of a pass is divided among threads.
+TEST(executors_agree_on_several_threads) {
+  const Threads scope(3);
+  const Shape grouped = llama();
+  for (Shape shape : {Shape(), grouped}) {
+    const int64_t wider = 256 / shape.d_model;
+    shape.d_model *= wider;
+    shape.d_head *= wider;
+    shape.d_mlp = 4 * shape.d_model;
+    shape.d_vocab = 700;
+    for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+      Kind kind(shape, /*seq_len=*/0, type);
+      for (const MaskKind masks : {MaskKind::kSparse, MaskKind::kRandom}) {
+        kind.context.masks = masks_of(
+            masks, {kind.model.n_masks()}, kind.context.masks.options());
+        // Random attention as wide as this is sharp: it magnifies rounding.
+        check_executors_agree(
+            kind,
+            kind.context,
+            type == at::kFloat ? Tolerance{1e-2, 1e-2} : tolerance(type));
+      }
+    }
+  }
 }
 
 TEST(executors_agree_on_padding_behind_a_prefix) {

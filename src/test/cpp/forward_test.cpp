@@ -320,6 +320,12 @@ TEST(misuse_is_named) {
   wrong = f.context;
   wrong.patch_src_outs = f.context.patch_src_outs.narrow(1, 0, 2);
   CHECK_THROWS(logits(f.model, f.clean, &wrong), "source activations");
+  Fixture by_position(/*seq_len=*/4);
+  wrong = by_position.context;
+  wrong.patch_src_outs = wrong.patch_src_outs.narrow(2, 0, 3);
+  CHECK_THROWS(
+      logits(by_position.model, f.clean.narrow(1, 0, 3), &wrong),
+      "masks are for 4 positions");
   ForwardRequest unknown;
   unknown.input = {.value = f.clean};
   unknown.reads = {"blocks.7.hook_q"};

@@ -1,7 +1,6 @@
 // Products, which threads share, against LibTorch's own.
 #include "autocircuit/model/product.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/matmul.h>
@@ -10,26 +9,11 @@
 #include "autocircuit/model/few_rows.h"
 
 #include "check.h"
+#include "threads.h"
 
 namespace autocircuit::test {
 
 namespace {
-
-/// Gives threads to this one while it lives.
-class Threads {
- public:
-  explicit Threads(int n) : before_(at::get_num_threads()) {
-    at::set_num_threads(n);
-  }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-  ~Threads() {
-    at::set_num_threads(before_);
-  }
-
- private:
-  int before_;
-};
 
 struct Operands {
   std::vector<int64_t> batch;

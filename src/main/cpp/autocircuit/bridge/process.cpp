@@ -13,8 +13,10 @@ void set_num_threads(int64_t n) {
 }
 
 int64_t num_threads() {
-  follow_pool_sizes();
-  return at::get_num_threads();
+  return translating_errors([] {
+    follow_pool_sizes();
+    return static_cast<int64_t>(at::get_num_threads());
+  });
 }
 
 int64_t workspace_bytes() {

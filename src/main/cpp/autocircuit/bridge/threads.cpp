@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <limits>
+#include <mutex>
 
 namespace autocircuit::bridge {
 
@@ -16,13 +17,12 @@ std::atomic<int> pool_size{0};
 thread_local int followed = 0;
 
 // Looked up rather than linked: LibTorch may run on another BLAS.
-bool keep_openblas_to_its_caller() {
+void keep_openblas_to_its_caller() {
   using SetThreads = void (*)(int);
   auto* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads");
   if (symbol != nullptr) {
     reinterpret_cast<SetThreads>(symbol)(1);
   }
-  return symbol != nullptr;
 }
 
 } // namespace
@@ -38,7 +38,8 @@ void set_pool_sizes(int64_t n) {
 }
 
 void follow_pool_sizes() {
-  [[maybe_unused]] static const bool kept = keep_openblas_to_its_caller();
+  static std::once_flag once;
+  std::call_once(once, keep_openblas_to_its_caller);
   const int count = pool_size.load(std::memory_order_relaxed);
   if (count != followed) {
     at::set_num_threads(count);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "autocircuit/engine/backward_scope.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/saved_norm.h"
 

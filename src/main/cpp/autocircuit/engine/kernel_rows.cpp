@@ -52,12 +52,6 @@ kernels::Rows mutable_rows_of(const at::Tensor& x, int64_t b, int64_t s) {
   return {token(x.mutable_data_ptr<float>(), x, b, s), x.stride(2)};
 }
 
-// Values [batch or 1, seq or 1, rows, n] for each token, a view.
-at::Tensor for_tokens(const at::Tensor& values, const at::Tensor& delta) {
-  return values.expand(
-      {delta.size(0), delta.size(1), values.size(2), values.size(3)});
-}
-
 /// One token's rows before their norm.
 void mix(
     kernels::Rows out,

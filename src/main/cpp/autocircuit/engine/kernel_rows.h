@@ -43,6 +43,13 @@ struct TokenGroups {
   bool by_position;
 };
 
+/// Mask values [batch or 1, seq or 1, rows, n] for each token, a view.
+inline at::Tensor for_tokens(
+    const at::Tensor& values,
+    const at::Tensor& delta) {
+  return values.expand({delta.size(0), delta.size(1), -1, -1});
+}
+
 /// How a backward gets a token's rows: mixed anew, or all equal to its base.
 enum class RowSource { kMixed, kEqual };
 

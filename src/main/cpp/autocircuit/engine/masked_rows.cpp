@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -11,6 +10,7 @@
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -30,8 +30,8 @@ at::Tensor plain_mix(
     const at::Tensor& base,
     const at::Tensor& values,
     const at::Tensor& delta) {
-  return (wide(base).unsqueeze(2) + at::matmul(values, wide(delta)))
-      .to(delta.scalar_type());
+  const at::Tensor added = product(for_tokens(values, delta), wide(delta));
+  return (wide(base).unsqueeze(2) + added).to(delta.scalar_type());
 }
 
 MaskedRowsGradient plain_backward(
@@ -53,7 +53,7 @@ MaskedRowsGradient plain_backward(
   result.base = g.sum(2).to(delta.scalar_type());
   if (want_values) {
     const TokenGroups groups(values, delta);
-    result.values = at::matmul(g, wide(delta).transpose(2, 3));
+    result.values = product(g, wide(delta).transpose(2, 3));
     if (!groups.by_example) {
       result.values = result.values.sum(0, /*keepdim=*/true);
     }
@@ -62,7 +62,8 @@ MaskedRowsGradient plain_backward(
     }
   }
   if (grad_delta.defined()) {
-    at::Tensor(grad_delta).add_(at::matmul(values.transpose(2, 3), g));
+    at::Tensor(grad_delta)
+        .add_(product(for_tokens(values, delta).transpose(2, 3), g));
   }
   return result;
 }

@@ -1,6 +1,5 @@
 #include "autocircuit/engine/saved_norm.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 
 namespace autocircuit {
@@ -25,13 +24,6 @@ std::optional<Norm> saved_norm(torch::autograd::AutogradContext* ctx) {
   return c10::static_intrusive_pointer_cast<NormHolder>(
              ctx->saved_data["norm"].toCapsule())
       ->norm;
-}
-
-BackwardScope::BackwardScope() {
-  TORCH_CHECK(
-      !at::GradMode::is_enabled(),
-      "patched forwards support one backward, not the gradient of a gradient: "
-      "run it without create_graph");
 }
 
 } // namespace autocircuit

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "autocircuit/engine/backward_scope.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/saved_norm.h"

@@ -34,8 +34,9 @@ at::Tensor few_times_rows(const at::Tensor& x, const at::Tensor& w) {
   const at::Tensor out = at::empty({rows, n}, x.options());
   const kernels::ConstRows a{flat.const_data_ptr<float>(), flat.stride(0)};
   auto* data = out.mutable_data_ptr<float>();
+  const int64_t tiles = (n + kTile - 1) / kTile;
   at::parallel_for(
-      0, (n + kTile - 1) / kTile, 64, [&](int64_t from, int64_t to) {
+      0, tiles, grain(rows * kTile * d), [&](int64_t from, int64_t to) {
         std::vector<float> products(static_cast<size_t>(rows * kTile));
         for (int64_t first = from * kTile; first < std::min(to * kTile, n);
              first += kTile) {

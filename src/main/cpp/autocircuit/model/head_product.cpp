@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/mul.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -195,8 +194,8 @@ void head_product_out(
   } else {
     const int64_t repeats = x.size(2) / w.size(0);
     for (int64_t row = 0; row < x.size(2); row++) {
-      at::Tensor matrix = out.select(2, row).flatten(0, 1); // a view
-      at::mm_out(matrix, x.select(2, row).flatten(0, 1), w[row / repeats]);
+      out.select(2, row).flatten(0, 1).copy_( // a view
+          product(x.select(2, row).flatten(0, 1), w[row / repeats]));
     }
   }
 }

@@ -5,7 +5,6 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -48,19 +47,14 @@ bool is_slow(const at::Tensor& x) {
       !has_instructions(type);
 }
 
-/// A dimension of a product [..., m, n] and the pieces that threads share.
+/// A dimension of a product [(batch,) m, n] and the pieces that threads share.
 struct Division {
-  Division(const at::Tensor& a, const at::Tensor& b) : dim(a.dim() - 1) {
+  Division(const at::Tensor& a, const at::Tensor& b) {
     const int64_t m = a.size(-2);
     const int64_t n = b.size(-1);
     // Matrices of a batch are the largest pieces.
-    const auto batches = a.sizes().slice(0, static_cast<size_t>(a.dim() - 2));
-    const auto* const many = std::find_if(
-        batches.begin(), batches.end(), [](int64_t size) { return size > 1; });
-    if (many != batches.end()) {
-      dim = many - batches.begin();
-      tiles = *many;
-      tile = 1;
+    if (a.dim() == 3 && a.size(0) > 1) {
+      tiles = a.size(0);
     } else {
       dim = n < m ? a.dim() - 2 : a.dim() - 1;
       tiles = std::max(m, n) / kTileSize;
@@ -85,19 +79,13 @@ struct Division {
         at, first, (part + 1 < parts ? start(part + 1) : x.size(at)) - first);
   }
 
-  int64_t dim;
+  int64_t dim = 0;
   int64_t tiles = 0;
   int64_t tile = 1;
   int64_t parts = 1;
 };
 
-// OpenBLAS has threads of its own. They and LibTorch's would wait for each
-// other, busily, so it computes on the thread that calls it (bridge/threads),
-// and products are divided among LibTorch's here.
-at::Tensor divided_product(
-    const at::Tensor& a,
-    const at::Tensor& b,
-    const at::Tensor& bias) {
+void check_factors(const at::Tensor& a, const at::Tensor& b) {
   TORCH_CHECK(
       a.dim() == b.dim() && a.dim() >= 2 && a.size(-1) == b.size(-2) &&
           a.sizes().slice(0, static_cast<size_t>(a.dim() - 2)) ==
@@ -106,32 +94,59 @@ at::Tensor divided_product(
       a.sizes(),
       " and ",
       b.sizes());
+}
+
+at::Tensor with_one_batch_dim(const at::Tensor& x) {
+  return x.dim() > 3 ? x.flatten(0, x.dim() - 3) : x;
+}
+
+// [m, k] times [k, n] plus a bias, or a batch of products.
+void multiply_into(
+    at::Tensor out,
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  if (bias.defined()) {
+    at::addmm_out(out, bias, a, b);
+  } else if (a.dim() == 2) {
+    at::mm_out(out, a, b);
+  } else {
+    at::bmm_out(out, a, b);
+  }
+}
+
+// OpenBLAS has threads of its own. They and LibTorch's would wait for each
+// other, busily, so it computes on the thread that calls it (bridge/threads),
+// and products are divided among LibTorch's here.
+at::Tensor divided_product(
+    const at::Tensor& any_a,
+    const at::Tensor& any_b,
+    const at::Tensor& bias) {
+  check_factors(any_a, any_b);
+  // What has to be copied is copied here: this thread's memory is the pool's.
+  const at::Tensor a = with_one_batch_dim(any_a);
+  const at::Tensor b = with_one_batch_dim(any_b);
+  std::vector<int64_t> shape = any_a.sizes().vec();
+  shape.back() = b.size(-1);
+  const at::Tensor out = at::empty(shape, a.options());
+  const at::Tensor matrices = with_one_batch_dim(out); // a view
   const Division division(a, b);
   if (division.parts == 1) {
-    return bias.defined() ? at::addmm(bias, a, b) : at::matmul(a, b);
+    multiply_into(matrices, a, b, bias);
+    return out;
   }
   const int64_t rows = a.dim() - 2;
   const int64_t columns = a.dim() - 1;
-  std::vector<int64_t> shape = a.sizes().vec();
-  shape.back() = b.size(-1);
-  const at::Tensor out = at::empty(shape, a.options());
   at::parallel_for(0, division.parts, 1, [&](int64_t begin, int64_t end) {
     // Threads do not share the modes of their caller.
     const at::AutoDispatchBelowADInplaceOrView plain;
     for (int64_t part = begin; part < end; part++) {
       const int64_t dim = division.dim;
-      at::Tensor some = division.of(out, dim, part);
-      const at::Tensor x = dim == columns ? a : division.of(a, dim, part);
-      const at::Tensor w = dim == rows ? b : division.of(b, dim, part);
-      if (bias.defined()) {
-        at::addmm_out(
-            some, dim == columns ? division.of(bias, 0, part) : bias, x, w);
-      } else if (rows == 0) {
-        at::mm_out(some, x, w);
-      } else {
-        at::Tensor matrices = some.flatten(0, rows - 1); // a view
-        at::bmm_out(matrices, x.flatten(0, rows - 1), w.flatten(0, rows - 1));
-      }
+      multiply_into(
+          division.of(matrices, dim, part),
+          dim == columns ? a : division.of(a, dim, part),
+          dim == rows ? b : division.of(b, dim, part),
+          bias.defined() && dim == columns ? division.of(bias, 0, part) : bias);
     }
   });
   return out;

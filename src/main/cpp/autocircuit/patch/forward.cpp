@@ -89,6 +89,15 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
       model.n_masks(),
       "], got ",
       masks.sizes());
+  for (const PatchWrapper& w : model.wrappers()) {
+    TORCH_CHECK(
+        w.seq_len == 0 || w.seq_len == input.value.size(1),
+        w.module,
+        ": its masks are for ",
+        w.seq_len,
+        " positions, got prompts of ",
+        input.value.size(1));
+  }
 }
 
 ForwardResult forward(

@@ -20,6 +20,7 @@ import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
+import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
@@ -39,6 +40,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** One model, many threads, different circuits at once; closing under way; threads of a call. */
 @Tag("slow")
@@ -46,6 +48,10 @@ class ConcurrencyTest {
 
   /** Four times as many as the presets' OpenBLAS is built for. */
   private static final int THREADS = 256;
+
+  private static final int CALLERS = 8;
+  private static final TransformerConfig WIDE =
+      new TransformerConfig(3, 128, 4, 32, 512, 200, 40, 1e-5, "gelu_new");
 
   private static final int CIRCUITS = 64;
   private static final int ROUNDS = 3;
@@ -69,16 +75,21 @@ class ConcurrencyTest {
   }
 
   private static PatchableModel model() {
-    return RandomModels.patchable(SMALL, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
+    return model(SMALL);
   }
 
-  /** Everything that one request of a server might do, of its own circuit. */
+  private static PatchableModel model(TransformerConfig config) {
+    return RandomModels.patchable(config, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
+  }
+
+  /** Everything that one request of a server might do, of its own circuit, with two prompts. */
   private static List<double[]> request(
-      PatchableModel model, SourceActivations shared, int number) {
+      PatchableModel model, TransformerConfig config, SourceActivations shared, int number) {
     List<double[]> results = new ArrayList<>();
+    int seq = Math.toIntExact(shared.tensor().size(2));
     try (PointerScope scope = new PointerScope();
         MaskParameters parameters = model.newMaskParameters()) {
-      Tensor tokens = RandomModels.tokens(SMALL, 2, 5, 100 + number);
+      Tensor tokens = RandomModels.tokens(config, 2, seq, 100 + number);
       double[] values = RandomModels.masks(model.graph(), number);
       Masks masks = Masks.of(model.graph(), values);
       results.add(TensorArrays.doubles(model.forward(tokens, PatchContext.NONE)));
@@ -92,7 +103,7 @@ class ConcurrencyTest {
             MaskFnMode function =
                 model.maskFnMode(MaskFn.HARD_CONCRETE, 0.2, Noise.seeded(number, 0));
             TrainMaskMode training = model.trainMaskMode(parameters)) {
-          Tensor other = RandomModels.tokens(SMALL, 2, 5, 200 + number);
+          Tensor other = RandomModels.tokens(config, 2, seq, 200 + number);
           Tensor logits = model.forward(other);
           logits.mul(logits).sum().backward();
           results.add(TensorArrays.doubles(logits));
@@ -135,28 +146,65 @@ class ConcurrencyTest {
             model.sourceAblations(RandomModels.tokens(SMALL, 2, 5, 1), AblationType.RESAMPLE)) {
       List<List<double[]>> alone = new ArrayList<>();
       for (int i = 0; i < THREADS; i++) {
-        alone.add(request(model, shared, i));
+        alone.add(request(model, SMALL, shared, i));
       }
-      List<Callable<Boolean>> calls = new ArrayList<>();
-      for (int i = 0; i < THREADS; i++) {
-        int number = i;
-        calls.add(
-            () -> {
-              for (int round = 0; round < ROUNDS; round++) {
-                List<double[]> results = request(model, shared, number);
-                for (int part = 0; part < results.size(); part++) {
-                  assertThat(results.get(part))
-                      .as("thread %d, round %d, result %d", number, round, part)
-                      .isEqualTo(alone.get(number).get(part));
-                }
-              }
-              return true;
-            });
-      }
-      assertThat(together(calls)).containsOnly(true);
+      assertRequestsTogetherGive(alone, model, SMALL, shared);
       assertThat(model.openScopes()).isEmpty();
       assertThat(alone.get(0).get(1)).isNotEqualTo(alone.get(1).get(1));
     }
+  }
+
+  /** Large enough that each step of a pass is divided among threads. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 4})
+  void threadsOfAPassComputeTheSameBitsEachTime(int threads) throws Exception {
+    try (PointerScope scope = new PointerScope();
+        PatchableModel model = model(WIDE);
+        SourceActivations shared =
+            model.sourceAblations(RandomModels.tokens(WIDE, 2, 40, 1), AblationType.RESAMPLE)) {
+      List<List<double[]>> withOneThread = new ArrayList<>();
+      for (int i = 0; i < CALLERS; i++) {
+        withOneThread.add(request(model, WIDE, shared, i));
+      }
+      Threads.set(threads);
+      List<List<double[]>> alone = new ArrayList<>();
+      for (int i = 0; i < CALLERS; i++) {
+        alone.add(request(model, WIDE, shared, i));
+        for (int part = 0; part < alone.get(i).size(); part++) {
+          double[] expected = withOneThread.get(i).get(part);
+          double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
+          assertThat(alone.get(i).get(part))
+              .as("request %d, result %d", i, part)
+              .containsExactly(expected, within(1e-4 * largest));
+        }
+      }
+      assertRequestsTogetherGive(alone, model, WIDE, shared);
+    }
+  }
+
+  private static void assertRequestsTogetherGive(
+      List<List<double[]>> expected,
+      PatchableModel model,
+      TransformerConfig config,
+      SourceActivations shared)
+      throws Exception {
+    List<Callable<Boolean>> calls = new ArrayList<>();
+    for (int i = 0; i < expected.size(); i++) {
+      int number = i;
+      calls.add(
+          () -> {
+            for (int round = 0; round < ROUNDS; round++) {
+              List<double[]> results = request(model, config, shared, number);
+              for (int part = 0; part < results.size(); part++) {
+                assertThat(results.get(part))
+                    .as("thread %d, round %d, result %d", number, round, part)
+                    .isEqualTo(expected.get(number).get(part));
+              }
+            }
+            return true;
+          });
+    }
+    assertThat(together(calls)).containsOnly(true);
   }
 
   /**
