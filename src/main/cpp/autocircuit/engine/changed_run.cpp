@@ -1,6 +1,7 @@
 #include "autocircuit/engine/changed_run.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/sub.h>
 
 #include <algorithm>
 #include <utility>
@@ -31,7 +32,7 @@ class ChangedRun final : public Hooks {
         values_(values),
         changes_(values.changes) {
     values_.rows.resize(model.model().hook_names().size());
-    values_.projections.resize(values_.rows.size());
+    values_.of_heads.resize(values_.rows.size());
     values_.outputs = at::empty(
         {known.patch.size(0),
          known.patch.size(1),
@@ -143,6 +144,7 @@ class ChangedRun final : public Hooks {
     }
     const PatchWrapper& w = *model_.wrapper(hook);
     const std::vector<int64_t> live = live_of(hook, w.src_stop - w.src_start);
+    values_.of_heads[static_cast<size_t>(hook)] = z;
     if (adds_to_known(hook, w)) {
       const at::Tensor outputs = at::empty(
           {z.size(0), z.size(1), z.size(2), weights.size(2)}, z.options());
@@ -150,15 +152,18 @@ class ChangedRun final : public Hooks {
       record(hook, w, outputs, live);
       return outputs.sum(2) + others(hook, w, live);
     }
+    // What changes in z, so that nothing of what is known has to be subtracted
+    // from outputs, which are d_model / d_head times as large.
+    const at::Tensor known_z =
+        wanted(hook, known_.values[static_cast<size_t>(hook)]);
     for (size_t i = 0; i < live.size(); i++) {
       const int64_t source = w.src_start + live[i];
       if (slot_of(source) >= 0) {
         const auto n = static_cast<int64_t>(i);
         head_product_out(
             change(hook, source).unsqueeze(2),
-            z.narrow(2, n, 1),
+            z.narrow(2, n, 1) - known_z.narrow(2, live[i], 1),
             weights.narrow(0, n, 1));
-        subtract_known(hook, source);
       }
     }
     return {};
@@ -173,7 +178,7 @@ class ChangedRun final : public Hooks {
 
   void read(HookId hook, const at::Tensor& value) override {
     if (model_.model().is_projection(hook)) {
-      values_.projections[static_cast<size_t>(hook)] = value;
+      values_.of_heads[static_cast<size_t>(hook)] = value;
     }
   }
 
@@ -338,13 +343,6 @@ class ChangedRun final : public Hooks {
     return wanted(hook, values_.outputs.select(2, slot_of(source)));
   }
 
-  /// Makes what a source put out, left there, its change.
-  void subtract_known(HookId hook, int64_t source) const {
-    change(hook, source)
-        .sub_(wanted(hook, known_.patch.select(2, source)))
-        .add_(wanted(hook, known_.delta.select(2, source)));
-  }
-
   /// outputs [batch, seq, n, d_model] of these sources of a wrapper.
   void record(
       HookId hook,
@@ -354,8 +352,12 @@ class ChangedRun final : public Hooks {
     for (size_t i = 0; i < sources.size(); i++) {
       const int64_t source = w.src_start + sources[i];
       if (slot_of(source) >= 0) {
-        change(hook, source).copy_(outputs.select(2, static_cast<int64_t>(i)));
-        subtract_known(hook, source);
+        at::Tensor out = change(hook, source);
+        at::sub_out(
+            out,
+            outputs.select(2, static_cast<int64_t>(i)),
+            wanted(hook, known_.patch.select(2, source)));
+        out.add_(wanted(hook, known_.delta.select(2, source)));
       }
     }
   }

@@ -174,24 +174,42 @@ bool IncrementalRun::uses_stale(const Changes& changes) const {
 
 void IncrementalRun::update(const ChangedValues& values) {
   const std::vector<ModelNode>& nodes = model_->model().nodes();
+  at::Tensor change; // of the stream, by the nodes so far
+  int64_t block = 0;
   for (size_t i = 0; i < nodes.size(); i++) {
+    const ModelNode& node = nodes[i];
+    for (; block < std::min(node.block, model_->model().n_layers() - 1);
+         block++) {
+      if (change.defined()) {
+        at::Tensor& stream =
+            known_[static_cast<size_t>(stream_hook(*model_, block + 1))];
+        stream = stream + change; // not in place: others may hold the same
+      }
+    }
     for (const int64_t head : values.changes.skipped[i]) {
       stale_[i][static_cast<size_t>(head)] = true;
-      for_sources(*model_, nodes[i], head, [&](int64_t source) {
+      for_sources(*model_, node, head, [&](int64_t source) {
         stale_sources_[static_cast<size_t>(source)] = true;
       });
       any_stale_ = true;
     }
-    if (values.changes.nodes[i].live.empty()) {
+    const std::vector<int64_t>& live = values.changes.nodes[i].live;
+    if (live.empty()) {
       continue;
     }
-    for (const HookId hook : nodes[i].inputs) {
+    for (const HookId hook : node.inputs) {
       update_input(hook, values);
     }
-    for (size_t which = 0; which < nodes[i].projections.size(); which++) {
-      update_projection(nodes[i], which, values.changes.nodes[i].live, values);
+    for (const HookId hook : node.projections) {
+      update_heads(node, hook, live, values);
     }
-    update_outputs(nodes[i], values.changes.nodes[i].live, values);
+    for (const HookId hook : node.outputs) {
+      update_heads(node, hook, live, values);
+    }
+    const at::Tensor added = update_outputs(node, live, values);
+    if (added.defined() && !is_at_end(*model_, node)) {
+      change = change.defined() ? change + added : added;
+    }
   }
 }
 
@@ -209,16 +227,17 @@ void IncrementalRun::update_input(HookId hook, const ChangedValues& values) {
   }
 }
 
-void IncrementalRun::update_projection(
+void IncrementalRun::update_heads(
     const ModelNode& node,
-    size_t which,
+    HookId hook,
     const std::vector<int64_t>& live,
     const ChangedValues& values) {
-  const auto hook = static_cast<size_t>(node.projections[which]);
-  const int64_t n_heads =
-      known_[static_cast<size_t>(node.projections[0])].size(2);
-  const at::Tensor& ran = values.projections[hook];
-  at::Tensor& known = known_[hook];
+  const at::Tensor& ran = values.of_heads[static_cast<size_t>(hook)];
+  if (!ran.defined()) {
+    return;
+  }
+  at::Tensor& known = known_[static_cast<size_t>(hook)];
+  const int64_t n_heads = node.heads > 1 ? node.heads : ran.size(2);
   const bool all =
       node.heads == 1 || static_cast<int64_t>(live.size()) == n_heads;
   if (all && ran.size(2) == known.size(2)) {
@@ -226,13 +245,14 @@ void IncrementalRun::update_projection(
     return;
   }
   // Of each head that ran; heads that share keys and values have the same.
+  const at::Tensor to = last_positions(known, ran.size(1));
   for (int64_t i = 0; i < ran.size(2); i++) {
     const int64_t head = node.heads > 1 ? live[static_cast<size_t>(i)] : i;
-    known.select(2, head * known.size(2) / n_heads).copy_(ran.select(2, i));
+    to.select(2, head * known.size(2) / n_heads).copy_(ran.select(2, i));
   }
 }
 
-void IncrementalRun::update_outputs(
+at::Tensor IncrementalRun::update_outputs(
     const ModelNode& node,
     const std::vector<int64_t>& live,
     const ChangedValues& values) {
@@ -241,7 +261,8 @@ void IncrementalRun::update_outputs(
   const auto wanted = [&](const at::Tensor& x) {
     return last_only ? last_positions(x, 1) : x;
   };
-  at::Tensor change; // of what the node adds
+  int64_t first_slot = -1;
+  int64_t n_slots = 0; // one after another
   for (const int64_t head : live) {
     for_sources(*model_, node, head, [&](int64_t source) {
       const int64_t slot = values.changes.slots[static_cast<size_t>(source)];
@@ -250,22 +271,19 @@ void IncrementalRun::update_outputs(
         any_stale_ = true;
         return;
       }
-      const at::Tensor of_source = wanted(values.outputs.select(2, slot));
-      wanted(delta_.select(2, source)).sub_(of_source);
-      change = change.defined() ? change + of_source : of_source;
+      wanted(delta_.select(2, source))
+          .sub_(wanted(values.outputs.select(2, slot)));
+      first_slot = n_slots++ == 0 ? slot : first_slot;
     });
   }
-  if (!change.defined() || node.added < 0) {
-    return;
+  if (n_slots == 0 || node.added < 0) {
+    return {};
   }
-  const auto add = [&](HookId hook) {
-    at::Tensor& stream = known_[static_cast<size_t>(hook)];
-    stream = wanted(stream) + change;
-  };
-  add(node.added);
-  for (int64_t b = node.block + 1; b < model_->model().n_layers(); b++) {
-    add(stream_hook(*model_, b));
-  }
+  const at::Tensor change =
+      wanted(values.outputs.narrow(2, first_slot, n_slots)).sum(2);
+  at::Tensor& added = known_[static_cast<size_t>(node.added)];
+  added = wanted(added) + change;
+  return change;
 }
 
 } // namespace autocircuit

@@ -20,8 +20,8 @@ struct ChangedValues {
   Changes changes;
   /// Rows before their norms [batch, seq, d_model], by hook point.
   std::vector<std::vector<std::pair<int64_t, at::Tensor>>> rows = {};
-  /// Queries, keys and values of the heads that ran, by hook point.
-  RecordedValues projections = {};
+  /// Queries, keys, values and z of the heads that ran, by hook point.
+  RecordedValues of_heads = {};
   at::Tensor outputs = {}; // new minus old ones [batch, seq, slots, d_model]
 };
 
@@ -62,12 +62,14 @@ class IncrementalRun {
   bool uses_stale(const Changes& changes) const;
   void update(const ChangedValues& values);
   void update_input(HookId hook, const ChangedValues& values);
-  void update_projection(
+  void update_heads(
       const ModelNode& node,
-      size_t which,
+      HookId hook,
       const std::vector<int64_t>& live,
       const ChangedValues& values);
-  void update_outputs(
+  /// Returns the change of what the node adds to the stream, or an undefined
+  /// tensor.
+  at::Tensor update_outputs(
       const ModelNode& node,
       const std::vector<int64_t>& live,
       const ChangedValues& values);

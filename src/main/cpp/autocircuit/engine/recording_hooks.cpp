@@ -66,6 +66,9 @@ class RecordingHooks final : public Hooks {
       HookId hook,
       const at::Tensor& z,
       const at::Tensor& weights) override {
+    if (what_ == Recorded::kAll) {
+      keep(hook, z);
+    }
     return hooks_.head_outputs(hook, z, weights);
   }
 

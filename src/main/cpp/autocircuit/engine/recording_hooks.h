@@ -15,8 +15,9 @@ enum class Recorded {
   /// What destinations read, the same for all rows: [batch, seq, d_model]; and
   /// queries, keys and values [batch, seq, heads, d_head].
   kEqualInputs,
-  /// The same for each row, [batch, seq, rows, d_model], and what passes
-  /// through all other hook points [batch, seq, d_model].
+  /// The same for each row, [batch, seq, rows, d_model], z of heads where they
+  /// put out their results [batch, seq, heads, d_head], and what passes through
+  /// all other hook points [batch, seq, d_model].
   kAll
 };
 
