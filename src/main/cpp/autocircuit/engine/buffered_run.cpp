@@ -76,6 +76,13 @@ class BufferedRun final : public Hooks {
     if (wrappers.empty()) {
       return {};
     }
+    if (ends_at_last_ && wrappers.size() > 1 &&
+        is_at_end(model_, model_.model().node_at(modules[0]))) {
+      return {
+          .rows = rows({wrappers.begin() + 1, wrappers.end()}, resid, norm),
+          .queries = rows({wrappers[0]}, last_positions(resid, 1), norm),
+          .normed = norm != nullptr};
+    }
     return {.rows = rows(wrappers, resid, norm), .normed = norm != nullptr};
   }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include "autocircuit/engine/pass_end.h"
+
 namespace autocircuit {
 
 std::vector<const PatchWrapper*> wrappers_together(
@@ -44,7 +46,8 @@ at::Tensor uniformly_patched(
   if (value == 0) {
     return resid;
   }
-  const at::Tensor all_patched = resid.detach() + total;
+  const at::Tensor all_patched =
+      resid.detach() + last_positions(total, resid.size(1));
   return (resid * (1 - value) + all_patched * value).to(resid.scalar_type());
 }
 

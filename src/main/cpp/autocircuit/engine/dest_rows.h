@@ -27,7 +27,7 @@ at::Tensor values_together(
 /// resid + value * (sum of all differences), where the residual is the sum of
 /// all current outputs and a constant: (1 - value) * resid + value * that of a
 /// run with all masks 1, which does not depend on current outputs. total: the
-/// sum; not read for a value of 0.
+/// sum, at as many positions or more; not read for a value of 0.
 at::Tensor uniformly_patched(
     const at::Tensor& resid,
     const at::Tensor& total,

@@ -108,7 +108,15 @@ class PlannedRun final : public Hooks {
       for (size_t i = 0; i < dests.size(); i++) {
         dests[i].plan = &whole[i];
       }
-      return {.rows = rows_(dests, x, norm), .normed = norm != nullptr};
+      HeadInputs inputs;
+      inputs.normed = norm != nullptr;
+      if (ends_at_last_ && dests.size() > 1 &&
+          is_at_end(model_, node_at(modules[0]))) {
+        inputs.queries = rows_({dests[0]}, last_positions(x, 1), norm);
+        dests.erase(dests.begin());
+      }
+      inputs.rows = rows_(dests, x, norm);
+      return inputs;
     }
     if (plan_.from_all_ones) {
       some.others = projections(modules[0]);

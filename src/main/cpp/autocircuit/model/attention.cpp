@@ -97,13 +97,44 @@ at::Tensor Attention::project_rows(
   return head_product(rows, w, b);
 }
 
-Projections Attention::project(const at::Tensor& x) const {
+at::Tensor Attention::project_shared(
+    const at::Tensor& x,
+    int64_t first_head,
+    int64_t heads) const {
+  const int64_t first = first_head * shape_.d_head;
+  const int64_t width = heads * shape_.d_head;
+  return affine(
+             x.reshape({-1, shape_.d_model}),
+             w_qkv_.narrow(1, first, width),
+             b_qkv_.defined() ? b_qkv_.narrow(0, first, width) : b_qkv_)
+      .view({x.size(0), x.size(1), heads, shape_.d_head});
+}
+
+Projections Attention::project(const at::Tensor& x, const at::Tensor& queries)
+    const {
   const int64_t heads = shape_.n_heads;
   const int64_t kv_heads = shape_.n_kv_heads;
+  if (queries.defined()) {
+    const auto all = [&](const at::Tensor& of, int64_t first, int64_t n) {
+      return of.dim() == 3 ? project_shared(of, first, n)
+                           : project_rows(of, first, n);
+    };
+    const at::Tensor q = all(queries, 0, heads);
+    if (x.dim() == 3 || x.size(2) == 2 * kv_heads) {
+      const at::Tensor kv = all(x, heads, 2 * kv_heads);
+      return {
+          .q = q,
+          .k = kv.narrow(2, 0, kv_heads),
+          .v = kv.narrow(2, kv_heads, kv_heads)};
+    }
+    const int64_t rows = x.size(2) / 2;
+    return {
+        .q = q,
+        .k = project_rows(x.narrow(2, 0, rows), heads, kv_heads),
+        .v = project_rows(x.narrow(2, rows, rows), heads + kv_heads, kv_heads)};
+  }
   if (x.dim() == 3) {
-    const at::Tensor flat = x.reshape({-1, shape_.d_model});
-    const at::Tensor qkv = affine(flat, w_qkv_, b_qkv_)
-                               .view({x.size(0), x.size(1), -1, shape_.d_head});
+    const at::Tensor qkv = project_shared(x, 0, heads + 2 * kv_heads);
     return {
         .q = qkv.narrow(2, 0, heads),
         .k = qkv.narrow(2, heads, kv_heads),
@@ -128,15 +159,6 @@ Projections Attention::project(const at::Tensor& x) const {
           rows(heads + kv_rows, kv_rows), heads + kv_heads, kv_heads)};
 }
 
-at::Tensor Attention::project_head(const at::Tensor& x, int64_t column) const {
-  const int64_t start = column * shape_.d_head;
-  return affine(
-             x.flatten(0, 1), // [batch * seq, d_model]
-             w_qkv_.narrow(1, start, shape_.d_head),
-             b_qkv_.defined() ? b_qkv_.narrow(0, start, shape_.d_head) : b_qkv_)
-      .view({x.size(0), x.size(1), shape_.d_head});
-}
-
 Projections Attention::project_some(
     const Projections& others,
     const SomeHeads& some,
@@ -151,9 +173,11 @@ Projections Attention::project_some(
     const int64_t first_column =
         row.module == 0 ? 0 : n_heads + (row.module - 1) * shape_.n_kv_heads;
     const int64_t columns = row.module == 0 ? n_heads : shape_.n_kv_heads;
-    at::Tensor y = project_head(
-        rows.select(2, static_cast<int64_t>(i)),
-        first_column + row.head * columns / row.heads);
+    at::Tensor y = project_rows(
+                       rows.narrow(2, static_cast<int64_t>(i), 1),
+                       first_column + row.head * columns / row.heads,
+                       1)
+                       .squeeze(2);
     if (q_norm_ && row.module < 2) {
       y = row.module == 0 ? (*q_norm_)(y) : (*k_norm_)(y);
     }
@@ -168,25 +192,24 @@ Projections Attention::project_some(
 }
 
 at::Tensor Attention::mix(
-    const at::Tensor& x,
-    const SomeHeads* some,
-    const at::Tensor& rows,
+    const AttentionInputs& inputs,
     const ContextPositions& positions,
     const PrefixCache& prefix,
     bool last_only,
     Hooks& hooks) const {
+  const SomeHeads* some = inputs.some;
   Projections p;
   if (some != nullptr && some->others) {
     p = *some->others;
   } else {
-    p = project(x);
+    p = project(inputs.x, inputs.queries);
     if (q_norm_) {
       p.q = (*q_norm_)(p.q);
       p.k = (*k_norm_)(p.k);
     }
   }
   if (some != nullptr) {
-    p = project_some(p, *some, rows);
+    p = project_some(p, *some, inputs.rows);
   }
   hooks.read(hook_ids_.q, p.q);
   hooks.read(hook_ids_.k, p.k);

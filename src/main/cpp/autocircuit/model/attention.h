@@ -28,6 +28,24 @@ struct AttentionHooks {
   HookId q, k, v, scores, pattern, z, result;
 };
 
+/// What the heads of a block read, normed.
+struct AttentionInputs {
+  /// Of all heads at once [batch, seq, d_model], or of each head [batch, seq,
+  /// heads, d_model], or of each head's q, k and v [batch, seq, heads + 2 *
+  /// key/value destinations, d_model], where K and V have a destination for
+  /// each of their own heads or for each query head. Undefined if `some` has
+  /// all other projections.
+  at::Tensor x;
+  /// Of the queries, where only the last position's count: [batch, 1, d_model]
+  /// or [batch, 1, heads, d_model]. x is then that of k and v, and not of each
+  /// head for all three.
+  at::Tensor queries = {};
+  /// That not all heads run, or that some inputs are `rows` [batch, seq, rows,
+  /// d_model] instead; or nullptr.
+  const SomeHeads* some = nullptr;
+  at::Tensor rows = {};
+};
+
 /// Causal multi-head attention, from normed inputs to what is added to the
 /// residual stream.
 class Attention {
@@ -39,18 +57,10 @@ class Attention {
       int64_t block,
       AttentionHooks hook_ids);
 
-  /// x: the normed inputs of all heads at once [batch, seq, d_model], or of
-  /// each head [batch, seq, heads, d_model], or of each head's q, k and v
-  /// [batch, seq, heads + 2 * key/value destinations, d_model], where K and V
-  /// have a destination for each of their own heads or for each query head.
-  /// `some`, which may be nullptr: that not all heads run, or that some inputs
-  /// have the normed rows [batch, seq, rows, d_model] instead. x is undefined
-  /// if it has all other projections. Returns z [batch, seq, heads that run,
-  /// d_head], or what it is at the last position alone.
+  /// Returns z [batch, seq, heads that run, d_head], or what it is at the last
+  /// position alone.
   at::Tensor mix(
-      const at::Tensor& x,
-      const SomeHeads* some,
-      const at::Tensor& rows,
+      const AttentionInputs& inputs,
       const ContextPositions& positions,
       const PrefixCache& prefix,
       bool last_only,
@@ -92,17 +102,20 @@ class Attention {
   /// z [batch, seq, heads, d_head] -> [batch, seq, d_model].
   at::Tensor sum_heads(const at::Tensor& z) const;
 
-  Projections project(const at::Tensor& x) const;
+  Projections project(const at::Tensor& x, const at::Tensor& queries) const;
   /// The projections of the heads that run: those of `rows` in the place of
   /// others.
   Projections project_some(
       const Projections& others,
       const SomeHeads& some,
       const at::Tensor& rows) const;
-  /// One head's normed input [batch, seq, d_model] by its part of W_QKV.
-  at::Tensor project_head(const at::Tensor& x, int64_t column) const;
-  /// One of q, k, v from inputs of its own for each of its heads or of the
-  /// query heads.
+  /// Heads of W_QKV, from an input that they share [batch, seq, d_model].
+  at::Tensor project_shared(
+      const at::Tensor& x,
+      int64_t first_head,
+      int64_t heads) const;
+  /// The same from inputs of their own or for each of the query heads
+  /// that share them.
   at::Tensor project_rows(
       const at::Tensor& rows,
       int64_t first_head,

@@ -158,8 +158,18 @@ at::Tensor Block::attend(
     ln1_.read(x, hook(kLn1Scale), hook(kLn1Normalized), hooks);
     x = ln1_(x);
   }
-  const at::Tensor z =
-      attention_.mix(x, some, inputs.rows, positions, prefix, last_only, hooks);
+  at::Tensor queries = inputs.queries;
+  if (queries.defined() && !inputs.normed) {
+    queries = ln1_(queries);
+  } else if (last_only && some == nullptr && !inputs.rows.defined()) {
+    queries = x.narrow(1, x.size(1) - 1, 1);
+  }
+  const at::Tensor z = attention_.mix(
+      {.x = x, .queries = queries, .some = some, .rows = inputs.rows},
+      positions,
+      prefix,
+      last_only,
+      hooks);
   return hooks.visit(
       hook(kAttnOut), attention_.add_heads(z, some, ln1_post_, hooks));
 }

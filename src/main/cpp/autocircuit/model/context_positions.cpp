@@ -39,8 +39,7 @@ ContextPositions::ContextPositions(
     biases_.emplace_back(window, make_bias(window));
   }
   if (rotary) {
-    key_rotation_ = rotary->rotation(keys_, options);
-    token_rotation_ = key_rotation_->from(prefix);
+    rotation_ = rotary->rotation(keys_, options);
   }
 }
 
@@ -96,11 +95,12 @@ at::Tensor ContextPositions::embed(const at::Tensor& w_pos) const {
 }
 
 at::Tensor ContextPositions::turn_queries(const at::Tensor& queries) const {
-  return token_rotation_ ? (*token_rotation_)(queries) : queries;
+  return rotation_ ? rotation_->from(prefix_ + seq_ - queries.size(1))(queries)
+                   : queries;
 }
 
 at::Tensor ContextPositions::turn_keys(const at::Tensor& keys) const {
-  return key_rotation_ ? (*key_rotation_)(keys) : keys;
+  return rotation_ ? (*rotation_)(keys) : keys;
 }
 
 } // namespace autocircuit

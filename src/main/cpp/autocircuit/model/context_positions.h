@@ -58,8 +58,8 @@ class ContextPositions {
   /// that of padding is 0.
   at::Tensor embed(const at::Tensor& w_pos) const;
 
-  /// Queries [batch, seq, heads, d_head], turned by their positions where
-  /// these are rotary.
+  /// Queries [batch, positions, heads, d_head] of the last positions, turned by
+  /// them where these are rotary.
   at::Tensor turn_queries(const at::Tensor& queries) const;
 
   /// The same of keys [batch, prefix + seq, heads, d_head].
@@ -77,8 +77,7 @@ class ContextPositions {
   at::Tensor tokens_;
   at::Tensor keys_;
   std::vector<std::pair<int64_t, at::Tensor>> biases_; // by window
-  std::optional<Rotation> token_rotation_;
-  std::optional<Rotation> key_rotation_;
+  std::optional<Rotation> rotation_;                   // of the keys' positions
 };
 
 } // namespace autocircuit

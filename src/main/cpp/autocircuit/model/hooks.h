@@ -41,7 +41,11 @@ struct SomeHeads {
 /// the residual stream holds.
 struct HeadInputs {
   /// [batch, seq, rows, d_model], or [batch, seq, d_model] for all heads.
-  at::Tensor rows;
+  at::Tensor rows = {};
+  /// Where the last position is all that counts behind the queries, the first
+  /// module's rows may be these, [batch, 1, heads, d_model], and `rows` those
+  /// of the others.
+  at::Tensor queries = {};
   bool normed = false; // whether the norm was applied
   /// Whose rows these are; without it, all heads of all modules have one.
   std::optional<SomeHeads> some = std::nullopt;
