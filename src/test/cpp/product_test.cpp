@@ -67,6 +67,38 @@ TEST(products_are_those_of_libtorch) {
   }
 }
 
+TEST(products_of_floats_where_they_lie) {
+  for (const int threads : {1, 3}) {
+    const Threads scope(threads);
+    for (const int64_t m : {17, 250, 491}) {
+      for (const int64_t k : {1, 16, 257, 600}) {
+        for (const int64_t n : {5, 31, 64, 261}) {
+          const at::Tensor wide = at::randn({m, k + 3});
+          const at::Tensor bias = at::randn({n});
+          for (const at::Tensor& a :
+               {at::randn({m, k}), wide.narrow(1, 2, k)}) {
+            for (const at::Tensor& b :
+                 {at::randn({k, n}),
+                  at::randn({n, k}).t(),
+                  at::randn({k, n + 7}).narrow(1, 3, n),
+                  at::randn({n, k + 5}).narrow(1, 1, k).t(),
+                  at::randn({k, 2 * n}).slice(1, 0, 2 * n, 2)}) {
+              const at::Tensor expected =
+                  at::matmul(a.to(at::kDouble), b.to(at::kDouble));
+              CHECK_CLOSE(product(a, b), expected.to(at::kFloat), 1e-4, 1e-4);
+              CHECK_CLOSE(
+                  affine(a, b, bias),
+                  (expected + bias).to(at::kFloat),
+                  1e-4,
+                  1e-4);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(products_of_few_rows) {
   for (const int threads : {1, 3}) {
     const Threads scope(threads);
@@ -86,6 +118,12 @@ TEST(products_of_few_rows) {
       }
     }
   }
+}
+
+TEST(biases_that_do_not_fit_are_named) {
+  CHECK_THROWS(
+      affine(at::randn({20, 3}), at::randn({3, 4}), at::randn({5})),
+      "expected 4 numbers to add, got [5]");
 }
 
 TEST(products_without_terms) {

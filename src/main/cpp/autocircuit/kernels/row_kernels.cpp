@@ -187,7 +187,7 @@ AUTOCIRCUIT_INLINE void product_block(
   }
 }
 
-template <int A, int W>
+template <int A, int B, int W>
 AUTOCIRCUIT_INLINE void product_rows(
     float* products,
     ConstRows a,
@@ -195,8 +195,8 @@ AUTOCIRCUIT_INLINE void product_rows(
     int64_t n_b,
     int64_t d) {
   int64_t j = 0;
-  for (; j + 3 <= n_b; j += 3) {
-    product_block<A, 3, W>(
+  for (; j + B <= n_b; j += B) {
+    product_block<A, B, W>(
         products + j, n_b, a, {b.data + j * b.stride, b.stride}, d);
   }
   for (; j < n_b; j++) {
@@ -205,7 +205,7 @@ AUTOCIRCUIT_INLINE void product_rows(
   }
 }
 
-template <int W>
+template <int A, int B, int W>
 AUTOCIRCUIT_INLINE void add_row_products_of(
     float* products,
     ConstRows a,
@@ -213,15 +213,11 @@ AUTOCIRCUIT_INLINE void add_row_products_of(
     ConstRows b,
     int64_t n_b,
     int64_t d) {
-  int64_t i = 0;
-  for (; i + 4 <= n_a; i += 4) {
-    product_rows<4, W>(
-        products + i * n_b, {a.data + i * a.stride, a.stride}, b, n_b, d);
-  }
-  for (; i < n_a; i++) {
-    product_rows<1, W>(
-        products + i * n_b, {a.data + i * a.stride, a.stride}, b, n_b, d);
-  }
+  for_row_blocks<A>(
+      n_a, [&]<int N>(int64_t i) __attribute__((always_inline)) {
+        product_rows<N, B, W>(
+            products + i * n_b, {a.data + i * a.stride, a.stride}, b, n_b, d);
+      });
 }
 
 AUTOCIRCUIT_INLINE void sum_rows_of(
@@ -257,8 +253,8 @@ AUTOCIRCUIT_INLINE void sum_and_subtract_rows_of(
 
 } // namespace
 
-// Twelve rows of sums fill the registers of AVX-512, six of two vectors each
-// those of AVX2.
+// Twelve rows of sums, or products of six rows with four, fill the registers of
+// AVX-512, six rows of two vectors each or four rows with three those of AVX2.
 AUTOCIRCUIT_KERNEL(
     weighted_rows,
     (Rows out,
@@ -296,8 +292,8 @@ AUTOCIRCUIT_KERNEL(
      int64_t n_b,
      int64_t d),
     (products, a, n_a, b, n_b, d),
-    (add_row_products_of<16>),
-    (add_row_products_of<8>))
+    (add_row_products_of<6, 4, 16>),
+    (add_row_products_of<4, 3, 8>))
 
 AUTOCIRCUIT_KERNEL(
     sum_rows,

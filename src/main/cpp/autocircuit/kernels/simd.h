@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "autocircuit/kernels/rows.h"
 
@@ -30,6 +31,16 @@ AUTOCIRCUIT_INLINE void load(typename Vector<W>::type& v, const float* p) {
 template <int W>
 AUTOCIRCUIT_INLINE void store(float* p, const typename Vector<W>::type& v) {
   std::memcpy(p, &v, sizeof v);
+}
+
+/// Numbers of a and b in turns, from the given one on.
+template <int FIRST, int W, size_t... I>
+AUTOCIRCUIT_INLINE void interleave(
+    typename Vector<W>::type& mixed,
+    const typename Vector<W>::type& a,
+    const typename Vector<W>::type& b,
+    std::index_sequence<I...> /*W of them*/) {
+  mixed = __builtin_shufflevector(a, b, (I % 2 * W + FIRST + I / 2)...);
 }
 
 // Halves are added until one number is left.

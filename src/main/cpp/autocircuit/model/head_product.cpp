@@ -10,7 +10,7 @@
 #include <memory>
 #include <optional>
 
-#include "autocircuit/kernels/head_kernels.h"
+#include "autocircuit/kernels/product_kernels.h"
 #include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/product.h"
 
@@ -77,13 +77,13 @@ void multiply(
   at::parallel_for(
       0, rows * parts, grain(work), [&](int64_t begin, int64_t end) {
         const auto scratch = std::make_unique_for_overwrite<float[]>(
-            static_cast<size_t>(kernels::head_product_scratch()));
+            static_cast<size_t>(kernels::packed_product_scratch()));
         for (int64_t i = begin; i < end; i++) {
           const int64_t row = i / parts;
           const int64_t head = row / repeats;
           const int64_t first = i % parts * tokens / parts;
           const int64_t last = (i % parts + 1) * tokens / parts;
-          kernels::head_product(
+          kernels::packed_product(
               {to + row * out.stride(2) + first * token_stride(out),
                token_stride(out)},
               {from + row * x.stride(2) + first * token_stride(x),

@@ -9,9 +9,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "autocircuit/kernels/product_kernels.h"
 #include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/few_rows.h"
 
@@ -25,7 +27,7 @@ namespace {
 // Multiplications that are worth a thread.
 constexpr int64_t kGrain = int64_t{1} << 20U;
 // Rows and columns are divided in multiples of this.
-constexpr int64_t kTileSize = 16;
+constexpr int64_t kTileSize = 32;
 
 // What LibTorch's own products of 16-bit types ask of the CPU. For fp16 that is
 // more than most have, and a compiler may not know its name.
@@ -85,7 +87,10 @@ struct Division {
   int64_t parts = 1;
 };
 
-void check_factors(const at::Tensor& a, const at::Tensor& b) {
+void check_factors(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
   TORCH_CHECK(
       a.dim() == b.dim() && a.dim() >= 2 && a.size(-1) == b.size(-2) &&
           a.sizes().slice(0, static_cast<size_t>(a.dim() - 2)) ==
@@ -94,10 +99,43 @@ void check_factors(const at::Tensor& a, const at::Tensor& b) {
       a.sizes(),
       " and ",
       b.sizes());
+  TORCH_CHECK(
+      !bias.defined() || (a.dim() == 2 && bias.numel() == b.size(1)),
+      "expected ",
+      b.size(-1),
+      " numbers to add, got ",
+      bias.defined() ? bias.sizes() : at::IntArrayRef());
 }
 
 at::Tensor with_one_batch_dim(const at::Tensor& x) {
   return x.dim() > 3 ? x.flatten(0, x.dim() - 3) : x;
+}
+
+bool suits_kernel(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  return a.dim() == 2 && a.size(1) > 0 && fits_kernels(a) && b.is_cpu() &&
+      b.scalar_type() == at::kFloat && (b.stride(0) == 1 || b.stride(1) == 1) &&
+      (!bias.defined() || fits_kernels(bias));
+}
+
+void multiply_by_kernel(
+    const at::Tensor& out,
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  const auto scratch = std::make_unique_for_overwrite<float[]>(
+      static_cast<size_t>(kernels::packed_product_scratch()));
+  kernels::packed_product(
+      {out.mutable_data_ptr<float>(), out.stride(0)},
+      {a.const_data_ptr<float>(), a.stride(0)},
+      {b.const_data_ptr<float>(), b.stride(0), b.stride(1)},
+      bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+      a.size(0),
+      a.size(1),
+      b.size(1),
+      scratch.get());
 }
 
 // [m, k] times [k, n] plus a bias, or a batch of products.
@@ -106,7 +144,9 @@ void multiply_into(
     const at::Tensor& a,
     const at::Tensor& b,
     const at::Tensor& bias) {
-  if (bias.defined()) {
+  if (suits_kernel(a, b, bias)) {
+    multiply_by_kernel(out, a, b, bias);
+  } else if (bias.defined()) {
     at::addmm_out(out, bias, a, b);
   } else if (a.dim() == 2) {
     at::mm_out(out, a, b);
@@ -122,7 +162,7 @@ at::Tensor divided_product(
     const at::Tensor& any_a,
     const at::Tensor& any_b,
     const at::Tensor& bias) {
-  check_factors(any_a, any_b);
+  check_factors(any_a, any_b, bias);
   // What has to be copied is copied here: this thread's memory is the pool's.
   const at::Tensor a = with_one_batch_dim(any_a);
   const at::Tensor b = with_one_batch_dim(any_b);

@@ -28,7 +28,7 @@ import org.bytedeco.pytorch.Tensor;
  */
 final class EdgeSearches {
 
-  private static final int EDGES = 17; // the first one starts the clock
+  private static final int EDGES = 13; // the first one starts the clock
   private static final int PIECES = 20;
 
   /** Of the edges, in the search that leaves 5 to 10 %. */

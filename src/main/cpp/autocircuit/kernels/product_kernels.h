@@ -4,19 +4,18 @@
 
 #include "autocircuit/kernels/rows.h"
 
-// Products of many small weight matrices, one for each head, with rows that lie
-// between those of other heads. A general matrix product gathers both for each
-// head and call; here the rows stay where they are, and the weights are brought
-// into order a panel at a time.
+// Products of rows with weights, which are brought into order a panel at a
+// time. The rows stay where they are, so they may lie between those of other
+// heads; a general matrix product gathers both for each head and call.
 namespace autocircuit::kernels {
 
-/// Floats that head_product needs as scratch memory.
-int64_t head_product_scratch();
+/// Floats that packed_product needs as scratch memory.
+int64_t packed_product_scratch();
 
 /// out[t] = bias + sum over i in [0, k) of x[t, i] * weights[i], rows of n
 /// numbers, for so many tokens; bias nullptr: none. One stride of the weights
-/// is 1.
-void head_product(
+/// is 1, and k is not 0.
+void packed_product(
     Rows out,
     ConstRows x,
     ConstMatrix weights,

@@ -1,4 +1,4 @@
-#include "autocircuit/kernels/head_kernels.h"
+#include "autocircuit/kernels/product_kernels.h"
 
 #include <algorithm>
 #include <cstring>
@@ -40,38 +40,78 @@ AUTOCIRCUIT_INLINE void gather(
   }
 }
 
-// Some rows and columns of the weights, as tiles of so many columns one after
-// another; a tile that is not full ends in zeros.
-template <int COLUMNS>
+// W rows of W numbers, transposed: log W times, each row of the upper half is
+// interleaved with that of the lower half.
+template <int W>
+AUTOCIRCUIT_INLINE void transpose(Rows out, ConstRows in) {
+  typename Vector<W>::type rows[W];
+  AUTOCIRCUIT_UNROLL
+  for (int r = 0; r < W; r++) {
+    load<W>(rows[r], in.data + r * in.stride);
+  }
+  AUTOCIRCUIT_UNROLL
+  for (int step = 1; step < W; step *= 2) {
+    typename Vector<W>::type mixed[W];
+    AUTOCIRCUIT_UNROLL
+    for (int r = 0; r < W / 2; r++) {
+      const auto& a = rows[r];
+      const auto& b = rows[r + W / 2];
+      interleave<0, W>(mixed[2 * r], a, b, std::make_index_sequence<W>());
+      interleave<W / 2, W>(
+          mixed[2 * r + 1], a, b, std::make_index_sequence<W>());
+    }
+    AUTOCIRCUIT_UNROLL
+    for (int r = 0; r < W; r++) {
+      rows[r] = mixed[r];
+    }
+  }
+  AUTOCIRCUIT_UNROLL
+  for (int r = 0; r < W; r++) {
+    store<W>(out.data + r * out.stride, rows[r]);
+  }
+}
+
+// Some rows and columns of the weights, as tiles of V vectors of columns one
+// after another; a tile that is not full ends in zeros.
+template <int V, int W>
 AUTOCIRCUIT_INLINE void pack(
     float* panel,
     ConstMatrix w,
     int64_t depth,
     int64_t width) {
-  const int64_t full = width / COLUMNS * COLUMNS;
+  constexpr int64_t kColumns = V * W;
+  const int64_t full = width / kColumns * kColumns;
   if (w.column_stride == 1) {
     for (int64_t i = 0; i < depth; i++) {
       const float* row = w.data + i * w.row_stride;
       prefetch_row(row + 8 * w.row_stride, full);
-      for (int64_t c = 0; c < full; c += COLUMNS) {
+      for (int64_t c = 0; c < full; c += kColumns) {
         std::memcpy(
-            panel + c * depth + i * COLUMNS, row + c, COLUMNS * sizeof(float));
+            panel + c * depth + i * kColumns,
+            row + c,
+            kColumns * sizeof(float));
       }
     }
   } else {
-    for (int64_t c = 0; c < full; c += COLUMNS) {
-      for (int64_t i = 0; i < depth; i++) {
-        for (int64_t j = c; j < c + COLUMNS; j++) {
-          *panel++ = w.data[i + j * w.column_stride];
+    const int64_t blocks = depth / W * W;
+    for (int64_t c = 0; c < full; c += W) {
+      const float* columns = w.data + c * w.column_stride;
+      float* tile = panel + c / kColumns * kColumns * depth + c % kColumns;
+      for (int64_t i = 0; i < blocks; i += W) {
+        transpose<W>(
+            {tile + i * kColumns, kColumns}, {columns + i, w.column_stride});
+      }
+      for (int64_t i = blocks; i < depth; i++) {
+        for (int64_t j = 0; j < W; j++) {
+          tile[i * kColumns + j] = columns[i + j * w.column_stride];
         }
       }
     }
-    panel -= full * depth;
   }
   if (full < width) {
     for (int64_t i = 0; i < depth; i++) {
-      for (int64_t j = 0; j < COLUMNS; j++) {
-        panel[full * depth + i * COLUMNS + j] = full + j < width
+      for (int64_t j = 0; j < kColumns; j++) {
+        panel[full * depth + i * kColumns + j] = full + j < width
             ? w.data[i * w.row_stride + (full + j) * w.column_stride]
             : 0.0F;
       }
@@ -114,7 +154,7 @@ AUTOCIRCUIT_INLINE void multiply_rows(
 }
 
 template <int R, int V, int W>
-AUTOCIRCUIT_INLINE void head_product_of(
+AUTOCIRCUIT_INLINE void packed_product_of(
     Rows out,
     ConstRows x,
     ConstMatrix weights,
@@ -134,7 +174,7 @@ AUTOCIRCUIT_INLINE void head_product_of(
       gather(scratch, {x.data + t * x.stride + i, x.stride}, some, depth);
       for (int64_t c = 0; c < n; c += kPanel) {
         const int64_t width = std::min(n - c, kPanel);
-        pack<V * W>(
+        pack<V, W>(
             panel,
             {weights.data + i * weights.row_stride + c * weights.column_stride,
              weights.row_stride,
@@ -161,12 +201,12 @@ AUTOCIRCUIT_INLINE void head_product_of(
 
 } // namespace
 
-int64_t head_product_scratch() {
+int64_t packed_product_scratch() {
   return kTokens * kStride + kDepth * kPanel;
 }
 
 AUTOCIRCUIT_KERNEL(
-    head_product,
+    packed_product,
     (Rows out,
      ConstRows x,
      ConstMatrix weights,
@@ -176,7 +216,7 @@ AUTOCIRCUIT_KERNEL(
      int64_t n,
      float* scratch),
     (out, x, weights, bias, tokens, k, n, scratch),
-    (head_product_of<12, 2, 16>),
-    (head_product_of<6, 2, 8>))
+    (packed_product_of<12, 2, 16>),
+    (packed_product_of<6, 2, 8>))
 
 } // namespace autocircuit::kernels
