@@ -31,7 +31,7 @@ need cmake cmake
 command -v ninja >/dev/null || need make make
 need python3 python3
 gcc_version="$(g++ -dumpversion | cut -d. -f1)"
-[ "$gcc_version" -ge 11 ] 2>/dev/null || fail "g++ 11 or newer is needed for C++20, this is $gcc_version"
+[ "$gcc_version" -ge 12 ] 2>/dev/null || fail "g++ 12 or newer is needed, this is $gcc_version"
 cmake_version="$(cmake --version | sed -nE '1s/.* ([0-9]+\.[0-9]+).*/\1/p')"
 [ "$(printf '3.20\n%s\n' "$cmake_version" | sort -V | head -n 1)" = 3.20 ] ||
   fail "cmake 3.20 or newer is needed, this is $cmake_version"

@@ -46,8 +46,14 @@ TEST(executors_agree_on_several_threads) {
     shape.d_head *= wider;
     shape.d_mlp = 4 * shape.d_model;
     shape.d_vocab = 700;
+    shape.n_ctx = 12;
     for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
       Kind kind(shape, /*seq_len=*/0, type);
+      kind.clean = at::randint(shape.d_vocab, {3, 12}, at::kLong);
+      kind.context.patch_src_outs = source_ablations(
+          kind.model,
+          {.value = at::randint(shape.d_vocab, {3, 12}, at::kLong)},
+          BatchAblation::kResample);
       for (const MaskKind masks : {MaskKind::kSparse, MaskKind::kRandom}) {
         kind.context.masks = masks_of(
             masks, {kind.model.n_masks()}, kind.context.masks.options());

@@ -42,7 +42,8 @@ void check_flips(
     ForwardRequest request,
     double share,
     double to_one,
-    unsigned seed) {
+    unsigned seed,
+    int n_flips = 12) {
   const at::TensorOptions options = kind.context.masks.options();
   const at::ScalarType type = kind.context.patch_src_outs.scalar_type();
   at::Tensor masks =
@@ -53,7 +54,7 @@ void check_flips(
   CHECK_CLOSE(
       run.logits(), whole(kind, request, masks), close(type), close(type));
   std::mt19937 random(seed);
-  for (int i = 0; i < 12; i++) {
+  for (int i = 0; i < n_flips; i++) {
     std::vector<int64_t> places;
     const int n = i % 4 == 3 ? 5 : 1;
     for (int k = 0; k < n; k++) {
@@ -107,6 +108,18 @@ TEST(flips_at_single_positions_with_padding_and_activations_of_any_kind) {
       check_flips(kind, request, share, 0.2, seed++);
     }
   });
+}
+
+// More than are kept before all is computed anew.
+TEST(many_flips_in_a_row_do_not_drift) {
+  for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+    for (const OutputSlice slice : {OutputSlice::kAll, OutputSlice::kLastSeq}) {
+      Kind kind(Shape(), 0, type);
+      ForwardRequest request = from_tokens(kind);
+      request.input.slice = slice;
+      check_flips(kind, request, 0.5, 0.5, /*seed=*/7, /*n_flips=*/400);
+    }
+  }
 }
 
 TEST(nothing_changes_where_no_mask_does) {

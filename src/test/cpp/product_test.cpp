@@ -15,7 +15,7 @@ namespace autocircuit::test {
 
 namespace {
 
-struct Operands {
+struct Factors {
   std::vector<int64_t> batch;
   int64_t m;
   int64_t k;
@@ -39,7 +39,7 @@ struct Operands {
 
 // Small ones, of one piece; and ones with more than enough work for three
 // threads in columns, rows, matrices, and in the second of two dimensions.
-const Operands kOperands[] = {
+const Factors kFactors[] = {
     {{}, 5, 7, 3},
     {{}, 16, 256, 1031},
     {{}, 16, 256, 1031, true},
@@ -55,7 +55,7 @@ const Operands kOperands[] = {
 TEST(products_are_those_of_libtorch) {
   for (const int threads : {1, 2, 3}) {
     const Threads scope(threads);
-    for (const Operands& of : kOperands) {
+    for (const Factors& of : kFactors) {
       const at::Tensor a = of.a();
       const at::Tensor b = of.b();
       CHECK_CLOSE(product(a, b), at::matmul(a, b), 1e-10, 1e-10);
@@ -70,9 +70,9 @@ TEST(products_are_those_of_libtorch) {
 TEST(products_of_floats_where_they_lie) {
   for (const int threads : {1, 3}) {
     const Threads scope(threads);
-    for (const int64_t m : {17, 250, 491}) {
-      for (const int64_t k : {1, 16, 257, 600}) {
-        for (const int64_t n : {5, 31, 64, 261}) {
+    for (const int64_t m : {17, 491}) {
+      for (const int64_t k : {1, 16, 300}) {
+        for (const int64_t n : {5, 64, 133}) {
           const at::Tensor wide = at::randn({m, k + 3});
           const at::Tensor bias = at::randn({n});
           for (const at::Tensor& a :
@@ -104,7 +104,7 @@ TEST(products_of_few_rows) {
     const Threads scope(threads);
     for (const int64_t rows : {1, 8, 13, 16}) {
       for (const int64_t columns : {3, 64, 1031}) {
-        const Operands of{{}, rows, 515, columns};
+        const Factors of{{}, rows, 515, columns};
         const at::Tensor a = of.a(at::kFloat);
         const at::Tensor b = of.b(at::kFloat);
         const at::Tensor bias = at::randn({columns});
@@ -136,7 +136,7 @@ TEST(products_without_terms) {
 
 TEST(gradients_of_products_are_those_of_libtorch) {
   const Threads scope(3);
-  for (const Operands& of : kOperands) {
+  for (const Factors& of : kFactors) {
     const auto gradients = [&](auto multiply) {
       at::manual_seed(1);
       std::vector<at::Tensor> inputs{of.a(), of.b()};
@@ -163,7 +163,7 @@ TEST(gradients_of_products_are_those_of_libtorch) {
 
 TEST(products_inside_a_thread_of_a_pass) {
   const Threads scope(3);
-  const Operands of{{}, 16, 256, 1031};
+  const Factors of{{}, 16, 256, 1031};
   const at::Tensor a = of.a(at::kFloat).requires_grad_(true);
   const at::Tensor b = of.b(at::kFloat);
   std::vector<at::Tensor> results(6);

@@ -103,6 +103,7 @@ void check(const PatchableModel& model, const EdgeAttribution& request) {
     forward.context = &context;
   }
   check_request(model, forward);
+  check_positions(model, request.clean.value.size(1));
   for (const at::Tensor& answers :
        {request.loss.answers, request.loss.wrong_answers}) {
     TORCH_CHECK(

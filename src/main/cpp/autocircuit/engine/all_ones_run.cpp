@@ -72,6 +72,7 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
   ForwardRequest all_ones = request;
   all_ones.context = &ones;
   all_ones.want_src_outs = true;
+  all_ones.only_last_counts = false;
   all_ones.input.slice = OutputSlice::kLastSeq;
   auto run = std::make_shared<AllOnesRun>();
   const at::Tensor src_outs =

@@ -76,8 +76,7 @@ class BufferedRun final : public Hooks {
     if (wrappers.empty()) {
       return {};
     }
-    if (ends_at_last_ && wrappers.size() > 1 &&
-        is_at_end(model_, model_.model().node_at(modules[0]))) {
+    if (ends_at_last_ && has_last_queries(model_, modules)) {
       return {
           .rows = rows({wrappers.begin() + 1, wrappers.end()}, resid, norm),
           .queries = rows({wrappers[0]}, last_positions(resid, 1), norm),

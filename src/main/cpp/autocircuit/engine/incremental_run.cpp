@@ -118,6 +118,7 @@ void IncrementalRun::run_whole() {
   ForwardRequest request = request_;
   request.context = &context;
   request.want_src_outs = true;
+  request.only_last_counts = false; // other runs may go on from any position
   ForwardResult result =
       recorded_forward(*model_, request, Recorded::kAll, known_);
   logits_ = std::move(result.logits);
@@ -261,8 +262,9 @@ at::Tensor IncrementalRun::update_outputs(
   const auto wanted = [&](const at::Tensor& x) {
     return last_only ? last_positions(x, 1) : x;
   };
-  int64_t first_slot = -1;
-  int64_t n_slots = 0; // one after another
+  int64_t first_slot = values.changes.n_slots;
+  int64_t last_slot = -1;
+  int64_t n_slots = 0;
   for (const int64_t head : live) {
     for_sources(*model_, node, head, [&](int64_t source) {
       const int64_t slot = values.changes.slots[static_cast<size_t>(source)];
@@ -273,12 +275,17 @@ at::Tensor IncrementalRun::update_outputs(
       }
       wanted(delta_.select(2, source))
           .sub_(wanted(values.outputs.select(2, slot)));
-      first_slot = n_slots++ == 0 ? slot : first_slot;
+      first_slot = std::min(first_slot, slot);
+      last_slot = std::max(last_slot, slot);
+      n_slots++;
     });
   }
   if (n_slots == 0 || node.added < 0) {
     return {};
   }
+  TORCH_CHECK(
+      last_slot - first_slot + 1 == n_slots,
+      "expected the sources of a node one after another");
   const at::Tensor change =
       wanted(values.outputs.narrow(2, first_slot, n_slots)).sum(2);
   at::Tensor& added = known_[static_cast<size_t>(node.added)];

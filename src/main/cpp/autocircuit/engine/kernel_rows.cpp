@@ -130,7 +130,8 @@ at::Tensor kernel_sparse_rows(
           token(base.const_data_ptr<float>(), base, b, s),
           starts.data(),
           terms.data(),
-          token(weights.const_data_ptr<float>(), weights, b, s),
+          terms.empty() ? nullptr
+                        : token(weights.const_data_ptr<float>(), weights, b, s),
           rows_of(delta, b, s),
           rows,
           d);

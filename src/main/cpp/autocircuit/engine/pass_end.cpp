@@ -12,6 +12,13 @@ bool is_at_end(const PatchableModel& model, const ModelNode& node) {
   return node.block + 1 >= model.model().n_layers();
 }
 
+bool has_last_queries(
+    const PatchableModel& model,
+    c10::ArrayRef<HookId> modules) {
+  return modules.size() > 1 &&
+      is_at_end(model, model.model().node_at(modules[0]));
+}
+
 at::Tensor last_positions(const at::Tensor& x, int64_t n) {
   return x.narrow(1, x.size(1) - n, n);
 }

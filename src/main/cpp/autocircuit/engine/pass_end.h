@@ -17,6 +17,13 @@ bool ends_at_last(const PatchableModel& model, OutputSlice slice);
 /// Whether what a node puts out lies behind that.
 bool is_at_end(const PatchableModel& model, const ModelNode& node);
 
+/// Whether a pass that ends there needs the last position's queries only, of
+/// modules that give the heads of a block their inputs. One module for q, k and
+/// v has to have all positions.
+bool has_last_queries(
+    const PatchableModel& model,
+    c10::ArrayRef<HookId> modules);
+
 /// The last n positions of x [batch, seq, ...].
 at::Tensor last_positions(const at::Tensor& x, int64_t n);
 

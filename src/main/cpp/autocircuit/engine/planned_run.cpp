@@ -110,8 +110,7 @@ class PlannedRun final : public Hooks {
       }
       HeadInputs inputs;
       inputs.normed = norm != nullptr;
-      if (ends_at_last_ && dests.size() > 1 &&
-          is_at_end(model_, node_at(modules[0]))) {
+      if (ends_at_last_ && has_last_queries(model_, modules)) {
         inputs.queries = rows_({dests[0]}, last_positions(x, 1), norm);
         dests.erase(dests.begin());
       }

@@ -36,8 +36,12 @@ class RecordingHooks final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) override {
     (void)norm;
-    const at::Tensor rows =
-        hooks_.head_inputs(modules, heads, resid, /*norm=*/nullptr).rows;
+    const HeadInputs inputs =
+        hooks_.head_inputs(modules, heads, resid, /*norm=*/nullptr);
+    TORCH_CHECK(
+        !inputs.queries.defined(),
+        "a run that is recorded has all positions of its queries");
+    const at::Tensor& rows = inputs.rows;
     if (what_ == Recorded::kEqualInputs) {
       const at::Tensor x = rows.defined() ? rows.select(2, 0) : resid;
       for (const HookId module : modules) {

@@ -253,8 +253,9 @@ AUTOCIRCUIT_INLINE void sum_and_subtract_rows_of(
 
 } // namespace
 
-// Twelve rows of sums, or products of six rows with four, fill the registers of
-// AVX-512, six rows of two vectors each or four rows with three those of AVX2.
+// Twelve rows of sums, or products of six rows with four, fill the registers
+// of AVX-512, six rows of two vectors each or four rows with three those of
+// AVX2.
 AUTOCIRCUIT_KERNEL(
     weighted_rows,
     (Rows out,

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "autocircuit/kernels/rows.h"
@@ -121,13 +123,18 @@ AUTOCIRCUIT_INLINE void for_row_blocks(int64_t n, const F& f) {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+/// The widest that there is, or what LibTorch's own variable allows.
 inline InstructionSet instruction_set() {
   static const InstructionSet set = [] {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) {
+    const char* wanted = std::getenv("ATEN_CPU_CAPABILITY");
+    const std::string_view most = wanted != nullptr ? wanted : "";
+    if (__builtin_cpu_supports("avx512f") && most != "avx2" &&
+        most != "default") {
       return InstructionSet::kAvx512;
     }
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+            most != "default"
         ? InstructionSet::kAvx2
         : InstructionSet::kBaseline;
   }();

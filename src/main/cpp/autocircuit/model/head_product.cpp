@@ -194,8 +194,10 @@ void head_product_out(
   } else {
     const int64_t repeats = x.size(2) / w.size(0);
     for (int64_t row = 0; row < x.size(2); row++) {
-      out.select(2, row).flatten(0, 1).copy_( // a view
-          product(x.select(2, row).flatten(0, 1), w[row / repeats]));
+      product_out(
+          out.select(2, row).flatten(0, 1), // a view
+          x.select(2, row).flatten(0, 1),
+          w[row / repeats]);
     }
   }
 }

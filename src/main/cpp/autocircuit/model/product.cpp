@@ -100,7 +100,8 @@ void check_factors(
       " and ",
       b.sizes());
   TORCH_CHECK(
-      !bias.defined() || (a.dim() == 2 && bias.numel() == b.size(1)),
+      !bias.defined() ||
+          (a.dim() == 2 && bias.dim() == 1 && bias.numel() == b.size(1)),
       "expected ",
       b.size(-1),
       " numbers to add, got ",
@@ -158,7 +159,8 @@ void multiply_into(
 // OpenBLAS has threads of its own. They and LibTorch's would wait for each
 // other, busily, so it computes on the thread that calls it (bridge/threads),
 // and products are divided among LibTorch's here.
-at::Tensor divided_product(
+void divided_product(
+    const at::Tensor& out,
     const at::Tensor& any_a,
     const at::Tensor& any_b,
     const at::Tensor& bias) {
@@ -166,14 +168,11 @@ at::Tensor divided_product(
   // What has to be copied is copied here: this thread's memory is the pool's.
   const at::Tensor a = with_one_batch_dim(any_a);
   const at::Tensor b = with_one_batch_dim(any_b);
-  std::vector<int64_t> shape = any_a.sizes().vec();
-  shape.back() = b.size(-1);
-  const at::Tensor out = at::empty(shape, a.options());
   const at::Tensor matrices = with_one_batch_dim(out); // a view
   const Division division(a, b);
   if (division.parts == 1) {
     multiply_into(matrices, a, b, bias);
-    return out;
+    return;
   }
   const int64_t rows = a.dim() - 2;
   const int64_t columns = a.dim() - 1;
@@ -189,6 +188,16 @@ at::Tensor divided_product(
           bias.defined() && dim == columns ? division.of(bias, 0, part) : bias);
     }
   });
+}
+
+at::Tensor divided_product(
+    const at::Tensor& a,
+    const at::Tensor& b,
+    const at::Tensor& bias) {
+  std::vector<int64_t> shape = a.sizes().vec();
+  shape.back() = b.size(-1);
+  const at::Tensor out = at::empty(shape, a.options());
+  divided_product(out, a, b, bias);
   return out;
 }
 
@@ -250,6 +259,17 @@ at::Tensor recorded_product(
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   return recorded_product(a, b, /*bias=*/{});
+}
+
+void product_out(
+    const at::Tensor& out,
+    const at::Tensor& a,
+    const at::Tensor& b) {
+  if (is_slow(a)) {
+    out.copy_(any_product(a, b, /*bias=*/{}));
+  } else {
+    divided_product(out, a, b, /*bias=*/{});
+  }
 }
 
 at::Tensor affine(

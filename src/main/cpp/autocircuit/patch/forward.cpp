@@ -89,14 +89,18 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
       model.n_masks(),
       "], got ",
       masks.sizes());
+  check_positions(model, input.value.size(1));
+}
+
+void check_positions(const PatchableModel& model, int64_t seq) {
   for (const PatchWrapper& w : model.wrappers()) {
     TORCH_CHECK(
-        w.seq_len == 0 || w.seq_len == input.value.size(1),
+        !w.is_dest() || w.seq_len == 0 || w.seq_len == seq,
         w.module,
         ": its masks are for ",
         w.seq_len,
         " positions, got prompts of ",
-        input.value.size(1));
+        seq);
   }
 }
 

@@ -94,6 +94,9 @@ struct ForwardResult {
 /// Throws unless what a request brings fits the model.
 void check_request(const PatchableModel& model, const ForwardRequest& request);
 
+/// Throws if the model has masks for another number of positions.
+void check_positions(const PatchableModel& model, int64_t seq);
+
 /// Runs a model, patched or not. Autograd records it if grad mode is on. Checks
 /// its arguments.
 ForwardResult forward(

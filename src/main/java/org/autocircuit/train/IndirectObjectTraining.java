@@ -24,7 +24,7 @@ import org.autocircuit.model.WordLevelVocabulary;
  * than the others. Sentences begin with the end-of-text token, as the saved tokenizer's prompts do.
  *
  * <p>For a seed, the course of the training depends on nothing but the number of threads and the
- * processor, for which LibTorch and OpenBLAS choose the order of their sums.
+ * processor, whose vectors decide in which order numbers are added.
  *
  * <p>Close it; the model goes with it. For one thread.
  *
