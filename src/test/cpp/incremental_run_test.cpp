@@ -117,7 +117,7 @@ TEST(many_flips_in_a_row_do_not_drift) {
       Kind kind(Shape(), 0, type);
       ForwardRequest request = from_tokens(kind);
       request.input.slice = slice;
-      check_flips(kind, request, 0.5, 0.5, /*seed=*/7, /*n_flips=*/400);
+      check_flips(kind, request, 0.5, 0.5, /*seed=*/7, /*n_flips=*/300);
     }
   }
 }

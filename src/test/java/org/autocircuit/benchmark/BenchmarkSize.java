@@ -8,14 +8,15 @@ import org.bytedeco.pytorch.Tensor;
 /** A model structure to measure with, its weights random. */
 public enum BenchmarkSize {
   /** For the smoke test only. */
-  TINY("tiny", 2, 2, 16, 4, 101, 1e-3),
-  FOUR_LAYER("4-layer", 40, 4, 256, 8, 5000, 1e-4),
-  GPT2_SMALL("gpt2-small", 20, 12, 768, 12, 50257, 1e-5);
+  TINY("tiny", 1, 2, 2, 16, 4, 101, 1e-3),
+  FOUR_LAYER("4-layer", 100, 40, 4, 256, 8, 5000, 1e-4),
+  GPT2_SMALL("gpt2-small", 2, 20, 12, 768, 12, 50257, 1e-5);
 
   static final int BATCH = 8;
   static final int SEQ = 16;
 
   private final String label;
+  private final int warmups;
   private final int rounds;
   private final int nLayers;
   private final int dModel;
@@ -25,6 +26,7 @@ public enum BenchmarkSize {
 
   BenchmarkSize(
       String label,
+      int warmups,
       int rounds,
       int nLayers,
       int dModel,
@@ -32,6 +34,7 @@ public enum BenchmarkSize {
       int dVocab,
       double acdcThreshold) {
     this.label = label;
+    this.warmups = warmups;
     this.rounds = rounds;
     this.nLayers = nLayers;
     this.dModel = dModel;
@@ -43,6 +46,11 @@ public enum BenchmarkSize {
   /** What it is called in reports. */
   String label() {
     return label;
+  }
+
+  /** Rounds before those: of short ones, until the JVM has compiled what runs often. */
+  int warmups() {
+    return warmups;
   }
 
   /**

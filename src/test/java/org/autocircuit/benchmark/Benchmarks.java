@@ -152,6 +152,9 @@ public final class Benchmarks {
       builder.measurementIterations(
           row.hasCircuitOfEachRound() ? size.rounds() : size.rounds() / 2);
     }
+    if (!options.getWarmupIterations().hasValue()) {
+      builder.warmupIterations(size.warmups());
+    }
     return builder.build();
   }
 
