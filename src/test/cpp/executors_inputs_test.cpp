@@ -51,9 +51,9 @@ TEST(executors_agree_on_several_threads) {
     shape.n_ctx = 12;
     for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
       Kind kind(shape, /*seq_len=*/0, type);
+      // Or activations grow until rounding is all there is.
       for (at::Tensor w : kind.model.model().weights().tensors()) {
-        if (w.dim() ==
-            2) { // or activations grow until rounding is all there is
+        if (w.dim() == 2) {
           w.mul_(1 / std::sqrt(static_cast<double>(wider)));
         }
       }

@@ -38,7 +38,7 @@ struct Factors {
 };
 
 // Small ones, of one piece; and ones with more than enough work for three
-// threads in columns, rows, matrices, and in the second of two dimensions.
+// threads in columns, rows, and matrices of one batch dimension and of two.
 const Factors kFactors[] = {
     {{}, 5, 7, 3},
     {{}, 16, 256, 1031},

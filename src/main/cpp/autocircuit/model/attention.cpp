@@ -114,49 +114,36 @@ Projections Attention::project(const at::Tensor& x, const at::Tensor& queries)
     const {
   const int64_t heads = shape_.n_heads;
   const int64_t kv_heads = shape_.n_kv_heads;
-  if (queries.defined()) {
-    const auto all = [&](const at::Tensor& of, int64_t first, int64_t n) {
-      return of.dim() == 3 ? project_shared(of, first, n)
-                           : project_rows(of, first, n);
-    };
-    const at::Tensor q = all(queries, 0, heads);
-    if (x.dim() == 3 || x.size(2) == 2 * kv_heads) {
-      const at::Tensor kv = all(x, heads, 2 * kv_heads);
-      return {
-          .q = q,
-          .k = kv.narrow(2, 0, kv_heads),
-          .v = kv.narrow(2, kv_heads, kv_heads)};
-    }
-    const int64_t rows = x.size(2) / 2;
-    return {
-        .q = q,
-        .k = project_rows(x.narrow(2, 0, rows), heads, kv_heads),
-        .v = project_rows(x.narrow(2, rows, rows), heads + kv_heads, kv_heads)};
-  }
-  if (x.dim() == 3) {
-    const at::Tensor qkv = project_shared(x, 0, heads + 2 * kv_heads);
-    return {
-        .q = qkv.narrow(2, 0, heads),
-        .k = qkv.narrow(2, heads, kv_heads),
-        .v = qkv.narrow(2, heads + kv_heads, kv_heads)};
-  }
-  const bool joint = x.size(2) == heads;
-  const int64_t kv_rows = joint ? heads : (x.size(2) - heads) / 2;
-  if (!joint && kv_rows == heads && kv_heads == heads) {
-    const at::Tensor qkv = project_rows(x, 0, 3 * heads);
-    return {
-        .q = qkv.narrow(2, 0, heads),
-        .k = qkv.narrow(2, heads, heads),
-        .v = qkv.narrow(2, 2 * heads, heads)};
-  }
-  const auto rows = [&](int64_t start, int64_t n) {
-    return joint ? x : x.narrow(2, start, n);
+  const auto project_all = [&](const at::Tensor& of, int64_t first, int64_t n) {
+    return of.dim() == 3 ? project_shared(of, first, n)
+                         : project_rows(of, first, n);
   };
-  return {
-      .q = project_rows(rows(0, heads), 0, heads),
-      .k = project_rows(rows(heads, kv_rows), heads, kv_heads),
-      .v = project_rows(
-          rows(heads + kv_rows, kv_rows), heads + kv_heads, kv_heads)};
+  // The heads of W_QKV that x is the input of.
+  const int64_t first = queries.defined() ? heads : 0;
+  const int64_t n = heads + 2 * kv_heads - first;
+  Projections p;
+  if (x.dim() == 3 || x.size(2) == n) {
+    const at::Tensor qkv = project_all(x, first, n);
+    p.q = qkv.narrow(2, 0, heads - first);
+    p.k = qkv.narrow(2, heads - first, kv_heads);
+    p.v = qkv.narrow(2, n - kv_heads, kv_heads);
+  } else {
+    const bool joint = !queries.defined() && x.size(2) == heads;
+    const int64_t kv_rows = (x.size(2) - heads + first) / 2;
+    const auto rows = [&](int64_t start, int64_t size) {
+      return joint ? x : x.narrow(2, start, size);
+    };
+    if (!queries.defined()) {
+      p.q = project_rows(rows(0, heads), 0, heads);
+    }
+    p.k = project_rows(rows(heads - first, kv_rows), heads, kv_heads);
+    p.v = project_rows(
+        rows(heads - first + kv_rows, kv_rows), heads + kv_heads, kv_heads);
+  }
+  if (queries.defined()) {
+    p.q = project_all(queries, 0, heads);
+  }
+  return p;
 }
 
 Projections Attention::project_some(
