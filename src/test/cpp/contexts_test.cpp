@@ -1,6 +1,7 @@
 // Many contexts on one model at once: what the thread sanitizer watches.
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <barrier>
 #include <exception>
@@ -12,6 +13,7 @@
 #include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/model/precision.h"
 #include "autocircuit/patch/patchable_model.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "models.h"
@@ -62,7 +64,7 @@ struct Requests {
         BatchAblation::kResample);
     for (int i = 0; i < kThreads; i++) {
       inputs.push_back(at::randint(shape.d_vocab, {3, 4}, at::kLong));
-      masks.push_back(at::rand({model.n_masks()}, dtype));
+      masks.push_back(at::rand({model.n_masks()}, accumulation_type(dtype)));
     }
   }
 
@@ -198,7 +200,45 @@ void check_circuits_share_a_run(at::ScalarType dtype, bool known) {
   });
 }
 
+// Every thread goes backward from a multiple of its own through one recorded
+// pass, by all of the graph or by a part of it only.
+void check_backwards_through_one_pass(at::ScalarType dtype) {
+  const Requests requests(dtype);
+  PatchContext context = requests.context(0);
+  context.masks = context.masks.detach().requires_grad_(true);
+  context.patch_src_outs = context.patch_src_outs.detach().requires_grad_(true);
+  const at::Tensor loss =
+      logits(requests.model, requests.inputs[0], &context).square().sum();
+  const auto gradients = [&](int i) {
+    std::vector<at::Tensor> inputs{context.masks};
+    if (i % 2 == 0) {
+      inputs.push_back(context.patch_src_outs);
+    }
+    return torch::autograd::grad(
+        {loss}, inputs, {at::full_like(loss, i + 1)}, /*retain_graph=*/true);
+  };
+  std::vector<std::vector<at::Tensor>> alone;
+  for (int i = 0; i < kThreads; i++) {
+    alone.push_back(gradients(i));
+  }
+  CHECK(!alone[0][0].equal(alone[1][0]));
+  together([&](int i) {
+    for (int round = 0; round < 10 * kRounds; round++) {
+      const std::vector<at::Tensor> results = gradients(i);
+      for (size_t k = 0; k < results.size(); k++) {
+        CHECK(results[k].equal(alone[static_cast<size_t>(i)][k]));
+      }
+    }
+  });
+}
+
 } // namespace
+
+TEST(backwards_through_one_pass_do_not_disturb_each_other) {
+  check_backwards_through_one_pass(at::kDouble);
+  check_backwards_through_one_pass(at::kFloat);
+  check_backwards_through_one_pass(at::kBFloat16);
+}
 
 TEST(circuits_on_many_threads_share_one_run) {
   for (const bool known : {false, true}) {

@@ -4,6 +4,7 @@
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/graph_task.h>
 
 #include <optional>
@@ -24,12 +25,6 @@ using torch::autograd::variable_list;
 
 namespace {
 
-// Whether this backward pass has met a reader of the differences.
-bool has_grad(const SourceDeltas& deltas) {
-  return deltas.grad.defined() &&
-      deltas.grad_task == torch::autograd::get_current_graph_task_id();
-}
-
 // Some sources at the last positions of a buffer [batch, seq, n_srcs, d_model].
 at::Tensor sources_of(
     const at::Tensor& buffer,
@@ -37,23 +32,6 @@ at::Tensor sources_of(
     int64_t n,
     int64_t positions) {
   return last_positions(buffer, positions).narrow(2, start, n);
-}
-
-// Rows of the gradient buffer. Each backward pass starts from zeros, since one
-// for some of the inputs may leave rows behind that it had no use for.
-at::Tensor grad_rows(
-    SourceDeltas& deltas,
-    int64_t start,
-    int64_t n,
-    int64_t positions) {
-  if (!has_grad(deltas)) {
-    deltas.grad = at::zeros(
-        deltas.delta.sizes(),
-        deltas.delta.options().dtype(
-            accumulation_type(deltas.delta.scalar_type())));
-    deltas.grad_task = torch::autograd::get_current_graph_task_id();
-  }
-  return sources_of(deltas.grad, start, n, positions);
 }
 
 using Deltas = c10::intrusive_ptr<SourceDeltas>;
@@ -93,11 +71,12 @@ struct RecordFunction : torch::autograd::Function<RecordFunction> {
       const variable_list& grads) {
     const BackwardScope scope;
     const Deltas deltas = saved_deltas(ctx);
-    if (!has_grad(*deltas)) {
+    const at::Tensor grad = deltas->grad();
+    if (!grad.defined()) { // this backward pass has met no reader
       return {grads[0], {}, {}, {}, {}};
     }
-    const at::Tensor rows = grad_rows(
-        *deltas,
+    const at::Tensor rows = sources_of(
+        grad,
         saved_start(ctx),
         ctx->saved_data["rows"].toInt(),
         ctx->saved_data["positions"].toInt());
@@ -138,7 +117,8 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
     const at::Tensor weights = ctx->get_saved_variables()[0];
     const int64_t heads = weights.size(0);
     const Deltas deltas = saved_deltas(ctx);
-    if (!has_grad(*deltas)) {
+    const at::Tensor grad = deltas->grad();
+    if (!grad.defined()) {
       const at::Tensor flat = grads[1].reshape({-1, weights.size(2)});
       return {
           grads[0],
@@ -150,7 +130,7 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
           {}};
     }
     at::Tensor rows =
-        grad_rows(*deltas, saved_start(ctx), heads, grads[1].size(1));
+        sources_of(grad, saved_start(ctx), heads, grads[1].size(1));
     at::Tensor grad_patch;
     if (ctx->needs_input_grad(2)) {
       grad_patch = rows.clone();
@@ -198,6 +178,15 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
     const int64_t start = saved_start(ctx);
     const int64_t n = values.size(3);
     const bool to_sources = ctx->needs_input_grad(2);
+    at::Tensor grad_delta;
+    if (to_sources) {
+      grad_delta = deltas->grad();
+      grad_delta = sources_of(
+          grad_delta.defined() ? grad_delta : deltas->start_grad(),
+          start,
+          n,
+          base.size(1));
+    }
     const std::optional<Norm> norm = saved_norm(ctx);
     const MaskedRowsGradient result = masked_rows_backward(
         grads[0],
@@ -206,7 +195,7 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
         sources_of(deltas->delta, start, n, base.size(1)),
         norm ? &*norm : nullptr,
         ctx->needs_input_grad(1),
-        to_sources ? grad_rows(*deltas, start, n, base.size(1)) : at::Tensor());
+        grad_delta);
     return {
         ctx->needs_input_grad(0) ? result.base : at::Tensor(),
         result.values,
@@ -218,6 +207,27 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
 };
 
 } // namespace
+
+at::Tensor SourceDeltas::grad() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = grads_.find(torch::autograd::get_current_graph_task_id());
+  const auto held = found == grads_.end() ? nullptr : found->second.lock();
+  return held ? *held : at::Tensor();
+}
+
+at::Tensor SourceDeltas::start_grad() {
+  const auto grad = std::make_shared<at::Tensor>(at::zeros(
+      delta.sizes(),
+      delta.options().dtype(accumulation_type(delta.scalar_type()))));
+  // The graph task holds its callbacks until it ends, however it ends.
+  torch::autograd::Engine::get_default_engine().queue_callback(
+      [grad] { (void)grad; });
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(
+      grads_, [](const auto& entry) { return entry.second.expired(); });
+  grads_[torch::autograd::get_current_graph_task_id()] = grad;
+  return *grad;
+}
 
 SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs, bool keeps_total)
     : keeps_total_(keeps_total),

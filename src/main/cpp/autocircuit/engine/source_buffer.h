@@ -3,6 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "autocircuit/engine/differences.h"
@@ -25,9 +28,20 @@ struct SourceDeltas : Differences {
     return positions;
   }
 
-  at::Tensor delta;   // [batch, seq, n_srcs, d_model]
-  at::Tensor grad;    // the same, from the first backward on; fp32 at least
-  int grad_task = -1; // the backward pass that `grad` belongs to
+  /// The gradient of `delta` in the backward pass that runs on this thread,
+  /// undefined until `start_grad`; fp32 at least. Each pass has its own, since
+  /// several may run through one graph at once, and one for some of the inputs
+  /// may leave rows behind that it had no use for.
+  at::Tensor grad() const;
+
+  /// Makes it, of zeros. It lives as long as that pass.
+  at::Tensor start_grad();
+
+  at::Tensor delta; // [batch, seq, n_srcs, d_model]
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<int, std::weak_ptr<at::Tensor>> grads_; // by graph task
 };
 
 /// The differences patched minus current output of every source during one
