@@ -257,6 +257,7 @@ Tensors forward(
     request.reads = split_lines(reads);
     request.policy = static_cast<PlanPolicy>(policy);
     const WorkspaceScope workspace;
+    const PassThreads threads(patchable->model(), request.input);
     ForwardResult result = autocircuit::forward(*patchable, request);
     Tensors tensors{std::move(result.logits)};
     if (want_src_outs) {
@@ -283,8 +284,10 @@ int64_t new_incremental_run(
     request.input = model_input(input);
     request.input.slice = static_cast<OutputSlice>(output_slice);
     request.context = &context;
-    return to_handle(std::make_shared<IncrementalRun>(
-        from_handle<const PatchableModel>(model), request));
+    auto patchable = from_handle<const PatchableModel>(model);
+    const PassThreads threads(patchable->model(), request.input);
+    return to_handle(
+        std::make_shared<IncrementalRun>(std::move(patchable), request));
   });
 }
 
@@ -300,13 +303,18 @@ at::Tensor incremental_logits(
   return translating_errors([&] {
     const std::shared_ptr<IncrementalRun> known =
         from_handle<IncrementalRun>(run);
+    const PassThreads threads(known->model().model(), known->input());
     return places_size < 0 ? known->logits()
                            : known->with({places, places + places_size}, value);
   });
 }
 
 void keep_incremental(int64_t run) {
-  translating_errors([&] { from_handle<IncrementalRun>(run)->keep(); });
+  translating_errors([&] {
+    const auto known = from_handle<IncrementalRun>(run);
+    const PassThreads threads(known->model().model(), known->input());
+    known->keep();
+  });
 }
 
 at::Tensor source_ablations(
@@ -317,9 +325,12 @@ at::Tensor source_ablations(
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const WorkspaceScope workspace;
+    const auto patchable = from_handle<const PatchableModel>(model);
+    const ModelInput ablated = model_input(input);
+    const PassThreads threads(patchable->model(), ablated);
     return autocircuit::source_ablations(
-        *from_handle<const PatchableModel>(model),
-        model_input(input),
+        *patchable,
+        ablated,
         static_cast<BatchAblation>(ablation_type),
         all_ones_cache(all_ones).get());
   });
@@ -341,9 +352,12 @@ Tensors mask_gradient(
     const at::Tensor& wrong_answers) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
+    const auto patchable = from_handle<const PatchableModel>(model);
+    const ModelInput clean = model_input(input);
+    const PassThreads threads(patchable->model(), clean);
     const MaskGradient result = autocircuit::mask_gradient(
-        *from_handle<const PatchableModel>(model),
-        model_input(input),
+        *patchable,
+        clean,
         {.patch_src_outs = patch_src_outs,
          .masks = masks,
          .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)},
@@ -365,7 +379,8 @@ Tensors edge_attribution(
     int64_t memory_limit) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
-    const auto& patchable = *from_handle<const PatchableModel>(model);
+    const auto handle = from_handle<const PatchableModel>(model);
+    const PatchableModel& patchable = *handle;
     EdgeAttribution request{
         .clean = model_input(clean),
         .patch_src_outs = patch_src_outs,
@@ -375,6 +390,7 @@ Tensors edge_attribution(
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
     }
+    const PassThreads threads(patchable.model(), request.clean);
     const MaskGradient result = autocircuit::edge_attribution(
         patchable, request, split_within(patchable, request, memory_limit));
     return Tensors{result.grad, result.loss, result.logits};
@@ -438,6 +454,7 @@ at::Tensor apply_mask_fn(
 void backward(const at::Tensor& loss) {
   translating_errors([&] {
     const WorkspaceScope workspace;
+    const PassThreads threads;
     torch::autograd::backward({loss}, {});
   });
 }

@@ -1,12 +1,19 @@
 #include "autocircuit/bridge/threads.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
+#include <algorithm>
 #include <atomic>
 #include <limits>
 #include <mutex>
+
+#include "autocircuit/model/model.h"
 
 namespace autocircuit::bridge {
 
@@ -15,6 +22,24 @@ namespace {
 // 0: never set.
 std::atomic<int> pool_size{0};
 thread_local int followed = 0;
+// Of the calling thread's last pass with gradients; 0: none yet.
+thread_local int recorded = 0;
+
+// Multiplications of a block that keep one thread busy for long enough
+// (a millisecond or two), and how many of them take as long as reading a
+// weight.
+constexpr double kWorthAThread = double{1U << 26U};
+constexpr int64_t kReadingAWeight = 14;
+
+// Of the calling thread alone: what at::set_num_threads sets is also the
+// default of threads that have not computed yet.
+void set_own_threads(int count) {
+#ifdef _OPENMP
+  omp_set_num_threads(count);
+#else
+  (void)count;
+#endif
+}
 
 // Looked up rather than linked: LibTorch may run on another BLAS.
 void keep_openblas_to_its_caller() {
@@ -44,6 +69,51 @@ void follow_pool_sizes() {
   if (count != followed) {
     at::set_num_threads(count);
     followed = count;
+  }
+}
+
+int threads_worth(double block_weights, int64_t tokens, int available) {
+  const double work =
+      block_weights * static_cast<double>(tokens + kReadingAWeight);
+  return static_cast<int>(
+      std::clamp<double>(work / kWorthAThread, 1, std::max(available, 1)));
+}
+
+PassThreads::PassThreads(const Model& model, const ModelInput& input) {
+  double multiplications = 0;
+  for (const ModelNode& node : model.nodes()) {
+    multiplications += node.cost;
+  }
+  const double blocks =
+      static_cast<double>(std::max<int64_t>(model.n_layers(), 1));
+  const at::Tensor& value = input.value;
+  // What is wrong with a value is said by the pass.
+  const int64_t tokens =
+      value.defined() && value.dim() >= 2 ? value.size(0) * value.size(1) : 0;
+  const int count =
+      threads_worth(multiplications / blocks, tokens, at::get_num_threads());
+  if (at::GradMode::is_enabled()) {
+    recorded = count;
+  }
+  limit(count);
+}
+
+PassThreads::PassThreads() {
+  limit(recorded);
+}
+
+void PassThreads::limit(int count) {
+  const int available = at::get_num_threads();
+  if (pool_size.load(std::memory_order_relaxed) == 0 && count > 0 &&
+      count < available) {
+    before_ = available;
+    set_own_threads(count);
+  }
+}
+
+PassThreads::~PassThreads() {
+  if (before_ > 0) {
+    set_own_threads(before_);
   }
 }
 

@@ -48,6 +48,13 @@ class IncrementalRun {
   /// Makes the run that `with` made last the one that others differ from.
   void keep();
 
+  const PatchableModel& model() const {
+    return *model_;
+  }
+  const ModelInput& input() const {
+    return request_.input;
+  }
+
  private:
   struct Pending {
     at::Tensor masks;

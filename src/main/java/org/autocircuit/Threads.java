@@ -5,13 +5,17 @@ import java.lang.System.Logger.Level;
 import org.autocircuit.internal.NativeMath;
 
 /**
- * How many threads one native call may use. One setting for the whole process. A server that runs
- * many models or requests at once gets the most out of its cores with 1, a single caller with the
- * number of cores.
+ * How many threads one native call uses. One setting for the whole process. A server that runs many
+ * models or requests at once gets the most out of its cores with 1, a single caller with the number
+ * of cores.
+ *
+ * <p>Until {@link #set} is called, each pass takes as many as its work is worth, up to the number
+ * of cores or what {@code OMP_NUM_THREADS} says: those of small models take one, since threads that
+ * wait for each other within microseconds lose many times what they gain as soon as another process
+ * wants a core. Training takes as many for its backward passes.
  *
  * <p>A change reaches every thread at its next call of this library, also those that have computed
- * before. Before the first one, LibTorch chooses: the number of cores, or what {@code
- * OMP_NUM_THREADS} says.
+ * before.
  *
  * <p>The threads are LibTorch's. OpenBLAS has a pool of its own, whose threads and LibTorch's would
  * keep each other from their cores: from this library's first call on it computes on the thread
@@ -25,7 +29,7 @@ public final class Threads {
   private Threads() {}
 
   /**
-   * Sets the number of threads of a call.
+   * Sets the number of threads of every call, whatever its work.
    *
    * @param threads 1 or more
    * @throws IllegalArgumentException if it is less than 1
@@ -45,7 +49,7 @@ public final class Threads {
     NativeMath.setThreads(threads);
   }
 
-  /** The number of threads of a call. */
+  /** The number of threads of a call, or the most that a call may choose until one is set. */
   public static int get() {
     return NativeMath.threads();
   }

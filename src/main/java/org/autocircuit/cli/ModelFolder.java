@@ -24,7 +24,7 @@ final class ModelFolder implements AutoCloseable {
     this.folder = folder;
     load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
-    options.setThreads(config.nWeights());
+    options.setThreads();
     tokenizer = Tokenizer.load(folder);
   }
 

@@ -9,9 +9,6 @@ import picocli.CommandLine.Option;
 /** Options of commands that load a model. */
 final class ModelOptions {
 
-  /** Weights of a model that is no smaller. */
-  private static final long SMALL_MODEL = 10_000_000;
-
   @Option(
       names = {"-m", "--model"},
       paramLabel = "FOLDER",
@@ -32,16 +29,14 @@ final class ModelOptions {
       names = "--threads",
       paramLabel = "N",
       description =
-          "Threads of the computation. Default: one for each processor; one for small models,"
-              + " where threads wait for each other more than they help.")
+          "Threads of the computation. Default: as many as the work of a pass is worth, up to one"
+              + " for each processor; one for small models.")
   private Integer threads;
 
-  /** Sets the number of threads. */
-  void setThreads(long weights) {
+  /** Sets the number of threads, where one is given. */
+  void setThreads() {
     if (threads != null) {
       Threads.set(threads);
-    } else if (weights < SMALL_MODEL) {
-      Threads.set(1);
     }
   }
 
