@@ -6,7 +6,8 @@ set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-prefix="${1:?usage: check-jni-log.sh PREFIX}"
+prefix="${1:-}"
+[ -n "$prefix" ] || fail "usage: check-jni-log.sh PREFIX, with which the logs' paths begin"
 mapfile -t logs < <(compgen -G "$prefix-*.log")
 [ "${#logs[@]}" -gt 0 ] || exit 0
 for log in "${logs[@]}"; do

@@ -20,7 +20,7 @@ trap 'rm -rf "$work/local" "$work/javacpp" "$work/tools"' EXIT
 installed="$work/repository/org/autocircuit/autocircuit/$version"
 mkdir -p "$installed" "$work/tools"
 for suffix in .jar -linux-x86_64.jar; do
-  cp "$PROJECT_DIR/target/autocircuit-$version$suffix" "$installed/" ||
+  cp "$PROJECT_DIR/target/autocircuit-$version$suffix" "$installed/" 2>/dev/null ||
     fail "target/autocircuit-$version$suffix is missing; run mvn package"
 done
 cp "$PROJECT_DIR/pom.xml" "$installed/autocircuit-$version.pom"

@@ -7,17 +7,17 @@ set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# The newest jar of an artifact in the local Maven repository.
+# The newest jar of an artifact in the local Maven repository; nothing where there is none.
 local_jar() { # artifact, version pattern
-  find "${HOME:-}/.m2/repository/org/bytedeco/$1" \
-    -path "*/$1/$2/$1-*-linux-x86_64.jar" 2>/dev/null | sort -V | tail -n 1
+  local folder="${HOME:-}/.m2/repository/org/bytedeco/$1"
+  [ ! -d "$folder" ] ||
+    find "$folder" -path "*/$1/$2/$1-*-linux-x86_64.jar" | sort -V | tail -n 1
 }
 
 pytorch="${AUTOCIRCUIT_PYTORCH_JAR:-$(local_jar pytorch "$TORCH_VERSION-*")}"
 openblas="${AUTOCIRCUIT_OPENBLAS_JAR:-$(local_jar openblas '*')}"
-for jar in "$pytorch" "$openblas"; do
-  [ -f "$jar" ] || fail "the presets' jars are not in the Maven repository; run Maven once (looked for '$jar')"
-done
+{ [ -f "$pytorch" ] && [ -f "$openblas" ]; } ||
+  fail "the presets' jars of LibTorch and OpenBLAS are not in the Maven repository (${HOME:-}/.m2); run \`mvn process-classes\` once"
 case "$(basename "$pytorch")" in
   "pytorch-$TORCH_VERSION-"*) ;;
   *) fail "pom.xml asks for $(basename "$pytorch"), versions.env for LibTorch $TORCH_VERSION; make them agree" ;;
