@@ -38,6 +38,7 @@
 #include <optional>
 #include <vector>
 
+#include "autocircuit/bridge/bridge.h"
 #include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/planned_rows.h"
@@ -381,6 +382,19 @@ void measure(const Size& size, int rounds, double seconds_of_a_line) {
   print(lines);
 }
 
+void print_machine() {
+  std::printf("%s\n", bridge::machine().c_str());
+  for (const char* name : {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}) {
+    if (const char* value = std::getenv(name)) {
+      std::printf(
+          "NOT COMPARABLE: %s=%s keeps OpenBLAS from this processor's own "
+          "kernels; unset it to measure\n",
+          name,
+          value);
+    }
+  }
+}
+
 } // namespace
 
 } // namespace autocircuit::benchmark
@@ -391,6 +405,7 @@ int main(int argc, char** argv) {
   autocircuit::bridge::set_pool_sizes(1);
   const at::NoGradGuard no_grad;
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 20;
+  print_machine();
   if (rounds == 0) {
     measure(kTiny, 1, 0);
     return 0;

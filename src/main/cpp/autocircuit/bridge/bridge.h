@@ -249,6 +249,9 @@ AUTOCIRCUIT_API void backward(const at::Tensor& loss);
 AUTOCIRCUIT_API void set_num_threads(int64_t n);
 AUTOCIRCUIT_API int64_t num_threads();
 
+/// The processor and which kernels compute on it, in a line for people.
+AUTOCIRCUIT_API std::string machine();
+
 // ---- Workspaces ------------------------------------------------------------
 
 /// Memory of the buffers that passes take and give back, in use or idle.

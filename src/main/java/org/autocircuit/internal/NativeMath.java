@@ -96,6 +96,12 @@ public final class NativeMath {
     NativeLibrary.setNumThreads(n);
   }
 
+  /** Names the processor, OpenBLAS's kernels for it and LibTorch's, in a line for people. */
+  public static String machine() {
+    NativeLoader.require();
+    return NativeLibrary.machine();
+  }
+
   /** Threads that one call may use. */
   public static int threads() {
     NativeLoader.require();

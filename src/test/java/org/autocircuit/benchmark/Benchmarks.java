@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.lang.management.OperatingSystemMXBean;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -34,13 +35,13 @@ import org.openjdk.jmh.util.Optional;
  * mvn -q -Pbenchmark -Dbenchmark.arguments="-p size=FOUR_LAYER -p row=DENSE,MASK_GRADIENT -i 40"
  * </pre>
  *
- * Arguments are JMH's own. Threads default to all cores. On a machine that is busy with other
- * things, {@code -Dautocircuit.threads=1 -Dautocircuit.clock=cpu} counts processor time, which is
- * steadier.
+ * Arguments are JMH's own. Threads default to what the work of a pass is worth. On a machine that
+ * is busy with other things, {@code -Dautocircuit.threads=1 -Dautocircuit.clock=cpu} counts
+ * processor time, which is steadier.
  */
 public final class Benchmarks {
 
-  /** System property: threads of one call; all cores if it is empty. */
+  /** System property: threads of one call; by the work of a pass if it is empty. */
   static final String THREADS = "autocircuit.threads";
 
   /** System property: {@code cpu} counts the thread's processor time instead of the wall clock. */
@@ -67,9 +68,22 @@ public final class Benchmarks {
     warnOfOtherWork();
     List<Measurement> measurements = benchmarks.run();
     System.out.printf(
-        "%nthreads: %s, clock: %s%n", setting(THREADS, "all"), setting(CLOCK, "wall"));
-    BenchmarkReport.printTable(measurements, System.out);
-    BenchmarkReport.writeRatios(measurements, RATIOS);
+        "%nthreads: %s, clock: %s%n",
+        setting(THREADS, "by the work of a pass"), setting(CLOCK, "wall"));
+    report(measurements, Machine.current(), RATIOS, System.out);
+  }
+
+  /** Prints the table; writes the ratios where they are worth comparing. */
+  static void report(List<Measurement> measurements, Machine machine, Path ratios, PrintStream out)
+      throws IOException {
+    machine.print(out);
+    BenchmarkReport.printTable(measurements, out);
+    if (machine.isComparable()) {
+      BenchmarkReport.writeRatios(measurements, ratios);
+    } else {
+      Files.deleteIfExists(ratios); // those of another run are not this one's
+      out.println(ratios + " was not written: see above");
+    }
   }
 
   /** Threads of a product that wait for one another on a busy machine take many times as long. */

@@ -1,12 +1,15 @@
 package org.autocircuit.benchmark;
 
+import static org.assertj.core.api.Assertions.as;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.InstanceOfAssertFactories.STRING;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -39,9 +42,8 @@ class BenchmarksTest {
     PrintStream out = new PrintStream(printed, true, StandardCharsets.UTF_8);
 
     List<Measurement> measurements = new Benchmarks(options, out).run();
-    BenchmarkReport.printTable(measurements, out);
     Path file = folder.resolve("benchmark").resolve("ratios.json");
-    BenchmarkReport.writeRatios(measurements, file);
+    Benchmarks.report(measurements, Machine.of("this machine", Map.of()), file, out);
 
     JsonNode entries = new ObjectMapper().readTree(file.toFile());
     Map<String, JsonNode> byRow = new LinkedHashMap<>();
@@ -66,6 +68,34 @@ class BenchmarksTest {
         .filteredOn(measurement -> measurement.peakBytes().isPresent())
         .hasSize(PeakMemory.isAvailable() ? 3 : 0);
     assertThat(measurements).extracting(Measurement::row).containsExactly(Row.values());
+  }
+
+  @Test
+  void ratiosThatCannotBeComparedAreNotWritten() throws Exception {
+    Path file = Files.writeString(folder.resolve("ratios.json"), "of an earlier run");
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    PrintStream out = new PrintStream(printed, true, StandardCharsets.UTF_8);
+    Machine machine = Machine.of("this machine", Map.of("OPENBLAS_L2_SIZE", "512", "PATH", "/bin"));
+
+    Benchmarks.report(List.of(), machine, file, out);
+
+    assertThat(file).doesNotExist();
+    assertThat(printed.toString(StandardCharsets.UTF_8).lines().limit(2))
+        .first(as(STRING))
+        .isEqualTo("this machine");
+    assertThat(printed.toString(StandardCharsets.UTF_8).lines().skip(1))
+        .first(as(STRING))
+        .startsWith("NOT COMPARABLE: OPENBLAS_L2_SIZE=512 ");
+  }
+
+  @Test
+  void theMachineIsNamedWithItsKernels() {
+    assertThat(Machine.current().description())
+        .matches(".+ \\(\\d+ processors\\), OpenBLAS core \\w+, ATen CPU capability .+");
+    String core = System.getenv("OPENBLAS_CORETYPE");
+    if (core != null) {
+      assertThat(Machine.current().description()).containsIgnoringCase("core " + core);
+    }
   }
 
   @Test

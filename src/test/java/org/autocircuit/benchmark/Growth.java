@@ -86,6 +86,7 @@ public final class Growth {
   /** Prints the table. */
   public static void main(String[] arguments) {
     Threads.set(1);
+    Machine.current().print(System.out);
     new Growth(ROUNDS, System.out).run();
   }
 

@@ -78,6 +78,7 @@ public final class LargeModel {
     boolean limited = arguments.length > 3;
     double allowed = limited ? Double.parseDouble(arguments[3]) : DEFAULT_GB;
     Benchmarks.setThreads();
+    Machine.current().print(System.out);
     try (Model model = model(precision);
         PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
       System.out.printf(

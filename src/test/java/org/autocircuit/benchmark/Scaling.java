@@ -69,6 +69,7 @@ public final class Scaling {
   public static void main(String[] arguments) throws InterruptedException, ExecutionException {
     BenchmarkSize size =
         arguments.length > 0 ? BenchmarkSize.valueOf(arguments[0]) : BenchmarkSize.GPT2_SMALL;
+    Machine.current().print(System.out);
     new Scaling(size, ROUNDS, BURST_NANOS, System.out).run();
   }
 

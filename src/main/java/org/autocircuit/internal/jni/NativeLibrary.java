@@ -213,6 +213,9 @@ public final class NativeLibrary {
   @Name("num_threads")
   public static native @Cast("int64_t") long numThreads() throws NativeException;
 
+  @Name("machine")
+  public static native @StdString String machine() throws NativeException;
+
   @Name("workspace_bytes")
   public static native @Cast("int64_t") long workspaceBytes() throws NativeException;
 

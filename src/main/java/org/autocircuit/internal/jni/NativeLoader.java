@@ -87,9 +87,12 @@ public final class NativeLoader {
     }
     LOG.log(
         Level.DEBUG,
-        "loaded the native libraries from %s in %.1f s; %d threads a call"
+        "loaded the native libraries from %s in %.1f s; %s; up to %d threads a call"
             .formatted(
-                CacheFolder.path(), (System.nanoTime() - start) / 1e9, NativeLibrary.numThreads()));
+                CacheFolder.path(),
+                (System.nanoTime() - start) / 1e9,
+                NativeLibrary.machine(),
+                NativeLibrary.numThreads()));
   }
 
   private static String whatToDo(LinkageError error) {
