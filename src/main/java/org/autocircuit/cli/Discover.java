@@ -175,11 +175,8 @@ final class Discover implements Callable<Integer> {
     out.println();
     wrap(
         "The score estimates how much the %s falls when the edge alone is patched with the corrupt"
-            + " prompt%s.",
-        prompts.haveWrongAnswers() ? "logit difference" : "answer's logit",
-        prompts.finding().size() > 1
-            ? ", summed over %d batches".formatted(prompts.finding().size())
-            : "");
+            + " prompt, as a mean over the prompts.",
+        prompts.haveWrongAnswers() ? "logit difference" : "answer's logit");
     out.println();
     out.flush();
 

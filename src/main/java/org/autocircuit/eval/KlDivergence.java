@@ -4,15 +4,16 @@ import java.util.List;
 
 /**
  * The Kullback–Leibler divergence between the next-token distributions of two models, in nats:
- * {@code KL(target ‖ outputs)}, averaged over rows. With the full model as target it says how much
- * of the full model a circuit loses; the original's {@code measure_kl_div}.
+ * {@code KL(target ‖ outputs)}, averaged over the positions of each prompt and then over prompts,
+ * so that every prompt counts once. With the full model as target it says how much of the full
+ * model a circuit loses; the original's {@code measure_kl_div}.
  */
 public final class KlDivergence {
 
   private KlDivergence() {}
 
   /**
-   * The mean divergence over all rows; the original's {@code multibatch_kl_div}.
+   * The mean divergence over prompts; the original's {@code multibatch_kl_div}.
    *
    * @param outputs for instance of a circuit
    * @param target for instance of the full model
@@ -24,7 +25,7 @@ public final class KlDivergence {
   }
 
   /**
-   * The mean divergence over all rows of all batches.
+   * The mean divergence over the prompts of all batches.
    *
    * @throws IllegalArgumentException if the numbers of batches or their shapes differ
    */
@@ -35,17 +36,19 @@ public final class KlDivergence {
               .formatted(outputs.size(), target.size()));
     }
     double sum = 0;
-    long rows = 0;
+    long prompts = 0;
     for (int batch = 0; batch < outputs.size(); batch++) {
       sum += sum(outputs.get(batch), target.get(batch));
-      rows += outputs.get(batch).rows();
+      prompts += outputs.get(batch).batch();
     }
-    return Math.max(sum / rows, 0);
+    return Math.max(sum / prompts, 0);
   }
 
-  /** The sum over rows. */
+  /** The sum over prompts of the means over their positions. */
   static double sum(Logits outputs, Logits target) {
-    if (outputs.rows() != target.rows() || outputs.vocabulary() != target.vocabulary()) {
+    if (outputs.batch() != target.batch()
+        || outputs.positions() != target.positions()
+        || outputs.vocabulary() != target.vocabulary()) {
       throw new IllegalArgumentException(
           "expected outputs and target of one shape, got %s and %s".formatted(outputs, target));
     }
@@ -60,6 +63,6 @@ public final class KlDivergence {
         }
       }
     }
-    return sum;
+    return sum / outputs.positions();
   }
 }

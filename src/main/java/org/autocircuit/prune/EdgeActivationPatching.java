@@ -34,9 +34,11 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * MaskGradient} at mask value 0) is its first-order approximation, so signs agree: a positive score
  * says that patching the edge hurts.
  *
- * <p>As there, scores are <b>sums</b> over batches, of losses that are means over the prompts of a
- * batch. <b>Edges that were not chosen have score 0</b>, as if patching them changed nothing: they
- * rank last, and circuits of at most as many edges as were chosen have none of them.
+ * <p><b>Every prompt counts once</b>: a score is the mean over all prompts of the difference in
+ * each prompt's own loss, in the unit of the loss, whatever batches the prompts come in and in
+ * which order; only ablations that are means of one batch depend on the batches. <b>Edges that were
+ * not chosen have score 0</b>, as if patching them changed nothing: they rank last, and circuits of
+ * at most as many edges as were chosen have none of them.
  *
  * <pre>{@code
  * PruneScores attribution = MaskGradient.builder().build().pruneScores(model, batches);
@@ -94,7 +96,8 @@ public final class EdgeActivationPatching {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Sum sum = new Sum(model, chosen(model.graph()), batches.size());
+    Mean mean = new Mean(model, chosen(model.graph()), batches.size());
+    double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
     PatchedBatches.forEach(
         model,
         batches,
@@ -103,15 +106,16 @@ public final class EdgeActivationPatching {
         (batch, activations) -> {
           try (CallScope scope = new CallScope()) {
             ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
-            sum.add(clean, activations, logits -> loss.on(batch, logits));
+            mean.add(clean, activations, logits -> loss.on(batch, logits), batch.size() / prompts);
           }
         });
-    return sum.scores();
+    return mean.scores();
   }
 
   /**
    * Scores the edges of a model on one input of any kind, with activations and a loss of the
-   * caller's choice. The builder's loss and ablation have no effect here.
+   * caller's choice. The builder's loss and ablation have no effect here. A score is the difference
+   * in the loss of the whole input: for an {@link AnswerLoss} the mean over its prompts.
    *
    * @throws IllegalArgumentException if something does not fit the model
    * @throws IllegalStateException if the model or the activations are closed
@@ -121,9 +125,9 @@ public final class EdgeActivationPatching {
       ModelInput clean,
       SourceActivations activations,
       AnswerLoss answerLoss) {
-    Sum sum = new Sum(model, chosen(model.graph()), 1);
-    sum.add(clean, activations, logits -> answerLoss::loss);
-    return sum.scores();
+    Mean mean = new Mean(model, chosen(model.graph()), 1);
+    mean.add(clean, activations, logits -> answerLoss::loss, 1);
+    return mean.scores();
   }
 
   /** Indices of the chosen edges, each once. */
@@ -133,8 +137,8 @@ public final class EdgeActivationPatching {
         .orElseGet(() -> IntStream.range(0, graph.nEdges()).toArray());
   }
 
-  /** Scores that are summed over batches. */
-  private final class Sum {
+  /** Scores that are averaged over batches. */
+  private final class Mean {
 
     private final PatchableModel model;
     private final int[] chosen;
@@ -142,7 +146,7 @@ public final class EdgeActivationPatching {
     private final long total;
     private long done;
 
-    Sum(PatchableModel model, int[] chosen, int batches) {
+    Mean(PatchableModel model, int[] chosen, int batches) {
       this.model = model;
       this.chosen = chosen;
       scores = new double[model.graph().nEdges()];
@@ -153,10 +157,12 @@ public final class EdgeActivationPatching {
       return PruneScores.wrap(model.graph(), scores);
     }
 
+    /** Adds a batch that has so great a share of all prompts. */
     void add(
         ModelInput clean,
         SourceActivations activations,
-        Function<Tensor, UnaryOperator<Tensor>> lossOf) {
+        Function<Tensor, UnaryOperator<Tensor>> lossOf,
+        double share) {
       PatchContext none = PatchContext.of(activations, Masks.uniform(model.graph(), 0));
       try (CallScope scope = new CallScope();
           IncrementalRun run = IncrementalRun.begin(model, clean, none, OutputSlice.LAST_SEQ)) {
@@ -164,7 +170,7 @@ public final class EdgeActivationPatching {
         UnaryOperator<Tensor> loss = lossOf.apply(logits);
         double plain = loss.apply(logits).item_double();
         for (int edge : chosen) {
-          scores[edge] += patched(run, edge, loss) - plain;
+          scores[edge] += share * (patched(run, edge, loss) - plain);
           progress.accept(++done, total);
         }
       }
@@ -203,7 +209,7 @@ public final class EdgeActivationPatching {
       return this;
     }
 
-    /** Sets a loss made for each batch. */
+    /** Sets a loss made for each batch: the mean over the batch's prompts. */
     public Builder loss(Function<? super PromptPairBatch, AnswerLoss> value) {
       Objects.requireNonNull(value, "loss");
       loss = (batch, clean) -> value.apply(batch)::loss;

@@ -30,8 +30,14 @@ import org.bytedeco.pytorch.Tensor;
  * all edges patched.
  *
  * <p>The loss is minus the answers' difference or value, so a positive score says that patching the
- * edge hurts. As in the original, scores are <b>sums</b> over batches and over sampled mask values,
- * of losses that are means over the prompts of a batch.
+ * edge hurts. <b>Every prompt counts once</b>: a score is the mean over all prompts, and over the
+ * sampled mask values, of the gradient of each prompt's own loss, whatever batches the prompts come
+ * in and in which order. It has the unit of the loss: logits for {@link GradFunction#LOGIT}, nats
+ * for {@link GradFunction#LOGPROB}, probability for {@link GradFunction#PROB}. A prompt of several
+ * answers counts once, with the mean over its answers. Only ablations that are means of one batch
+ * ({@link AblationType#BATCH_TOKENWISE_MEAN}, {@link AblationType#BATCH_ALL_TOK_MEAN}) depend on
+ * the batches, as their names say. The original adds up batches and mask values instead: {@link
+ * Builder#sumOfBatchMeans}.
  *
  * <pre>{@code
  * PruneScores scores = MaskGradient.builder().build().pruneScores(model, batches);
@@ -48,6 +54,7 @@ public final class MaskGradient {
   private final CleanCorrupt patchInput;
   private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
   private final OptionalLong memoryLimit;
+  private final boolean sumOfBatchMeans;
   private final BiConsumer<Integer, Integer> progress;
 
   private MaskGradient(Builder builder) {
@@ -58,6 +65,7 @@ public final class MaskGradient {
     patchInput = builder.patchInput;
     targets = Optional.ofNullable(builder.targets);
     memoryLimit = builder.memoryLimit;
+    sumOfBatchMeans = builder.sumOfBatchMeans;
     progress = builder.progress;
   }
 
@@ -80,7 +88,7 @@ public final class MaskGradient {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Steps steps = new Steps(batches.size() * maskValues.length);
+    Steps steps = new Steps(batches);
     double[] scores = new double[model.graph().maskSize()];
     if (ablationType == AblationType.RESAMPLE
         && (memoryLimit.isPresent() || maskValues.length == 1)) {
@@ -108,8 +116,9 @@ public final class MaskGradient {
     for (double maskValue : maskValues) {
       try (CallScope scope = new CallScope()) {
         double[] values = TensorArrays.doubles(gradient(model, batch, activations, maskValue));
+        double weight = steps.weight(batch);
         for (int i = 0; i < scores.length; i++) {
-          scores[i] += values[i];
+          scores[i] += weight * values[i];
         }
       }
       steps.done++;
@@ -147,12 +156,19 @@ public final class MaskGradient {
                 AnswerLoss.of(gradFunction, answerFunction, batch.answers(), batch.wrongAnswers()));
   }
 
-  private static final class Steps {
+  /** Counts the gradients, and says what each of them weighs. */
+  private final class Steps {
     final int total;
+    final int prompts;
     int done;
 
-    Steps(int total) {
-      this.total = total;
+    Steps(Collection<? extends PromptPairBatch> batches) {
+      total = batches.size() * maskValues.length;
+      prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
+    }
+
+    double weight(PromptPairBatch batch) {
+      return sumOfBatchMeans ? 1 : (double) batch.size() / prompts / maskValues.length;
     }
   }
 
@@ -167,6 +183,7 @@ public final class MaskGradient {
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private Function<? super PromptPairBatch, Tensor> targets;
     private OptionalLong memoryLimit = OptionalLong.empty();
+    private boolean sumOfBatchMeans;
     private BiConsumer<Integer, Integer> progress = (done, total) -> {};
 
     private Builder() {}
@@ -190,7 +207,7 @@ public final class MaskGradient {
     }
 
     /**
-     * Integrates: takes the gradient at the {@code n + 1} mask values 0, 1/n, ..., 1 and sums.
+     * Integrates: takes the mean of the gradients at the {@code n + 1} mask values 0, 1/n, ..., 1.
      *
      * @throws IllegalArgumentException if {@code n} is less than 1
      */
@@ -237,6 +254,16 @@ public final class MaskGradient {
         throw new IllegalArgumentException("memoryLimit: expected a number of bytes, got " + bytes);
       }
       memoryLimit = OptionalLong.of(bytes);
+      return this;
+    }
+
+    /**
+     * Adds up where the mean is taken otherwise, for comparison with the original: scores are sums
+     * over batches and mask values of the gradients of each batch's mean loss. They grow with the
+     * number of batches, and a prompt of a small batch counts more than one of a large batch.
+     */
+    public Builder sumOfBatchMeans() {
+      sumOfBatchMeans = true;
       return this;
     }
 

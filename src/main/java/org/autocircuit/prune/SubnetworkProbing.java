@@ -51,6 +51,11 @@ import org.bytedeco.pytorch.Tensor;
  * }
  * }</pre>
  *
+ * <p>The faithfulness loss is a mean over the prompts of the batch (nats for the divergence), so
+ * steps on batches of any size weigh both terms alike. A step is one on its batch, whatever its
+ * size: where every prompt is to count the same in the training, batches have to be equally large
+ * ({@code PromptBatches.Options.withDropPartial}).
+ *
  * <p><b>Threads.</b> For the thread that made it, like the masks.
  *
  * <p><b>Ownership.</b> Close it to free the masks and the optimiser's state, from any thread. Model

@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -64,10 +65,8 @@ class DiscoverTest {
         .contains("100 %")
         .contains("time     loading");
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
-    PruneScores scores =
-        PruneScoresJson.read(
-            ModelGraph.of(HuggingFaceConfig.read(model).transformer(), true, true),
-            folder.resolve("scores.json"));
+    ModelGraph graph = ModelGraph.of(HuggingFaceConfig.read(model).transformer(), true, true);
+    PruneScores scores = PruneScoresJson.read(graph, folder.resolve("scores.json"));
     assertThat(scores.descending()[0]).isPositive();
     assertThat(run.out()).contains(scores.top(1).get(0).edge().name());
     assertThat(folder.resolve("circuit.svg")).content().contains("</svg>");
@@ -98,12 +97,21 @@ class DiscoverTest {
   }
 
   @Test
-  void smallerBatchesGiveTheSameMeasures() {
+  void otherBatchesGiveTheSameScoresAndMeasures() throws IOException {
     CommandRun whole = discover("--edges", "5,20", "--held-out", 0, "--random", 0);
-    CommandRun parts =
-        discover("--edges", "5,20", "--held-out", 0, "--random", 0, "--batch-size", 4);
-    assertThat(parts.out()).contains("summed over 3 batches");
-    assertThat(table(parts)).isEqualTo(table(whole)).hasSizeGreaterThan(3);
+    double[] scores = scores();
+    assertThat(whole.out()).contains("as a mean over the prompts");
+    for (int size : new int[] {1, 5, 7}) { // 12 prompts, the last batch often a small one
+      CommandRun parts =
+          discover("--edges", "5,20", "--held-out", 0, "--random", 0, "--batch-size", size);
+      assertThat(scores()).containsExactly(scores, within(1e-5));
+      assertThat(table(parts)).isEqualTo(table(whole)).hasSizeGreaterThan(3);
+    }
+  }
+
+  private double[] scores() throws IOException {
+    ModelGraph graph = ModelGraph.of(HuggingFaceConfig.read(model).transformer(), true, true);
+    return PruneScoresJson.read(graph, folder.resolve("scores.json")).toArray();
   }
 
   private static List<String> table(CommandRun run) {

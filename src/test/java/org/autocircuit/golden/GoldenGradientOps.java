@@ -200,6 +200,7 @@ final class GoldenGradientOps {
     List<PromptPairBatch> batches = g.promptPairs();
     MaskGradient.Builder builder =
         MaskGradient.builder()
+            .sumOfBatchMeans()
             .gradFunction(gradFunction(op))
             .answerFunction(answerFunction(op))
             .ablationType(type)

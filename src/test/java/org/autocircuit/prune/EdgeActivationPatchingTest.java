@@ -91,7 +91,7 @@ class EdgeActivationPatchingTest {
 
   @ParameterizedTest
   @EnumSource(GradFunction.class)
-  void scoresAreDifferencesOfTwoRunsSummedOverBatches(GradFunction function) {
+  void scoresAreDifferencesOfTwoRunsAveragedOverPrompts(GradFunction function) {
     for (AnswerFunction answers :
         new AnswerFunction[] {AnswerFunction.AVG_DIFF, AnswerFunction.AVG_VAL}) {
       double[] scores =
@@ -104,7 +104,7 @@ class EdgeActivationPatchingTest {
         double expected = 0;
         for (PromptPairBatch batch : batches) {
           AnswerLoss loss = AnswerLoss.of(function, answers, batch.answers(), batch.wrongAnswers());
-          expected += loss(batch, loss, edge) - loss(batch, loss, -1);
+          expected += batch.size() / 5.0 * (loss(batch, loss, edge) - loss(batch, loss, -1));
         }
         assertThat(scores[edge]).as("edge %d", edge).isCloseTo(expected, within(1e-12));
       }
@@ -150,9 +150,11 @@ class EdgeActivationPatchingTest {
         for (PromptPairBatch batch : batches) {
           Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
           expected +=
-              KlDivergence.mean(
-                  Logits.of(model.forward(tokens, context)),
-                  Logits.of(model.forward(tokens, PatchContext.NONE)));
+              batch.size()
+                  / 5.0
+                  * KlDivergence.mean(
+                      Logits.of(model.forward(tokens, context)),
+                      Logits.of(model.forward(tokens, PatchContext.NONE)));
         }
         assertThat(scores[edge]).isCloseTo(expected, within(1e-12));
       }
