@@ -3,12 +3,8 @@ package org.autocircuit;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.logging.Handler;
 import java.util.logging.Level;
-import java.util.logging.LogRecord;
-import java.util.logging.Logger;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
@@ -33,7 +29,7 @@ class LoggingTest {
     try (Model model = TestModels.transformer(Precision.FLOAT64, true, 1)) {
       model.save(saved);
     }
-    try (Records records = new Records("org.autocircuit.model");
+    try (LogRecords records = new LogRecords("org.autocircuit.model");
         Model model = Model.load(saved, LoadOptions.DEFAULT)) {
       records.assertOne(
           Level.INFO,
@@ -48,7 +44,7 @@ class LoggingTest {
   void moreThreadsThanProcessorsAreAWarning() {
     int before = Threads.get();
     int processors = Runtime.getRuntime().availableProcessors();
-    try (Records records = new Records("org.autocircuit.native")) {
+    try (LogRecords records = new LogRecords("org.autocircuit.native")) {
       Threads.set(processors);
       records.assertNone();
       Threads.set(processors + 1);
@@ -79,7 +75,7 @@ class LoggingTest {
     int enough = (int) (GIBIBYTE / (sources * 12 * 128 * Float.BYTES) + 1);
     try (PatchableModel model =
             RandomModels.patchable(wide, Precision.FLOAT32, PatchableModelOptions.defaults(), 1);
-        Records records = new Records("org.autocircuit.memory")) {
+        LogRecords records = new LogRecords("org.autocircuit.memory")) {
       assertThat(model.graph().srcs()).hasSize((int) sources);
       long[][] prompts = TestModels.tokens(enough, 12, 1);
       for (AblationType type : List.of(AblationType.ZERO, AblationType.BATCH_TOKENWISE_MEAN)) {
@@ -99,43 +95,6 @@ class LoggingTest {
           Level.INFO,
           "source activations [130, %d, 12, 128] of %s hold".formatted(enough, model),
           "%,d bytes".formatted(sources * enough * 12 * 128 * Float.BYTES));
-    }
-  }
-
-  /** What a logger is told while this is open, and nobody else hears. */
-  private static final class Records extends Handler implements AutoCloseable {
-
-    private final List<LogRecord> records = new ArrayList<>();
-    private final Logger logger;
-
-    Records(String name) {
-      logger = Logger.getLogger(name);
-      logger.addHandler(this);
-      logger.setUseParentHandlers(false);
-    }
-
-    void assertNone() {
-      assertThat(records).extracting(LogRecord::getMessage).isEmpty();
-    }
-
-    void assertOne(Level level, String... words) {
-      assertThat(records).hasSize(1);
-      assertThat(records.get(0).getLevel()).isEqualTo(level);
-      assertThat(records.get(0).getMessage()).contains(words);
-    }
-
-    @Override
-    public synchronized void publish(LogRecord entry) {
-      records.add(entry);
-    }
-
-    @Override
-    public void flush() {}
-
-    @Override
-    public void close() {
-      logger.removeHandler(this);
-      logger.setUseParentHandlers(true);
     }
   }
 }

@@ -27,16 +27,18 @@ public enum Activation {
 
   /**
    * The activation with the given name; besides those of {@link #text()}, Hugging Face's {@code
-   * gelu_pytorch_tanh} and {@code gelu_fast} are {@link #GELU_NEW}.
+   * gelu_pytorch_tanh}, {@code gelu_python_tanh}, {@code gelu_accurate} and {@code gelu_fast} are
+   * {@link #GELU_NEW}, {@code gelu_python} is {@link #GELU}, and {@code swish} is {@link #SILU}.
    *
    * @throws IllegalArgumentException if there is none
    */
   public static Activation named(String name) {
     return switch (String.valueOf(name)) {
-      case "gelu_new", "gelu_pytorch_tanh", "gelu_fast" -> GELU_NEW;
-      case "gelu" -> GELU;
+      case "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate", "gelu_fast" ->
+          GELU_NEW;
+      case "gelu", "gelu_python" -> GELU;
       case "relu" -> RELU;
-      case "silu" -> SILU;
+      case "silu", "swish" -> SILU;
       default ->
           throw new IllegalArgumentException(
               "activation must be one of %s, got %s".formatted(names(), name));

@@ -1,6 +1,8 @@
 package org.autocircuit.model;
 
 import java.io.IOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.nio.channels.WritableByteChannel;
 import java.nio.file.Files;
@@ -24,6 +26,8 @@ import org.bytedeco.pytorch.global.torch;
 /** Weights between model files and native memory. */
 final class Checkpoints {
 
+  private static final Logger LOG = System.getLogger("org.autocircuit.model");
+
   private static final long MAX_WRITE_BYTES = 1 << 26;
 
   private Checkpoints() {}
@@ -35,12 +39,17 @@ final class Checkpoints {
       if (options.device().startsWith("cpu")) {
         requireMemory(path, bytes(checkpoint, options.precision()));
       }
+      boolean tied = checkpoint.config().tiedEmbedding() && !hasOtherHead(checkpoint, options);
       Map<TensorSource, Tensor> made = new HashMap<>();
       Map<String, Tensor> weights = new LinkedHashMap<>();
       checkpoint
           .weights()
           .forEach(
               (weight, parts) -> {
+                if (tied && weight.name().equals(WeightShapes.UNEMBEDDING)) {
+                  weights.put(weight.name(), weights.get(WeightShapes.EMBEDDING));
+                  return;
+                }
                 Tensor tensor = made.get(weight.source());
                 if (tensor == null) {
                   tensor = read(weight.source(), parts, options);
@@ -73,6 +82,29 @@ final class Checkpoints {
           (weight, part) ->
               channel -> write(weight.source(), part, weights.get(weight.name()), channel));
     }
+  }
+
+  /**
+   * Whether a checkpoint that ties its embedding stores another unembedding, which then counts, as
+   * in Hugging Face's reader. Logs a warning if so.
+   */
+  private static boolean hasOtherHead(HuggingFaceCheckpoint checkpoint, LoadOptions options) {
+    StoredTensor embedding = checkpoint.part(WeightShapes.EMBEDDING);
+    StoredTensor head = checkpoint.part(WeightShapes.UNEMBEDDING);
+    if (head.name().equals(embedding.name())) {
+      return false;
+    }
+    LoadOptions here = options.withDevice("cpu");
+    try (CallScope scope = new CallScope()) {
+      if (torch.equal(embedding.read(here), head.read(here))) {
+        return false;
+      }
+    }
+    LOG.log(
+        Level.WARNING,
+        "%s: %s differs from %s, though config.json ties them (tie_word_embeddings); it is used as it is stored"
+            .formatted(head.file(), head.name(), embedding.name()));
+    return true;
   }
 
   /** One weight; its parts are freed before the next one is read. */

@@ -46,6 +46,10 @@ final class ConfigReader {
     return json.has(key);
   }
 
+  boolean isEmpty() {
+    return json.isEmpty();
+  }
+
   boolean isNull(String key) {
     return has(key) && !isSet(key);
   }
@@ -101,9 +105,9 @@ final class ConfigReader {
     return node.booleanValue();
   }
 
-  /** The old name counts only where the current one is absent, as in Hugging Face's reader. */
-  int positions() {
-    return positiveInt(isSet("n_ctx") && !isSet("n_positions") ? "n_ctx" : "n_positions");
+  /** The old name counts only where the current one is absent. */
+  int positions(int absent) {
+    return positiveInt("n_positions", positiveInt("n_ctx", absent));
   }
 
   /** Of several ids, as Llama 3 has them for the end of a sequence, the first. */
@@ -159,12 +163,12 @@ final class ConfigReader {
     }
   }
 
-  /** For objects of which an unknown key changes the computation. */
+  /** For objects of which an unknown key changes the computation, unless it is null. */
   void requireOnly(List<String> known) {
     json.fieldNames()
         .forEachRemaining(
             key -> {
-              if (!known.contains(key)) {
+              if (isSet(key) && !known.contains(key)) {
                 throw error(
                     key, json.get(key), "no such key (only %s are supported)".formatted(known));
               }

@@ -15,13 +15,11 @@ final class Gemma2Family extends LlamaFamily {
   private static final int WINDOW_EVERY = 2;
 
   Gemma2Family() {
-    super("gemma2", "Gemma2ForCausalLM", true);
+    super("gemma2", "Gemma2ForCausalLM", true, new Usual(8192, 4, 256));
   }
 
   @Override
   void readDifferences(ConfigReader reader, TransformerConfig.Builder builder) {
-    // Absent is not the model's width shared out, as elsewhere, but 256.
-    reader.positiveInt("head_dim");
     reader.requireUnset("use_bidirectional_attention", false);
     // A bias inside what is normed afterwards is no constant of the residual stream.
     reader.requireUnset("attention_bias", false);
@@ -37,7 +35,10 @@ final class Gemma2Family extends LlamaFamily {
             .withSoftCap(cap(reader, "attn_logit_softcapping", 50));
     builder.attentionScores(
         WindowKeys.read(
-            reader, scores, reader.positiveInt("sliding_window", WINDOW), WINDOW_EVERY));
+            reader,
+            scores,
+            reader.has("sliding_window") ? reader.positiveInt("sliding_window") : WINDOW,
+            WINDOW_EVERY));
   }
 
   /** Null is no bound, an absent key the usual one. */

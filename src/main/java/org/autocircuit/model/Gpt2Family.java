@@ -30,7 +30,7 @@ final class Gpt2Family extends ModelFamily {
         .dHead(evenHeads(reader, "n_embd", "n_head"))
         .dMlp(mlpWidth(reader, "n_inner", "n_embd"))
         .dVocab(reader.positiveInt("vocab_size"))
-        .nCtx(reader.positions())
+        .nCtx(reader.positions(1024))
         .norm(Norm.layerNorm(reader.positiveNumber("layer_norm_epsilon", 1e-5)))
         .activation(reader.activation("activation_function", Activation.GELU_NEW))
         .build();

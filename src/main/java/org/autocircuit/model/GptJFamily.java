@@ -22,7 +22,7 @@ final class GptJFamily extends ModelFamily {
   TransformerConfig read(ConfigReader reader) {
     requireUsual(reader);
     int dHead = evenHeads(reader, "n_embd", "n_head");
-    int rotary = reader.positiveInt("rotary_dim", ROTARY_DIMS);
+    int rotary = reader.has("rotary_dim") ? reader.positiveInt("rotary_dim") : ROTARY_DIMS;
     if (rotary > dHead || rotary % 2 != 0) {
       throw reader.error(
           "rotary_dim", rotary, "an even number of at most n_embd / n_head = " + dHead);
@@ -34,7 +34,7 @@ final class GptJFamily extends ModelFamily {
         .dHead(dHead)
         .dMlp(mlpWidth(reader, "n_inner", "n_embd"))
         .dVocab(reader.positiveInt("vocab_size"))
-        .nCtx(reader.positions())
+        .nCtx(reader.positions(2048))
         .norm(Norm.layerNorm(reader.positiveNumber("layer_norm_epsilon", 1e-5)))
         .rotary(RotaryPositions.adjacent(rotary))
         .activation(reader.activation("activation_function", Activation.GELU_NEW))

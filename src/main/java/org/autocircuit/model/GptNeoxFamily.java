@@ -21,6 +21,7 @@ final class GptNeoxFamily extends ModelFamily {
   TransformerConfig read(ConfigReader reader) {
     requireUsual(reader);
     int dHead = evenHeads(reader, "hidden_size", "num_attention_heads");
+    int nCtx = reader.positiveInt("max_position_embeddings", 2048);
     boolean biases = reader.flag("attention_bias", true);
     return TransformerConfig.builder()
         .nLayers(reader.positiveInt("num_hidden_layers"))
@@ -29,9 +30,9 @@ final class GptNeoxFamily extends ModelFamily {
         .dHead(dHead)
         .dMlp(reader.positiveInt("intermediate_size"))
         .dVocab(reader.positiveInt("vocab_size"))
-        .nCtx(reader.positiveInt("max_position_embeddings"))
+        .nCtx(nCtx)
         .norm(Norm.layerNorm(reader.positiveNumber("layer_norm_eps", 1e-5)))
-        .rotary(RotaryKeys.readPartial(reader, dHead))
+        .rotary(RotaryKeys.readPartial(reader, dHead, nCtx))
         .activation(reader.activation("hidden_act", Activation.GELU))
         .blockKind(
             reader.flag("use_parallel_residual", true) ? BlockKind.PARALLEL : BlockKind.SEQUENTIAL)

@@ -19,7 +19,8 @@ import java.util.function.UnaryOperator;
  * for native code to read.
  *
  * @param config what {@code config.json} says
- * @param weights every weight with the places of its parts
+ * @param weights every weight with the places of its parts; an unembedding that is stored has its
+ *     own, even if the configuration ties it
  */
 record HuggingFaceCheckpoint(
     HuggingFaceConfig config, Map<StoredWeight, List<StoredTensor>> weights) {
@@ -70,18 +71,22 @@ record HuggingFaceCheckpoint(
                   files.path(), files.tensors().size(), config.transformer().nLayers(), origin));
     }
     Set<String> unexpected = new LinkedHashSet<>(files.tensors().keySet());
+    boolean headStored = unexpected.contains(names.apply(family.head()));
+    String embedding = family.embedding(config.transformer());
+    // Files of tied models may hold the one tensor under either name.
+    boolean headOnly =
+        config.tiedEmbedding() && headStored && !unexpected.contains(names.apply(embedding));
+    boolean tied = config.tiedEmbedding() && (headOnly || !headStored);
     Map<StoredWeight, List<StoredTensor>> located = new LinkedHashMap<>();
-    for (StoredWeight weight : family.weights(config.transformer(), config.tiedEmbedding())) {
+    for (StoredWeight weight : family.weights(config.transformer(), tied)) {
       List<StoredTensor> parts = new ArrayList<>();
       for (TensorSource.Part part : weight.source().parts()) {
-        String name = names.apply(part.tensor());
+        boolean other = headOnly && part.tensor().equals(embedding);
+        String name = names.apply(other ? family.head() : part.tensor());
         parts.add(checked(files, name, part, origin));
         unexpected.remove(name);
       }
       located.put(weight, List.copyOf(parts));
-    }
-    if (config.tiedEmbedding()) {
-      unexpected.remove(names.apply(family.head()));
     }
     unexpected.removeIf(family::isBuffer);
     if (!unexpected.isEmpty()) {
@@ -90,6 +95,15 @@ record HuggingFaceCheckpoint(
               .formatted(files.path(), origin, firstFew(unexpected)));
     }
     return new HuggingFaceCheckpoint(config, Collections.unmodifiableMap(located));
+  }
+
+  /** The one tensor that a weight is made of. */
+  StoredTensor part(String weight) {
+    return weights.entrySet().stream()
+        .filter(entry -> entry.getKey().name().equals(weight))
+        .map(entry -> entry.getValue().get(0))
+        .findFirst()
+        .orElseThrow();
   }
 
   private static StoredTensor checked(

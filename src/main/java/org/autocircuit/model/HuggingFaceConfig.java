@@ -14,7 +14,8 @@ import java.util.OptionalInt;
  * the model. Immutable.
  *
  * <p>The key {@code model_type} names the family; {@link #MODEL_TYPES} are those that can be read.
- * Each has its own keys, with the defaults of Hugging Face's own reader. Sizes must be present.
+ * Each has its own keys, with the defaults of Hugging Face's own reader. Sizes must be present, but
+ * for the context, the width of heads and the number of key/value heads, which have defaults, too.
  * Settings that change the computation in a way that is not supported are errors, never ignored;
  * settings of training and generation (dropout, sampling) are.
  *
@@ -33,12 +34,13 @@ import java.util.OptionalInt;
  * </table>
  *
  * <p>In all of them {@code rope_scaling} may be of the types {@code default}, {@code linear} and
- * {@code llama3}, also under the newer name {@code rope_parameters}; quantised weights and pruned
- * heads are refused.
+ * {@code llama3}, also under the newer name {@code rope_parameters}, and what it lacks is taken
+ * from {@code rope_theta} and the like beside it; quantised weights and pruned heads are refused.
  *
  * @param modelType the family, one of {@link #MODEL_TYPES}
  * @param transformer the structure of the model
- * @param tiedEmbedding whether the unembedding is the embedding itself, not a weight of its own
+ * @param tiedEmbedding whether the unembedding is the embedding itself, not a weight of its own; a
+ *     folder that stores another one nevertheless is loaded with that
  * @param bosTokenId the token that begins a sequence, if the folder names one
  * @param eosTokenId the token that ends a sequence, if the folder names one; the first of several
  */

@@ -14,12 +14,23 @@ sealed class LlamaFamily extends ModelFamily
 
   private static final String PREFIX = "model.";
 
+  private final Usual usual;
+
+  /**
+   * What absent sizes are.
+   *
+   * @param nKeyValueHeads 0: as many as query heads, which null means, too
+   * @param dHead 0: the model's width shared out
+   */
+  record Usual(int nCtx, int nKeyValueHeads, int dHead) {}
+
   LlamaFamily() {
-    this("llama", "LlamaForCausalLM", false);
+    this("llama", "LlamaForCausalLM", false, new Usual(2048, 0, 0));
   }
 
-  LlamaFamily(String modelType, String architecture, boolean tiedByDefault) {
+  LlamaFamily(String modelType, String architecture, boolean tiedByDefault, Usual usual) {
     super(modelType, architecture, PREFIX, tiedByDefault);
+    this.usual = usual;
   }
 
   @Override
@@ -27,17 +38,17 @@ sealed class LlamaFamily extends ModelFamily
     requireUsual(reader);
     reader.requireUnset("mlp_bias", false);
     int nHeads = reader.positiveInt("num_attention_heads");
-    int nKeyValueHeads = reader.positiveInt("num_key_value_heads", nHeads);
+    boolean usualHeads = !reader.has("num_key_value_heads") && usual.nKeyValueHeads > 0;
+    int nKeyValueHeads =
+        usualHeads ? usual.nKeyValueHeads : reader.positiveInt("num_key_value_heads", nHeads);
     if (nHeads % nKeyValueHeads != 0) {
       throw reader.error(
           "num_key_value_heads",
           nKeyValueHeads,
           "a divisor of num_attention_heads, which is " + nHeads);
     }
-    int dHead =
-        reader.isSet("head_dim")
-            ? reader.positiveInt("head_dim")
-            : evenHeads(reader, "hidden_size", "num_attention_heads");
+    int nCtx = reader.positiveInt("max_position_embeddings", usual.nCtx);
+    int dHead = headWidth(reader);
     TransformerConfig.Builder builder =
         TransformerConfig.builder()
             .nLayers(reader.positiveInt("num_hidden_layers"))
@@ -47,14 +58,23 @@ sealed class LlamaFamily extends ModelFamily
             .dHead(dHead)
             .dMlp(reader.positiveInt("intermediate_size"))
             .dVocab(reader.positiveInt("vocab_size"))
-            .nCtx(reader.positiveInt("max_position_embeddings"))
+            .nCtx(nCtx)
             .norm(Norm.rmsNorm(reader.positiveNumber("rms_norm_eps", 1e-6)))
-            .rotary(RotaryKeys.read(reader, dHead))
+            .rotary(RotaryKeys.read(reader, dHead, nCtx))
             .activation(reader.activation("hidden_act", Activation.SILU))
             .gatedMlp(true);
     readBiases(reader, builder);
     readDifferences(reader, builder);
     return builder.build();
+  }
+
+  private int headWidth(ConfigReader reader) {
+    if (usual.dHead > 0) {
+      return reader.has("head_dim") ? reader.positiveInt("head_dim") : usual.dHead;
+    }
+    return reader.isSet("head_dim")
+        ? reader.positiveInt("head_dim")
+        : evenHeads(reader, "hidden_size", "num_attention_heads");
   }
 
   /** Which attention projections have biases. */

@@ -11,7 +11,7 @@ final class MistralFamily extends LlamaFamily {
   private static final int WINDOW = 4096;
 
   MistralFamily() {
-    super("mistral", "MistralForCausalLM", false);
+    super("mistral", "MistralForCausalLM", false, new Usual(131_072, 8, 0));
   }
 
   @Override

@@ -100,7 +100,8 @@ public final class Model implements AutoCloseable {
    * model.safetensors.index.json} lists, as fp64, fp32, fp16 or bf16. Each is read, converted and
    * brought into the library's layout (linear layers are stored the other way round, queries, keys
    * and values apart) before the next, so the peak is about the size of the weights once and of the
-   * largest of them.
+   * largest of them. Where {@code config.json} ties the unembedding to the embedding and the
+   * weights hold another one, that is used, and a warning is logged.
    *
    * <p>A path that is a file is read as GGUF: one file of a model of Llama's kind ({@code
    * general.architecture} llama, qwen2 or qwen3) whose tensors are F64, F32, F16, BF16 or Q8_0. It

@@ -70,6 +70,11 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
     return "lm_head.weight";
   }
 
+  /** The embedding's name. */
+  final String embedding(TransformerConfig config) {
+    return embeddings(config).get(0).source().parts().get(0).tensor();
+  }
+
   /** Whether a tensor is none of the weights and may be left alone: buffers of old versions. */
   boolean isBuffer(String tensor) {
     return tensor.endsWith(".rotary_emb.inv_freq");

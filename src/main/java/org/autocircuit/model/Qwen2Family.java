@@ -9,7 +9,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 final class Qwen2Family extends LlamaFamily {
 
   Qwen2Family() {
-    super("qwen2", "Qwen2ForCausalLM", false);
+    super("qwen2", "Qwen2ForCausalLM", false, new Usual(32_768, 32, 0));
   }
 
   @Override

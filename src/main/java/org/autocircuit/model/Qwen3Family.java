@@ -9,13 +9,11 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 final class Qwen3Family extends LlamaFamily {
 
   Qwen3Family() {
-    super("qwen3", "Qwen3ForCausalLM", false);
+    super("qwen3", "Qwen3ForCausalLM", false, new Usual(32_768, 32, 128));
   }
 
   @Override
   void readDifferences(ConfigReader reader, TransformerConfig.Builder builder) {
-    // Absent is not the model's width shared out, as elsewhere, but 128.
-    reader.positiveInt("head_dim");
     builder.attentionScores(WindowKeys.readQwen(reader, AttentionScores.PLAIN.withQkNorm()));
   }
 

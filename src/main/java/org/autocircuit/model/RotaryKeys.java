@@ -13,26 +13,43 @@ import java.util.Optional;
 final class RotaryKeys {
 
   private static final double BASE = 10_000;
+  private static final String THETA = "rope_theta";
+  private static final String SHARE = "partial_rotary_factor";
+  private static final String ORIGINAL = "original_max_position_embeddings";
   private static final String LINEAR = "linear";
   private static final String LLAMA3 = "llama3";
 
   private RotaryKeys() {}
 
   /** Heads that are turned as a whole. */
-  static RotaryPositions read(ConfigReader reader, int dHead) {
-    return read(reader, dHead, "rope_theta", "partial_rotary_factor", 1);
+  static RotaryPositions read(ConfigReader reader, int dHead, int nCtx) {
+    return read(reader, dHead, nCtx, THETA, SHARE, 1);
   }
 
   /** GPT-NeoX's, a quarter of the head by default. */
-  static RotaryPositions readPartial(ConfigReader reader, int dHead) {
-    return read(reader, dHead, "rotary_emb_base", "rotary_pct", 0.25);
+  static RotaryPositions readPartial(ConfigReader reader, int dHead, int nCtx) {
+    return read(reader, dHead, nCtx, "rotary_emb_base", "rotary_pct", 0.25);
   }
 
+  /**
+   * The object wins where it and the file name the same setting; what it lacks is the file's. Of
+   * two objects the older one wins, as in Hugging Face's reader.
+   */
   private static RotaryPositions read(
-      ConfigReader reader, int dHead, String baseKey, String shareKey, double usualShare) {
-    Optional<ConfigReader> parameters = reader.object("rope_parameters");
-    ConfigReader from = parameters.orElse(reader);
-    String key = parameters.isPresent() ? "partial_rotary_factor" : shareKey;
+      ConfigReader reader,
+      int dHead,
+      int nCtx,
+      String baseKey,
+      String shareKey,
+      double usualShare) {
+    Optional<ConfigReader> object =
+        reader
+            .object("rope_scaling")
+            .filter(scaling -> !scaling.isEmpty())
+            .or(() -> reader.object("rope_parameters"));
+    boolean ownShare = object.isPresent() && object.get().isSet(SHARE);
+    ConfigReader from = ownShare ? object.get() : reader;
+    String key = ownShare ? SHARE : shareKey;
     double share = from.positiveNumber(key, usualShare);
     int dims = (int) (dHead * share);
     if (share > 1 || dims < 2 || dims % 2 != 0 || (usualShare == 1 && share != 1)) {
@@ -43,51 +60,44 @@ final class RotaryKeys {
               ? "1, of a head of even width, here " + dHead
               : "a share that turns an even number of a head's " + dHead + " values");
     }
+    double base = reader.positiveNumber(baseKey, BASE);
     return RotaryPositions.halves(dims)
-        .withBase(from.positiveNumber(parameters.isPresent() ? "rope_theta" : baseKey, BASE))
-        .withScaling(scaling(parameters.or(() -> reader.object("rope_scaling"))));
+        .withBase(object.isPresent() ? object.get().positiveNumber(THETA, base) : base)
+        .withScaling(
+            object.isPresent() ? scaling(object.get(), reader, nCtx) : new RotaryPositions.None());
   }
 
-  private static RotaryPositions.Scaling scaling(Optional<ConfigReader> object) {
-    if (object.isEmpty()) {
-      return new RotaryPositions.None();
-    }
-    ConfigReader reader = object.get();
+  private static RotaryPositions.Scaling scaling(ConfigReader reader, ConfigReader file, int nCtx) {
     // The older name counts only where the current one is absent.
     String key = reader.isSet("type") && !reader.isSet("rope_type") ? "type" : "rope_type";
     String type =
         reader.isSet(key)
             ? reader.requireString(key, List.of("default", LINEAR, LLAMA3))
             : "default";
-    List<String> known =
-        new ArrayList<>(List.of("rope_type", "type", "rope_theta", "partial_rotary_factor"));
+    List<String> known = new ArrayList<>(List.of("rope_type", "type", THETA, SHARE));
     if (type.equals(LINEAR)) {
       known.add("factor");
       reader.requireOnly(known);
       return new RotaryPositions.Linear(reader.positiveNumber("factor"));
     }
     if (type.equals(LLAMA3)) {
-      known.addAll(
-          List.of(
-              "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"));
+      known.addAll(List.of("factor", "low_freq_factor", "high_freq_factor", ORIGINAL));
       reader.requireOnly(known);
       double low = reader.positiveNumber("low_freq_factor");
       double high = reader.positiveNumber("high_freq_factor");
       if (high <= low) {
         throw reader.error("high_freq_factor", high, "a number above low_freq_factor, " + low);
       }
-      return new RotaryPositions.Llama3(
-          reader.positiveNumber("factor"),
-          low,
-          high,
-          reader.positiveInt("original_max_position_embeddings"));
+      // Here it is the file's own that wins.
+      int original = file.positiveInt(ORIGINAL, reader.positiveInt(ORIGINAL, nCtx));
+      return new RotaryPositions.Llama3(reader.positiveNumber("factor"), low, high, original);
     }
     reader.requireOnly(known);
     return new RotaryPositions.None();
   }
 
   static void write(RotaryPositions rotary, ObjectNode json) {
-    json.put("rope_theta", rotary.base());
+    json.put(THETA, rotary.base());
     writeScaling(rotary.scaling(), json);
   }
 
@@ -107,7 +117,7 @@ final class RotaryKeys {
           .put("factor", llama3.factor())
           .put("low_freq_factor", llama3.lowFreqFactor())
           .put("high_freq_factor", llama3.highFreqFactor())
-          .put("original_max_position_embeddings", llama3.originalNCtx());
+          .put(ORIGINAL, llama3.originalNCtx());
     }
   }
 }

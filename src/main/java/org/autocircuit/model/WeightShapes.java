@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.Tensor;
 /** The canonical weights that a model of some structure has, and a check of what a user gives. */
 final class WeightShapes {
 
+  static final String EMBEDDING = "embed.W_E";
   static final String UNEMBEDDING = "unembed.W_U";
 
   /** The one weight that a transformer may have or not, whatever its structure. */
@@ -75,7 +76,7 @@ final class WeightShapes {
 
   private void transformer(TransformerConfig config) {
     long d = config.dModel();
-    add("embed.W_E", config.dVocab(), d);
+    add(EMBEDDING, config.dVocab(), d);
     if (config.rotary().isEmpty()) {
       add("pos_embed.W_pos", config.nCtx(), d);
     }

@@ -35,6 +35,12 @@ final class FamilyModels {
         4,
         4,
         ", 'rope_parameters': {'rope_type': 'default', 'rope_theta': 50.0}");
+    llama(
+        "llama, base beside new rope keys",
+        "llama",
+        4,
+        4,
+        ", 'rope_parameters': {'rope_type': 'linear', 'factor': 2.0}");
     llama("mistral", "mistral", 2, 4, ", 'sliding_window': 4");
     llama("mistral no window", "mistral", 2, 6, ", 'sliding_window': null");
     llama("qwen2", "qwen2", 2, 4, ", 'use_sliding_window': false, 'sliding_window': 4");

@@ -157,7 +157,7 @@ final class LlamaFamilyModel extends FamilyModel {
   private double[] frequencies() {
     JsonNode parameters = config.path("rope_parameters");
     JsonNode scaling = parameters.isMissingNode() ? config.path("rope_scaling") : parameters;
-    double base = (parameters.isMissingNode() ? config : parameters).path("rope_theta").asDouble();
+    double base = parameters.path("rope_theta").asDouble(config.path("rope_theta").asDouble());
     double[] frequencies = FamilyOps.frequencies(dHead, base);
     String type = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
     double factor = scaling.path("factor").asDouble();

@@ -106,6 +106,76 @@ class ModelFamilySettingsTest {
     assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
   }
 
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "llama | hidden_act | 'swish'",
+        "gpt2 | activation_function | 'gelu_python_tanh'",
+        "gpt_neox | hidden_act | 'gelu_python'",
+        "gpt_neox | rope_parameters | {'rope_type': 'default'}",
+        "gpt_neox | rope_parameters | {'rope_theta': null, 'partial_rotary_factor': null}",
+        "gpt_neox | rope_theta | 77",
+        "llama | rope_parameters | {}",
+        "llama | rope_scaling | {}",
+        "llama | rope_scaling | {'type': null, 'factor': null}",
+        "llama | rope_scaling | {'rope_type': 'default', 'factor': null, 'attn_factor': null}",
+        "llama linear scaling | rope_scaling |"
+            + " {'rope_type': 'linear', 'factor': 4, 'low_freq_factor': null}",
+        "llama linear scaling | rope_parameters | {'rope_theta': 70.0}",
+        "llama, new rope keys | rope_scaling | {}",
+        "llama, new rope keys | rope_theta | 70",
+        "llama 3.1 scaling | original_max_position_embeddings | 30",
+      })
+  void otherSpellingsAreTheSame(String name, String key, String value) {
+    FamilyModel model = FamilyModels.named(name);
+    FamilyFolders.writeConfig(model.config, folder);
+    HuggingFaceConfig usual = HuggingFaceConfig.read(folder);
+    set(model.config, key, value);
+    FamilyFolders.writeConfig(model.config, folder);
+    assertThat(HuggingFaceConfig.read(folder)).isEqualTo(usual);
+  }
+
+  /** The defaults of Hugging Face's own classes. */
+  @ParameterizedTest
+  @CsvSource({
+    "gpt2, n_positions, 1024",
+    "gptj, n_positions, 2048",
+    "gpt_neox, max_position_embeddings, 2048",
+    "llama, max_position_embeddings, 2048",
+    "mistral, max_position_embeddings, 131072",
+    "qwen2, max_position_embeddings, 32768",
+    "qwen3, max_position_embeddings, 32768",
+    "gemma2, max_position_embeddings, 8192",
+    "llama 3.1 scaling, rope_scaling.original_max_position_embeddings, 32",
+    "qwen3, head_dim, 128",
+    "gemma2, head_dim, 256",
+    "llama grouped, num_key_value_heads, 4",
+    "gemma2, num_key_value_heads, 4",
+  })
+  void absentKeysAreWhatHuggingFaceTakes(String name, String key, String value) {
+    ObjectNode config = FamilyModels.named(name).config;
+    set(config, key, value);
+    FamilyFolders.writeConfig(config, folder);
+    HuggingFaceConfig expected = HuggingFaceConfig.read(folder);
+    set(config, key, "absent");
+    FamilyFolders.writeConfig(config, folder);
+    assertThat(HuggingFaceConfig.read(folder)).isEqualTo(expected);
+  }
+
+  @ParameterizedTest
+  @CsvSource({"mistral, 8", "qwen2, 32", "qwen3, 32"})
+  void absentKeyValueHeadsAreTheFamilys(String name, int heads) {
+    ObjectNode config = FamilyModels.named(name).config;
+    config.put("num_attention_heads", 32).put("hidden_size", 64).remove("num_key_value_heads");
+    FamilyFolders.writeConfig(config, folder);
+    assertThat(HuggingFaceConfig.read(folder).transformer().nKeyValueHeads()).isEqualTo(heads);
+    config.putNull("num_key_value_heads");
+    FamilyFolders.writeConfig(config, folder);
+    assertThat(HuggingFaceConfig.read(folder).transformer().nKeyValueHeads()).isEqualTo(32);
+  }
+
   private Tensor logits() {
     Tensor tokens = TensorArrays.of(new long[][] {{1, 2, 3, 4, 5, 6, 7}}, "tokens", "cpu");
     try (PatchableModel model =
@@ -129,7 +199,7 @@ class ModelFamilySettingsTest {
         "gpt_neox | num_hidden_layers | absent | num_hidden_layers is missing",
         "gptj | rotary_dim | 3 | rotary_dim is 3, expected an even number of at most",
         "gptj | rotary_dim | 10 | rotary_dim is 10, expected an even number of at most",
-        "gptj | n_positions | absent | n_positions is missing",
+        "gptj | rotary_dim | null | rotary_dim is null, expected a positive integer",
         "llama | rope_scaling | {'rope_type': 'yarn', 'factor': 4} |"
             + " rope_scaling.rope_type is \"yarn\", expected one of [default, linear, llama3]",
         "llama | rope_scaling | {'type': 'dynamic', 'factor': 4} |"
@@ -144,8 +214,7 @@ class ModelFamilySettingsTest {
             + " rope_parameters.partial_rotary_factor is 0.5, expected 1",
         "llama 3.1 scaling | rope_scaling.high_freq_factor | 0.5 |"
             + " rope_scaling.high_freq_factor is 0.5, expected a number above low_freq_factor",
-        "llama 3.1 scaling | rope_scaling.original_max_position_embeddings | absent |"
-            + " rope_scaling.original_max_position_embeddings is missing",
+        "llama | partial_rotary_factor | 0.5 | partial_rotary_factor is 0.5, expected 1",
         "llama | num_key_value_heads | 3 | num_key_value_heads is 3, expected a divisor of",
         "llama | mlp_bias | true | mlp_bias is true, expected false (nothing else is supported)",
         "llama | head_dim | 5 | partial_rotary_factor is 1.0, expected 1, of a head of even width",
@@ -157,18 +226,21 @@ class ModelFamilySettingsTest {
         "qwen2 windows, tied | max_window_layers | 2 | max_window_layers is 2, expected 0 or at",
         "qwen2 windows, tied | max_window_layers | -1 | max_window_layers is -1, expected",
         "qwen2 windows, tied | layer_types | ['full_attention', 'full_attention',"
-            + " 'sliding_attention'] | layer_types is another pattern, expected sliding_attention in",
+            + " 'sliding_attention'] | layer_types is another pattern, expected sliding_attention"
+            + " in",
         "qwen2 windows, tied | layer_types | ['chunked_attention'] |"
             + " layer_types is [… \"chunked_attention\" …], expected only",
         "qwen2 windows, tied | layer_types | ['full_attention'] |"
             + " layer_types is an array of 1, expected as many as num_hidden_layers, which is 3",
         "qwen2 windows, tied | layer_types | 7 | layer_types is 7, expected an array of strings",
-        "qwen3 | head_dim | absent | head_dim is missing, expected a positive integer",
+        "qwen3 | head_dim | null | head_dim is null, expected a positive integer",
         "gemma2 | head_dim | null | head_dim is null, expected a positive integer",
+        "gemma2 | sliding_window | null | sliding_window is null, expected a positive integer",
         "gemma2 | attention_bias | true | attention_bias is true, expected false",
         "gemma2 | use_bidirectional_attention | true | use_bidirectional_attention is true",
         "gemma2 | attn_logit_softcapping | 0 | attn_logit_softcapping is 0, expected a positive",
-        "gemma2 | model_type | 'gemma3' | model_type is \"gemma3\", expected one of [gpt2, gpt_neox,",
+        "gemma2 | model_type | 'gemma3' | model_type is \"gemma3\", expected one of [gpt2,"
+            + " gpt_neox,",
         "gpt2 | model_type | absent | model_type is missing, expected one of [gpt2, gpt_neox,",
       })
   void namesFileKeyValueAndWhatIsSupported(String name, String key, String value, String message) {
