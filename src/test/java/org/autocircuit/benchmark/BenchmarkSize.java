@@ -9,6 +9,8 @@ import org.bytedeco.pytorch.Tensor;
 public enum BenchmarkSize {
   /** For the smoke test only. */
   TINY("tiny", 1, 2, 2, 16, 4, 101, 1e-3),
+  /** As large as the model that comes with the library. */
+  EMBEDDED("embedded", 100, 40, 4, 96, 8, 233, 1e-4),
   FOUR_LAYER("4-layer", 100, 40, 4, 256, 8, 5000, 1e-4),
   GPT2_SMALL("gpt2-small", 2, 20, 12, 768, 12, 50257, 1e-5);
 
