@@ -6,25 +6,17 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 import java.util.concurrent.Callable;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.eval.CircuitMeasures;
-import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
-import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.report.CircuitPicture;
-import org.autocircuit.report.CircuitTable;
 import org.autocircuit.report.ScoreTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -169,6 +161,9 @@ final class Discover implements Callable<Integer> {
 
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
+    // At once: whatever becomes of the circuits, the scores are there.
+    write(graph, scores);
+    out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
     out.println();
     out.print(ScoreTable.of(scores.top(top)));
@@ -182,14 +177,15 @@ final class Discover implements Callable<Integer> {
 
     print("Circuits on %s, all other edges patched", prompts.describeTesting());
     out.println();
-    out.print(table(model, scores, sizes, prompts.testing()));
+    out.print(
+        new CircuitComparison(model, prompts.testing(), random, seed, phases, err)
+            .table(scores, sizes));
     out.println();
     wrap(
         "logit diff: the answer's logit less that of the wrong answers. KL: divergence from the"
             + " model, in nats. accuracy: the answer is the most probable token.%s",
         random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
     out.println();
-    write(graph, scores);
     fact("time", "%s", phases);
   }
 
@@ -202,53 +198,6 @@ final class Discover implements Callable<Integer> {
           .progress((done, total) -> progress.report(done, total))
           .build()
           .pruneScores(model, prompts.finding());
-    }
-  }
-
-  private CircuitTable table(
-      PatchableModel model,
-      PruneScores scores,
-      List<Integer> sizes,
-      List<PromptPairBatch> batches) {
-    int nEdges = scores.size();
-    Map<Integer, CircuitMeasures> found = measure("circuits", model, scores, sizes, batches);
-    CircuitMeasures full = CircuitMeasures.ofModel(model, batches);
-    phases.end("circuits");
-    List<Integer> proper = found.keySet().stream().filter(k -> k > 0 && k < nEdges).toList();
-    Map<Integer, List<CircuitMeasures>> randomMeasures = new LinkedHashMap<>();
-    for (int i = 0; i < random; i++) {
-      PruneScores randomScores = RandomPruneScores.of(model.graph(), seed + i);
-      String phase = "random circuits %d of %d".formatted(i + 1, random);
-      measure(phase, model, randomScores, proper, batches)
-          .forEach(
-              (size, measures) ->
-                  randomMeasures.computeIfAbsent(size, k -> new ArrayList<>()).add(measures));
-    }
-    if (random > 0) {
-      phases.end("random");
-    }
-    CircuitTable table = new CircuitTable(nEdges, full);
-    found.forEach(
-        (size, measures) -> {
-          List<CircuitMeasures> of = randomMeasures.get(size);
-          table.row(size, measures, of == null ? null : CircuitMeasures.mean(of));
-        });
-    return table;
-  }
-
-  private Map<Integer, CircuitMeasures> measure(
-      String phase,
-      PatchableModel model,
-      PruneScores scores,
-      List<Integer> sizes,
-      List<PromptPairBatch> batches) {
-    try (Progress progress = Progress.of(phase, err)) {
-      return CircuitRuns.builder(scores)
-          .sizes(sizes)
-          .patchType(PatchType.TREE_PATCH)
-          .progress(progress::report)
-          .build()
-          .measure(model, batches);
     }
   }
 

@@ -73,6 +73,12 @@ class DiscoverTest {
   }
 
   @Test
+  void writesTheScoresBeforeItRunsCircuits() {
+    String out = discover("--random", 0).out();
+    assertThat(out.indexOf("scores   ")).isPositive().isLessThan(out.indexOf("Circuits on"));
+  }
+
+  @Test
   void printsTheSameTwiceButForTheTime() {
     CommandRun first = discover("--seed", 3, "--random", 2);
     CommandRun second = discover("--seed", 3, "--random", 2);

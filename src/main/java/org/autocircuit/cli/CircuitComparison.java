@@ -1,0 +1,85 @@
+package org.autocircuit.cli;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.RandomPruneScores;
+import org.autocircuit.report.CircuitTable;
+
+/**
+ * Runs circuits of several sizes, and random circuits of the same sizes beside them.
+ *
+ * @param model the model they are circuits of
+ * @param batches prompts to run them on
+ * @param random random circuits of each size to average over
+ * @param seed seed of the first random circuits
+ * @param phases is told what has ended
+ * @param err takes the progress
+ */
+record CircuitComparison(
+    PatchableModel model,
+    List<PromptPairBatch> batches,
+    int random,
+    long seed,
+    Phases phases,
+    PrintWriter err) {
+
+  /** Measures circuits of the best edges; a random circuit of no edges or all would be the same. */
+  CircuitTable table(PruneScores scores, List<Integer> sizes) {
+    Map<Integer, CircuitMeasures> found;
+    CircuitMeasures full;
+    try (Progress progress = Progress.of("circuits", err)) {
+      found = measure(scores, sizes, progress::report);
+      full = CircuitMeasures.ofModel(model, batches);
+    }
+    phases.end("circuits");
+    List<Integer> proper =
+        found.keySet().stream().filter(size -> size > 0 && size < scores.size()).toList();
+    Map<Integer, CircuitMeasures> yardsticks = Map.of();
+    if (random > 0 && !proper.isEmpty()) {
+      try (Progress progress = Progress.of("random circuits", err)) {
+        yardsticks = random(proper, progress::report);
+      }
+      phases.end("random");
+    }
+    CircuitTable table = new CircuitTable(scores.size(), full);
+    for (Map.Entry<Integer, CircuitMeasures> entry : found.entrySet()) {
+      table.row(entry.getKey(), entry.getValue(), yardsticks.get(entry.getKey()));
+    }
+    return table;
+  }
+
+  /** The means of all random circuits of a size, which share one progress. */
+  Map<Integer, CircuitMeasures> random(List<Integer> sizes, CircuitRuns.Progress progress) {
+    Map<Integer, List<CircuitMeasures>> measures = new LinkedHashMap<>();
+    for (int i = 0; i < random; i++) {
+      int before = i;
+      measure(
+              RandomPruneScores.of(model.graph(), seed + i),
+              sizes,
+              (done, total) -> progress.report(before * total + done, random * total))
+          .forEach((size, of) -> measures.computeIfAbsent(size, k -> new ArrayList<>()).add(of));
+    }
+    Map<Integer, CircuitMeasures> means = new LinkedHashMap<>();
+    measures.forEach((size, of) -> means.put(size, CircuitMeasures.mean(of)));
+    return means;
+  }
+
+  private Map<Integer, CircuitMeasures> measure(
+      PruneScores scores, List<Integer> sizes, CircuitRuns.Progress progress) {
+    return CircuitRuns.builder(scores)
+        .sizes(sizes)
+        .patchType(PatchType.TREE_PATCH)
+        .progress(progress)
+        .build()
+        .measure(model, batches);
+  }
+}
