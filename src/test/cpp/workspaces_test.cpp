@@ -1,6 +1,7 @@
 // Memory that passes use again, and what must never use it again.
 #include <torch/csrc/autograd/autograd.h>
 
+#include "allocations.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "kinds.h"
 
@@ -49,6 +50,27 @@ TEST(idle_workspaces_stay_within_the_limit) {
   CHECK(workspace_stats().idle_bytes <= 1 << 20);
   set_workspace_limit(0);
   CHECK_EQUAL(workspace_stats().idle_bytes, int64_t{0});
+  set_workspace_limit(before);
+}
+
+// Tensors are freed where an exception ends the process.
+TEST(workspaces_are_given_back_where_nothing_can_be_allocated) {
+  const int64_t before = workspace_limit();
+  set_workspace_limit(1 << 20);
+  const int64_t leased = workspace_stats().leased_bytes;
+  for (int round = 0; round < 2; round++) { // fresh ones, and used ones
+    std::vector<at::Tensor> held;
+    {
+      const WorkspaceScope workspace;
+      for (int i = 0; i < 40; i++) {
+        held.push_back(at::empty({8 + i % 7, 1024}));
+      }
+    }
+    const NothingLeft none;
+    held.clear();
+  }
+  CHECK_EQUAL(workspace_stats().leased_bytes, leased);
+  CHECK(workspace_stats().idle_bytes <= 1 << 20);
   set_workspace_limit(before);
 }
 

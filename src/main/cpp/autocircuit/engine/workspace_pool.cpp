@@ -9,9 +9,11 @@
 #include <cstdlib>
 #include <list>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <unordered_map>
+#include <utility>
 
 namespace autocircuit {
 
@@ -33,7 +35,9 @@ size_t size_class(size_t bytes) {
 }
 
 /// Idle blocks by size, and in the order in which they were given back; leased
-/// ones by address.
+/// ones by address. What is needed to list a block is made when it is leased
+/// for the first time and kept as long as the block is: tensors are freed where
+/// nothing may throw, so giving back allocates nothing.
 class Pool {
  public:
   /// The memory of a block, or nullptr.
@@ -43,43 +47,52 @@ class Pool {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto found = by_size_.find(size);
       if (found != by_size_.end()) {
-        const Block block = *found->second;
-        by_age_.erase(found->second);
-        by_size_.erase(found);
+        void* data = found->second->data;
+        Lease& lease = leases_[data]; // before anything changes
+        lease.block.splice(lease.block.begin(), by_age_, found->second);
+        lease.size = by_size_.extract(found);
         idle_ -= size;
-        lease(block);
-        return block.data;
+        count_leased(size);
+        return data;
       }
     }
-    void* data = map(size);
+    Lease lease;
+    lease.block.push_front({nullptr, size});
+    BySize sizes;
+    sizes.emplace(size, lease.block.begin());
+    lease.size = sizes.extract(sizes.begin());
+    std::unique_ptr<void, decltype(&std::free)> data(map(size), &std::free);
     if (data == nullptr) {
       // What is idle in other sizes may be what is missing.
       free_idle();
-      data = map(size);
+      data.reset(map(size));
     }
     if (data != nullptr) {
+      lease.block.front().data = data.get();
       const std::lock_guard<std::mutex> lock(mutex_);
+      leases_.emplace(data.get(), std::move(lease));
       fresh_++;
-      lease({data, size});
+      count_leased(size);
     }
-    return data;
+    return data.release();
   }
 
   /// False if the memory is none of the pool's.
-  bool give_back(void* data) {
-    std::list<Block> freed;
+  bool give_back(void* data) noexcept {
+    Blocks freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto found = leases_.find(data);
       if (found == leases_.end()) {
         return false;
       }
-      const size_t size = found->second;
-      leases_.erase(found);
+      Lease& lease = found->second;
+      const size_t size = lease.block.front().size;
       leased_ -= size;
       idle_ += size;
-      by_age_.push_front({data, size});
-      by_size_.emplace(size, by_age_.begin());
+      by_age_.splice(by_age_.begin(), lease.block);
+      by_size_.insert(std::move(lease.size));
+      leases_.erase(found);
       freed = oldest_beyond(limit_);
     }
     free_all(freed);
@@ -92,7 +105,7 @@ class Pool {
   }
 
   void set_limit(size_t bytes) {
-    std::list<Block> freed;
+    Blocks freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       limit_ = bytes;
@@ -120,6 +133,13 @@ class Pool {
     void* data;
     size_t size;
   };
+  using Blocks = std::list<Block>;
+  using BySize = std::multimap<size_t, Blocks::iterator>;
+  /// The nodes of a leased block in the lists of idle ones.
+  struct Lease {
+    Blocks block;
+    BySize::node_type size;
+  };
 
   static void* map(size_t size) {
     // Huge pages where the system has them: fewer faults, fewer TLB misses.
@@ -134,8 +154,8 @@ class Pool {
 
   /// Takes out the blocks that have been idle longest until so many bytes are
   /// left. With the lock held.
-  std::list<Block> oldest_beyond(size_t keep) {
-    std::list<Block> taken;
+  Blocks oldest_beyond(size_t keep) noexcept {
+    Blocks taken;
     while (idle_ > keep) {
       const auto oldest = std::prev(by_age_.end());
       auto [entry, last] = by_size_.equal_range(oldest->size);
@@ -150,7 +170,7 @@ class Pool {
   }
 
   void free_idle() {
-    std::list<Block> freed;
+    Blocks freed;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       freed = oldest_beyond(0);
@@ -159,22 +179,21 @@ class Pool {
   }
 
   // Without the lock: the system takes its time.
-  static void free_all(const std::list<Block>& blocks) {
+  static void free_all(const Blocks& blocks) noexcept {
     for (const Block& block : blocks) {
       std::free(block.data);
     }
   }
 
-  void lease(const Block& block) {
-    leases_.emplace(block.data, block.size);
-    leased_ += block.size;
+  void count_leased(size_t size) {
+    leased_ += size;
     most_leased_ = std::max(most_leased_, leased_);
   }
 
   std::mutex mutex_;
-  std::list<Block> by_age_;
-  std::multimap<size_t, std::list<Block>::iterator> by_size_;
-  std::unordered_map<void*, size_t> leases_;
+  Blocks by_age_;
+  BySize by_size_;
+  std::unordered_map<void*, Lease> leases_;
   size_t idle_ = 0;
   size_t leased_ = 0;
   size_t most_leased_ = 0;
