@@ -3,106 +3,189 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
+
+#include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
 
 namespace {
 
-uint64_t version_of(const at::Tensor& x) {
-  return x.is_inference() ? 0 : static_cast<uint64_t>(x._version());
-}
-
 bool same(const at::Tensor& a, const at::Tensor& b) {
-  return a.is_same(b) ||
+  return (!a.defined() && !b.defined()) ||
       (a.defined() && b.defined() && a.sizes() == b.sizes() &&
        a.dtype() == b.dtype() && at::equal(a, b));
 }
 
+// Of memory that some of them share, once.
+int64_t bytes_of(const AllOnesRun& run) {
+  std::unordered_set<const void*> seen;
+  int64_t bytes = 1; // one that is there is not nothing
+  const auto add = [&](const at::Tensor& x) {
+    if (x.defined() && seen.insert(x.storage().unsafeGetStorageImpl()).second) {
+      bytes += static_cast<int64_t>(x.storage().nbytes());
+    }
+  };
+  add(run.delta);
+  std::for_each(run.values.begin(), run.values.end(), add);
+  return bytes;
+}
+
 } // namespace
+
+bool AllOnesCache::Key::operator==(const Key& other) const {
+  return model == other.model && version == other.version &&
+      sizes == other.sizes && same(attention_mask, other.attention_mask) &&
+      prefix.is_same(other.prefix);
+}
 
 AllOnesCache::Key AllOnesCache::key_of(
     const PatchableModel& model,
     const ModelInput& input,
     const at::Tensor& activations) {
-  uint64_t version = version_of(activations);
-  for (const at::Tensor& weight : model.model().weights().tensors()) {
-    version += version_of(weight);
-  }
+  const PrefixCache& prefix = input.prefix;
   return {
       .model = model.id(),
-      .version = version,
+      .version = version_of(model.model().weights().tensors()) +
+          version_of(activations) + version_of(prefix.keys) +
+          version_of(prefix.values),
       .sizes = input.value.sizes().slice(0, 2).vec(),
-      .attention_mask = input.attention_mask,
-      .prefix = input.prefix.empty() ? at::Tensor() : input.prefix.keys.back()};
-}
-
-bool AllOnesCache::matches(const Key& key) const {
-  return key_ && key_->model == key.model && key_->version == key.version &&
-      key_->sizes == key.sizes &&
-      same(key_->attention_mask, key.attention_mask) &&
-      key_->prefix.is_same(key.prefix);
-}
-
-std::shared_ptr<const AllOnesRun> AllOnesCache::find(
-    const PatchableModel& model,
-    const ForwardRequest& request) const {
-  const Key key = key_of(model, request.input, request.context->patch_src_outs);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return matches(key) ? run_ : nullptr;
+      .attention_mask = input.attention_mask.defined()
+          ? input.attention_mask.clone()
+          : at::Tensor(),
+      .prefix = prefix.empty() ? at::Tensor() : prefix.keys.back()};
 }
 
 std::shared_ptr<const AllOnesRun> AllOnesCache::get(
     const PatchableModel& model,
     const ForwardRequest& request) {
   const Key key = key_of(model, request.input, request.context->patch_src_outs);
-  // Who comes second waits for the first one's run.
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (matches(key)) {
-    return run_;
+  while (true) {
+    std::promise<Run> promise;
+    const auto mine = std::make_shared<Entry>(
+        Entry{.key = key, .run = promise.get_future().share()});
+    std::shared_ptr<Entry> entry = mine;
+    bool resampled = false;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      const auto found =
+          std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) {
+            return e->key == key;
+          });
+      if (found != entries_.end()) {
+        entry = *found;
+        entries_.splice(entries_.begin(), entries_, found);
+      } else {
+        entries_.push_front(mine);
+        resampled = origin_ == key;
+        made_++;
+      }
+    }
+    if (entry != mine) {
+      if (Run run = entry->run.get()) {
+        return run;
+      }
+      continue; // who made it failed: each has errors of its own
+    }
+    Run run;
+    Entries gone; // freed when the lock has gone
+    try {
+      run = make(model, request, resampled);
+      gone = finish(entry, run);
+    } catch (...) {
+      finish(entry, nullptr);
+      promise.set_value(nullptr);
+      throw;
+    }
+    promise.set_value(run);
+    return run;
   }
+}
+
+AllOnesCache::Run AllOnesCache::make(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    bool resampled) const {
   const at::NoGradGuard no_grad;
   const PatchContext ones{
       .patch_src_outs = request.context->patch_src_outs.detach(),
       .masks = at::ones({model.n_masks()}, request.context->masks.options()),
       .transform = {},
       .uniform = 1};
-  ForwardRequest all_ones = request;
+  ForwardRequest all_ones;
+  all_ones.input = request.input;
+  if (request.input.start_block > 0) { // any tokens do
+    all_ones.input.value = at::zeros(
+        request.input.value.sizes().slice(0, 2),
+        request.input.value.options().dtype(at::kLong));
+  }
+  all_ones.input.start_block = 0;
+  all_ones.input.slice = OutputSlice::kLastSeq;
   all_ones.context = &ones;
   all_ones.want_src_outs = true;
-  all_ones.only_last_counts = false;
-  all_ones.input.slice = OutputSlice::kLastSeq;
   auto run = std::make_shared<AllOnesRun>();
   const at::Tensor src_outs =
       recorded_forward(model, all_ones, Recorded::kEqualInputs, run->values)
           .src_outs;
-  run->delta = (ones.patch_src_outs - src_outs).permute({1, 2, 0, 3});
-  key_ = key;
-  run_ = std::move(run);
-  return run_;
+  if (!resampled) {
+    run->delta = (ones.patch_src_outs - src_outs).permute({1, 2, 0, 3});
+  }
+  return run;
+}
+
+AllOnesCache::Entries AllOnesCache::finish(
+    const std::shared_ptr<Entry>& entry,
+    const Run& run) {
+  const int64_t bytes = run == nullptr ? 0 : bytes_of(*run);
+  Entries gone;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto mine = std::find(entries_.begin(), entries_.end(), entry);
+  if (mine == entries_.end()) {
+    return gone; // forgotten meanwhile
+  }
+  if (run == nullptr) {
+    gone.splice(gone.end(), entries_, mine);
+    return gone;
+  }
+  entry->bytes = bytes;
+  int64_t kept = 0;
+  for (auto next = entries_.begin(); next != entries_.end();) {
+    const auto at = next++;
+    kept += (*at)->bytes;
+    if (kept > limit_ && (*at)->bytes > 0 && at != entries_.begin()) {
+      gone.splice(gone.end(), entries_, at);
+    }
+  }
+  return gone;
+}
+
+void AllOnesCache::resampled_from(
+    const PatchableModel& model,
+    const ModelInput& input,
+    const at::Tensor& activations) {
+  Key key = key_of(model, input, activations);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  origin_ = std::move(key);
 }
 
 void AllOnesCache::clear() {
-  std::shared_ptr<const AllOnesRun> run; // goes when the lock has gone
+  Entries gone; // freed when the lock has gone
   const std::lock_guard<std::mutex> lock(mutex_);
-  key_.reset();
-  run.swap(run_);
+  gone.swap(entries_);
 }
 
-at::Tensor AllOnesCache::source_outputs(
-    const PatchableModel& model,
-    const ForwardRequest& request) {
-  const at::NoGradGuard no_grad;
-  auto run = std::make_shared<AllOnesRun>();
-  const at::Tensor src_outs =
-      recorded_forward(model, request, Recorded::kEqualInputs, run->values)
-          .src_outs;
+AllOnesStats AllOnesCache::stats() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  key_ = key_of(model, request.input, src_outs);
-  run_ = std::move(run);
-  return src_outs;
+  AllOnesStats stats{.runs = 0, .bytes = 0, .made = made_};
+  for (const auto& entry : entries_) {
+    stats.runs += entry->bytes > 0 ? 1 : 0;
+    stats.bytes += entry->bytes;
+  }
+  return stats;
 }
 
 } // namespace autocircuit

@@ -2,6 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <future>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,51 +30,82 @@ struct AllOnesRun {
   at::Tensor delta;
 };
 
-/// Remembers that run for source activations, which own this. Any number of
-/// threads may share one.
+/// Such runs of one batch take about as much as its source activations.
+constexpr int64_t kAllOnesBytes = int64_t{1} << 30U;
+
+struct AllOnesStats {
+  int64_t runs;  // kept
+  int64_t bytes; // which they hold
+  int64_t made;  // since the beginning
+};
+
+/// Remembers these runs for source activations, which own this: one for each
+/// batch size, length, padding and prefix that circuits come with. Any number
+/// of threads may share one; a thread waits only for a run that it needs itself
+/// and that another one is making.
 class AllOnesCache {
  public:
-  /// The run, if it is known for the activations and the positions of this
-  /// request, and if weights are still what they were.
-  std::shared_ptr<const AllOnesRun> find(
-      const PatchableModel& model,
-      const ForwardRequest& request) const;
+  /// limit: bytes of runs; those that nobody has asked for longest go first.
+  /// The one asked for last stays, whatever it takes.
+  explicit AllOnesCache(int64_t limit = kAllOnesBytes) : limit_(limit) {}
 
-  /// Makes the run that `request` starts, if `find` does not know it, and
-  /// remembers it in the place of the one before. The input starts at the
-  /// tokens.
+  /// The run for the activations, the shape, the padding and the prefix of this
+  /// request. It is made if there is none, or if weights have changed since;
+  /// where the request starts and what its tokens are does not matter.
   std::shared_ptr<const AllOnesRun> get(
       const PatchableModel& model,
       const ForwardRequest& request);
 
-  /// Forgets the run.
+  /// Says that the activations are what sources put out, unpatched, on `input`:
+  /// with the same padding and prefix nothing differs from them.
+  void resampled_from(
+      const PatchableModel& model,
+      const ModelInput& input,
+      const at::Tensor& activations);
+
+  /// Forgets all runs.
   void clear();
 
-  /// Makes the unpatched run that `request`, which wants source outputs, starts
-  /// and remembers it as the one of these outputs [n_srcs, batch, seq,
-  /// d_model], which are returned.
-  at::Tensor source_outputs(
-      const PatchableModel& model,
-      const ForwardRequest& request);
+  AllOnesStats stats() const;
 
  private:
-  /// What the run depends on.
+  using Run = std::shared_ptr<const AllOnesRun>;
+
+  /// What a run depends on, by value: tensors that callers could write into
+  /// are copied, others are held and count their changes.
   struct Key {
     uint64_t model;
-    uint64_t version; // of weights and activations, which count their changes
+    uint64_t version;           // of weights, activations and prefix
     std::vector<int64_t> sizes; // batch, seq
     at::Tensor attention_mask;
     at::Tensor prefix;
+
+    bool operator==(const Key& other) const;
   };
+  struct Entry {
+    Key key;
+    std::shared_future<Run> run; // none: making it failed
+    int64_t bytes = 0;           // 0: it is being made
+  };
+  using Entries = std::list<std::shared_ptr<Entry>>;
+
   static Key key_of(
       const PatchableModel& model,
       const ModelInput& input,
       const at::Tensor& activations);
-  bool matches(const Key& key) const;
+  Run make(
+      const PatchableModel& model,
+      const ForwardRequest& request,
+      bool same) const;
+  /// Keeps the run of an entry that is still wanted, or drops the entry if
+  /// there is none. Returns what has to go for it.
+  Entries finish(const std::shared_ptr<Entry>& entry, const Run& run);
 
+  const int64_t limit_;
   mutable std::mutex mutex_;
-  std::optional<Key> key_;
-  std::shared_ptr<const AllOnesRun> run_;
+  std::optional<Key> origin_; // see resampled_from
+  Entries entries_;           // those asked for last in front
+  int64_t made_ = 0;
 };
 
 } // namespace autocircuit

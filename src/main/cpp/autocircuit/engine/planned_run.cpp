@@ -306,7 +306,7 @@ Choice choose(
   if (cache == nullptr) {
     return choice;
   }
-  // The same choice whether that run is known or not, so that results do not
+  // The same choice whether that run is there or not, so that results do not
   // depend on what ran before, not even in their last digits.
   Plan plan =
       plan_from_all_ones(model, values, start_block, /*constant_deltas=*/false);
@@ -314,14 +314,7 @@ Choice choose(
       plan.cost > kWorthIt * choice.plan.cost) {
     return choice;
   }
-  // It begins at the tokens, so a pass that does not can only use one that is
-  // there.
-  std::shared_ptr<const AllOnesRun> run = start_block == 0
-      ? cache->get(model, request)
-      : cache->find(model, request);
-  if (run == nullptr) {
-    return choice;
-  }
+  std::shared_ptr<const AllOnesRun> run = cache->get(model, request);
   if (run->delta.defined()) {
     plan = plan_from_all_ones(
         model, values, start_block, /*constant_deltas=*/true);

@@ -8,6 +8,15 @@
 
 namespace autocircuit {
 
+uint64_t version_of(at::TensorList tensors) {
+  uint64_t version = 0;
+  for (const at::Tensor& tensor : tensors) {
+    version +=
+        tensor.is_inference() ? 0 : static_cast<uint64_t>(tensor._version());
+  }
+  return version;
+}
+
 Weights::Weights(
     std::vector<std::string> names,
     std::vector<at::Tensor> tensors)

@@ -2,10 +2,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace autocircuit {
+
+/// How often tensors were changed in place so far, in all. Inference tensors do
+/// not count their changes.
+uint64_t version_of(at::TensorList tensors);
 
 /// The tensors of a model under their canonical names. Copies share the
 /// tensors.

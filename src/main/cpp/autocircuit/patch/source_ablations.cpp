@@ -2,7 +2,6 @@
 
 #include <ATen/ops/zeros.h>
 
-#include "autocircuit/engine/plan.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -47,14 +46,12 @@ at::Tensor source_ablations(
              model.model().d_model()});
   }
   request.want_src_outs = true;
-  if (ablation == BatchAblation::kResample && all_ones != nullptr &&
-      has_plans(model)) {
-    model.model().check_input(request.input);
-    return all_ones->source_outputs(model, request);
-  }
   const at::Tensor src_outs = forward(model, request).src_outs;
   switch (ablation) {
     case BatchAblation::kResample:
+      if (all_ones != nullptr) {
+        all_ones->resampled_from(model, input, src_outs);
+      }
       return src_outs;
     case BatchAblation::kBatchTokenwiseMean:
       return repeated_mean(src_outs, input.attention_mask, {1});

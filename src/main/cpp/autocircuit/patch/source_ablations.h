@@ -16,7 +16,8 @@ enum class BatchAblation : int64_t {
 /// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,
 /// d_model]. Dimensions along which they repeat are expanded, not stored.
 /// Padding does not count in means; where there is nothing else they are 0.
-/// all_ones: remembers the run that was resampled from; nullptr: nobody does.
+/// all_ones: belongs to them, and learns what they were resampled from; nullptr
+/// for none.
 at::Tensor source_ablations(
     const PatchableModel& model,
     const ModelInput& input,

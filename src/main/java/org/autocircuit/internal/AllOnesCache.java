@@ -27,7 +27,7 @@ public final class AllOnesCache implements AutoCloseable {
     return address;
   }
 
-  /** Gives back what passes have left; the next one that needs it makes it anew. */
+  /** Gives back what passes have left; the next one that needs it makes it once more. */
   public void clear() {
     try (NativeResource.Use use = use()) {
       NativeLibrary.clearAllOnesCache(address);

@@ -54,7 +54,7 @@ public final class SourceActivations implements AutoCloseable {
     return make(activations, type, () -> allOnes == null ? new AllOnesCache() : allOnes);
   }
 
-  /** Activations for few passes, which do not begin with one with all masks 1. */
+  /** Activations for few passes, not worth a fully patched run. */
   static SourceActivations withoutAllOnes(Tensor activations) {
     return make(activations, Optional.empty(), () -> null);
   }
@@ -101,8 +101,11 @@ public final class SourceActivations implements AutoCloseable {
   }
 
   /**
-   * Gives back what these activations remember for circuits: how the model runs where every edge is
-   * patched with them. Training has no use for it. The next circuit that has computes it anew.
+   * Gives back what circuits have left here: how the model runs where every edge is patched with
+   * these activations, for each batch size, length, padding and prefix that they came with. The
+   * first circuit that needs such a run makes it, and later ones share it; those that nobody has
+   * asked for longest go when all of them hold more than 1 GiB, the last one stays. Attribution,
+   * training and searches make none. The next circuit makes its own once more.
    *
    * @throws IllegalStateException if closed
    */
