@@ -272,7 +272,7 @@ TEST(starting_at_a_block_equals_the_whole_run) {
   whole.reads = {"blocks.1.hook_resid_pre"};
   const ForwardResult clean = forward(f.model, whole);
   ForwardRequest late;
-  late.input = {.value = clean.reads[0], .start_block = 1};
+  late.input = {.value = clean.reads[0], .start_block = 1, .is_resid = true};
   late.context = &f.context;
   late.start_src_outs = clean.src_outs;
   late.want_src_outs = true;

@@ -146,7 +146,8 @@ TEST(patched_forwards_start_late_on_meta) {
     ForwardRequest request;
     request.input = {
         .value = on_meta({kExamples, kTokens, kind.shape.d_model}, at::kFloat),
-        .start_block = 1};
+        .start_block = 1,
+        .is_resid = true};
     request.start_src_outs = kind.context.patch_src_outs;
     request.context = &kind.context;
     request.policy = policy;

@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <memory>
 #include <sstream>
 #include <utility>
@@ -249,7 +250,8 @@ Tensors forward(
         .all_ones = all_ones_cache(all_ones)};
     ForwardRequest request;
     request.input = model_input(input);
-    request.input.start_block = start_block;
+    request.input.is_resid = start_block >= 0;
+    request.input.start_block = std::max<int64_t>(start_block, 0);
     request.input.slice = static_cast<OutputSlice>(output_slice);
     request.context = patched ? &context : nullptr;
     request.start_src_outs = start_src_outs;

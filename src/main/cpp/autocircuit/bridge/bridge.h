@@ -84,9 +84,11 @@ AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 /// source outputs [n_srcs, batch, seq, d_model] (detached) if
 /// `want_src_outs`, then one tensor for each line of `reads`.
 ///
-/// input: as above; but if `start_block` > 0, tensor 0 is the residual stream
+/// input: as above; but if `start_block` >= 0, tensor 0 is the residual stream
 ///   [batch, seq, d_model] entering that block, and `start_src_outs` [n_srcs,
-///   batch, seq, d_model] holds the outputs of the sources before it.
+///   batch, seq, d_model] holds the outputs of the sources before it; undefined
+///   for block 0, before which there are none. start_block: -1 for the whole
+///   model.
 /// output_slice: 0 all positions, 1 last position ([batch, d_vocab]), 2 all
 ///   but the first.
 /// grad: whether autograd records the pass.

@@ -381,6 +381,7 @@ at::Tensor changed_forward(
   const int64_t block = values.changes.first_block;
   if (block > 0) {
     input.start_block = block;
+    input.is_resid = true;
     input.value = known.values[static_cast<size_t>(stream_hook(model, block))];
   }
   ChangedRun run(model, known, masks, ends_at_last(model, input.slice), values);

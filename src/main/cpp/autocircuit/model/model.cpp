@@ -70,7 +70,12 @@ void Model::check_input(const ModelInput& input) const {
       "expected input with at least one example and one position, got shape ",
       input.value.sizes());
   check_context(input);
-  if (input.start_block == 0) {
+  if (!input.is_resid) {
+    TORCH_CHECK(
+        input.start_block == 0,
+        "block ",
+        input.start_block,
+        " reads the residual stream, not the model's input");
     check_first_input(input.value);
     return;
   }

@@ -23,9 +23,10 @@ at::Tensor slice_positions(const at::Tensor& value, OutputSlice slice);
 
 struct ModelInput {
   /// Tokens [batch, seq] (micro model: floats [batch, seq, d_model]); or, if
-  /// start_block > 0, the residual stream [batch, seq, d_model] entering it.
+  /// is_resid, the residual stream [batch, seq, d_model] entering start_block.
   at::Tensor value;
   int64_t start_block = 0;
+  bool is_resid = false;
   OutputSlice slice = OutputSlice::kAll;
   /// Undefined, or [batch, seq], integers or booleans: 0 for padding, which
   /// nobody sees. The positions of tokens count neither padding nor gaps.

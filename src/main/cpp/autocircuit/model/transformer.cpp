@@ -273,9 +273,8 @@ at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
       options(),
       rotary_,
       windows_);
-  at::Tensor resid = input.start_block == 0
-      ? embed(input.value, positions, hooks)
-      : input.value;
+  at::Tensor resid =
+      input.is_resid ? input.value : embed(input.value, positions, hooks);
   for (int64_t n = input.start_block; n < n_layers(); n++) {
     const bool last_only = n + 1 == n_layers() && hooks.ends_at_last();
     resid = blocks_[static_cast<size_t>(n)](

@@ -34,7 +34,7 @@ public final class ForwardRequest {
   /** What a request holds. Written only before the request exists, which then publishes it. */
   private static final class Parts {
     ModelInput input;
-    int startBlock;
+    OptionalInt startBlock = OptionalInt.empty();
     Tensor startSourceOutputs;
     PatchContext context;
     OutputSlice outputSlice;
@@ -83,18 +83,18 @@ public final class ForwardRequest {
   }
 
   /**
-   * A pass that begins at a block. If it is patched, it needs the outputs of the sources before the
-   * block, too: {@link #withStartSourceOutputs}.
+   * A pass that begins at a block. If it is patched and begins behind block 0, it needs the outputs
+   * of the sources before the block, too: {@link #withStartSourceOutputs}. From the residual stream
+   * that tokens have at block 0 a pass is the same as from the tokens.
    *
-   * @param block 1 or more
+   * @param block 0 or more
    * @param residual the residual stream that enters the block, {@code [batch, seq, d_model]}
    */
   public static ForwardRequest startingAt(int block, Tensor residual) {
-    if (block < 1) {
-      throw new IllegalArgumentException(
-          "startBlock: expected 1 or more (0 is ForwardRequest.of(tokens)), got " + block);
+    if (block < 0) {
+      throw new IllegalArgumentException("startBlock: expected 0 or more, got " + block);
     }
-    return of(residual).with(parts -> parts.startBlock = block);
+    return of(residual).with(parts -> parts.startBlock = OptionalInt.of(block));
   }
 
   /** This request with padding where a mask is 0; see {@link ModelInput}. */
@@ -154,7 +154,8 @@ public final class ForwardRequest {
   /**
    * This request, which begins at a block, with the outputs that the sources before it had.
    *
-   * @param value {@code [n_srcs, batch, seq, d_model]}; rows of later sources are not read
+   * @param value {@code [n_srcs, batch, seq, d_model]}; rows of later sources are not read, so at
+   *     block 0, whose first source is the stream itself, none is
    */
   public ForwardRequest withStartSourceOutputs(Tensor value) {
     return with(parts -> parts.startSourceOutputs = value);
@@ -167,7 +168,7 @@ public final class ForwardRequest {
 
   /** The block to begin at; empty: at the embedding. */
   public OptionalInt startBlock() {
-    return parts.startBlock == 0 ? OptionalInt.empty() : OptionalInt.of(parts.startBlock);
+    return parts.startBlock;
   }
 
   /** Outputs of the sources before {@link #startBlock}. */

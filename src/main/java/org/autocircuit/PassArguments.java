@@ -77,7 +77,7 @@ final class PassArguments {
   Size residual(int block, ModelInput input) {
     if (block >= graph.config().nLayers()) {
       throw new IllegalArgumentException(
-          "startBlock: expected 1 to %d, got %d".formatted(graph.config().nLayers() - 1, block));
+          "startBlock: expected 0 to %d, got %d".formatted(graph.config().nLayers() - 1, block));
     }
     return context("residual", input, stream("residual", input.value()));
   }
@@ -203,17 +203,17 @@ final class PassArguments {
   }
 
   /** Checks names of hook points. */
-  void reads(List<String> names, int startBlock) {
+  void reads(List<String> names, OptionalInt startBlock) {
     for (String name : names) {
       if (!hookNames.contains(name)) {
         throw new IllegalArgumentException(
             "unknown hook point '%s'; did you mean '%s'?"
                 .formatted(name, NearestName.of(name, hookNames)));
       }
-      if (startBlock > 0 && isBefore(name, startBlock)) {
+      if (startBlock.isPresent() && isBefore(name, startBlock.getAsInt())) {
         throw new IllegalArgumentException(
             "hook point '%s' is before block %d, where the pass begins"
-                .formatted(name, startBlock));
+                .formatted(name, startBlock.getAsInt()));
       }
     }
   }

@@ -9,6 +9,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.autocircuit.PassArguments.Size;
@@ -85,10 +86,12 @@ final class Passes {
     try (NativeResource.Use use = handle.use();
         CallScope scope = new CallScope()) {
       ModelInput input = behindPrefix(request.input());
-      int block = request.startBlock().orElse(0);
-      Size size = block == 0 ? arguments.input(input) : arguments.residual(block, input);
-      arguments.reads(request.reads(), block);
-      Tensor startSrcOuts = block == 0 ? null : startSourceOutputs(request, context, block, size);
+      OptionalInt start = request.startBlock();
+      Size size =
+          start.isPresent() ? arguments.residual(start.getAsInt(), input) : arguments.input(input);
+      arguments.reads(request.reads(), start);
+      Tensor startSrcOuts =
+          start.isPresent() ? startSourceOutputs(request, context, start.getAsInt(), size) : null;
       Patch patch = arguments.patch(context, size, false);
       boolean grad =
           request
@@ -104,7 +107,7 @@ final class Passes {
               passed ->
                   handle.forward(
                       passed,
-                      block,
+                      start.orElse(-1),
                       startSrcOuts,
                       NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
                       grad,
@@ -343,7 +346,11 @@ final class Passes {
             .or(() -> context.startSourceOutputs().map(SourceActivations::tensor))
             .orElse(null);
     if (outputs != null) {
-      return arguments.sources("start source outputs", outputs, size);
+      Tensor checked = arguments.sources("start source outputs", outputs, size);
+      return block == 0 ? null : checked;
+    }
+    if (block == 0) {
+      return null; // the stream is the output of the only source before
     }
     if (context.isPatched() || request.wantsSourceOutputs()) {
       throw new IllegalArgumentException(

@@ -209,11 +209,11 @@ class MisuseTest {
         () -> model.forward(request.withReads("blocks.0.hook_mlp_outt")),
         "did you mean 'blocks.0.hook_mlp_out'?");
     Tensor residual = torch.zeros(2, 5, 16);
-    refused("block 0", () -> ForwardRequest.startingAt(0, residual), "1 or more", "got 0");
+    refused("block -1", () -> ForwardRequest.startingAt(-1, residual), "0 or more", "got -1");
     refused(
         "a block that is not there",
         () -> model.forward(ForwardRequest.startingAt(2, residual)),
-        "1 to 1",
+        "0 to 1",
         "got 2");
     refused(
         "a residual of another width",
@@ -234,6 +234,10 @@ class MisuseTest {
             model.forward(
                 ForwardRequest.startingAt(1, residual).withReads("blocks.0.hook_mlp_out")),
         "before block 1");
+    refused(
+        "the embedding of a start from the stream",
+        () -> model.forward(ForwardRequest.startingAt(0, residual).withReads("hook_embed")),
+        "before block 0");
     refused(
         "source outputs of another shape",
         () ->

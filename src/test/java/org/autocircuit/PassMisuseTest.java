@@ -351,7 +351,7 @@ class PassMisuseTest {
 
   private void starts() {
     table.illegal(
-        "block 0", s -> ForwardRequest.startingAt(0, s.floats(2, 4, 12)), "startBlock", "0");
+        "block -1", s -> ForwardRequest.startingAt(-1, s.floats(2, 4, 12)), "startBlock", "-1");
     table.illegal(
         "a block beyond the last",
         s -> s.model.forward(ForwardRequest.startingAt(2, s.floats(2, 4, 12))),

@@ -19,6 +19,8 @@ import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.PlanPolicy;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
@@ -248,6 +250,49 @@ class PatchingIdentitiesTest {
           whole.sourceOutputs().orElseThrow(),
           kind.tolerance());
       assertDiffer("patched and clean logits", whole.logits(), clean.logits());
+    }
+  }
+
+  /**
+   * With patches everywhere: the stream that enters block 0 is the embedding, which none reaches.
+   */
+  @ParameterizedTest
+  @MethodSource("kinds")
+  void startingAtBlock0FromTheStreamOfTokensIsThePassFromTheTokens(Kind kind) {
+    try (Setup s = new Setup(kind)) {
+      Tensor stream =
+          s.model
+              .forward(ForwardRequest.of(s.clean).withReads("blocks.0.hook_resid_pre"))
+              .read("blocks.0.hook_resid_pre");
+      List<Masks> circuits =
+          List.of(
+              Masks.of(s.model.graph(), RandomModels.masks(s.model.graph(), 8)),
+              Masks.uniform(s.model.graph(), 1),
+              Masks.of(TestModels.circuit(s.model.graph(), 0.2, 9), PatchType.TREE_PATCH));
+      for (Masks masks : circuits) {
+        PatchContext context = PatchContext.of(s.activations, masks);
+        for (PlanPolicy policy : PlanPolicy.values()) {
+          ForwardRequest tokens = ForwardRequest.of(s.clean).withPlanPolicy(policy);
+          ForwardRequest start = ForwardRequest.startingAt(0, stream).withPlanPolicy(policy);
+          assertClose("plain", s.model.forward(start).logits(), s.model.forward(s.clean), 0);
+          Tensor expected = s.model.forward(tokens.withContext(context)).logits();
+          Tensor actual = s.model.forward(start.withContext(context)).logits();
+          assertClose(policy + " patched", actual, expected, 0);
+          ForwardResult whole = s.model.forward(tokens.withContext(context).withSourceOutputs());
+          ForwardResult part =
+              s.model.forward(
+                  start
+                      .withContext(context)
+                      .withStartSourceOutputs(s.activations.tensor()) // none is before
+                      .withSourceOutputs());
+          assertClose(policy + " patched", part.logits(), whole.logits(), 0);
+          assertClose(
+              policy + " source outputs",
+              part.sourceOutputs().orElseThrow(),
+              whole.sourceOutputs().orElseThrow(),
+              0);
+        }
+      }
     }
   }
 
