@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import org.autocircuit.patch.SourceActivations;
@@ -69,6 +70,11 @@ public record EdgeAttribution(
       ModelInput clean, SourceActivations activations, AnswerLoss loss) {
     return new EdgeAttribution(
         clean, Optional.empty(), Optional.of(activations), loss, 0, Long.MAX_VALUE);
+  }
+
+  /** The clean prompts, then the corrupt ones if there are any. */
+  List<ModelInput> inputs() {
+    return corrupt.isPresent() ? List.of(clean, corrupt.get()) : List.of(clean);
   }
 
   /** This with another value of all masks. */

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.OutputSlice;
@@ -46,6 +47,7 @@ final class LatentActivity implements AutoCloseable {
 
   /** Runs prompts and adds what they activate. */
   void add(long[][] tokens) {
+    Stop.check();
     try (CallScope scope = new CallScope()) {
       ModelInput input = ModelInput.ofPrompts(tokens, device);
       ForwardRequest request =

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
@@ -74,7 +75,8 @@ public final class LatentPruning {
       throw new IllegalArgumentException(
           "model: expected autoencoders whose latents serve all positions, got " + autoencoders);
     }
-    try (CallScope scope = new CallScope();
+    try (NativeResource.Use use = model.handle().use();
+        CallScope scope = new CallScope();
         LatentActivity activity = new LatentActivity(model, config, perPosition)) {
       for (PromptPairBatch batch : batches) {
         activity.add(batch.clean());

@@ -1,9 +1,11 @@
 package org.autocircuit;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -70,6 +72,17 @@ public record ModelInput(
     }
     return of(TensorArrays.of(tokens, "tokens", device))
         .withAttentionMask(TensorArrays.of(mask, "attention mask", device));
+  }
+
+  /**
+   * Keeps the prefix open for this thread, if there is one, for work of several calls.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if the prefix is closed
+   */
+  @MustBeClosed
+  public Use use() {
+    return prefix.isPresent() ? prefix.get().use() : () -> {};
   }
 
   /** This input with padding where the mask is 0. */

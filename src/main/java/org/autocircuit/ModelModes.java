@@ -15,6 +15,7 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
+import org.autocircuit.patch.Use;
 
 /**
  * The part of a {@link PatchableModel} that opens modes: the counterparts of the Python original's
@@ -189,6 +190,11 @@ public abstract sealed class ModelModes permits PatchableModel {
 
   final Modes modes() {
     return modes;
+  }
+
+  @MustBeClosed
+  final Use useMasks() {
+    return masks.use();
   }
 
   final void closeMasks() {

@@ -84,11 +84,16 @@ final class PassArguments {
 
   /**
    * Refuses tokens that are none of the vocabulary. Native code does so, too, at every pass; this
-   * says it in words of this library once it has. On other devices than the CPU the values are not
-   * looked at: that would wait for the device.
+   * says it in words of this library once it has. What is no tokens but a residual stream is left
+   * alone. On other devices than the CPU the values are not looked at: that would wait for the
+   * device.
+   *
+   * @param failure what native code said
    */
-  void tokens(Tensor tokens) {
-    if (!(graph.config() instanceof TransformerConfig config) || !tokens.is_cpu()) {
+  void tokens(Tensor tokens, NativeException failure) {
+    if (!(graph.config() instanceof TransformerConfig config)
+        || tokens.scalar_type().intern() != ScalarType.Long
+        || !tokens.is_cpu()) {
       return;
     }
     long[] values = TensorArrays.longs(tokens);
@@ -97,7 +102,8 @@ final class PassArguments {
       if (values[i] < 0 || values[i] >= config.dVocab()) {
         throw new IllegalArgumentException(
             "tokens: expected 0 to %d, got %d in row %d at position %d"
-                .formatted(config.dVocab() - 1, values[i], i / seq, i % seq));
+                .formatted(config.dVocab() - 1, values[i], i / seq, i % seq),
+            failure);
       }
     }
   }

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.autocircuit.PassArguments.Size;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
@@ -20,9 +21,9 @@ import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.IncrementalHandle;
 import org.autocircuit.internal.NativeMath;
-import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.PatchableHandle;
 import org.autocircuit.internal.PatchableHandle.Patch;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.jfr.ForwardEvent;
 import org.autocircuit.internal.jfr.GradientEvent;
@@ -35,6 +36,7 @@ import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /** The native passes of a patchable model, arguments checked, results handed out. */
@@ -83,7 +85,7 @@ final class Passes {
 
   ForwardResult forward(ForwardRequest request, PatchContext context) {
     ForwardEvent event = ForwardEvent.begun();
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use(request.input(), context);
         CallScope scope = new CallScope()) {
       ModelInput input = behindPrefix(request.input());
       OptionalInt start = request.startBlock();
@@ -126,7 +128,7 @@ final class Passes {
 
   IncrementalRun incrementalRun(ModelInput given, PatchContext context, OutputSlice slice) {
     ForwardEvent event = ForwardEvent.begun();
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use(given, context);
         CallScope scope = new CallScope()) {
       if (!context.isPatched()
           || context.maskFn() != MaskFn.NONE
@@ -151,7 +153,7 @@ final class Passes {
   }
 
   float[][] logits(long[][] tokens, PatchContext context) {
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use();
         CallScope scope = new CallScope()) {
       ForwardRequest request =
           ForwardRequest.of(ModelInput.ofPrompts(tokens, device))
@@ -166,7 +168,7 @@ final class Passes {
       throw new IllegalArgumentException(
           type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
     }
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use(input, PatchContext.NONE);
         CallScope scope = new CallScope()) {
       AllOnesCache cache = new AllOnesCache();
       try {
@@ -216,7 +218,7 @@ final class Passes {
 
   MaskGradientResult maskGradient(ModelInput given, PatchContext context, AnswerLoss loss) {
     GradientEvent event = GradientEvent.begun();
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use(given, context);
         CallScope scope = new CallScope()) {
       if (!context.isPatched()) {
         throw new IllegalArgumentException("context: expected one that patches, got " + context);
@@ -251,7 +253,7 @@ final class Passes {
 
   MaskGradientResult maskGradient(EdgeAttribution attribution) {
     GradientEvent event = GradientEvent.begun();
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use(attribution);
         CallScope scope = new CallScope()) {
       ModelInput clean = behindPrefix(attribution.clean());
       Size size = arguments.input(clean);
@@ -266,10 +268,10 @@ final class Passes {
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
       List<Tensor> results =
           run(
-              clean,
-              passed ->
+              attribution.inputs(),
+              () ->
                   handle.edgeAttribution(
-                      passed,
+                      passed(clean),
                       corrupt.map(Passes::passed).orElse(null),
                       activations,
                       attribution.maskValue(),
@@ -293,6 +295,30 @@ final class Passes {
     arguments.check(activations, masks);
   }
 
+  /** Keeps the model and its prefix open for this thread. */
+  Use use() {
+    Use use = handle.use()::close;
+    return prefix.isPresent() ? use.and(prefix.get()::use) : use;
+  }
+
+  /** Keeps all that a pass needs open for this thread. */
+  private Use use(ModelInput input, PatchContext context) {
+    return use().and(context::use).and(input::use);
+  }
+
+  private Use use(EdgeAttribution attribution) {
+    Use use = use();
+    for (ModelInput input : attribution.inputs()) {
+      use = use.and(input::use);
+    }
+    Optional<SourceActivations> activations = attribution.activations();
+    return activations.isPresent() ? use.and(activations.get()::use) : use;
+  }
+
+  void requireUsable() {
+    handle.requireUsable();
+  }
+
   boolean isClosed() {
     return handle.isClosed();
   }
@@ -307,7 +333,7 @@ final class Passes {
       throw new IllegalArgumentException(
           type + " is none over a data set: expected one tensor of inputs, got batches");
     }
-    try (NativeResource.Use use = handle.use();
+    try (Use use = use();
         CallScope scope = new CallScope();
         DataSetMean mean = new DataSetMean(precision)) {
       addAll.accept(mean);
@@ -316,6 +342,7 @@ final class Passes {
   }
 
   private void add(DataSetMean mean, ModelInput input) {
+    Stop.check();
     try (CallScope scope = new CallScope()) {
       mean.add(ablated(input, AblationType.RESAMPLE, null), input.attentionMask());
     }
@@ -365,14 +392,18 @@ final class Passes {
     return prefix.isPresent() && input.prefix().isEmpty() ? input.withPrefix(prefix.get()) : input;
   }
 
-  /** Makes a native call. If it fails, tokens are looked at for a better word. */
+  /** Makes a native call. If it fails, the input's tokens are looked at for a better word. */
   private <T> T run(ModelInput input, Function<PatchableHandle.Input, T> call) {
+    return run(List.of(input), () -> call.apply(passed(input)));
+  }
+
+  private <T> T run(List<ModelInput> inputs, Supplier<T> call) {
     try {
-      T results = call.apply(passed(input));
+      T results = call.get();
       WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
       return results;
     } catch (NativeException e) {
-      arguments.tokens(input.value());
+      inputs.forEach(input -> arguments.tokens(input.value(), e));
       throw e;
     }
   }

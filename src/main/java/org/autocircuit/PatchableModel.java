@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -18,6 +19,7 @@ import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -42,8 +44,9 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p><b>Ownership.</b> Close the model. Tensors that it returns belong to the caller's innermost
  * {@code PointerScope}, or where there is none to the caller, and stay valid when the model is
- * closed; so do backward passes. Closing while other threads run it lets these finish; every new
- * call throws an {@link IllegalStateException}.
+ * closed; so do backward passes. {@link #close} returns at once. Calls that other threads run
+ * finish, those of several passes included, and the last one frees the model; every new call throws
+ * an {@link IllegalStateException}.
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
  * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
@@ -184,16 +187,19 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
       throw new IllegalStateException(
           name + " cannot be moved: move the model without prefix, and make the prefix there");
     }
-    PatchableModel moved =
-        owning(model.to(device), graph(), options.outputSlice(), Optional.empty());
-    boolean made = false;
-    try (CallScope scope = new CallScope()) {
-      moved.masks().set(masks().outsideModes());
-      made = true;
-      return moved;
-    } finally {
-      if (!made) {
-        moved.close();
+    try (Use use = use();
+        CallScope scope = new CallScope()) {
+      PatchableModel moved =
+          owning(model.to(device), graph(), options.outputSlice(), Optional.empty());
+      boolean made = false;
+      try {
+        moved.masks().set(masks().outsideModes());
+        made = true;
+        return moved;
+      } finally {
+        if (!made) {
+          moved.close();
+        }
       }
     }
   }
@@ -359,6 +365,18 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return passes.maskGradient(attribution);
   }
 
+  /**
+   * Keeps the model, its default masks and its prefix open for this thread, for work of several
+   * calls. Calls of several passes, such as a data-set mean or a search, do so themselves.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if the model or its prefix is closed
+   */
+  @MustBeClosed
+  public Use use() {
+    return passes.use().and(() -> model.handle().use()::close).and(this::useMasks);
+  }
+
   /** Whether the model was closed. */
   public boolean isClosed() {
     return passes.isClosed();
@@ -391,9 +409,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
 
   @Override
   void requireOpen() {
-    if (passes.isClosed()) {
-      throw new IllegalStateException(name + " is closed");
-    }
+    passes.requireUsable();
   }
 
   @Override

@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -12,6 +13,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -100,7 +102,8 @@ public final class PrefixCache implements AutoCloseable {
       hooks.add("blocks." + block + ".attn.hook_k");
       hooks.add("blocks." + block + ".attn.hook_v");
     }
-    try (CallScope scope = new CallScope()) {
+    try (Use use = model.use();
+        CallScope scope = new CallScope()) {
       ForwardResult result =
           model.forward(
               ForwardRequest.of(tokens)
@@ -146,6 +149,17 @@ public final class PrefixCache implements AutoCloseable {
   /** The values of each block; see {@link #keys}. */
   public List<Tensor> values() {
     return everySecond(1);
+  }
+
+  /**
+   * Keeps this prefix open for this thread, for work of several calls.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if closed
+   */
+  @MustBeClosed
+  public Use use() {
+    return resource.use()::close;
   }
 
   /** Whether it was closed. */

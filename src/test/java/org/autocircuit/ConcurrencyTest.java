@@ -31,6 +31,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -268,49 +269,73 @@ class ConcurrencyTest {
     }
   }
 
+  /** Notes that a call has looked at it: from then on the call runs, and is not to be refused. */
+  private static final class Seen extends Tensor {
+
+    private boolean seen;
+
+    Seen(Tensor tensor) {
+      super((Pointer) tensor);
+    }
+
+    @Override
+    public long[] shape() {
+      seen = true;
+      return super.shape();
+    }
+  }
+
   @Test
   void closingRacesForwards() throws Exception {
     AtomicInteger refused = new AtomicInteger();
+    AtomicInteger refusedRunning = new AtomicInteger();
     AtomicInteger finished = new AtomicInteger();
-    long[][] prompts = RandomModels.prompts(SMALL, 2, 5, 1);
-    for (int round = 0; round < 150; round++) {
-      PatchableModel model = model();
-      SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
-      PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
-      float[][] expected = model.logits(prompts, context);
-      Callable<Boolean> forwards =
-          () -> {
-            while (true) {
-              try {
-                if (!Arrays.deepEquals(model.logits(prompts, context), expected)) {
-                  return false;
+    try (PointerScope scope = new PointerScope()) {
+      Tensor tokens = RandomModels.tokens(SMALL, 2, 5, 1);
+      for (int round = 0; round < 150; round++) {
+        PatchableModel model = model();
+        SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE);
+        PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
+        double[] expected = TensorArrays.doubles(model.forward(tokens, context));
+        Callable<Boolean> forwards =
+            () -> {
+              while (true) {
+                try (PointerScope own = new PointerScope()) {
+                  Seen input = new Seen(tokens);
+                  try {
+                    double[] logits = TensorArrays.doubles(model.forward(input, context));
+                    if (!Arrays.equals(logits, expected)) {
+                      return false;
+                    }
+                    finished.incrementAndGet();
+                  } catch (IllegalStateException e) {
+                    assertThat(e).hasMessageContaining("closed");
+                    (input.seen ? refusedRunning : refused).incrementAndGet();
+                    return true;
+                  }
                 }
-                finished.incrementAndGet();
-              } catch (IllegalStateException e) {
-                assertThat(e).hasMessageContaining("closed");
-                refused.incrementAndGet();
-                return true;
               }
-            }
-          };
-      int pause = round % 5;
-      Callable<Boolean> closeModel =
-          () -> {
-            LockSupport.parkNanos(200_000L * pause);
-            model.close();
-            return true;
-          };
-      Callable<Boolean> closeActivations =
-          () -> {
-            LockSupport.parkNanos(300_000L * pause);
-            activations.close();
-            return true;
-          };
-      assertThat(together(List.of(forwards, forwards, forwards, closeModel, closeActivations)))
-          .containsOnly(true);
-      assertThat(model.isClosed()).isTrue();
+            };
+        int pause = round % 5;
+        Callable<Boolean> closeModel =
+            () -> {
+              LockSupport.parkNanos(200_000L * pause);
+              model.close();
+              return true;
+            };
+        Callable<Boolean> closeActivations =
+            () -> {
+              LockSupport.parkNanos(300_000L * pause);
+              activations.close();
+              return true;
+            };
+        assertThat(together(List.of(forwards, forwards, forwards, closeModel, closeActivations)))
+            .containsOnly(true);
+        assertThat(model.isClosed()).isTrue();
+      }
     }
-    assertThat(refused.get()).isEqualTo(3 * 150);
+    assertThat(refusedRunning).as("calls that were running and refused").hasValue(0);
+    assertThat(refused).as("calls that came too late").hasValue(3 * 150);
     assertThat(finished.get()).isGreaterThan(150);
   }
 

@@ -4,6 +4,8 @@ import java.util.Collection;
 import java.util.function.ToDoubleFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.Stop;
+import org.autocircuit.patch.Use;
 
 /**
  * How well a circuit, or a whole model, does a task. Means over prompts.
@@ -27,9 +29,12 @@ public record CircuitMeasures(
   public static CircuitMeasures ofModel(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     Sum sum = new Sum();
-    for (PromptPairBatch batch : batches) {
-      Logits outputs = CircuitRuns.fullModel(model, batch.clean());
-      sum.add(outputs, outputs, batch);
+    try (Use use = model.use()) {
+      for (PromptPairBatch batch : batches) {
+        Stop.check();
+        Logits outputs = CircuitRuns.fullModel(model, batch.clean());
+        sum.add(outputs, outputs, batch);
+      }
     }
     return sum.mean();
   }

@@ -15,11 +15,13 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 import org.autocircuit.prune.PruneScores;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -139,8 +141,9 @@ public final class CircuitRuns {
   public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
     long total = (long) batches.size() * circuits.size();
     int index = 0;
-    try (SourceActivations means =
-        ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
+    try (Use use = model.use();
+        SourceActivations means =
+            ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
       for (PromptPairBatch batch : batches) {
         long[][] input = runsOnClean() ? batch.clean() : batch.corrupt();
         long[][] other = runsOnClean() ? batch.corrupt() : batch.clean();
@@ -178,8 +181,12 @@ public final class CircuitRuns {
   public Map<Integer, Logits> run(
       PatchableModel model, ModelInput input, SourceActivations activations) {
     Map<Integer, Logits> outputs = new LinkedHashMap<>();
-    circuits.forEach(
-        (edges, circuit) -> outputs.put(edges, run(model, input, activations, circuit)));
+    try (Use ofModel = model.use();
+        Use ofActivations = activations.use();
+        Use ofInput = input.use()) {
+      circuits.forEach(
+          (edges, circuit) -> outputs.put(edges, run(model, input, activations, circuit)));
+    }
     return outputs;
   }
 
@@ -222,6 +229,7 @@ public final class CircuitRuns {
 
   private Logits run(
       PatchableModel model, ModelInput input, SourceActivations activations, EdgeSet circuit) {
+    Stop.check();
     try (PointerScope scope = new PointerScope()) {
       return logits(model, input, PatchContext.of(activations, Masks.of(circuit, patchType)));
     }

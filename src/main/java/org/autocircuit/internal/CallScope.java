@@ -10,17 +10,44 @@ import org.bytedeco.javacpp.PointerScope;
 
 /**
  * The temporaries of one call: every JavaCPP pointer made while it is open is freed when it is
- * closed, but for those that are handed out, which then belong to the caller's innermost scope.
+ * closed, but for those that are handed out, which then belong to the caller's innermost scope. The
+ * JVM's shutdown waits for it.
  */
 public final class CallScope implements AutoCloseable {
 
   private final PointerScope temporaries;
   private final Deque<Pointer> handedOut = new ArrayDeque<>();
 
-  /** Opens the scope. All native work does so first, so here the native libraries are loaded. */
+  /**
+   * Opens the scope. All native work does so first, so here the native libraries are loaded.
+   *
+   * @throws IllegalStateException if the JVM is shutting down and this is no part of a call
+   */
   public CallScope() {
-    NativeLoader.require();
-    temporaries = new PointerScope();
+    this(false);
+  }
+
+  private CallScope(boolean toFree) {
+    if (toFree) {
+      ShutdownGuard.enterToFree();
+    } else {
+      ShutdownGuard.enter();
+    }
+    boolean opened = false;
+    try {
+      NativeLoader.require();
+      temporaries = new PointerScope();
+      opened = true;
+    } finally {
+      if (!opened) {
+        ShutdownGuard.leave();
+      }
+    }
+  }
+
+  /** Opens a scope for what gives memory back, which is done while the JVM shuts down, too. */
+  public static CallScope toFree() {
+    return new CallScope(true);
   }
 
   /**
@@ -51,8 +78,12 @@ public final class CallScope implements AutoCloseable {
 
   @Override
   public void close() {
-    temporaries.close();
-    handedOut.forEach(CallScope::attach);
+    try {
+      temporaries.close();
+      handedOut.forEach(CallScope::attach);
+    } finally {
+      ShutdownGuard.leave();
+    }
   }
 
   /** Without a scope around the call, the reference taken in {@link #handOut} is the caller's. */

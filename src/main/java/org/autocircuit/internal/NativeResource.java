@@ -6,14 +6,15 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Something native that is freed exactly once, when it is closed and no call uses it any more.
- * Calls only count; none waits for another.
+ * Calls only count; none waits for another. A call that has begun to use it may do so again on its
+ * thread after it was closed, so one use around several steps lets all of them finish.
  *
  * <p>If the owner forgets it, the garbage collector frees it, unless JavaCPP's own collector is
  * switched off ({@code org.bytedeco.javacpp.noPointerGC}): then forgotten things leak, on purpose.
  */
 public final class NativeResource implements AutoCloseable {
 
-  /** Keeps a resource from being freed until it is closed. */
+  /** Keeps a resource from being freed until it is closed, on the thread that began it. */
   public interface Use extends AutoCloseable {
     @Override
     void close();
@@ -36,28 +37,41 @@ public final class NativeResource implements AutoCloseable {
     this.name = name;
     Count counted = new Count(free);
     count = counted;
-    use =
-        () -> {
-          counted.leave();
-          ShutdownGuard.leave();
-        };
+    use = counted::leave;
+    ShutdownGuard.opened();
     if (NET != null) {
       NET.register(this, count::close);
     }
   }
 
   /**
-   * Begins a use, which must be closed.
+   * Begins a use, which must be closed on this thread.
    *
-   * @throws IllegalStateException if the resource is closed, or the JVM is shutting down
+   * @throws IllegalStateException if this thread does not use it already and it is closed, or the
+   *     JVM is shutting down
    */
   public Use use() {
     ShutdownGuard.enter();
     if (!count.enter()) {
       ShutdownGuard.leave();
-      throw new IllegalStateException(name + " is closed");
+      throw closed();
     }
     return use;
+  }
+
+  /**
+   * Refuses what {@link #use} would refuse because of the resource.
+   *
+   * @throws IllegalStateException if it is closed, and this thread does not use it
+   */
+  public void requireUsable() {
+    if (isClosed() && !Held.contains(count)) {
+      throw closed();
+    }
+  }
+
+  private IllegalStateException closed() {
+    return new IllegalStateException(name + " is closed");
   }
 
   /** Whether {@link #close} was called. */
@@ -85,7 +99,10 @@ public final class NativeResource implements AutoCloseable {
     return name;
   }
 
-  /** The number of uses, and in the sign whether closed. Apart, so that the net can hold it. */
+  /**
+   * The number of threads that use it, and in the sign whether closed. Apart, so that the net can
+   * hold it.
+   */
   private static final class Count {
 
     private static final int CLOSED = Integer.MIN_VALUE;
@@ -98,6 +115,9 @@ public final class NativeResource implements AutoCloseable {
     }
 
     boolean enter() {
+      if (!Held.add(this)) {
+        return true;
+      }
       int seen = state.get();
       while (seen >= 0) {
         if (state.compareAndSet(seen, seen + 1)) {
@@ -105,25 +125,38 @@ public final class NativeResource implements AutoCloseable {
         }
         seen = state.get();
       }
+      Held.remove(this);
       return false;
     }
 
     void leave() {
-      if (state.decrementAndGet() == CLOSED) {
-        free.run();
+      try {
+        if (Held.remove(this) && state.decrementAndGet() == CLOSED) {
+          free();
+        }
+      } finally {
+        ShutdownGuard.leave();
       }
     }
 
     boolean close() {
       int seen = state.getAndUpdate(uses -> uses | CLOSED);
       if (seen == 0) {
-        free.run();
+        free();
       }
       return seen >= 0;
     }
 
     boolean isClosed() {
       return state.get() < 0;
+    }
+
+    private void free() {
+      try {
+        free.run();
+      } finally {
+        ShutdownGuard.freed();
+      }
     }
   }
 }

@@ -172,6 +172,11 @@ public final class PatchableHandle {
     }
   }
 
+  /** See {@link NativeResource#requireUsable}. */
+  public void requireUsable() {
+    resource.requireUsable();
+  }
+
   /** Whether {@link #close} was called. */
   public boolean isClosed() {
     return resource.isClosed();

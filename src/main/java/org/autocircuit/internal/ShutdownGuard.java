@@ -3,11 +3,17 @@ package org.autocircuit.internal;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.time.Duration;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * Lets calls of native code finish before the JVM ends. What LibTorch keeps for the process is gone
  * as soon as the process begins to exit, and a thread that still computes with it crashes.
+ *
+ * <p>The hook that waits is there while something native is open or a call runs: it would keep the
+ * class loader of an application that has closed everything.
  */
 final class ShutdownGuard {
 
@@ -15,41 +21,85 @@ final class ShutdownGuard {
   private static final Duration PATIENCE = Duration.ofSeconds(30);
   private static final Duration PAUSE = Duration.ofMillis(2);
 
-  private static final AtomicInteger CALLS = new AtomicInteger();
-  private static volatile boolean ending;
+  /** Threads that are inside a call. */
+  private static final Set<Thread> CALLING = ConcurrentHashMap.newKeySet();
 
-  static {
-    try {
-      Runtime.getRuntime()
-          .addShutdownHook(new Thread(ShutdownGuard::awaitCalls, "autocircuit-shutdown"));
-    } catch (IllegalStateException shuttingDown) {
-      ending = true;
-    }
-  }
+  /** Number of calls that run and of native things that are open. */
+  private static final AtomicInteger REASONS = new AtomicInteger();
+
+  private static final Thread HOOK =
+      new Thread(null, ShutdownGuard::awaitCalls, "autocircuit-shutdown", 0, false);
+
+  private static boolean hooked;
+  private static volatile boolean ending;
 
   private ShutdownGuard() {}
 
   /**
-   * Counts a call until {@link #leave}.
+   * Begins a call, which {@link #leave} ends on the same thread. Calls inside it are part of it.
    *
-   * @throws IllegalStateException if the JVM is shutting down
+   * @throws IllegalStateException if the JVM is shutting down and this is no part of another call
    */
   static void enter() {
-    CALLS.incrementAndGet();
-    if (ending) {
+    if (enterToFree() && ending) {
       leave();
       throw new IllegalStateException("the JVM is shutting down");
     }
   }
 
+  /** As {@link #enter}, also while the JVM is shutting down; tells whether it is no part. */
+  static boolean enterToFree() {
+    boolean outermost = Held.add(ShutdownGuard.class);
+    if (outermost) {
+      CALLING.add(Thread.currentThread());
+      opened();
+    }
+    return outermost;
+  }
+
   static void leave() {
-    CALLS.decrementAndGet();
+    if (Held.remove(ShutdownGuard.class)) {
+      CALLING.remove(Thread.currentThread());
+      freed();
+    }
+  }
+
+  /** Counts something native that is open, until {@link #freed}. */
+  static void opened() {
+    if (REASONS.getAndIncrement() == 0) {
+      hookIfNeeded();
+    }
+  }
+
+  static void freed() {
+    if (REASONS.decrementAndGet() == 0) {
+      hookIfNeeded();
+    }
+  }
+
+  /** Whether the JVM is shutting down. */
+  static boolean isEnding() {
+    return ending;
+  }
+
+  private static synchronized void hookIfNeeded() {
+    boolean needed = REASONS.get() > 0;
+    try {
+      if (needed && !hooked) {
+        Runtime.getRuntime().addShutdownHook(HOOK);
+      } else if (!needed && hooked) {
+        Runtime.getRuntime().removeShutdownHook(HOOK);
+      }
+      hooked = needed;
+    } catch (IllegalStateException shuttingDown) {
+      ending = true;
+    }
   }
 
   private static void awaitCalls() {
     ending = true;
     long end = System.nanoTime() + PATIENCE.toNanos();
-    while (CALLS.get() > 0 && System.nanoTime() < end) {
+    while (isAnyCalling() && System.nanoTime() < end) {
       try {
         Thread.sleep(PAUSE.toMillis());
       } catch (InterruptedException e) {
@@ -57,8 +107,20 @@ final class ShutdownGuard {
         return;
       }
     }
-    if (CALLS.get() > 0) {
+    if (isAnyCalling()) {
       LOG.log(Level.WARNING, "the JVM ends while native code still runs, which may crash it");
     }
+  }
+
+  private static boolean isAnyCalling() {
+    return CALLING.stream().anyMatch(thread -> !isExiting(thread));
+  }
+
+  /**
+   * Whether what a call told of its progress has called {@code System.exit}, which never returns.
+   */
+  private static boolean isExiting(Thread thread) {
+    return Arrays.stream(thread.getStackTrace())
+        .anyMatch(frame -> frame.getClassName().equals("java.lang.Shutdown"));
   }
 }

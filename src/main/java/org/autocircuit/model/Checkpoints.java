@@ -17,6 +17,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.pytorch.Device;
@@ -46,6 +47,7 @@ final class Checkpoints {
           .weights()
           .forEach(
               (weight, parts) -> {
+                Stop.check();
                 if (tied && weight.name().equals(WeightShapes.UNEMBEDDING)) {
                   weights.put(weight.name(), weights.get(WeightShapes.EMBEDDING));
                   return;

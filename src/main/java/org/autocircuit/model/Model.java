@@ -10,6 +10,7 @@ import java.util.Objects;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
+import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.jfr.LoadEvent;
 import org.bytedeco.pytorch.Tensor;
 
@@ -148,7 +149,9 @@ public final class Model implements AutoCloseable {
    * @throws CheckpointException if writing fails
    */
   public void save(Path folder) {
-    Checkpoints.save(this, folder);
+    try (NativeResource.Use use = handle.use()) {
+      Checkpoints.save(this, folder);
+    }
   }
 
   /**
@@ -189,7 +192,8 @@ public final class Model implements AutoCloseable {
    * @throws IllegalStateException if the model is closed
    */
   public Model withAutoencoders(Path file, boolean errorNodes) {
-    try (CallScope scope = new CallScope()) {
+    try (NativeResource.Use use = handle.use();
+        CallScope scope = new CallScope()) {
       Map<String, Tensor> weights =
           AutoencoderWeights.read(file, new LoadOptions(precision, device));
       try {

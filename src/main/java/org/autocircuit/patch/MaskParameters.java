@@ -1,5 +1,6 @@
 package org.autocircuit.patch;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -27,9 +28,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * until {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In
  * the original a backward pass after the mode leaves no gradients, and nothing says so.)
  *
- * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} throws an
- * {@link IllegalStateException} on others. Each thread makes its own with {@code
- * PatchableModel.newMaskParameters()}, or uses {@link Masks}, which are immutable.
+ * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} and
+ * {@link #use} throws an {@link IllegalStateException} on others. Each thread makes its own with
+ * {@code PatchableModel.newMaskParameters()}, or uses {@link Masks}, which are immutable.
  *
  * <p><b>Ownership.</b> Close it, except for the default masks of a model, which the model closes.
  */
@@ -66,7 +67,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** For the library: a copy of the values {@code [n_masks]} that hold outside of all modes. */
   public Tensor outsideModes() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return scope.handOut(layers.outermost().values().clone());
     }
@@ -79,7 +80,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   @Override
   public OptionalInt examples() {
-    try (NativeResource.Use use = use()) {
+    try (NativeResource.Use use = begin()) {
       return layers.current().examples();
     }
   }
@@ -91,7 +92,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    */
   public void set(int index, double value) {
     Objects.checkIndex(index, graph.maskSize());
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       layers.current().values().narrow(-1, index, 1).fill_(new Scalar(value));
     }
@@ -119,7 +120,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** Sets all values; the counterpart of the Python original's {@code set_all_masks}. */
   public void setAll(double value) {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       layers.current().values().fill_(new Scalar(value));
     }
@@ -143,7 +144,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    */
   public void set(float[] newValues) {
     Masks.checkSize(graph, newValues.length);
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       layers.current().values().copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
@@ -157,7 +158,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    */
   public void set(double[] newValues) {
     Masks.checkSize(graph, newValues.length);
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       layers.current().values().copy_(TensorArrays.of(newValues, type, device, newValues.length));
     }
@@ -189,7 +190,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    */
   public void set(Tensor newValues) {
     Arguments.live("masks", newValues);
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       OptionalInt examples = layers.current().examples();
       if (examples.isPresent() && newValues.dim() == 2) {
@@ -204,7 +205,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   @Override
   public double[] toArray() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return TensorArrays.doubles(layers.current().values());
     }
@@ -217,7 +218,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    * mode's. Belongs to the caller's innermost {@code PointerScope}.
    */
   public Tensor tensor() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return scope.handOut(new Tensor(layers.inForce()));
     }
@@ -232,7 +233,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    */
   public Tensor module(String moduleName) {
     DestModule module = graph.destModule(moduleName);
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return scope.handOut(view(layers.inForce(), module));
     }
@@ -240,7 +241,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** The values of every destination module by its name, as {@link #module} gives them. */
   public Map<String, Tensor> modules() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       Map<String, Tensor> modules = new LinkedHashMap<>();
       for (DestModule module : graph.destModules()) {
@@ -253,21 +254,21 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
   public boolean requiresGrad() {
-    try (NativeResource.Use use = use()) {
+    try (NativeResource.Use use = begin()) {
       return layers.wantsGradients();
     }
   }
 
   /** Whether these masks are being trained, which is when dropout acts. */
   public boolean isTraining() {
-    try (NativeResource.Use use = use()) {
+    try (NativeResource.Use use = begin()) {
       return layers.isTraining();
     }
   }
 
   /** Whether a backward pass has left gradients. */
   public boolean hasGradients() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return layers.current().gradients().defined();
     }
@@ -280,7 +281,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    * @throws IllegalStateException if there are none
    */
   public Tensor gradients() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return scope.handOut(definedGradients());
     }
@@ -292,7 +293,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    * @throws IllegalStateException if there are none
    */
   public double[] gradientArray() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       return TensorArrays.doubles(definedGradients());
     }
@@ -300,10 +301,21 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** Forgets the gradients. */
   public void zeroGrad() {
-    try (NativeResource.Use use = use();
+    try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
       layers.current().forgetGradients();
     }
+  }
+
+  /**
+   * Keeps these masks open for this thread, for work of several calls.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if closed
+   */
+  @MustBeClosed
+  public Use use() {
+    return layers.use()::close;
   }
 
   /** Whether it was closed. */
@@ -325,19 +337,19 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /** Begins training, which what is returned ends; see {@link MaskLayers#train}. */
   Runnable train(boolean wantsGradients) {
-    try (NativeResource.Use use = use()) {
+    try (NativeResource.Use use = begin()) {
       return layers.train(wantsGradients);
     }
   }
 
   /** Puts copies of the values in their place; see {@link MaskLayers#enter}. */
   Runnable enter(OptionalInt examples) {
-    try (NativeResource.Use use = use()) {
+    try (NativeResource.Use use = begin()) {
       return layers.enter(examples);
     }
   }
 
-  private NativeResource.Use use() {
+  private NativeResource.Use begin() {
     if (Thread.currentThread() != thread) {
       throw new IllegalStateException(
           ("%s belong to thread %s and were used on thread %s; use Masks, or"

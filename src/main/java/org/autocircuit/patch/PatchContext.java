@@ -1,5 +1,6 @@
 package org.autocircuit.patch;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -125,6 +126,25 @@ public final class PatchContext {
   /** For passes that start at a later block: outputs of the sources before it. */
   public Optional<SourceActivations> startSourceOutputs() {
     return Optional.ofNullable(startSourceOutputs);
+  }
+
+  /**
+   * Keeps the activations and masks of this context open for this thread, for work of several
+   * calls.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if one of them is closed
+   */
+  @MustBeClosed
+  public Use use() {
+    Use use = () -> {};
+    if (activations != null) {
+      use = use.and(activations::use);
+    }
+    if (masks instanceof MaskParameters parameters) {
+      use = use.and(parameters::use);
+    }
+    return startSourceOutputs == null ? use : use.and(startSourceOutputs::use);
   }
 
   /** What is patched and how. */

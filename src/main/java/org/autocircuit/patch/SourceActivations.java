@@ -1,5 +1,6 @@
 package org.autocircuit.patch;
 
+import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Optional;
 import java.util.function.Supplier;
 import org.autocircuit.internal.AllOnesCache;
@@ -14,8 +15,8 @@ import org.bytedeco.pytorch.Tensor;
  * batch dimension is 1, it serves every prompt of a batch.
  *
  * <p>Immutable, and safe to share between threads. Close it when it is not needed any more: passes
- * that run with it finish, contexts that hold it can no longer be used, and gradients of passes
- * that are done can still be taken.
+ * that run with it finish, and so do calls of several passes; contexts that hold it can no longer
+ * be used, and gradients of passes that are done can still be taken.
  */
 public final class SourceActivations implements AutoCloseable {
 
@@ -30,7 +31,15 @@ public final class SourceActivations implements AutoCloseable {
     this.tensor = tensor;
     this.type = type;
     this.allOnes = allOnes;
-    this.resource = new NativeResource(NAME, tensor::releaseReference);
+    this.resource =
+        new NativeResource(
+            NAME,
+            () -> {
+              tensor.releaseReference();
+              if (allOnes != null) {
+                allOnes.close();
+              }
+            });
   }
 
   /**
@@ -117,6 +126,17 @@ public final class SourceActivations implements AutoCloseable {
     }
   }
 
+  /**
+   * Keeps these activations open for this thread, for work of several calls.
+   *
+   * @return to be closed on this thread
+   * @throws IllegalStateException if closed
+   */
+  @MustBeClosed
+  public Use use() {
+    return resource.use()::close;
+  }
+
   /** Whether it was closed. */
   public boolean isClosed() {
     return resource.isClosed();
@@ -126,9 +146,6 @@ public final class SourceActivations implements AutoCloseable {
   @Override
   public void close() {
     resource.close();
-    if (allOnes != null) {
-      allOnes.close();
-    }
   }
 
   /** The ablation, if known. */

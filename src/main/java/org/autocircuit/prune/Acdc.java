@@ -19,6 +19,7 @@ import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 
 /**
  * Automatic circuit discovery (Conmy et al. 2023); the counterpart of the Python original's {@code
@@ -104,7 +105,8 @@ public final class Acdc {
    * @throws IllegalStateException if the model is closed
    */
   public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
-    try (CallScope scope = new CallScope();
+    try (Use use = model.use();
+        CallScope scope = new CallScope();
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
       return pruneScores(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt);
     }
@@ -124,7 +126,10 @@ public final class Acdc {
     BitSet removedBefore = new BitSet();
     removed.forEach(edge -> removedBefore.set(graph.index(edge)));
     int[] order = order(graph, removedBefore);
-    try (CallScope scope = new CallScope()) {
+    try (Use ofModel = model.use();
+        Use ofCorrupt = corrupt.use();
+        Use ofClean = clean.use();
+        CallScope scope = new CallScope()) {
       AcdcSearch search =
           new AcdcSearch(
               model,

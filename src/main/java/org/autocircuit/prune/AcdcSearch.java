@@ -9,6 +9,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -89,12 +90,14 @@ final class AcdcSearch {
     current = removed.isEmpty() ? new Divergence(0, true) : exact(removed);
     if (sequential) {
       for (int edge : order) {
+        Stop.check();
         decide(edge, exact(with(edge)), threshold);
       }
       return;
     }
     try (IncrementalRun run = IncrementalRun.begin(model, clean, context(removed))) {
       for (int edge : order) {
+        Stop.check();
         if (decide(edge, test(run, edge), threshold)) {
           run.keep();
         }

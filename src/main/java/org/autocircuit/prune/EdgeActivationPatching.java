@@ -19,11 +19,13 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -96,20 +98,23 @@ public final class EdgeActivationPatching {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Mean mean = new Mean(model, chosen(model.graph()), batches.size());
-    double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
-    PatchedBatches.forEach(
-        model,
-        batches,
-        ablationType,
-        patchInput,
-        (batch, activations) -> {
-          try (CallScope scope = new CallScope()) {
-            ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
-            mean.add(clean, activations, logits -> loss.on(batch, logits), batch.size() / prompts);
-          }
-        });
-    return mean.scores();
+    try (Use use = model.use()) {
+      Mean mean = new Mean(model, chosen(model.graph()), batches.size());
+      double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
+      PatchedBatches.forEach(
+          model,
+          batches,
+          ablationType,
+          patchInput,
+          (batch, activations) -> {
+            try (CallScope scope = new CallScope()) {
+              ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
+              mean.add(
+                  clean, activations, logits -> loss.on(batch, logits), batch.size() / prompts);
+            }
+          });
+      return mean.scores();
+    }
   }
 
   /**
@@ -170,6 +175,7 @@ public final class EdgeActivationPatching {
         UnaryOperator<Tensor> loss = lossOf.apply(logits);
         double plain = loss.apply(logits).item_double();
         for (int edge : chosen) {
+          Stop.check();
           scores[edge] += share * (patched(run, edge, loss) - plain);
           progress.accept(++done, total);
         }

@@ -17,9 +17,11 @@ import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -88,6 +90,12 @@ public final class MaskGradient {
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    try (Use use = model.use()) {
+      return scores(model, batches);
+    }
+  }
+
+  private PruneScores scores(PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     Steps steps = new Steps(batches);
     double[] scores = new double[model.graph().maskSize()];
     if (ablationType == AblationType.RESAMPLE
@@ -114,6 +122,7 @@ public final class MaskGradient {
       double[] scores,
       Steps steps) {
     for (double maskValue : maskValues) {
+      Stop.check();
       try (CallScope scope = new CallScope()) {
         double[] values = TensorArrays.doubles(gradient(model, batch, activations, maskValue));
         double weight = steps.weight(batch);

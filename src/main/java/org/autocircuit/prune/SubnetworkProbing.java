@@ -17,6 +17,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -25,6 +26,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.TrainMaskMode;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
@@ -145,7 +147,10 @@ public final class SubnetworkProbing implements AutoCloseable {
    *     thread than the one that made this
    */
   public Losses step(PromptPairBatch batch) {
+    Stop.check();
     try (NativeResource.Use use = resource.use();
+        Use ofModel = model.use();
+        Use ofActivations = activations.use();
         CallScope scope = new CallScope()) {
       Tensor target = targets.get(batch.key());
       if (target == null) {
@@ -188,7 +193,10 @@ public final class SubnetworkProbing implements AutoCloseable {
    * @param count of the masks that are counted; uniforms are {@code [1, n_masks]}
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
+    Stop.check();
     try (NativeResource.Use use = resource.use();
+        Use ofModel = model.use();
+        Use ofActivations = activations.use();
         CallScope scope = new CallScope()) {
       Losses losses = backward(input, loss, forward, count);
       adam.step();

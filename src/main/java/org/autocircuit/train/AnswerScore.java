@@ -7,8 +7,10 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.Sentence;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.model.WordLevelVocabulary;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.Use;
 
 /**
  * How well a model tells the last words of sentences.
@@ -46,15 +48,18 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
                 Collectors.groupingBy(a -> a.prompt.length, TreeMap::new, Collectors.toList()));
     int right = 0;
     double loss = 0;
-    for (List<Asked> group : byLength.values()) {
-      for (int from = 0; from < group.size(); from += BATCH) {
-        List<Asked> batch = group.subList(from, Math.min(group.size(), from + BATCH));
-        long[][] tokens = batch.stream().map(Asked::prompt).toArray(long[][]::new);
-        float[][] logits = model.logits(tokens, PatchContext.NONE);
-        for (int row = 0; row < logits.length; row++) {
-          int answer = batch.get(row).answer;
-          right += isLargest(logits[row], answer) ? 1 : 0;
-          loss += negativeLogProbability(logits[row], answer);
+    try (Use use = model.use()) {
+      for (List<Asked> group : byLength.values()) {
+        for (int from = 0; from < group.size(); from += BATCH) {
+          Stop.check();
+          List<Asked> batch = group.subList(from, Math.min(group.size(), from + BATCH));
+          long[][] tokens = batch.stream().map(Asked::prompt).toArray(long[][]::new);
+          float[][] logits = model.logits(tokens, PatchContext.NONE);
+          for (int row = 0; row < logits.length; row++) {
+            int answer = batch.get(row).answer;
+            right += isLargest(logits[row], answer) ? 1 : 0;
+            loss += negativeLogProbability(logits[row], answer);
+          }
         }
       }
     }

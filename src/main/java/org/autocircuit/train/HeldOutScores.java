@@ -11,6 +11,7 @@ import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.Sentence.Pattern;
 import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.patch.Use;
 
 /**
  * How well a model does on {@link IndirectObjectSentences}: on indirect-object sentences of
@@ -50,16 +51,18 @@ public record HeldOutScores(AnswerScore abb, AnswerScore bab, Map<Pattern, Answe
         order.add(sentence);
       }
     }
-    Map<Pattern, AnswerScore> others = new EnumMap<>(Pattern.class);
-    for (Pattern pattern : Pattern.values()) {
-      if (pattern != Pattern.INDIRECT_OBJECT) {
-        List<Sentence> drawn =
-            Stream.generate(() -> source.next(pattern)).limit(sentences).toList();
-        others.put(pattern, AnswerScore.of(model, vocabulary, drawn));
+    try (Use use = model.use()) {
+      Map<Pattern, AnswerScore> others = new EnumMap<>(Pattern.class);
+      for (Pattern pattern : Pattern.values()) {
+        if (pattern != Pattern.INDIRECT_OBJECT) {
+          List<Sentence> drawn =
+              Stream.generate(() -> source.next(pattern)).limit(sentences).toList();
+          others.put(pattern, AnswerScore.of(model, vocabulary, drawn));
+        }
       }
+      return new HeldOutScores(
+          AnswerScore.of(model, vocabulary, abb), AnswerScore.of(model, vocabulary, bab), others);
     }
-    return new HeldOutScores(
-        AnswerScore.of(model, vocabulary, abb), AnswerScore.of(model, vocabulary, bab), others);
   }
 
   /** The lower of the accuracies of the two orders. */

@@ -10,10 +10,12 @@ import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.TrainingBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.patch.Use;
 
 /**
  * Trains a small GPT-2 on {@link IndirectObjectSentences}, from random weights to a model that
@@ -106,8 +108,16 @@ public final class IndirectObjectTraining implements AutoCloseable {
    * Trains until the goal is reached or the steps are used up, then cools down and measures.
    *
    * @param listener is told every measurement
+   * @throws org.autocircuit.StoppedException if it was stopped; the model is as the last step left
+   *     it, and can be saved
    */
   public TrainingReport run(TrainingListener listener) {
+    try (Use use = runnable.use()) {
+      return train(listener);
+    }
+  }
+
+  private TrainingReport train(TrainingListener listener) {
     boolean reached = false;
     while (!reached && step < options.maxSteps()) {
       step(options.learningRate() * Math.min(1, (step + 1.0) / TrainingOptions.WARM_UP_STEPS));
@@ -133,6 +143,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
    * @return the loss before it
    */
   double step(double learningRate) {
+    Stop.check();
     WordLevelVocabulary vocabulary = IndirectObjectSentences.vocabulary();
     List<Sentence> drawn =
         Stream.generate(sentences::nextTraining).limit(options.batchSize()).toList();

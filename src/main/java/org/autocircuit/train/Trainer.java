@@ -13,6 +13,7 @@ import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.AdamW;
 import org.bytedeco.pytorch.AdamWOptions;
 import org.bytedeco.pytorch.Tensor;
@@ -62,7 +63,8 @@ public final class Trainer implements AutoCloseable {
     if (!model.device().equals("cpu")) {
       throw new IllegalArgumentException("device: expected cpu, got " + model.device());
     }
-    try (CallScope scope = new CallScope()) {
+    try (Use use = model.use();
+        CallScope scope = new CallScope()) {
       List<Tensor> weights = distinct(model.weights());
       weights.forEach(weight -> weight.set_requires_grad(true));
       parameters = scope.keep(vector(weights));
@@ -88,7 +90,8 @@ public final class Trainer implements AutoCloseable {
     if (closed) {
       throw new IllegalStateException("Trainer of " + model + " is closed");
     }
-    try (CallScope scope = new CallScope()) {
+    try (Use use = model.use();
+        CallScope scope = new CallScope()) {
       Tensor loss = loss(batch, weights);
       NativeMath.backward(loss);
       torch.clip_grad_norm_(parameters, MAX_GRADIENT_NORM);
@@ -170,7 +173,7 @@ public final class Trainer implements AutoCloseable {
     }
     closed = true;
     optimizers.forEach(AdamW::releaseReference);
-    try (CallScope scope = new CallScope()) {
+    try (CallScope scope = CallScope.toFree()) {
       for (Tensor weight : parameters.get()) {
         weight.set_requires_grad(false);
         weight.mutable_grad().reset();

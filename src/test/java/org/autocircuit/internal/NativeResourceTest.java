@@ -27,17 +27,59 @@ class NativeResourceTest {
   }
 
   @Test
-  void theLastUseFrees() {
-    NativeResource.Use first = resource.use();
-    NativeResource.Use second = resource.use();
-    resource.close();
-    assertThatThrownBy(resource::use)
-        .isInstanceOf(IllegalStateException.class)
-        .hasMessage("Thing is closed");
-    first.close();
-    assertThat(freed).hasValue(0);
-    second.close();
+  void theLastUseFrees() throws Exception {
+    ExecutorService other = Executors.newSingleThreadExecutor();
+    try {
+      NativeResource.Use first = resource.use();
+      NativeResource.Use second = other.submit(resource::use).get();
+      resource.close();
+      first.close();
+      assertThat(freed).hasValue(0);
+      assertThatThrownBy(resource::use)
+          .isInstanceOf(IllegalStateException.class)
+          .hasMessage("Thing is closed");
+      other.submit(second::close).get();
+      assertThat(freed).hasValue(1);
+    } finally {
+      other.shutdown();
+    }
+  }
+
+  /** One use around several steps is enough for all of them. */
+  @Test
+  void whoeverUsesItAlreadyMayDoSoAgain() throws Exception {
+    ExecutorService other = Executors.newSingleThreadExecutor();
+    try (NativeResource.Use use = resource.use()) {
+      resource.close();
+      resource.requireUsable();
+      try (NativeResource.Use step = resource.use()) {
+        assertThat(freed).hasValue(0);
+      }
+      assertThat(freed).hasValue(0);
+      assertThatThrownBy(() -> other.submit(resource::requireUsable).get())
+          .hasRootCauseInstanceOf(IllegalStateException.class);
+      assertThatThrownBy(() -> other.submit(resource::use).get())
+          .hasRootCauseMessage("Thing is closed");
+    } finally {
+      other.shutdown();
+    }
     assertThat(freed).hasValue(1);
+    assertThatThrownBy(resource::requireUsable).isInstanceOf(IllegalStateException.class);
+  }
+
+  /** A failure while freeing must not leave the JVM waiting for a call that is over. */
+  @Test
+  void aFailureToFreeEndsTheUse() {
+    NativeResource broken =
+        new NativeResource(
+            "Broken",
+            () -> {
+              throw new IllegalArgumentException("no");
+            });
+    NativeResource.Use use = broken.use();
+    broken.close();
+    assertThatThrownBy(use::close).isInstanceOf(IllegalArgumentException.class);
+    assertThat(Held.contains(ShutdownGuard.class)).isFalse();
   }
 
   @Test
