@@ -10,7 +10,7 @@ import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
 
-/** A model folder, the user's or the embedded one, with its tokenizer loaded. */
+/** A model folder or file, the user's or the embedded one, with its tokenizer loaded. */
 final class ModelFolder implements AutoCloseable {
 
   private final EmbeddedModel embedded;
@@ -25,13 +25,18 @@ final class ModelFolder implements AutoCloseable {
     load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
     options.setThreads();
-    tokenizer = Tokenizer.load(folder);
+    tokenizer = Tokenizer.load(tokenizerFolder(folder, options.tokenizer));
   }
 
   static ModelFolder open(ModelOptions options) {
     if (options.folder != null) {
-      requireFolder(options.folder);
+      requireModel(options.folder);
       return new ModelFolder(null, options.folder, options);
+    }
+    if (options.tokenizer != null) {
+      throw new IllegalArgumentException(
+          "--tokenizer %s: expected --model, too; the built-in model has its own tokenizer"
+              .formatted(options.tokenizer));
     }
     EmbeddedModel embedded = EmbeddedModel.unpack();
     try {
@@ -42,12 +47,34 @@ final class ModelFolder implements AutoCloseable {
     }
   }
 
-  private static void requireFolder(Path folder) {
-    if (!Files.isDirectory(folder)) {
+  private static void requireModel(Path model) {
+    if (!Files.exists(model)) {
       throw new IllegalArgumentException(
-          "--model %s: %s; expected a folder with config.json, model.safetensors and tokenizer.json"
-              .formatted(folder, Files.exists(folder) ? "not a folder" : "no such folder"));
+          ("--model %s: no such folder or file; nothing is downloaded: expected a folder with"
+                  + " config.json, model.safetensors and tokenizer.json, or a GGUF file")
+              .formatted(model));
     }
+    if (Files.isRegularFile(model) && model.toString().matches(".*\\.(json|safetensors|bin)")) {
+      throw new IllegalArgumentException(
+          "--model %s: a file of a model folder; name the folder itself".formatted(model));
+    }
+  }
+
+  private static Path tokenizerFolder(Path model, Path named) {
+    if (named != null) {
+      return named;
+    }
+    if (Files.isDirectory(model)) {
+      return model;
+    }
+    Path beside = model.resolveSibling(Tokenizer.FILE_NAME);
+    if (!Files.exists(beside)) {
+      throw new IllegalArgumentException(
+          ("--model %s: a GGUF file's own tokenizer is not read; name the folder that has its %s"
+                  + " with --tokenizer")
+              .formatted(model, Tokenizer.FILE_NAME));
+    }
+    return beside;
   }
 
   Tokenizer tokenizer() {

@@ -13,10 +13,18 @@ final class ModelOptions {
       names = {"-m", "--model"},
       paramLabel = "FOLDER",
       description =
-          "Hugging Face folder: config.json, model.safetensors, tokenizer.json. Without it"
-              + " the small model that comes with the program, trained on indirect-object"
-              + " sentences.")
+          "Hugging Face folder: config.json, model.safetensors, tokenizer.json; or a GGUF file,"
+              + " with --tokenizer. Nothing is downloaded. Without it the small model that comes"
+              + " with the program, trained on indirect-object sentences.")
   Path folder;
+
+  @Option(
+      names = "--tokenizer",
+      paramLabel = "FOLDER",
+      description =
+          "Where tokenizer.json is, if not in the model's folder or beside the GGUF file, whose own"
+              + " tokenizer is not read: usually the folder that the file was made from.")
+  Path tokenizer;
 
   @Option(
       names = "--dtype",

@@ -29,7 +29,7 @@ import picocli.CommandLine.Spec;
     versionProvider = Version.class,
     description = {
       "Prints the sizes of a model's graph, and examples of the names of its edges.",
-      "Reads config.json only, no weights."
+      "Reads config.json, or the metadata of a GGUF file, only, no weights."
     },
     footerHeading = "%nExamples:%n",
     footer = {
@@ -49,8 +49,8 @@ final class ShowGraph implements Callable<Integer> {
       arity = "0..1",
       paramLabel = "FOLDER",
       description =
-          "A model folder, or a config.json alone. Without it the model that comes with the"
-              + " program.")
+          "A model folder, a config.json alone, or a GGUF file. Without it the model that comes"
+              + " with the program.")
   private Path folder;
 
   @Option(
@@ -93,7 +93,9 @@ final class ShowGraph implements Callable<Integer> {
     }
     if (!Files.exists(folder)) {
       throw new IllegalArgumentException(
-          "%s: no such file; expected a model folder or its config.json".formatted(folder));
+          ("%s: no such file; nothing is downloaded: expected a model folder, its config.json or a"
+                  + " GGUF file")
+              .formatted(folder));
     }
     return HuggingFaceConfig.read(folder);
   }

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.BiPredicate;
 
 /** Typed access to {@code config.json}; every complaint has the same form. */
 final class ConfigReader {
@@ -52,6 +53,10 @@ final class ConfigReader {
 
   boolean isNull(String key) {
     return has(key) && !isSet(key);
+  }
+
+  boolean isZero(String key) {
+    return json.path(key).isNumber() && json.get(key).doubleValue() == 0;
   }
 
   boolean isSet(String key) {
@@ -165,10 +170,15 @@ final class ConfigReader {
 
   /** For objects of which an unknown key changes the computation, unless it is null. */
   void requireOnly(List<String> known) {
+    requireOnly(known, (key, value) -> false);
+  }
+
+  /** As {@link #requireOnly(List)}; some keys change nothing with some values. */
+  void requireOnly(List<String> known, BiPredicate<String, JsonNode> harmless) {
     json.fieldNames()
         .forEachRemaining(
             key -> {
-              if (isSet(key) && !known.contains(key)) {
+              if (isSet(key) && !known.contains(key) && !harmless.test(key, json.get(key))) {
                 throw error(
                     key, json.get(key), "no such key (only %s are supported)".formatted(known));
               }

@@ -1,10 +1,12 @@
 package org.autocircuit.model;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.internal.CallScope;
@@ -21,6 +23,7 @@ final class GgufCheckpoint {
   private static final String QWEN2 = "qwen2";
   private static final String QWEN3 = "qwen3";
   private static final String DIVISORS = "rope_freqs.weight";
+  private static final String OLD_FACTOR = "rope.scale_linear";
 
   /** Hugging Face's names, then the file's; in blocks behind the block. */
   private static final Map<String, String> NAMES =
@@ -44,7 +47,7 @@ final class GgufCheckpoint {
       Pattern.compile("(?:model\\.layers\\.(\\d+)\\.)?(.+)\\.(weight|bias)");
   private static final Pattern QUERY_OR_KEY = Pattern.compile("blk\\.\\d+\\.attn_([qk])\\..*");
 
-  /** All metadata of an architecture: another key may change the computation. */
+  /** Metadata of an architecture that is read: another key may change the computation. */
   private static final List<String> KEYS =
       List.of(
           "block_count",
@@ -60,29 +63,55 @@ final class GgufCheckpoint {
           "rope.dimension_count",
           "rope.freq_base",
           "rope.scaling.type",
-          "rope.scaling.factor");
+          "rope.scaling.factor",
+          OLD_FACTOR);
+
+  /** Metadata that changes nothing that is computed here. */
+  private static final List<String> REMARKS =
+      List.of(
+          "tensor_data_layout", "rope.scaling.finetuned", "rope.scaling.original_context_length");
 
   private GgufCheckpoint() {}
 
   static HuggingFaceCheckpoint open(Path file) {
     GgufHeader header = GgufHeader.read(file);
-    HuggingFaceConfig config;
+    HuggingFaceConfig config = config(file, header);
+    WeightFiles files = new WeightFiles(file, tensors(header, config));
+    return HuggingFaceCheckpoint.locate(files, config, "its metadata", GgufCheckpoint::name);
+  }
+
+  /** What the metadata say. */
+  static HuggingFaceConfig config(Path file) {
+    return config(file, GgufHeader.read(file));
+  }
+
+  private static HuggingFaceConfig config(Path file, GgufHeader header) {
     try {
-      config = config(header);
+      return config(header);
     } catch (CheckpointException e) {
       throw e;
     } catch (IllegalArgumentException e) { // sizes that do not go together
       throw new CheckpointException("%s: %s".formatted(file, e.getMessage()), e);
     }
-    WeightFiles files = new WeightFiles(file, tensors(header, config));
-    return HuggingFaceCheckpoint.locate(files, config, "its metadata", GgufCheckpoint::name);
   }
 
   private static HuggingFaceConfig config(GgufHeader header) {
     ConfigReader general = object(header, "general");
+    if (general.isSet("type")) {
+      general.requireString("type", List.of("model"));
+    }
+    Optional<ConfigReader> split = header.metadata().object("split");
+    if (split.isPresent() && split.get().positiveInt("count", 1) > 1) {
+      throw split
+          .get()
+          .error(
+              "count",
+              split.get().positiveInt("count"),
+              "1 (llama-gguf-split --merge joins parts)");
+    }
     String architecture = general.requireString("architecture", List.of(LLAMA, QWEN2, QWEN3));
     ConfigReader reader = object(header, architecture);
-    reader.requireOnly(KEYS);
+    reader.requireOnly(KEYS, GgufCheckpoint::isHarmless);
     int nHeads = reader.positiveInt("attention.head_count");
     int dHead =
         reader.isSet("attention.key_length")
@@ -121,6 +150,16 @@ final class GgufCheckpoint {
         tokenizer.tokenId("ggml.eos_token_id"));
   }
 
+  /** Zero and false switch off what a key stands for; only causality is on. */
+  private static boolean isHarmless(String key, JsonNode value) {
+    if (key.equals("attention.causal")) {
+      return value.isBoolean() && value.booleanValue();
+    }
+    boolean off =
+        value.isBoolean() ? !value.booleanValue() : value.isNumber() && value.doubleValue() == 0;
+    return off || REMARKS.contains(key);
+  }
+
   private static ConfigReader object(GgufHeader header, String key) {
     ConfigReader metadata = header.metadata();
     return metadata.object(key).orElseThrow(() -> metadata.error(key, "missing", "metadata"));
@@ -136,14 +175,26 @@ final class GgufCheckpoint {
   private static RotaryPositions rotary(GgufHeader header, ConfigReader reader, int dims) {
     RotaryPositions plain =
         RotaryPositions.halves(dims).withBase(reader.positiveNumber("rope.freq_base", 10_000));
-    String key = "rope.scaling.type";
-    if (reader.isSet(key)
-        && reader.requireString(key, List.of("none", "linear")).equals("linear")) {
-      double factor = reader.positiveNumber("rope.scaling.factor");
-      return plain.withScaling(new RotaryPositions.Linear(factor));
-    }
     GgufTensor divisors = header.tensors().get(DIVISORS);
-    return divisors == null ? plain : plain.withScaling(llama3(plain, divisors));
+    double factor = factor(reader);
+    if (divisors == null) {
+      return factor == 1 ? plain : plain.withScaling(new RotaryPositions.Linear(factor));
+    }
+    if (factor != 1) {
+      throw reader.error("rope.scaling.factor", factor, "1 beside the tensor " + DIVISORS);
+    }
+    return plain.withScaling(llama3(plain, divisors));
+  }
+
+  /** What all frequencies are divided by. A file that gives a factor and no type means linear. */
+  private static double factor(ConfigReader reader) {
+    String type = "rope.scaling.type";
+    if (reader.isSet(type)
+        && reader.requireString(type, List.of("none", "linear")).equals("none")) {
+      return 1;
+    }
+    String key = reader.isSet("rope.scaling.factor") ? "rope.scaling.factor" : OLD_FACTOR;
+    return reader.isZero(key) ? 1 : reader.positiveNumber(key, 1);
   }
 
   /**

@@ -40,6 +40,19 @@ final class GgufHeader {
     this.in = in;
   }
 
+  /** Whether a file is called or begins like one. */
+  static boolean isGguf(Path file) {
+    if (!Files.isRegularFile(file)) {
+      return false;
+    }
+    try (InputStream in = Files.newInputStream(file)) {
+      return file.toString().endsWith(".gguf")
+          || new GgufHeader(file, Files.size(file), in).number(4) == MAGIC;
+    } catch (IOException e) { // too short or unreadable, which its reader will say
+      return false;
+    }
+  }
+
   static GgufHeader read(Path file) {
     try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
       GgufHeader header = new GgufHeader(file, Files.size(file), in);

@@ -13,6 +13,13 @@ enum GgufType {
   F64(28, 1, 8, ScalarType.Double),
   BF16(30, 1, 2, ScalarType.BFloat16);
 
+  /** Names of all types by their codes, those that cannot be read, too; some codes are unused. */
+  private static final String[] NAMES =
+      ("F32 F16 Q4_0 Q4_1 Q4_2 Q4_3 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS"
+              + " IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS I8 I16 I32 I64 F64 IQ1_M BF16"
+              + " Q4_0_4_4 Q4_0_4_8 Q4_0_8_8 TQ1_0 TQ2_0 IQ4_NL_4_4 IQ4_NL_4_8 IQ4_NL_8_8 MXFP4")
+          .split(" ");
+
   private final int code;
   final int blockValues;
   final int blockBytes;
@@ -34,8 +41,15 @@ enum GgufType {
         .orElseThrow(
             () ->
                 new CheckpointException(
-                    "%s: tensor %s is of GGML's type %d, supported are %s"
-                        .formatted(file, tensor, code, Arrays.toString(values()))));
+                    ("%s: tensor %s is %s, expected one of %s; llama.cpp's llama-quantize makes"
+                            + " Q8_0 or F16 of it (with --allow-requantize)")
+                        .formatted(file, tensor, name(code), Arrays.toString(values()))));
+  }
+
+  private static String name(long code) {
+    return code >= 0 && code < NAMES.length
+        ? NAMES[(int) code]
+        : "of GGML's type " + Long.toUnsignedString(code);
   }
 
   /**

@@ -98,12 +98,15 @@ public record HuggingFaceConfig(
   }
 
   /**
-   * Reads {@code config.json}.
+   * Reads {@code config.json}, or the metadata of a GGUF file, which say as much.
    *
-   * @param file the file itself, or the model folder that holds it
+   * @param file the file itself, or the model folder that holds {@code config.json}
    * @throws CheckpointException naming the file, the key, the value met and what is supported
    */
   public static HuggingFaceConfig read(Path file) {
+    if (GgufHeader.isGguf(file)) {
+      return GgufCheckpoint.config(file);
+    }
     Path json = Files.isDirectory(file) ? file.resolve(FILE_NAME) : file;
     ConfigReader reader = new ConfigReader(json, JsonFiles.readObject(json));
     ModelFamily family = ModelFamilies.of(reader);

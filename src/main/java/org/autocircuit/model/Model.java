@@ -106,8 +106,10 @@ public final class Model implements AutoCloseable {
    *
    * <p>A path that is a file is read as GGUF: one file of a model of Llama's kind ({@code
    * general.architecture} llama, qwen2 or qwen3) whose tensors are F64, F32, F16, BF16 or Q8_0. It
-   * gives the model that the Hugging Face folder gives which llama.cpp's converter made it from:
-   * the order of rows that it gave to Llama's queries and keys is undone. The tokenizer inside the
+   * gives the model that the file describes, which is that of the Hugging Face folder it was made
+   * from as far as llama.cpp's converter keeps it: the order of rows that it gave to Llama's
+   * queries and keys is undone, but the windows of Mistral and Qwen, which it drops, are lost, so
+   * positions beyond a window's width give other logits than the folder's. The tokenizer inside the
    * file is not read; load {@code tokenizer.json} of that folder.
    *
    * @param folder holds {@code config.json} and the weights; or a GGUF file

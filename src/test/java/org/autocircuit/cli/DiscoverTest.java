@@ -211,7 +211,9 @@ class DiscoverTest {
   @Test
   void saysWhatIsWrongWithAModel() throws IOException {
     CommandRun missing = CommandRun.of("discover", "--model", folder.resolve("gone"));
-    assertFailure(missing, "gone: no such folder; expected a folder with config.json");
+    assertFailure(
+        missing,
+        "gone: no such folder or file; nothing is downloaded: expected a folder with config.json");
 
     Path truncated = Files.createDirectory(folder.resolve("truncated"));
     for (String file : List.of("config.json", "tokenizer.json", "model.safetensors")) {

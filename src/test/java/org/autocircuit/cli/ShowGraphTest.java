@@ -62,7 +62,8 @@ class ShowGraphTest {
   void saysWhatIsWrong() throws IOException {
     CommandRun missing = CommandRun.of("graph", folder.resolve("gone"));
     assertThat(missing.code()).isEqualTo(Main.FAILURE);
-    assertThat(missing.err()).contains("gone: no such file; expected a model folder");
+    assertThat(missing.err())
+        .contains("gone: no such file; nothing is downloaded: expected a model folder");
     CommandRun positions = CommandRun.of("graph", config, "--positions", 0);
     assertThat(positions.code()).isEqualTo(Main.USAGE);
     Files.writeString(config, GPT2_SMALL.replace("gpt2", "bert"));

@@ -8,8 +8,13 @@ import java.util.List;
 import java.util.Map;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
+import org.autocircuit.model.Activation;
+import org.autocircuit.model.Biases;
+import org.autocircuit.model.FamilyFolders;
 import org.autocircuit.model.Gpt2Weights;
 import org.autocircuit.model.Model;
+import org.autocircuit.model.Norm;
+import org.autocircuit.model.RotaryPositions;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
 import org.bytedeco.javacpp.PointerScope;
@@ -50,6 +55,31 @@ public final class TinyModel {
       try (Model model = Model.of(config, weights)) {
         model.save(folder);
       }
+    }
+    vocabulary.write(folder, false);
+    return folder;
+  }
+
+  /** Writes the folder of a Llama in fp64: two layers of four heads, two of which share keys. */
+  public static Path writeLlama(Path folder) throws IOException {
+    WordLevelVocabulary vocabulary = new WordLevelVocabulary(WORDS);
+    TransformerConfig config =
+        TransformerConfig.builder()
+            .nLayers(2)
+            .dModel(16)
+            .nHeads(4)
+            .nKeyValueHeads(2)
+            .dMlp(16)
+            .dVocab(vocabulary.size())
+            .nCtx(16)
+            .norm(Norm.rmsNorm(1e-5))
+            .rotary(RotaryPositions.halves(4))
+            .activation(Activation.SILU)
+            .gatedMlp(true)
+            .biases(Biases.NONE)
+            .build();
+    try (PointerScope scope = new PointerScope()) {
+      FamilyFolders.writeRandom(config, folder);
     }
     vocabulary.write(folder, false);
     return folder;

@@ -8,14 +8,18 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Writes models as folders, under Hugging Face's names. */
-final class FamilyFolders {
+public final class FamilyFolders {
 
   private FamilyFolders() {}
 
@@ -42,7 +46,7 @@ final class FamilyFolders {
     ObjectNode map = index.putObject("weight_map");
     List<Map<String, Tensor>> contents = new ArrayList<>();
     for (int i = 0; i < shards; i++) {
-      contents.add(new java.util.LinkedHashMap<>());
+      contents.add(new LinkedHashMap<>());
     }
     int next = 0;
     for (Map.Entry<String, Tensor> tensor : model.tensors.entrySet()) {
@@ -54,6 +58,25 @@ final class FamilyFolders {
       writeFile(contents.get(i), folder.resolve(shardName(i, shards)), type);
     }
     JsonFiles.write(folder.resolve("model.safetensors.index.json"), index);
+  }
+
+  /** A model of random weights in 64-bit floats. */
+  public static void writeRandom(TransformerConfig config, Path folder) {
+    Random random = new Random(3);
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    WeightShapes.of(config)
+        .forEach(
+            (name, shape) -> {
+              if (!name.equals(WeightShapes.UNEMBEDDING_BIAS)) {
+                int size = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
+                double[] values = new double[size];
+                Arrays.setAll(values, i -> 0.2 * random.nextGaussian());
+                weights.put(name, TensorArrays.of(values, ScalarType.Double, "cpu", shape));
+              }
+            });
+    try (Model model = Model.of(config, weights)) {
+      model.save(folder);
+    }
   }
 
   static String shardName(int shard, int shards) {

@@ -16,9 +16,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Makes GGUF files of Hugging Face folders as llama.cpp's converter does. */
-final class GgufFiles {
+public final class GgufFiles {
 
-  static final int F32 = 0;
+  public static final int F32 = 0;
   static final int F16 = 1;
   static final int Q8_0 = 8;
   static final int F64 = 28;
@@ -33,7 +33,7 @@ final class GgufFiles {
    *
    * @param type of the matrices; vectors, and with Q8_0 rows that are no whole blocks, are F32
    */
-  static void convert(Path folder, Path file, int type) {
+  public static void convert(Path folder, Path file, int type) {
     write(file, converted(folder, type));
   }
 

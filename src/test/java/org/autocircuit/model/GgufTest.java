@@ -9,7 +9,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
@@ -20,7 +19,6 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.OutputSlice;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.api.io.TempDir;
@@ -120,21 +118,7 @@ class GgufTest {
             .gatedMlp(true)
             .biases(Biases.NONE)
             .build();
-    Random random = new Random(3);
-    Map<String, Tensor> weights = new LinkedHashMap<>();
-    WeightShapes.of(config)
-        .forEach(
-            (name, shape) -> {
-              if (!name.equals(WeightShapes.UNEMBEDDING_BIAS)) {
-                int size = (int) Arrays.stream(shape).reduce(1, (a, b) -> a * b);
-                double[] values = new double[size];
-                Arrays.setAll(values, i -> 0.2 * random.nextGaussian());
-                weights.put(name, TensorArrays.of(values, ScalarType.Double, "cpu", shape));
-              }
-            });
-    try (Model model = Model.of(config, weights)) {
-      model.save(folder);
-    }
+    FamilyFolders.writeRandom(config, folder);
   }
 
   @Test
@@ -229,7 +213,24 @@ class GgufTest {
         w -> w.put("llama.rope.dimension_count", 2));
     assertRefused(
         "llama.rope.scaling.type is \"yarn\"", w -> w.put("llama.rope.scaling.type", "yarn"));
-    assertRefused("GGML's type 12", w -> w.tensor("x", 12, new long[] {256}, new byte[144]));
+    assertRefused(
+        "tensor x is Q4_K, expected one of [F32, F16, Q8_0, F64, BF16]; llama.cpp's llama-quantize",
+        w -> w.tensor("x", 12, new long[] {256}, new byte[144]));
+    assertRefused("tensor x is Q4_0,", w -> w.tensor("x", 2, new long[] {32}, new byte[18]));
+    assertRefused("x is IQ4_XS,", w -> w.tensor("x", 23, new long[] {256}, new byte[136]));
+    assertRefused("x is MXFP4,", w -> w.tensor("x", 39, new long[] {32}, new byte[17]));
+    assertRefused("x is of GGML's type 99", w -> w.tensor("x", 99, new long[] {32}, new byte[1]));
+    assertRefused("llama.expert_count is 8", w -> w.put("llama.expert_count", 8));
+    assertRefused("llama.attention.causal is false", w -> w.put("llama.attention.causal", false));
+    assertRefused("llama.logit_scale is 0.5", w -> w.put("llama.logit_scale", 0.5f));
+    assertRefused(
+        "general.type is \"adapter\", expected model", w -> w.put("general.type", "adapter"));
+    assertRefused("split.count is 2, expected 1 (llama-gguf-split", w -> w.put("split.count", 2));
+    assertRefused(
+        "llama.rope.scaling.factor is 2.0, expected 1 beside the tensor rope_freqs.weight",
+        w ->
+            w.put("llama.rope.scaling.factor", 2f)
+                .tensor("rope_freqs.weight", GgufFiles.F32, new long[] {1}, new byte[4]));
     assertRefused(
         "x of type Q8_0: impossible shape [4, 8]",
         w -> w.tensor("x", GgufFiles.Q8_0, new long[] {4, 8}, new byte[34]));
@@ -240,6 +241,53 @@ class GgufTest {
     assertRefused(
         "a size that no file has",
         w -> w.tensor("x", GgufFiles.F32, new long[] {1L << 40, 1L << 40}, new byte[4]));
+  }
+
+  @Test
+  void keysOfOldConvertersThatChangeNothingPass() {
+    FamilyFolders.write(FamilyModels.named("llama"), folder, SafetensorsType.F64);
+    GgufFiles.write(
+        file(),
+        GgufFiles.converted(folder, GgufFiles.F64)
+            .put("general.type", "model")
+            .put("split.count", 1)
+            .put("llama.tensor_data_layout", "Meta AI original pth")
+            .put("llama.expert_count", 0)
+            .put("llama.expert_used_count", 0)
+            .put("llama.attention.causal", true)
+            .put("llama.attention.sliding_window", 0)
+            .put("llama.attention.clamp_kqv", 0f)
+            .put("llama.use_parallel_residual", false)
+            .put("llama.rope.scale_linear", 1f)
+            .put("llama.rope.scaling.type", "none")
+            .put("llama.rope.scaling.finetuned", true)
+            .put("llama.rope.scaling.original_context_length", 16));
+    assertSameModel(file(), folder, Precision.FLOAT64);
+  }
+
+  /** As llama.cpp reads them: a factor without a type is linear, and the type none ignores it. */
+  @ParameterizedTest
+  @ValueSource(strings = {"rope.scaling.factor", "rope.scale_linear"})
+  void aFactorOfPositionsWithoutItsTypeIsRead(String key) {
+    FamilyFolders.write(FamilyModels.named("llama linear scaling"), folder, SafetensorsType.F64);
+    Path plain = folder.resolve("plain");
+    FamilyFolders.write(FamilyModels.named("llama"), plain, SafetensorsType.F64);
+    GgufWriter writer = GgufFiles.converted(plain, GgufFiles.F64).put("llama." + key, 4f);
+    GgufFiles.write(file(), writer);
+    assertSameModel(file(), folder, Precision.FLOAT64);
+    GgufFiles.write(file(), writer.put("llama.rope.scaling.type", "none"));
+    assertSameModel(file(), plain, Precision.FLOAT64);
+  }
+
+  @Test
+  void theMetadataAreTheConfiguration() throws IOException {
+    FamilyFolders.write(FamilyModels.named("llama grouped"), folder, SafetensorsType.F64);
+    GgufFiles.convert(folder, file(), GgufFiles.F32);
+    HuggingFaceConfig config = HuggingFaceConfig.read(file());
+    assertThat(config.transformer()).isEqualTo(HuggingFaceConfig.read(folder).transformer());
+    assertThat(config.bosTokenId()).hasValue(3);
+    Path blob = Files.copy(file(), folder.resolve("sha256-1234"));
+    assertThat(HuggingFaceConfig.read(blob)).isEqualTo(config);
   }
 
   @Test
