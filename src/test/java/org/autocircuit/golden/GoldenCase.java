@@ -29,6 +29,7 @@ import org.autocircuit.model.TransformerConfig;
 public final class GoldenCase {
 
   private static final ObjectMapper JSON = new ObjectMapper();
+  private static final Path BUNDLED = Path.of("src/test/resources/golden");
 
   private final Path folder;
   private final JsonNode json;
@@ -45,7 +46,12 @@ public final class GoldenCase {
 
   /** The folder that holds the cases. */
   public static Path root() {
-    return Path.of(System.getProperty("autocircuit.golden", "src/test/resources/golden"));
+    return Path.of(System.getProperty("autocircuit.golden", BUNDLED.toString()));
+  }
+
+  /** Whether they are those of the project. */
+  public static boolean isBundled() {
+    return root().equals(BUNDLED);
   }
 
   /** Reads one case from its folder. */

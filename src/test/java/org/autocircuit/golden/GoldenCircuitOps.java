@@ -12,6 +12,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
+import java.util.stream.Stream;
 import org.autocircuit.eval.AnswerMetrics;
 import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.CircuitOutputs;
@@ -103,19 +105,18 @@ final class GoldenCircuitOps {
               circuit ->
                   mean(circuit, (logits, b) -> AnswerMetrics.values(logits, wrong.get(b), scale)));
         });
-    check(
+    checkPercent(
         op,
         "correct_answer_percent_all",
         outputs,
-        circuit -> percent(circuit, (logits, b) -> AnswerMetrics.isTop(logits, right.get(b))));
-    check(
+        (logits, b) -> margins(logits, right.get(b), others(logits, right.get(b))),
+        (logits, b) -> AnswerMetrics.isTop(logits, right.get(b)));
+    checkPercent(
         op,
         "correct_answer_percent_among_given",
         outputs,
-        circuit ->
-            percent(
-                circuit,
-                (logits, b) -> AnswerMetrics.beatsWrong(logits, right.get(b), wrong.get(b))));
+        (logits, b) -> margins(logits, right.get(b), wrong.get(b)),
+        (logits, b) -> AnswerMetrics.beatsWrong(logits, right.get(b), wrong.get(b)));
   }
 
   static void answerOps(GoldenOp op) {
@@ -146,11 +147,11 @@ final class GoldenCircuitOps {
           "correct_answer_proportion",
           share(AnswerMetrics.isTop(values, right)),
           op.scalar("correct_answer_proportion").asDouble());
-      assertScalar(
-          op,
-          "correct_answer_greater_than_incorrect_proportion",
-          share(AnswerMetrics.beatsWrong(values, right, wrong)),
-          op.scalar("correct_answer_greater_than_incorrect_proportion").asDouble());
+      String among = "correct_answer_greater_than_incorrect_proportion";
+      GoldenComparison.assertPercent(
+          op + ": " + among, margins(values, right, wrong), 0, 100 * op.scalar(among).asDouble());
+      assertThat(AnswerMetrics.beatsWrong(values, right, wrong))
+          .containsExactly(positive(margins(values, right, wrong)));
     }
   }
 
@@ -275,23 +276,82 @@ final class GoldenCircuitOps {
     }
   }
 
+  /**
+   * Shares of prompts by the margins of their answers, and the library's own shares, in which a
+   * margin of 0 is none.
+   */
+  private static void checkPercent(
+      GoldenOp op,
+      String name,
+      Map<Integer, List<Logits>> outputs,
+      PerBatch<double[]> margins,
+      PerBatch<boolean[]> correct) {
+    JsonNode points = op.scalar(name);
+    if (points.has("raises")) {
+      return; // for instance several answers
+    }
+    assertThat(points).as("%s %s", op, name).isNotEmpty();
+    for (JsonNode point : points) {
+      List<Logits> circuit = outputs.get(point.get(0).asInt());
+      String what = "%s: %s %s".formatted(op, name, point.get(0));
+      double[] all = each(circuit, margins).flatMapToDouble(Arrays::stream).toArray();
+      double largest =
+          circuit.stream()
+              .flatMapToDouble(logits -> Arrays.stream(logits.toArray()))
+              .map(Math::abs)
+              .max()
+              .orElse(0);
+      double rounding = (op.goldenCase().isDouble() ? 1e-9 : 1e-4) * (1 + largest);
+      GoldenComparison.assertPercent(what, all, rounding, GoldenCase.number(point.get(1)));
+      for (int batch = 0; batch < circuit.size(); batch++) {
+        assertThat(correct.of(circuit.get(batch), batch))
+            .as(what)
+            .containsExactly(positive(margins.of(circuit.get(batch), batch)));
+      }
+    }
+  }
+
+  private static <T> Stream<T> each(List<Logits> circuit, PerBatch<T> values) {
+    return IntStream.range(0, circuit.size())
+        .mapToObj(batch -> values.of(circuit.get(batch), batch));
+  }
+
+  /** By how much the greatest logit of some tokens is greater than that of others. */
+  private static double[] margins(Logits logits, long[][] some, long[][] others) {
+    return IntStream.range(0, logits.batch())
+        .mapToDouble(row -> greatest(logits, row, some[row]) - greatest(logits, row, others[row]))
+        .toArray();
+  }
+
+  private static boolean[] positive(double[] margins) {
+    boolean[] positive = new boolean[margins.length];
+    for (int i = 0; i < margins.length; i++) {
+      positive[i] = margins[i] > 0;
+    }
+    return positive;
+  }
+
+  private static double greatest(Logits logits, int row, long[] tokens) {
+    return Arrays.stream(tokens).mapToDouble(t -> logits.get(row, (int) t)).max().orElseThrow();
+  }
+
+  /** All tokens that are no answers. */
+  private static long[][] others(Logits logits, long[][] answers) {
+    return Arrays.stream(answers)
+        .map(
+            row ->
+                LongStream.range(0, logits.vocabulary())
+                    .filter(token -> Arrays.stream(row).noneMatch(answer -> answer == token))
+                    .toArray())
+        .toArray(long[][]::new);
+  }
+
   private interface PerBatch<T> {
     T of(Logits logits, int batch);
   }
 
   private static double mean(List<Logits> circuit, PerBatch<double[]> values) {
-    return IntStream.range(0, circuit.size())
-        .mapToObj(batch -> values.of(circuit.get(batch), batch))
-        .flatMapToDouble(Arrays::stream)
-        .average()
-        .orElseThrow();
-  }
-
-  private static double percent(List<Logits> circuit, PerBatch<boolean[]> correct) {
-    return IntStream.range(0, circuit.size())
-        .mapToDouble(batch -> 100 * share(correct.of(circuit.get(batch), batch)))
-        .average()
-        .orElseThrow();
+    return each(circuit, values).flatMapToDouble(Arrays::stream).average().orElseThrow();
   }
 
   private static double share(boolean[] flags) {

@@ -61,6 +61,23 @@ final class GoldenComparison {
     assertClose(op, what, 0, actual, expected, tolerance * (1 + Math.abs(expected)));
   }
 
+  /**
+   * A percentage of prompts for which something is greater than something else, whose difference
+   * for each is the margin. Where that is 0 up to rounding, the reference may have counted the
+   * prompt or not; of the others it must have counted the right ones.
+   */
+  static void assertPercent(String what, double[] margins, double rounding, double expected) {
+    long sure = Arrays.stream(margins).filter(margin -> margin > rounding).count();
+    long possible = Arrays.stream(margins).filter(margin -> margin >= -rounding).count();
+    double counted = expected / 100 * margins.length;
+    double whole = Math.rint(counted);
+    if (!(Math.abs(counted - whole) < 1e-3 && whole >= sure && whole <= possible)) {
+      throw new AssertionError(
+          "%s: expected %s %% of %d prompts, got %d to %d of them, by margins %s"
+              .formatted(what, expected, margins.length, sure, possible, Arrays.toString(margins)));
+    }
+  }
+
   static double largest(GoldenTensor tensor) {
     return Arrays.stream(tensor.doubles()).map(Math::abs).filter(Double::isFinite).max().orElse(0);
   }

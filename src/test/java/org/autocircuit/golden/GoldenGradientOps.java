@@ -14,6 +14,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.MaskGradientResult;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.DestModule;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskBatchSize;
@@ -31,6 +32,7 @@ import org.autocircuit.prune.CleanCorrupt;
 import org.autocircuit.prune.MaskGradient;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.Assumptions;
 
 /** The reference's operations that take gradients with respect to masks. */
 final class GoldenGradientOps {
@@ -192,6 +194,34 @@ final class GoldenGradientOps {
     if (g.takesTokens()) {
       assertGradients(op, g.graph(), pruneScores(g, op), op.outputByModule("prune_scores"));
     }
+  }
+
+  /**
+   * The reference's scores from hooks on the plain model: the gradient at masks of 0. Where there
+   * are masks for positions it gives each of them the sum over all.
+   */
+  static void edgeAttributionPatching(GoldenModel g, GoldenOp op) {
+    if (op.raises() != null) {
+      Assumptions.abort("the reference has no hooks for this graph");
+    }
+    boolean difference = op.param("answer_diff").asBoolean();
+    double[] scores =
+        MaskGradient.builder()
+            .sumOfBatchMeans()
+            .answerFunction(difference ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL)
+            .build()
+            .pruneScores(g.model(), g.promptPairs())
+            .toArray();
+    double[] sums = new double[scores.length];
+    for (DestModule module : g.graph().destModules()) {
+      for (int i = module.offset(); i < module.end(); i++) {
+        int edge = (i - module.offset()) % module.positionSize();
+        for (int at = module.offset() + edge; at < module.end(); at += module.positionSize()) {
+          sums[i] += scores[at];
+        }
+      }
+    }
+    assertGradients(op, g.graph(), sums, op.outputByModule("prune_scores"));
   }
 
   /** The scores of an operation by the library's own algorithm. */

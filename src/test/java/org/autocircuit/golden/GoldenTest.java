@@ -2,6 +2,7 @@ package org.autocircuit.golden;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.fail;
 
 import java.nio.file.Files;
 import java.util.ArrayList;
@@ -9,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.BiConsumer;
 import java.util.stream.Stream;
@@ -42,6 +44,7 @@ class GoldenTest {
           Map.entry("patch_start_at_layer", GoldenForwardOps::patchStartAtLayer),
           Map.entry("mask_grad", GoldenGradientOps::maskGrad),
           Map.entry("mask_gradient", GoldenGradientOps::maskGradient),
+          Map.entry("edge_attribution_patching", GoldenGradientOps::edgeAttributionPatching),
           Map.entry("batched_masks", GoldenGradientOps::batchedMasks),
           Map.entry("acdc", GoldenPruneOps::acdc),
           Map.entry("subnetwork_probing", GoldenPruneOps::subnetworkProbing),
@@ -52,10 +55,45 @@ class GoldenTest {
   private static final Map<String, String> ELSEWHERE =
       Map.of("edge_counts", "PruneScoresGoldenTest", "ground_truth", "PruneScoresGoldenTest");
 
+  /** Operations of the reference that this library does not have; any other is a failure. */
+  private static final Set<String> NOT_OFFERED =
+      Set.of(
+          "activation_magnitude",
+          "circuit_probing",
+          "measurements_auc",
+          "prune_score_similarities",
+          "roc",
+          "same_under_knockout");
+
+  /** How many of each operation of the project's own folder are compared. */
+  private static final Map<String, Integer> BUNDLED =
+      Map.ofEntries(
+          Map.entry("acdc", 32),
+          Map.entry("answer_ops", 6),
+          Map.entry("batched_masks", 72),
+          Map.entry("edge_attribution_patching", 12),
+          Map.entry("forward", 75),
+          Map.entry("mask_grad", 96),
+          Map.entry("mask_gradient", 264),
+          Map.entry("measures", 88),
+          Map.entry("multibatch_kl_div", 2),
+          Map.entry("patch_edges", 24),
+          Map.entry("patch_edges_by_name", 48),
+          Map.entry("patch_mask", 72),
+          Map.entry("patch_mask_all_ones", 24),
+          Map.entry("patch_mask_attention_mask", 18),
+          Map.entry("patch_start_at_layer", 19),
+          Map.entry("refused", 1),
+          Map.entry("run_circuits", 180),
+          Map.entry("sample_hard_concrete", 4),
+          Map.entry("src_ablations", 200),
+          Map.entry("subnetwork_probing", 54));
+
   /** Case, then reason, then operations. */
   private static final Map<String, Map<String, List<String>>> SKIPPED = new TreeMap<>();
 
-  private static int ran;
+  /** Operation to how many of it were compared with the reference's results. */
+  private static final Map<String, Integer> RAN = new TreeMap<>();
 
   /** On these the reference fails, and two models of this library are compared. */
   private static int ranGrouped;
@@ -96,12 +134,16 @@ class GoldenTest {
     System.out.printf(
         "Golden data in %s: %d operations compared with the reference's results; %d on which it"
             + " fails compared between grouped and ungrouped graphs.%n",
-        GoldenCase.root(), ran, ranGrouped);
+        GoldenCase.root(), RAN.values().stream().mapToInt(n -> n).sum(), ranGrouped);
     SKIPPED.forEach(
         (name, reasons) ->
             reasons.forEach(
                 (reason, ops) ->
                     System.out.printf("  skipped %s: %s%s%n", name, reason, byName(ops))));
+    if (GoldenCase.isBundled()) {
+      assertThat(RAN).as("operations compared").isEqualTo(BUNDLED);
+      assertThat(ranGrouped).as("operations compared between graphs").isEqualTo(27);
+    }
   }
 
   /** Operations and their numbers, as in {@code ": acdc 31 32, roc 43"}. */
@@ -125,7 +167,7 @@ class GoldenTest {
             assertThatThrownBy(golden::graph)
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("parallel");
-            ran++;
+            RAN.merge("refused", 1, Integer::sum);
           });
     }
     Optional<String> unsupported = golden.unsupported();
@@ -184,10 +226,14 @@ class GoldenTest {
                 shortName(op) + " " + op.json().path("params"),
                 () -> run(golden, op, operation.get())));
       } else {
+        if (!elsewhere.containsKey(op.name()) && !NOT_OFFERED.contains(op.name())) {
+          tests.add(DynamicTest.dynamicTest(shortName(op), () -> fail("unknown operation " + op)));
+          continue;
+        }
         String reason =
             elsewhere.containsKey(op.name())
                 ? "compared by " + elsewhere.get(op.name())
-                : "operation not supported";
+                : "operation not offered";
         unsupported.computeIfAbsent(reason, key -> new ArrayList<>()).add(shortName(op));
       }
     }
@@ -208,7 +254,7 @@ class GoldenTest {
       if (GoldenGroupedQueryOps.compares(op)) {
         ranGrouped++;
       } else {
-        ran++;
+        RAN.merge(op.name(), 1, Integer::sum);
       }
     } catch (TestAbortedException e) {
       note(golden.name(), e.getMessage(), List.of(shortName(op)));
