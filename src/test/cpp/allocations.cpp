@@ -12,7 +12,7 @@
 namespace {
 
 thread_local const std::function<void()>* before_allocation = nullptr;
-thread_local bool nothing_left = false;
+thread_local int news_left = -1; // -1: any number
 
 /// Those that are there, with a look at the thread ahead of each allocation.
 class WatchedAllocator final : public c10::Allocator {
@@ -41,7 +41,8 @@ class WatchedAllocator final : public c10::Allocator {
 
 // In place of the library's, for all that `new` makes in this process.
 void* operator new(size_t bytes) {
-  void* data = nothing_left ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  void* data = news_left == 0 ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
+  news_left -= news_left > 0 ? 1 : 0;
   if (data == nullptr) {
     throw std::bad_alloc();
   }
@@ -95,12 +96,12 @@ int fail_at_every_allocation(
   }
 }
 
-NothingLeft::NothingLeft() {
-  nothing_left = true;
+NothingLeft::NothingLeft(int but) {
+  news_left = but;
 }
 
 NothingLeft::~NothingLeft() {
-  nothing_left = false;
+  news_left = -1;
 }
 
 } // namespace autocircuit::test

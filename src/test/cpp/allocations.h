@@ -30,10 +30,10 @@ int fail_at_every_allocation(
     const std::function<void()>& body,
     const std::function<void()>& failed);
 
-/// While one is alive, `new` fails on this thread.
+/// While one is alive, `new` fails on this thread, but for so many times.
 class NothingLeft {
  public:
-  NothingLeft();
+  explicit NothingLeft(int but = 0);
   ~NothingLeft();
   NothingLeft(const NothingLeft&) = delete;
   NothingLeft& operator=(const NothingLeft&) = delete;

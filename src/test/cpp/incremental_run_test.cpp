@@ -1,11 +1,13 @@
 // Runs that go on from a known one against whole runs.
 #include <ATen/core/grad_mode.h>
 
+#include <new>
+#include <optional>
 #include <random>
+#include <string>
 
-#include "autocircuit/engine/all_ones_run.h"
+#include "allocations.h"
 #include "autocircuit/engine/incremental_run.h"
-#include "autocircuit/patch/source_ablations.h"
 #include "kinds.h"
 
 #include "check.h"
@@ -77,6 +79,55 @@ void check_flips(
   }
 }
 
+/// A search that begins where most edges are patched, and makes some `kValue`.
+constexpr double kValue = 0.5;
+struct Search {
+  Search(at::ScalarType type, OutputSlice slice)
+      : kind(Shape(), 0, type), mask(at::ones_like(kind.clean)) {
+    kind.context.masks =
+        (kind.context.masks < 0.7).to(kind.context.masks.dtype());
+    kind.context.masks.narrow(0, kind.model.n_masks() - 3, 3).zero_();
+    request.input.value = kind.clean;
+    request.input.attention_mask = mask;
+    request.input.slice = slice;
+    request.context = &kind.context;
+    run.emplace(std::make_shared<PatchableModel>(kind.model), request);
+  }
+
+  at::Tensor expected(const std::vector<int64_t>& places) const {
+    at::Tensor masks = kind.context.masks.clone();
+    for (const int64_t place : places) {
+      masks[place] = kValue;
+    }
+    return whole(kind, request, masks);
+  }
+
+  /// Of some masks, one after another, on top of those that are kept.
+  void check_flips_after(const std::vector<int64_t>& kept) {
+    std::vector<int64_t> places = kept;
+    const double most = close(kind.context.patch_src_outs.scalar_type());
+    for (const int64_t place : {int64_t{0}, kind.model.n_masks() - 1}) {
+      places.push_back(place);
+      CHECK_CLOSE(run->with({place}, kValue), expected(places), most, most);
+      run->keep();
+    }
+  }
+
+  Kind kind;
+  at::Tensor mask;
+  ForwardRequest request;
+  std::optional<IncrementalRun> run;
+};
+
+// One that is kept by its parts, and one that all depends on.
+std::vector<std::vector<int64_t>> some_flips() {
+  std::vector<int64_t> many;
+  for (int64_t place = 0; place < 20; place++) {
+    many.push_back(place);
+  }
+  return {{7}, {3, 12}, many};
+}
+
 } // namespace
 
 TEST(flips_of_every_kind_are_those_of_whole_runs) {
@@ -129,12 +180,96 @@ TEST(nothing_changes_where_no_mask_does) {
   request.context = &kind.context;
   IncrementalRun run(std::make_shared<PatchableModel>(kind.model), request);
   const at::Tensor before = run.logits();
-  CHECK(run.with({}, 1).is_same(before));
-  CHECK(run.with({0, 3}, 0).is_same(before));
+  CHECK(run.with({}, 1).equal(before));
+  CHECK(run.with({0, 3}, 0).equal(before));
   run.keep();
-  CHECK(run.logits().is_same(before));
+  CHECK(run.logits().equal(before));
   CHECK_THROWS(run.with({kind.model.n_masks()}, 1), "expected places of masks");
   CHECK_THROWS(run.with({-1}, 1), "expected places of masks");
+}
+
+TEST(what_a_run_returns_and_what_it_was_given_are_the_callers) {
+  for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
+    for (const OutputSlice slice : {OutputSlice::kAll, OutputSlice::kLastSeq}) {
+      Search search(type, slice);
+      const at::Tensor before = search.run->logits().clone();
+      search.run->logits().zero_();
+      CHECK(search.run->logits().equal(before));
+      search.run->with({}, kValue).zero_();
+      CHECK(search.run->logits().equal(before));
+      const at::Tensor after = search.run->with({1, 4}, kValue).clone();
+      CHECK(!after.equal(before));
+      search.run->with({1, 4}, kValue).zero_();
+      search.kind.clean.zero_();
+      search.mask.zero_();
+      search.run->keep();
+      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+      search.run->logits().zero_();
+      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+    }
+  }
+}
+
+TEST(a_run_says_that_its_weights_have_changed) {
+  const at::NoGradGuard no_grad;
+  for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
+    Search search(type, OutputSlice::kLastSeq);
+    search.run->with({2}, kValue);
+    at::Tensor(search.kind.model.model().weights().tensors()[1]).mul_(2);
+    CHECK_THROWS(search.run->with({3}, kValue), "changed in place since");
+    CHECK_THROWS(search.run->logits(), "changed in place since");
+    CHECK_THROWS(search.run->keep(), "changed in place since");
+  }
+  Search search(at::kDouble, OutputSlice::kLastSeq);
+  search.kind.context.patch_src_outs.mul_(2);
+  CHECK_THROWS(search.run->with({3}, kValue), "changed in place since");
+}
+
+// Of tensors, and in every step: what is kept by a part of a run, by a whole
+// one, and what no plan can be made for.
+TEST(memory_that_runs_out_leaves_a_run_as_it_was) {
+  for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
+    for (const std::vector<int64_t>& flips : some_flips()) {
+      Search search(type, OutputSlice::kLastSeq);
+      const at::Tensor before = search.run->logits();
+      at::Tensor after;
+      CHECK(
+          fail_at_every_allocation(
+              [&] { after = search.run->with(flips, kValue); },
+              [&] { CHECK(search.run->logits().equal(before)); }) > 5);
+      CHECK_CLOSE(after, search.expected(flips), close(type), close(type));
+      fail_at_every_allocation(
+          [&] { search.run->keep(); },
+          [&] { CHECK(search.run->logits().equal(before)); });
+      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+      search.check_flips_after(flips);
+    }
+  }
+}
+
+// The same of all that `new` makes while a part of a run is kept; the whole
+// ones are left out, since LibTorch ends the process in them.
+TEST(keeping_where_nothing_can_be_allocated_leaves_a_run_as_it_was) {
+  int failed = 0;
+  for (const int64_t place : {6, 20, 44}) {
+    bool kept = false;
+    for (int news = 0; !kept; news++) {
+      Search search(at::kDouble, OutputSlice::kLastSeq);
+      const at::Tensor before = search.run->logits();
+      search.run->with({place}, kValue);
+      try {
+        const NothingLeft none(news);
+        search.run->keep();
+        kept = true;
+      } catch (const std::bad_alloc&) {
+        failed++;
+        CHECK(search.run->logits().equal(before));
+        search.run->keep();
+      }
+      search.check_flips_after({place});
+    }
+  }
+  CHECK(failed > 100);
 }
 
 } // namespace autocircuit::test

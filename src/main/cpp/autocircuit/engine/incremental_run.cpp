@@ -4,6 +4,7 @@
 #include <ATen/ops/sub.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "autocircuit/engine/changed_run.h"
 #include "autocircuit/engine/node_edges.h"
@@ -35,35 +36,60 @@ IncrementalRun::IncrementalRun(
   context_ = *request.context;
   context_.masks = context_.masks.detach();
   context_.patch_src_outs = context_.patch_src_outs.detach();
-  masks_ = context_.masks.to(at::kCPU, at::kDouble).contiguous().clone();
+  context_.all_ones = nullptr;
   request_.context = nullptr; // set for each pass: this may not be moved
   request_.want_src_outs = false;
-  const at::ScalarType type = context_.patch_src_outs.scalar_type();
-  is_incremental_ = has_plans(*model_) && type == accumulation_type(type);
-  if (is_incremental_) {
-    patch_ = context_.patch_src_outs.permute({1, 2, 0, 3});
+  // Their owners may write into them.
+  request_.input.value = request.input.value.detach().clone();
+  if (request.input.attention_mask.defined()) {
+    request_.input.attention_mask = request.input.attention_mask.clone();
   }
-  run_whole();
+  patch_ = context_.patch_src_outs.permute({1, 2, 0, 3});
+  is_incremental_ = has_plans(*model_) &&
+      patch_.scalar_type() == accumulation_type(patch_.scalar_type());
+  version_ = version();
+  baseline_ =
+      whole_run(context_.masks.to(at::kCPU, at::kDouble, false, /*copy=*/true)
+                    .contiguous());
+}
+
+uint64_t IncrementalRun::version() const {
+  const PrefixCache& prefix = request_.input.prefix;
+  return version_of(model_->model().weights().tensors()) + version_of(patch_) +
+      version_of(prefix.keys) + version_of(prefix.values);
+}
+
+void IncrementalRun::check() const {
+  TORCH_CHECK(
+      !is_broken_,
+      "this incremental run is broken since a failure while it was changed: "
+      "begin another one");
+  TORCH_CHECK(
+      version() == version_,
+      "weights, source activations or a prefix were changed in place since "
+      "this incremental run began: begin another one");
 }
 
 at::Tensor IncrementalRun::logits() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  return logits_;
+  check();
+  return baseline_.logits.clone();
 }
 
 at::Tensor IncrementalRun::with(std::vector<int64_t> places, double value) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const at::NoGradGuard no_grad;
   pending_.reset();
+  check();
   std::sort(places.begin(), places.end());
-  const double* before = masks_.const_data_ptr<double>();
-  at::Tensor after = masks_.clone();
+  const double* before = baseline_.masks.const_data_ptr<double>();
+  at::Tensor after = baseline_.masks.clone();
   std::vector<int64_t> at;
   for (const int64_t place : places) {
     TORCH_CHECK(
-        place >= 0 && place < masks_.numel(),
+        place >= 0 && place < after.numel(),
         "expected places of masks below ",
-        masks_.numel(),
+        after.numel(),
         ", got ",
         place);
     if (before[place] != value && (at.empty() || at.back() != place)) {
@@ -72,27 +98,31 @@ at::Tensor IncrementalRun::with(std::vector<int64_t> places, double value) {
     }
   }
   if (at.empty()) {
-    return logits_;
+    return baseline_.logits.clone();
   }
-  pending_ = is_incremental_
+  Pending pending = is_incremental_
       ? run_changes(after, {before, after.const_data_ptr<double>(), at})
       : Pending{.masks = after, .logits = plain_logits(after), .values = {}};
-  return pending_->logits;
+  at::Tensor own = pending.logits.clone();
+  pending_ = std::move(pending);
+  return own;
 }
 
 void IncrementalRun::keep() {
   const std::lock_guard<std::mutex> lock(mutex_);
+  check();
   if (!pending_) {
     return;
   }
   const at::NoGradGuard no_grad;
-  masks_ = pending_->masks;
-  logits_ = pending_->logits;
-  if (pending_->values && !pending_->values->changes.from_resid &&
-      ++kept_ < kKeptInARow) {
-    update(*pending_->values);
-  } else if (is_incremental_) {
-    run_whole();
+  if (!is_incremental_) {
+    baseline_ = {.masks = pending_->masks, .logits = pending_->logits};
+  } else if (
+      pending_->values->changes.from_resid ||
+      baseline_.kept + 1 >= kKeptInARow) {
+    baseline_ = whole_run(pending_->masks);
+  } else {
+    commit(updated(*pending_));
   }
   pending_.reset();
 }
@@ -105,31 +135,30 @@ at::Tensor IncrementalRun::plain_logits(const at::Tensor& masks) const {
   return forward(*model_, request).logits;
 }
 
-void IncrementalRun::run_whole() {
+IncrementalRun::Baseline IncrementalRun::whole_run(
+    const at::Tensor& masks) const {
   const at::NoGradGuard no_grad;
-  kept_ = 0;
   if (!is_incremental_) {
-    logits_ = plain_logits(masks_);
-    return;
+    return {.masks = masks, .logits = plain_logits(masks)};
   }
   PatchContext context = context_;
-  context.masks = masks_.to(context_.masks.options());
-  context.uniform = one_value(masks_);
+  context.masks = masks.to(context_.masks.options());
+  context.uniform = one_value(masks);
   ForwardRequest request = request_;
   request.context = &context;
   request.want_src_outs = true;
   request.only_last_counts = false; // other runs may go on from any position
+  Baseline whole{.masks = masks, .logits = {}};
   ForwardResult result =
-      recorded_forward(*model_, request, Recorded::kAll, known_);
-  logits_ = std::move(result.logits);
+      recorded_forward(*model_, request, Recorded::kAll, whole.values);
+  whole.logits = std::move(result.logits);
   const at::Tensor outputs = result.src_outs.permute({1, 2, 0, 3});
-  delta_ = at::sub(patch_, outputs).contiguous();
-  stale_.clear();
+  whole.delta = at::sub(patch_, outputs).contiguous();
   for (const ModelNode& node : model_->model().nodes()) {
-    stale_.emplace_back(static_cast<size_t>(node.heads), false);
+    whole.stale.emplace_back(static_cast<size_t>(node.heads), false);
   }
-  stale_sources_.assign(static_cast<size_t>(model_->n_srcs()), false);
-  any_stale_ = false;
+  whole.stale_sources.assign(static_cast<size_t>(model_->n_srcs()), false);
+  return whole;
 }
 
 IncrementalRun::Pending IncrementalRun::run_changes(
@@ -137,33 +166,38 @@ IncrementalRun::Pending IncrementalRun::run_changes(
     const MaskFlips& flips) {
   ChangedValues values{.changes = changes_from_inputs(*model_, flips)};
   if (values.changes.none()) {
-    return {masks, logits_, std::move(values)};
+    return {masks, baseline_.logits, std::move(values)};
   }
   if (uses_stale(values.changes)) {
-    run_whole();
+    baseline_ =
+        whole_run(baseline_.masks); // with the same masks: `flips` reads them
   }
-  if (!any_stale_) { // the stream has what did not come to the end
+  if (!baseline_.any_stale) { // the stream has what did not come to the end
     Changes from_resid = changes_from_resid(*model_, flips);
     if (from_resid.cost < values.changes.cost) {
       values.changes = std::move(from_resid);
     }
   }
   at::Tensor logits = changed_forward(
-      *model_, request_.input, {known_, patch_, delta_}, flips, values);
+      *model_,
+      request_.input,
+      {baseline_.values, patch_, baseline_.delta},
+      flips,
+      values);
   return {masks, std::move(logits), std::move(values)};
 }
 
 bool IncrementalRun::uses_stale(const Changes& changes) const {
-  for (size_t i = 0; any_stale_ && i < changes.nodes.size(); i++) {
+  for (size_t i = 0; baseline_.any_stale && i < changes.nodes.size(); i++) {
     for (const int64_t head : changes.nodes[i].live) {
-      if (stale_[i][static_cast<size_t>(head)]) {
+      if (baseline_.stale[i][static_cast<size_t>(head)]) {
         return true;
       }
     }
     for (const std::vector<ChangedRow>& rows : changes.nodes[i].rows) {
       for (const ChangedRow& row : rows) {
         for (const int64_t source : row.known) {
-          if (stale_sources_[static_cast<size_t>(source)]) {
+          if (baseline_.stale_sources[static_cast<size_t>(source)]) {
             return true;
           }
         }
@@ -173,7 +207,13 @@ bool IncrementalRun::uses_stale(const Changes& changes) const {
   return false;
 }
 
-void IncrementalRun::update(const ChangedValues& values) {
+IncrementalRun::Update IncrementalRun::updated(const Pending& pending) const {
+  const ChangedValues& values = *pending.values;
+  Update update{.next = baseline_};
+  Baseline& next = update.next;
+  next.masks = pending.masks;
+  next.logits = pending.logits;
+  next.kept++;
   const std::vector<ModelNode>& nodes = model_->model().nodes();
   at::Tensor change; // of the stream, by the nodes so far
   int64_t block = 0;
@@ -183,48 +223,52 @@ void IncrementalRun::update(const ChangedValues& values) {
          block++) {
       if (change.defined()) {
         at::Tensor& stream =
-            known_[static_cast<size_t>(stream_hook(*model_, block + 1))];
-        stream = stream + change; // not in place: others may hold the same
+            next.values[static_cast<size_t>(stream_hook(*model_, block + 1))];
+        stream = stream + change;
       }
     }
     for (const int64_t head : values.changes.skipped[i]) {
-      stale_[i][static_cast<size_t>(head)] = true;
+      next.stale[i][static_cast<size_t>(head)] = true;
       for_sources(*model_, node, head, [&](int64_t source) {
-        stale_sources_[static_cast<size_t>(source)] = true;
+        next.stale_sources[static_cast<size_t>(source)] = true;
       });
-      any_stale_ = true;
+      next.any_stale = true;
     }
     const std::vector<int64_t>& live = values.changes.nodes[i].live;
     if (live.empty()) {
       continue;
     }
     for (const HookId hook : node.inputs) {
-      update_input(hook, values);
+      update_input(hook, values, update);
     }
     for (const HookId hook : node.projections) {
-      update_heads(node, hook, live, values);
+      update_heads(node, hook, live, values, update);
     }
     for (const HookId hook : node.outputs) {
-      update_heads(node, hook, live, values);
+      update_heads(node, hook, live, values, update);
     }
-    const at::Tensor added = update_outputs(node, live, values);
+    const at::Tensor added = update_outputs(node, live, values, update);
     if (added.defined() && !is_at_end(*model_, node)) {
       change = change.defined() ? change + added : added;
     }
   }
+  return update;
 }
 
-void IncrementalRun::update_input(HookId hook, const ChangedValues& values) {
-  at::Tensor& input = known_[static_cast<size_t>(hook)];
+void IncrementalRun::update_input(
+    HookId hook,
+    const ChangedValues& values,
+    Update& update) const {
+  at::Tensor& input = update.next.values[static_cast<size_t>(hook)];
   for (const auto& [row, x] : values.rows[static_cast<size_t>(hook)]) {
     if (input.size(2) == 1) {
-      input = x.unsqueeze(2); // not in place: others may hold the same tensor
+      input = x.unsqueeze(2);
       continue;
     }
     if (input.stride(2) == 0) {
       input = input.contiguous();
     }
-    input.select(2, row).copy_(x);
+    update.writes.push_back({input.select(2, row), x});
   }
 }
 
@@ -232,12 +276,13 @@ void IncrementalRun::update_heads(
     const ModelNode& node,
     HookId hook,
     const std::vector<int64_t>& live,
-    const ChangedValues& values) {
+    const ChangedValues& values,
+    Update& update) const {
   const at::Tensor& ran = values.of_heads[static_cast<size_t>(hook)];
   if (!ran.defined()) {
     return;
   }
-  at::Tensor& known = known_[static_cast<size_t>(hook)];
+  at::Tensor& known = update.next.values[static_cast<size_t>(hook)];
   const int64_t n_heads = node.heads > 1 ? node.heads : ran.size(2);
   const bool all =
       node.heads == 1 || static_cast<int64_t>(live.size()) == n_heads;
@@ -249,19 +294,22 @@ void IncrementalRun::update_heads(
   const at::Tensor to = last_positions(known, ran.size(1));
   for (int64_t i = 0; i < ran.size(2); i++) {
     const int64_t head = node.heads > 1 ? live[static_cast<size_t>(i)] : i;
-    to.select(2, head * known.size(2) / n_heads).copy_(ran.select(2, i));
+    update.writes.push_back(
+        {to.select(2, head * known.size(2) / n_heads), ran.select(2, i)});
   }
 }
 
 at::Tensor IncrementalRun::update_outputs(
     const ModelNode& node,
     const std::vector<int64_t>& live,
-    const ChangedValues& values) {
+    const ChangedValues& values,
+    Update& update) const {
   const bool last_only =
       ends_at_last(*model_, request_.input.slice) && is_at_end(*model_, node);
   const auto wanted = [&](const at::Tensor& x) {
     return last_only ? last_positions(x, 1) : x;
   };
+  Baseline& next = update.next;
   int64_t first_slot = values.changes.n_slots;
   int64_t last_slot = -1;
   int64_t n_slots = 0;
@@ -269,12 +317,14 @@ at::Tensor IncrementalRun::update_outputs(
     for_sources(*model_, node, head, [&](int64_t source) {
       const int64_t slot = values.changes.slots[static_cast<size_t>(source)];
       if (slot < 0) { // nobody reads it, so nobody wrote its change
-        stale_sources_[static_cast<size_t>(source)] = true;
-        any_stale_ = true;
+        next.stale_sources[static_cast<size_t>(source)] = true;
+        next.any_stale = true;
         return;
       }
-      wanted(delta_.select(2, source))
-          .sub_(wanted(values.outputs.select(2, slot)));
+      update.writes.push_back(
+          {wanted(next.delta.select(2, source)),
+           wanted(values.outputs.select(2, slot)),
+           /*subtracts=*/true});
       first_slot = std::min(first_slot, slot);
       last_slot = std::max(last_slot, slot);
       n_slots++;
@@ -288,9 +338,19 @@ at::Tensor IncrementalRun::update_outputs(
       "expected the sources of a node one after another");
   const at::Tensor change =
       wanted(values.outputs.narrow(2, first_slot, n_slots)).sum(2);
-  at::Tensor& added = known_[static_cast<size_t>(node.added)];
+  at::Tensor& added = next.values[static_cast<size_t>(node.added)];
   added = wanted(added) + change;
   return change;
+}
+
+void IncrementalRun::commit(Update update) {
+  // Nothing of this needs memory for tensors.
+  is_broken_ = true;
+  for (const auto& [to, from, subtracts] : update.writes) {
+    subtracts ? to.sub_(from) : to.copy_(from);
+  }
+  baseline_ = std::move(update.next);
+  is_broken_ = false;
 }
 
 } // namespace autocircuit

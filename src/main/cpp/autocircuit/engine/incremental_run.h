@@ -32,6 +32,11 @@ struct ChangedValues {
 ///
 /// For models that no plan can be made for, and in 16 bits, where a change
 /// would be lost in rounding, every run is a whole one.
+///
+/// Logits that it returns are the caller's own. Where a call fails, nothing has
+/// changed, and it may be repeated; should that not be so, all further calls
+/// throw. They do, too, when weights, source activations or a prefix were
+/// changed in place meanwhile.
 class IncrementalRun {
  public:
   /// The run of a patched request, from the tokens, with masks [n_masks].
@@ -62,43 +67,69 @@ class IncrementalRun {
     std::optional<ChangedValues> values; // none: all has to run anew
   };
 
+  /// What is known of the run that others differ from.
+  struct Baseline {
+    at::Tensor masks; // [n_masks], float64 on the CPU
+    at::Tensor logits;
+    // The rest of incremental runs only.
+    RecordedValues values = {};
+    at::Tensor delta = {}; // patch minus outputs [batch, seq, n_srcs, d_model]
+    /// Heads, by node, that have changed since, when nothing of it came to the
+    /// end, and sources whose change nobody read.
+    std::vector<std::vector<bool>> stale = {};
+    std::vector<bool> stale_sources = {};
+    bool any_stale = false;
+    int64_t kept = 0; // since the last whole run
+  };
+  /// The baseline after a change, which shares what has not changed with the
+  /// one before, and what is then to be written into such shared tensors.
+  struct Update {
+    struct Write {
+      at::Tensor to;
+      at::Tensor from;
+      bool subtracts = false;
+    };
+    Baseline next;
+    std::vector<Write> writes = {};
+  };
+
+  /// Throws if it cannot be used any more.
+  void check() const;
+  uint64_t version() const;
   at::Tensor plain_logits(const at::Tensor& masks) const;
-  void run_whole();
+  Baseline whole_run(const at::Tensor& masks) const;
   Pending run_changes(const at::Tensor& masks, const MaskFlips& flips);
   /// Whether what is known and would be used is out of date.
   bool uses_stale(const Changes& changes) const;
-  void update(const ChangedValues& values);
-  void update_input(HookId hook, const ChangedValues& values);
+  Update updated(const Pending& pending) const;
+  void update_input(HookId hook, const ChangedValues& values, Update& update)
+      const;
   void update_heads(
       const ModelNode& node,
       HookId hook,
       const std::vector<int64_t>& live,
-      const ChangedValues& values);
+      const ChangedValues& values,
+      Update& update) const;
   /// Returns the change of what the node adds to the stream, or an undefined
   /// tensor.
   at::Tensor update_outputs(
       const ModelNode& node,
       const std::vector<int64_t>& live,
-      const ChangedValues& values);
+      const ChangedValues& values,
+      Update& update) const;
+  void commit(Update update);
 
   std::shared_ptr<const PatchableModel> model_;
   ForwardRequest request_;
   PatchContext context_;
+  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   bool is_incremental_;
+  uint64_t version_; // of what it was made from
 
   mutable std::mutex mutex_;
-  at::Tensor masks_; // [n_masks], float64 on the CPU
-  at::Tensor logits_;
-  RecordedValues known_;
-  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
-  at::Tensor delta_; // patch minus outputs, the same
-  /// Heads, by node, that have changed since, when nothing of it came to the
-  /// end, and sources whose change nobody read.
-  std::vector<std::vector<bool>> stale_;
-  std::vector<bool> stale_sources_;
-  bool any_stale_ = false;
-  int64_t kept_ = 0; // since the last whole run
+  Baseline baseline_;
   std::optional<Pending> pending_;
+  bool is_broken_ = false;
 };
 
 } // namespace autocircuit

@@ -39,8 +39,13 @@ import org.bytedeco.pytorch.Tensor;
  * <p><b>Threads.</b> Any number may use it, one at a time; {@link #keep} is about the last run of
  * any of them.
  *
- * <p><b>Ownership.</b> Close it to free the memory. It goes on working after the model and the
- * activations are closed.
+ * <p><b>Ownership.</b> Close it to free the memory. It works after the model and the activations
+ * are closed, too. Logits belong to the caller, who may write into them; prompts are copied.
+ *
+ * <p><b>Errors.</b> A call that fails, for instance since native memory ran out, leaves the run as
+ * it was and may be repeated. Once the model's weights, the activations or a prefix have been
+ * changed in place, every call fails with a {@link NativeException} that says so: begin another
+ * run.
  */
 public final class IncrementalRun implements AutoCloseable {
 
@@ -104,7 +109,7 @@ public final class IncrementalRun implements AutoCloseable {
 
   /**
    * Makes the run of the last {@link #withMasks} the one that others go on from; before the first,
-   * or a second time, it does nothing.
+   * a second time, or if that one failed, it does nothing.
    */
   public void keep() {
     handle.keep();

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
@@ -18,6 +19,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PlanPolicy;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -99,6 +101,30 @@ class IncrementalRunTest {
       assertThat(run.logits().equal(other)).isTrue();
       run.keep();
       assertThat(run.logits().equal(other)).isTrue();
+    }
+  }
+
+  @Test
+  void logitsAreTheCallersAndWeightsThatChangeAreSaid() {
+    try (Model weights = TestModels.transformer(Precision.FLOAT32, true, 1);
+        PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
+        PointerScope scope = new PointerScope();
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+        IncrementalRun run =
+            IncrementalRun.begin(
+                model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
+      EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
+      Tensor before = run.logits().clone();
+      run.logits().zero_();
+      assertThat(run.logits().equal(before)).isTrue();
+      Tensor after = run.withMasks(edges, 1).clone();
+      run.withMasks(edges, 1).zero_();
+      run.keep();
+      assertThat(run.logits().equal(after)).isTrue();
+      weights.weights().values().iterator().next().mul_(new Scalar(2));
+      assertThatThrownBy(() -> run.withMasks(edges, 0))
+          .isInstanceOf(NativeException.class)
+          .hasMessageContaining("were changed in place");
     }
   }
 
