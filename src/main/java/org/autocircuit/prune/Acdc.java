@@ -28,17 +28,20 @@ import org.autocircuit.patch.Use;
  * out on the corrupt prompt, if that makes the model's outputs diverge from the full model's by
  * less than the threshold more than they did.
  *
- * <p>An edge's score is the smallest threshold at which it was removed, and infinite if it never
- * was. As in the original it all happens on one batch.
+ * <p>What is left at the end of a threshold's run is its circuit. An edge's score is the smallest
+ * threshold at which it was removed, and infinite if it never was. As in the original it all
+ * happens on one batch; thresholds have the unit of the divergence, which is a mean over the
+ * batch's prompts, whatever their number.
  *
  * <pre>{@code
- * PruneScores scores =
+ * AcdcResult found =
  *     Acdc.builder()
  *         .faithfulnessTarget(FaithfulnessTarget.KL_DIV)
- *         .thresholds(0.003, 0.01, 0.03)
+ *         .thresholds(0.003, 0.01, 0.03) // nats
  *         .build()
- *         .pruneScores(model, batch);
- * EdgeSet circuit = scores.circuitAtLeast(0.03); // what 0.003 and 0.01 did not remove
+ *         .search(model, batch);
+ * EdgeSet circuit = found.circuit(0.01); // what the run at 0.01 left
+ * PruneScores scores = found.scores(); // 0.01: removed at 0.01, but not at 0.003
  * }</pre>
  *
  * <p><b>Speed.</b> A test computes what it changes ({@link org.autocircuit.IncrementalRun}): the
@@ -96,32 +99,32 @@ public final class Acdc {
   }
 
   /**
-   * Scores the edges of a model on one batch: its clean prompts, patched from its corrupt ones, at
-   * the model's output slice.
+   * Searches for circuits on one batch: its clean prompts, patched from its corrupt ones, at the
+   * model's output slice.
    *
    * @param model its masks are not touched
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
    *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.StoppedException if it was stopped; has the result of the runs that had
+   *     ended
    */
-  public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
+  public AcdcResult search(PatchableModel model, PromptPairBatch batch) {
     try (Use use = model.use();
         CallScope scope = new CallScope();
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
-      return pruneScores(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt);
+      return search(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt);
     }
   }
 
   /**
-   * Scores the edges of a model on an input of any kind, patched with activations of the caller's
-   * choice.
+   * Searches for circuits on an input of any kind, patched with activations of the caller's choice.
    *
    * @throws IllegalArgumentException if input or activations do not fit the model, or an edge of
    *     the order or of those removed before is not of its graph
    * @throws IllegalStateException if the model or the activations are closed
    */
-  public PruneScores pruneScores(
-      PatchableModel model, ModelInput clean, SourceActivations corrupt) {
+  public AcdcResult search(PatchableModel model, ModelInput clean, SourceActivations corrupt) {
     ModelGraph graph = model.graph();
     BitSet removedBefore = new BitSet();
     removed.forEach(edge -> removedBefore.set(graph.index(edge)));
@@ -144,8 +147,19 @@ public final class Acdc {
       for (double threshold : thresholds) {
         search.run(threshold);
       }
-      return PruneScores.wrap(graph, search.scores());
+      return search.result();
     }
+  }
+
+  /** The scores that {@link #search(PatchableModel, PromptPairBatch)} finds. */
+  public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
+    return search(model, batch).scores();
+  }
+
+  /** The scores that {@link #search(PatchableModel, ModelInput, SourceActivations)} finds. */
+  public PruneScores pruneScores(
+      PatchableModel model, ModelInput clean, SourceActivations corrupt) {
+    return search(model, clean, corrupt).scores();
   }
 
   /** Indices of the edges to visit in descending order of their destinations' layers. */

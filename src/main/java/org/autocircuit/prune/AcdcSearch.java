@@ -1,7 +1,9 @@
 package org.autocircuit.prune;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.List;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.IncrementalRun;
 import org.autocircuit.ModelInput;
@@ -42,6 +44,7 @@ final class AcdcSearch {
   private final double logitError;
   private final Sink sink;
   private final double[] scores;
+  private final List<AcdcResult.Run> runs = new ArrayList<>();
 
   private BitSet removed;
   private Divergence current;
@@ -80,24 +83,30 @@ final class AcdcSearch {
     removedBefore.stream().forEach(edge -> scores[edge] = 0);
   }
 
-  /** The smallest threshold at which each edge was removed so far, or infinity. */
-  double[] scores() {
-    return scores;
+  /** The runs that have ended, and the smallest threshold at which each edge was removed so far. */
+  AcdcResult result() {
+    return new AcdcResult(runs, PruneScores.of(graph(), scores));
   }
 
   void run(double threshold) {
+    decideAll(threshold);
+    EdgeSet circuit = EdgeSet.ofIndices(graph(), removed).complement();
+    runs.add(new AcdcResult.Run(threshold, circuit));
+  }
+
+  private void decideAll(double threshold) {
     removed = (BitSet) removedBefore.clone();
     current = removed.isEmpty() ? new Divergence(0, true) : exact(removed);
     if (sequential) {
       for (int edge : order) {
-        Stop.check();
+        Stop.check(this::result);
         decide(edge, exact(with(edge)), threshold);
       }
       return;
     }
     try (IncrementalRun run = IncrementalRun.begin(model, clean, context(removed))) {
       for (int edge : order) {
-        Stop.check();
+        Stop.check(this::result);
         if (decide(edge, test(run, edge), threshold)) {
           run.keep();
         }

@@ -3,6 +3,7 @@ package org.autocircuit.prune;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
@@ -15,6 +16,7 @@ import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PrefixCache;
+import org.autocircuit.StoppedException;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.KlDivergence;
@@ -92,44 +94,77 @@ class AcdcTest {
     }
   }
 
-  /** The algorithm in a few lines on the whole model, without caches. */
   @Test
-  void decisionsAreThoseOfTheDefinition() {
+  void circuitsAndScoresAreThoseOfTheDefinition() {
+    double[] thresholds = {0.02, 0.003, 0.03, 0.01, 0.005};
     try (PatchableModel model = model(Precision.FLOAT64, OptionalInt.empty())) {
       PromptPairBatch batch = TestModels.batch(3, 5, 10);
-      double threshold = 0.02;
-      BitSet expected = new BitSet();
-      ModelGraph graph = model.graph();
-      try (PointerScope scope = new PointerScope();
-          SourceActivations corrupt =
-              model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
-        Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
-        Logits clean = Logits.of(model.forward(tokens, PatchContext.NONE));
-        double previous = 0;
-        for (int layer = graph.dests().get(graph.dests().size() - 1).layer(); layer > 0; layer--) {
-          for (int edge = 0; edge < graph.nEdges(); edge++) {
-            if (graph.edge(edge).dest().layer() == layer) {
-              expected.set(edge);
-              Masks masks = Masks.ofEdges(EdgeSet.ofIndices(graph, expected));
-              Logits logits = Logits.of(model.forward(tokens, PatchContext.of(corrupt, masks)));
-              double divergence = KlDivergence.mean(logits, clean);
-              if (divergence - previous < threshold) {
-                previous = divergence;
-              } else {
-                expected.clear(edge);
-              }
+      AcdcResult found = Acdc.builder().thresholds(thresholds).build().search(model, batch);
+      assertThat(found.thresholds()).containsExactly(0.02, 0.003, 0.03, 0.01, 0.005);
+      double[] scores = new double[model.graph().nEdges()];
+      Arrays.fill(scores, Double.POSITIVE_INFINITY);
+      long back = 0; // edges that a greater threshold leaves though a smaller one removed them
+      for (double threshold : thresholds) {
+        BitSet removed = removed(model, batch, threshold);
+        assertThat(removed.cardinality()).isBetween(10, scores.length - 10);
+        EdgeSet circuit = found.circuit(threshold);
+        for (int edge = 0; edge < scores.length; edge++) {
+          assertThat(circuit.contains(edge))
+              .as("%s at %s", model.graph().edge(edge), threshold)
+              .isEqualTo(!removed.get(edge));
+        }
+        back += circuit.indices().filter(edge -> scores[edge] < threshold).count();
+        removed.stream().forEach(edge -> scores[edge] = Math.min(scores[edge], threshold));
+      }
+      assertThat(back).isPositive();
+      assertThat(found.scores().toArray()).isEqualTo(scores);
+    }
+  }
+
+  /** The algorithm in a few lines on the whole model, without caches. */
+  private static BitSet removed(PatchableModel model, PromptPairBatch batch, double threshold) {
+    BitSet removed = new BitSet();
+    ModelGraph graph = model.graph();
+    try (PointerScope scope = new PointerScope();
+        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+      Logits clean = Logits.of(model.forward(tokens, PatchContext.NONE));
+      double previous = 0;
+      for (int layer = graph.dests().get(graph.dests().size() - 1).layer(); layer > 0; layer--) {
+        for (int edge = 0; edge < graph.nEdges(); edge++) {
+          if (graph.edge(edge).dest().layer() == layer) {
+            removed.set(edge);
+            Masks masks = Masks.ofEdges(EdgeSet.ofIndices(graph, removed));
+            Logits logits = Logits.of(model.forward(tokens, PatchContext.of(corrupt, masks)));
+            double divergence = KlDivergence.mean(logits, clean);
+            if (divergence - previous < threshold) {
+              previous = divergence;
+            } else {
+              removed.clear(edge);
             }
           }
         }
       }
-      assertThat(expected.cardinality()).isBetween(10, graph.nEdges() - 10);
-      double[] scores =
-          Acdc.builder().thresholds(threshold).build().pruneScores(model, batch).toArray();
-      for (int edge = 0; edge < scores.length; edge++) {
-        assertThat(scores[edge])
-            .as(graph.edge(edge).name())
-            .isEqualTo(expected.get(edge) ? threshold : Double.POSITIVE_INFINITY);
+    }
+    return removed;
+  }
+
+  @Test
+  void thresholdsOfAGridAreFoundAsTheyAreWritten() {
+    try (PatchableModel model = TestModels.patchable()) {
+      AcdcResult found =
+          Acdc.builder()
+              .thresholdGrid(new double[] {3, 9}, new int[] {-5, -1})
+              .edgeOrder(List.of(model.graph().edge(0)))
+              .build()
+              .search(model, TestModels.batch(2, 4, 1));
+      for (double threshold : new double[] {3e-5, 0.3, 9e-5, 0.9}) {
+        assertThat(found.circuit(threshold).size()).isGreaterThan(1);
       }
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> found.circuit(0.31))
+          .withMessageContaining("expected one of [3.0")
+          .withMessageContaining("got 0.31");
     }
   }
 
@@ -193,17 +228,45 @@ class AcdcTest {
               .toList();
       assertThat(removed).hasSizeBetween(5, interrupted - 5);
       List<Acdc.Decision> rest = new ArrayList<>();
-      PruneScores scores =
+      AcdcResult found =
           builder
               .removed(removed)
               .edgeOrder(whole.stream().skip(interrupted).map(Acdc.Decision::edge).toList())
               .listener(rest::add)
               .build()
-              .pruneScores(model, batch);
+              .search(model, batch);
       assertThat(rest.stream().map(d -> d.edge().name() + d.removed()))
           .containsExactlyElementsOf(
               whole.stream().skip(interrupted).map(d -> d.edge().name() + d.removed()).toList());
-      removed.forEach(edge -> assertThat(scores.get(model.graph().index(edge))).isZero());
+      removed.forEach(edge -> assertThat(found.scores().get(model.graph().index(edge))).isZero());
+      assertThat(found.circuit(0.01).edges())
+          .containsExactlyElementsOf(
+              Acdc.builder().thresholds(0.01).build().search(model, batch).circuit(0.01).edges());
+    }
+  }
+
+  @Test
+  void aStoppedSearchHandsOutTheRunsThatHadEnded() {
+    try (PatchableModel model = TestModels.patchable()) {
+      PromptPairBatch batch = TestModels.batch(2, 4, 70);
+      AcdcResult whole = Acdc.builder().thresholds(0.01, 0.03).build().search(model, batch);
+      int inSecond = model.graph().nEdges() + 5;
+      Acdc stopped =
+          Acdc.builder()
+              .thresholds(0.01, 0.03)
+              .listener(
+                  decision -> {
+                    if (decision.done() == inSecond) {
+                      Thread.currentThread().interrupt();
+                    }
+                  })
+              .build();
+      StoppedException stop =
+          catchThrowableOfType(StoppedException.class, () -> stopped.search(model, batch));
+      assertThat(Thread.interrupted()).isTrue();
+      AcdcResult partial = stop.partial(AcdcResult.class).orElseThrow();
+      assertThat(partial.thresholds()).containsExactly(0.01);
+      assertThat(partial.circuit(0.01)).isEqualTo(whole.circuit(0.01));
     }
   }
 
@@ -213,16 +276,18 @@ class AcdcTest {
       ModelGraph graph = model.graph();
       List<Edge> edges = List.of(graph.edge(0), graph.edge("MLP 1->Resid End"), graph.edge(7));
       List<Edge> visited = new ArrayList<>();
-      PruneScores scores =
+      AcdcResult found =
           Acdc.builder()
               .thresholds(1e9)
               .edgeOrder(edges)
               .listener(decision -> visited.add(decision.edge()))
               .build()
-              .pruneScores(model, TestModels.batch(2, 4, 1));
+              .search(model, TestModels.batch(2, 4, 1));
       assertThat(visited).containsExactly(edges.get(1), edges.get(0), edges.get(2));
-      assertThat(scores.toArray()).contains(Double.POSITIVE_INFINITY, 1e9);
-      assertThat(scores.circuitAtLeast(2e9).size()).isEqualTo(graph.nEdges() - 3);
+      assertThat(found.scores().toArray()).contains(Double.POSITIVE_INFINITY, 1e9);
+      assertThat(found.circuit(1e9).edges())
+          .hasSize(graph.nEdges() - 3)
+          .doesNotContainAnyElementsOf(edges);
     }
   }
 
