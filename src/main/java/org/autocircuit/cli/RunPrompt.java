@@ -2,17 +2,14 @@ package org.autocircuit.cli;
 
 import java.io.PrintWriter;
 import java.util.ArrayList;
-import java.util.BitSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.EdgeSet;
-import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -48,7 +45,7 @@ import picocli.CommandLine.Spec;
     })
 final class RunPrompt implements Callable<Integer> {
 
-  private static final Pattern POSITION = Pattern.compile("(.*)@(\\d{1,9})");
+  private static final Pattern POSITION = Pattern.compile(".*@\\d{1,9}");
 
   @Spec private CommandSpec spec;
 
@@ -113,7 +110,7 @@ final class RunPrompt implements Callable<Integer> {
   }
 
   private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
-    EdgeSet edges = edges(model.graph());
+    EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
     long[][] clean = {tokens[0]};
     Logits before = Logits.of(model.logits(clean, PatchContext.NONE));
     out.println("model    " + folder.describe());
@@ -132,21 +129,6 @@ final class RunPrompt implements Callable<Integer> {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
       out.print(table(folder.tokenizer(), before, Logits.of(model.logits(clean, context))));
     }
-  }
-
-  private EdgeSet edges(ModelGraph graph) {
-    BitSet indices = new BitSet();
-    for (String edge : patch) {
-      Matcher position = POSITION.matcher(edge);
-      if (position.matches()) {
-        indices.set(graph.index(position.group(1), Integer.parseInt(position.group(2))));
-      } else {
-        for (int index : graph.indices(edge)) {
-          indices.set(index);
-        }
-      }
-    }
-    return EdgeSet.ofIndices(graph, indices);
   }
 
   /** The next tokens before patching, and beside them those after it. */

@@ -4,9 +4,13 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 
 /** From names and edges to flat indices; explains what is wrong with a name that has none. */
 final class EdgeLookup {
+
+  private static final Pattern POSITION = Pattern.compile("-?[0-9]{1,9}");
 
   private final List<SrcNode> srcs;
   private final List<DestNode> dests;
@@ -32,8 +36,33 @@ final class EdgeLookup {
     }
   }
 
+  /** Indices of the edges that {@code name} means: at all positions, or as NAME@N at one. */
+  int[] indices(String name) {
+    if (seqLen.isEmpty() || positionIn(name).isPresent()) {
+      return new int[] {index(name, OptionalInt.empty())};
+    }
+    int first = index(name, OptionalInt.of(0));
+    int stride =
+        moduleOfDest[destByName.get(name.substring(name.indexOf("->") + 2))].positionSize();
+    return IntStream.range(0, seqLen.getAsInt())
+        .map(position -> first + position * stride)
+        .toArray();
+  }
+
+  /** The position N of NAME@N. */
+  private static OptionalInt positionIn(String name) {
+    int at = name.lastIndexOf('@');
+    return at >= 0 && POSITION.matcher(name.substring(at + 1)).matches()
+        ? OptionalInt.of(Integer.parseInt(name, at + 1, name.length(), 10))
+        : OptionalInt.empty();
+  }
+
   /** The index of the edge with the given name, or an exception that suggests the nearest name. */
   int index(String name, OptionalInt position) {
+    OptionalInt named = positionIn(name);
+    if (position.isEmpty() && named.isPresent()) {
+      return index(name.substring(0, name.lastIndexOf('@')), named);
+    }
     int arrow = name.indexOf("->");
     if (arrow < 0) {
       throw new IllegalArgumentException(
@@ -53,8 +82,9 @@ final class EdgeLookup {
       checkPosition(position.getAsInt(), "edge '" + name + "'");
     } else if (seqLen.isPresent()) {
       throw new IllegalArgumentException(
-          "edge '%s' needs a token position from 0 to %d: the graph has one edge for each position"
-              .formatted(name, seqLen.getAsInt() - 1));
+          "edge '%1$s' needs a token position from 0 to %2$d, as in '%1$s@%2$d': the graph has one"
+                  .formatted(name, seqLen.getAsInt() - 1)
+              + " edge for each position");
     }
     return index(src, dest, position);
   }

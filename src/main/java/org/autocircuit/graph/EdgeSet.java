@@ -59,7 +59,8 @@ public final class EdgeSet {
   }
 
   /**
-   * The set of the edges with the given names. A name means all positions.
+   * The set of the edges with the given names. A name means all positions, or as {@code NAME@N}
+   * position N only.
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
    */

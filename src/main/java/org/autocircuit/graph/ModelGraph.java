@@ -270,7 +270,8 @@ public final class ModelGraph {
   }
 
   /**
-   * The edges with the given name: one, or one for each token position.
+   * The edges with the given name: one, or one for each token position. A name that ends in
+   * {@code @N} means position N only.
    *
    * @throws IllegalArgumentException if there is no such edge
    */
@@ -283,9 +284,10 @@ public final class ModelGraph {
   }
 
   /**
-   * The edge with the given name, in a graph without positions.
+   * The edge with the given name; in a graph with positions the name ends in {@code @N}.
    *
-   * @throws IllegalArgumentException if there is no such edge or the graph has positions
+   * @throws IllegalArgumentException if there is no such edge, or the graph has positions and the
+   *     name has none
    */
   public Edge edge(String name) {
     return edge(index(name));
@@ -317,9 +319,11 @@ public final class ModelGraph {
   }
 
   /**
-   * The index of the edge with the given name, in a graph without positions.
+   * The index of the edge with the given name; in a graph with positions the name ends in
+   * {@code @N}.
    *
-   * @throws IllegalArgumentException if there is no such edge or the graph has positions
+   * @throws IllegalArgumentException if there is no such edge, or the graph has positions and the
+   *     name has none
    */
   public int index(String name) {
     return index(name, OptionalInt.empty());
@@ -336,19 +340,12 @@ public final class ModelGraph {
 
   /**
    * The indices of all edges with the given name, in ascending order: one, or one for each token
-   * position.
+   * position. A name that ends in {@code @N} means position N only.
    *
    * @throws IllegalArgumentException if there is no such edge
    */
   public int[] indices(String name) {
-    int positions = seqLen.orElse(1);
-    int first = index(name, seqLen.isPresent() ? OptionalInt.of(0) : OptionalInt.empty());
-    int stride = destModule(first).positionSize();
-    int[] indices = new int[positions];
-    for (int position = 0; position < positions; position++) {
-      indices[position] = first + position * stride;
-    }
-    return indices;
+    return lookup.indices(name);
   }
 
   /**
@@ -417,8 +414,8 @@ public final class ModelGraph {
   }
 
   /**
-   * The index of the edge with the given name at the given position, which is present exactly if
-   * the graph has positions.
+   * The index of the edge with the given name at the given position. The position is present
+   * exactly if the graph has positions and the name does not end in {@code @N}.
    *
    * @throws IllegalArgumentException if there is no such edge
    */

@@ -108,7 +108,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /**
-   * Sets the values of the edge with the given name, at all positions.
+   * Sets the values of the edge with the given name, at all positions or as {@code NAME@N} at one.
    *
    * @throws IllegalArgumentException if there is no such edge; suggests the nearest name
    */

@@ -112,7 +112,8 @@ public final class Masks implements MaskValues {
   }
 
   /**
-   * Value 1 for the edges with the given names, at all positions, 0 for all others.
+   * Value 1 for the edges with the given names, at all positions or as {@code NAME@N} at one, 0 for
+   * all others.
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
    */

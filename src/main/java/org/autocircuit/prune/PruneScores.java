@@ -127,7 +127,8 @@ public final class PruneScores {
   }
 
   /**
-   * Score 1 for the edges with the given names, at all positions, and 0 for all others.
+   * Score 1 for the edges with the given names, at all positions or as {@code NAME@N} at one, and 0
+   * for all others.
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
    */
@@ -136,7 +137,8 @@ public final class PruneScores {
   }
 
   /**
-   * The given scores for the edges with the given names, at all positions, and 0 for all others.
+   * The given scores for the edges with the given names, at all positions or as {@code NAME@N} at
+   * one, and 0 for all others.
    *
    * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest name
    */
@@ -181,9 +183,11 @@ public final class PruneScores {
   }
 
   /**
-   * The score of the edge with the given name, in a graph without positions.
+   * The score of the edge with the given name; in a graph with positions the name ends in
+   * {@code @N}.
    *
-   * @throws IllegalArgumentException if there is no such edge or the graph has positions
+   * @throws IllegalArgumentException if there is no such edge, or the graph has positions and the
+   *     name has none
    */
   public double get(String name) {
     return scores[graph.index(name)];

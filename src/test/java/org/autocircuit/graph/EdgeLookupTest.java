@@ -62,6 +62,26 @@ class EdgeLookupTest {
   }
 
   @Test
+  void namesWithAPosition() {
+    int index = POSITIONS.index("A0.1->A1.2.Q", 3);
+    assertThat(POSITIONS.index("A0.1->A1.2.Q@3")).isEqualTo(index);
+    assertThat(POSITIONS.edge("A0.1->A1.2.Q@3").position()).hasValue(3);
+    assertThat(POSITIONS.indices("A0.1->A1.2.Q@3")).containsExactly(index);
+    assertThat(POSITIONS.indices("A0.1->A1.2.Q")).hasSize(6).contains(index);
+    assertThat(EdgeSet.ofNames(POSITIONS, List.of("A0.1->A1.2.Q@3", "MLP 0->A1.2.K")).size())
+        .isEqualTo(7);
+    assertRefused(() -> POSITIONS.edge("A0.1->MLP 1@6"))
+        .hasMessage("edge 'A0.1->MLP 1' at token position 6: the graph has positions 0 to 5");
+    assertRefused(() -> POSITIONS.edge("A0.1->MLP 1@-1")).hasMessageContaining("-1");
+    assertRefused(() -> POSITIONS.edge("A0.9->MLP 1@2"))
+        .hasMessageContaining("there is no source 'A0.9'");
+    assertRefused(() -> POSITIONS.edge("A0.1->MLP 1@2", 2)).hasMessageContaining("'MLP 1@2'");
+    assertRefused(() -> POSITIONS.edge("A0.1->MLP 1")).hasMessageContaining("'A0.1->MLP 1@5'");
+    assertRefused(() -> GRAPH.indices("A0.1->MLP 1@0"))
+        .hasMessageContaining("made without a sequence length");
+  }
+
+  @Test
   void edgesOfOtherGraphs() {
     Edge positioned = POSITIONS.edge("A0.1->MLP 1", 5);
     assertRefused(() -> GRAPH.index(positioned)).hasMessageContaining("no positions");

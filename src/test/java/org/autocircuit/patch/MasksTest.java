@@ -46,6 +46,9 @@ class MasksTest {
   void namesMeanAllPositions() {
     double[] values = Masks.ofNames(positions, List.of("A0.1->MLP 1")).toArray();
     assertThat(Arrays.stream(values).sum()).isEqualTo(3);
+    double[] one = Masks.ofNames(positions, List.of("A0.1->MLP 1@2")).toArray();
+    assertThat(one[positions.index("A0.1->MLP 1", 2)]).isEqualTo(1);
+    assertThat(Arrays.stream(one).sum()).isEqualTo(1);
     assertThat(Masks.uniform(positions, 0.25).toArray()).containsOnly(0.25);
   }
 
@@ -68,6 +71,9 @@ class MasksTest {
       assertThat(heads.sum().item_double()).isEqualTo(7);
       masks.setAll(0.125);
       assertThat(masks.toArray()).containsOnly(0.125);
+      masks.set("MLP 0->A1.1.K@1", 1);
+      assertThat(masks.toArray()[positions.index("MLP 0->A1.1.K", 1)]).isEqualTo(1);
+      assertThat(masks.toArray()[index]).isEqualTo(0.125);
       masks.set(Masks.ofNames(positions, List.of("A0.1->MLP 1")));
       assertThat(Arrays.stream(masks.toArray()).sum()).isEqualTo(3);
     }
