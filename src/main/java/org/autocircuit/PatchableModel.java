@@ -8,7 +8,9 @@ import java.util.Optional;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.ModelConfig;
@@ -47,6 +49,15 @@ import org.bytedeco.pytorch.Tensor;
  * closed; so do backward passes. {@link #close} returns at once. Calls that other threads run
  * finish, those of several passes included, and the last one frees the model; every new call throws
  * an {@link IllegalStateException}.
+ *
+ * <p><b>Exit of the JVM.</b> When it shuts down, by {@code System.exit}, a signal or the end of the
+ * last thread, it waits for calls of this library that run, up to 30 seconds: passes, {@link
+ * #backward}, training and loading. Calls of many steps end after the one that they are in, with a
+ * {@link StoppedException}; new calls throw an {@link IllegalStateException}. <em>It does not wait
+ * for LibTorch's own methods.</em> A thread, daemon or not, that is inside {@code
+ * Tensor.backward()}, an optimiser's {@code step()} or arithmetic on tensors when the process ends
+ * may crash it. Go backward with {@link #backward}, and do other work on tensors within {@link
+ * #use}, for which the JVM waits, too.
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
  * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
@@ -375,6 +386,18 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   @MustBeClosed
   public Use use() {
     return passes.use().and(() -> model.handle().use()::close).and(this::useMasks);
+  }
+
+  /**
+   * Goes backward from a loss: adds its gradients to those of the leaves that it came from, as
+   * {@code loss.backward()} does, but is safe while the JVM exits, which waits for it.
+   *
+   * @param loss without dimensions, from passes of any models that were recorded
+   * @throws NativeException if the loss was not recorded or went backward before
+   * @throws IllegalStateException if the JVM is shutting down
+   */
+  public static void backward(Tensor loss) {
+    NativeMath.backward(Arguments.live("loss", loss));
   }
 
   /** Whether the model was closed. */

@@ -18,13 +18,24 @@ public class StoppedException extends CancellationException {
   private final transient Object partial;
 
   /**
-   * Called by long calls.
+   * Called where a long call looks whether it shall end.
    *
-   * @param message why
-   * @param partial what is done; {@code null} for nothing
+   * @param message why it ends
    */
-  public StoppedException(String message, Object partial) {
+  public StoppedException(String message) {
     super(message);
+    partial = null;
+  }
+
+  /**
+   * Called by a call that has something to hand out.
+   *
+   * @param stop what ended it
+   * @param partial what is done
+   */
+  public StoppedException(StoppedException stop, Object partial) {
+    super(stop.getMessage());
+    initCause(stop);
     this.partial = partial;
   }
 

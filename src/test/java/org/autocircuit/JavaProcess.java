@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 
 /** Runs a class in a JVM of its own, for what would disturb or end this one. */
 final class JavaProcess {
@@ -43,6 +44,23 @@ final class JavaProcess {
    * @throws AssertionError if it takes longer than allowed
    */
   Result run(Class<?> main, int seconds, String... arguments) throws IOException {
+    return run(main, seconds, output -> false, arguments);
+  }
+
+  /**
+   * Runs a class, sends SIGTERM when it has printed a line some times, and waits for its end.
+   *
+   * @throws AssertionError if it takes longer than allowed
+   */
+  Result terminate(Class<?> main, int seconds, String line, int times, String... arguments)
+      throws IOException {
+    return run(
+        main, seconds, output -> output.lines().filter(line::equals).count() >= times, arguments);
+  }
+
+  private Result run(
+      Class<?> main, int seconds, Predicate<String> isToBeTerminated, String... arguments)
+      throws IOException {
     Path log = Files.createTempFile("java-process", ".log");
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
@@ -57,7 +75,15 @@ final class JavaProcess {
     builder.environment().putAll(environment);
     Process process = builder.start();
     try {
-      boolean ended = process.waitFor(seconds, TimeUnit.SECONDS);
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
+      boolean ended = false;
+      while (!ended && System.nanoTime() < end) {
+        ended = process.waitFor(20, TimeUnit.MILLISECONDS);
+        if (!ended && isToBeTerminated.test(Files.readString(log))) {
+          process.destroy();
+          isToBeTerminated = output -> false;
+        }
+      }
       String output = Files.readString(log);
       if (!ended) {
         throw new AssertionError(

@@ -86,6 +86,10 @@ public record CircuitMeasures(
       prompts += batch.size();
     }
 
+    boolean isEmpty() {
+      return prompts == 0;
+    }
+
     CircuitMeasures mean() {
       if (prompts == 0) {
         throw new IllegalArgumentException("expected at least one batch of prompts, got none");

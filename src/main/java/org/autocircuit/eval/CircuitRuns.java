@@ -11,6 +11,7 @@ import java.util.Objects;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
@@ -121,14 +122,19 @@ public final class CircuitRuns {
    * is large, {@link #run(PatchableModel, Collection, Sink)} and {@link #measure} need less memory.
    *
    * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   * @throws StoppedException if it was stopped; has the {@code CircuitOutputs} so far
    */
   public CircuitOutputs run(PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     Map<Integer, List<Logits>> outputs = new LinkedHashMap<>();
-    run(
-        model,
-        batches,
-        (edges, batch, logits) ->
-            outputs.computeIfAbsent(edges, size -> new ArrayList<>()).add(logits));
+    try {
+      run(
+          model,
+          batches,
+          (edges, batch, logits) ->
+              outputs.computeIfAbsent(edges, size -> new ArrayList<>()).add(logits));
+    } catch (StoppedException e) {
+      throw new StoppedException(e, new CircuitOutputs(outputs));
+    }
     return new CircuitOutputs(outputs);
   }
 
@@ -137,6 +143,7 @@ public final class CircuitRuns {
    *
    * @param sink called on this thread
    * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   * @throws StoppedException if it was stopped; the sink has what is done
    */
   public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
     long total = (long) batches.size() * circuits.size();
@@ -197,6 +204,8 @@ public final class CircuitRuns {
    * @return measures by size, in the order of the sizes asked for
    * @throws IllegalArgumentException if the scores are those of another graph than the model's,
    *     there are no batches, or the model's output is not that of one position
+   * @throws StoppedException if it was stopped; has the {@code Map} of those sizes that ran, each
+   *     measured on the batches that it ran on
    */
   public Map<Integer, CircuitMeasures> measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
@@ -204,9 +213,7 @@ public final class CircuitRuns {
     Map<Integer, CircuitMeasures.Sum> sums = new LinkedHashMap<>();
     circuits.keySet().forEach(edges -> sums.put(edges, new CircuitMeasures.Sum()));
     Logits[] full = new Logits[list.size()];
-    run(
-        model,
-        list,
+    Sink adding =
         (edges, batch, logits) -> {
           if (full[batch] == null) {
             // Batches come one after another, so the last one's outputs are of no more use.
@@ -214,7 +221,17 @@ public final class CircuitRuns {
             full[batch] = fullModel(model, list.get(batch).clean());
           }
           sums.get(edges).add(logits, full[batch], list.get(batch));
-        });
+        };
+    try {
+      run(model, list, adding);
+    } catch (StoppedException e) {
+      sums.values().removeIf(CircuitMeasures.Sum::isEmpty);
+      throw new StoppedException(e, means(sums));
+    }
+    return means(sums);
+  }
+
+  private static Map<Integer, CircuitMeasures> means(Map<Integer, CircuitMeasures.Sum> sums) {
     Map<Integer, CircuitMeasures> measures = new LinkedHashMap<>();
     sums.forEach((edges, sum) -> measures.put(edges, sum.mean()));
     return measures;

@@ -36,7 +36,9 @@ public final class NativeMath {
 
   /** See {@code record_source}. */
   public static void recordSource(Tensor output, Tensor currSrcOuts, long srcStart) {
-    NativeLibrary.recordSource(output, currSrcOuts, srcStart);
+    try (CallScope scope = new CallScope()) {
+      NativeLibrary.recordSource(output, currSrcOuts, srcStart);
+    }
   }
 
   /** See {@code apply_mask_fn}; the result is handed out. */
@@ -57,7 +59,9 @@ public final class NativeMath {
 
   /** Adds gradients of a loss to those of the leaves that it came from. */
   public static void backward(Tensor loss) {
-    NativeLibrary.backward(loss);
+    try (CallScope scope = new CallScope()) {
+      NativeLibrary.backward(loss);
+    }
   }
 
   /** Memory of the buffers that passes take and give back. */

@@ -12,6 +12,7 @@ import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
@@ -106,8 +107,11 @@ public final class Acdc {
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
    *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.StoppedException if it was stopped; has the result of the runs that had
-   *     ended
+   * @throws StoppedException if it was stopped; has the {@link AcdcResult}: scores of what was
+   *     decided, and circuits of the runs that had ended. To resume the one that had not, note what
+   *     the {@linkplain Builder#listener listener} is told, and begin with the edges {@linkplain
+   *     Builder#removed removed} and the {@linkplain Builder#edgeOrder order} of those that are
+   *     left
    */
   public AcdcResult search(PatchableModel model, PromptPairBatch batch) {
     try (Use use = model.use();
@@ -145,7 +149,11 @@ public final class Acdc {
               tolerance.orElseGet(() -> tolerance(model.precision())),
               new Report(graph, (long) thresholds.length * order.length));
       for (double threshold : thresholds) {
-        search.run(threshold);
+        try {
+          search.run(threshold);
+        } catch (StoppedException e) {
+          throw new StoppedException(e, search.result());
+        }
       }
       return search.result();
     }

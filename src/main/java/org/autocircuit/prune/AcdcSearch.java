@@ -99,14 +99,14 @@ final class AcdcSearch {
     current = removed.isEmpty() ? new Divergence(0, true) : exact(removed);
     if (sequential) {
       for (int edge : order) {
-        Stop.check(this::result);
+        Stop.check();
         decide(edge, exact(with(edge)), threshold);
       }
       return;
     }
     try (IncrementalRun run = IncrementalRun.begin(model, clean, context(removed))) {
       for (int edge : order) {
-        Stop.check(this::result);
+        Stop.check();
         if (decide(edge, test(run, edge), threshold)) {
           run.keep();
         }

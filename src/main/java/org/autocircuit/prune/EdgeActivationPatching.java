@@ -1,5 +1,6 @@
 package org.autocircuit.prune;
 
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
@@ -14,6 +15,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.IncrementalRun;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
@@ -95,11 +97,13 @@ public final class EdgeActivationPatching {
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
+   * @throws StoppedException if it was stopped; has {@code PruneScores}, of each edge the mean over
+   *     the prompts with which it was tested
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    Mean mean = new Mean(model, chosen(model.graph()), batches.size());
     try (Use use = model.use()) {
-      Mean mean = new Mean(model, chosen(model.graph()), batches.size());
       double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
       PatchedBatches.forEach(
           model,
@@ -114,6 +118,8 @@ public final class EdgeActivationPatching {
             }
           });
       return mean.scores();
+    } catch (StoppedException e) {
+      throw new StoppedException(e, mean.partial());
     }
   }
 
@@ -124,6 +130,7 @@ public final class EdgeActivationPatching {
    *
    * @throws IllegalArgumentException if something does not fit the model
    * @throws IllegalStateException if the model or the activations are closed
+   * @throws StoppedException if it was stopped; has the {@code PruneScores} of the edges done
    */
   public PruneScores pruneScores(
       PatchableModel model,
@@ -131,8 +138,12 @@ public final class EdgeActivationPatching {
       SourceActivations activations,
       AnswerLoss answerLoss) {
     Mean mean = new Mean(model, chosen(model.graph()), 1);
-    mean.add(clean, activations, logits -> answerLoss::loss, 1);
-    return mean.scores();
+    try {
+      mean.add(clean, activations, logits -> answerLoss::loss, 1);
+      return mean.scores();
+    } catch (StoppedException e) {
+      throw new StoppedException(e, mean.partial());
+    }
   }
 
   /** Indices of the chosen edges, each once. */
@@ -148,6 +159,10 @@ public final class EdgeActivationPatching {
     private final PatchableModel model;
     private final int[] chosen;
     private final double[] scores;
+
+    /** The share of all prompts with which each edge was tested. */
+    private final double[] tested;
+
     private final long total;
     private long done;
 
@@ -155,11 +170,18 @@ public final class EdgeActivationPatching {
       this.model = model;
       this.chosen = chosen;
       scores = new double[model.graph().nEdges()];
+      tested = new double[scores.length];
       total = (long) batches * chosen.length;
     }
 
     PruneScores scores() {
       return PruneScores.wrap(model.graph(), scores);
+    }
+
+    PruneScores partial() {
+      double[] means = new double[scores.length];
+      Arrays.setAll(means, i -> tested[i] == 0 ? 0 : scores[i] / tested[i]);
+      return PruneScores.wrap(model.graph(), means);
     }
 
     /** Adds a batch that has so great a share of all prompts. */
@@ -177,6 +199,7 @@ public final class EdgeActivationPatching {
         for (int edge : chosen) {
           Stop.check();
           scores[edge] += share * (patched(run, edge, loss) - plain);
+          tested[edge] += share;
           progress.accept(++done, total);
         }
       }

@@ -15,7 +15,9 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.EdgeAttribution;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
@@ -86,17 +88,21 @@ public final class MaskGradient {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
+   * @throws StoppedException if it was stopped; has the {@code PruneScores} of the batches done
    * @throws org.autocircuit.NativeException if not even one prompt fits into the limit of memory
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    Steps steps = new Steps(batches);
     try (Use use = model.use()) {
-      return scores(model, batches);
+      return scores(model, batches, steps);
+    } catch (StoppedException e) {
+      throw new StoppedException(e, steps.partial(model.graph()));
     }
   }
 
-  private PruneScores scores(PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Steps steps = new Steps(batches);
+  private PruneScores scores(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Steps steps) {
     double[] scores = new double[model.graph().maskSize()];
     if (ablationType == AblationType.RESAMPLE
         && (memoryLimit.isPresent() || maskValues.length == 1)) {
@@ -133,6 +139,7 @@ public final class MaskGradient {
       steps.done++;
       progress.accept(steps.done, steps.total);
     }
+    steps.finished(batch, scores);
   }
 
   private Tensor gradient(
@@ -170,10 +177,26 @@ public final class MaskGradient {
     final int total;
     final int prompts;
     int done;
+    private int finishedPrompts;
+    private double[] finished = {};
 
     Steps(Collection<? extends PromptPairBatch> batches) {
       total = batches.size() * maskValues.length;
       prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
+    }
+
+    void finished(PromptPairBatch batch, double[] scores) {
+      finishedPrompts += batch.size();
+      finished = scores.clone();
+    }
+
+    /** What the scores would be if there were no more batches; {@code null} before the first. */
+    PruneScores partial(ModelGraph graph) {
+      if (finishedPrompts == 0) {
+        return null;
+      }
+      double scale = sumOfBatchMeans ? 1 : (double) prompts / finishedPrompts;
+      return PruneScores.of(graph, Arrays.stream(finished).map(sum -> sum * scale).toArray());
     }
 
     double weight(PromptPairBatch batch) {

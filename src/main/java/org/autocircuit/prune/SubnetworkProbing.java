@@ -145,6 +145,8 @@ public final class SubnetworkProbing implements AutoCloseable {
    * @throws IllegalArgumentException if the batch does not fit the model or the activations
    * @throws IllegalStateException if this, the model or the activations are closed, or on another
    *     thread than the one that made this
+   * @throws org.autocircuit.StoppedException if it was stopped before it began; everything is as
+   *     the step before left it
    */
   public Losses step(PromptPairBatch batch) {
     Stop.check();
