@@ -64,6 +64,7 @@ public final class LatentPruning {
    * @throws IllegalArgumentException if the model has no such autoencoders, there is no batch, or
    *     one does not fit the model
    * @throws IllegalStateException if the model is closed
+   * @throws NotFiniteException if the activity of a latent is NaN or infinite
    */
   public Model prune(Model model, Iterable<? extends PromptPairBatch> batches) {
     if (!(model.config() instanceof TransformerConfig config) || config.autoencoders().isEmpty()) {
@@ -86,6 +87,8 @@ public final class LatentPruning {
       }
       Map<String, Tensor> weights = model.weights();
       Map<String, Tensor> pruned = new LinkedHashMap<>();
+      // What is not a number is not active, and would go without a word.
+      activity.sums().values().forEach(sums -> model.precision().requireFinite("latents", sums));
       activity.sums().forEach((block, sums) -> keep(weights, block, mostActive(sums), pruned));
       return model.withAutoencoders(pruned, autoencoders.errorNodes());
     }

@@ -5,6 +5,7 @@ import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
@@ -193,11 +194,16 @@ final class Discover implements Callable<Integer> {
     AnswerFunction answers =
         prompts.haveWrongAnswers() ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL;
     try (Progress progress = Progress.of("attribution", err)) {
-      return MaskGradient.builder()
-          .answerFunction(answers)
-          .progress((done, total) -> progress.report(done, total))
-          .build()
-          .pruneScores(model, prompts.finding());
+      PruneScores scores =
+          MaskGradient.builder()
+              .answerFunction(answers)
+              .progress((done, total) -> progress.report(done, total))
+              .build()
+              .pruneScores(model, prompts.finding());
+      if (!Arrays.stream(scores.toArray()).allMatch(Double::isFinite)) {
+        throw model.precision().notFinite("scores");
+      }
+      return scores;
     }
   }
 

@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.function.BooleanSupplier;
 import org.autocircuit.NativeException;
+import org.autocircuit.NotFiniteException;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.IParameterExceptionHandler;
@@ -23,6 +24,7 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
           IllegalArgumentException.class,
           IllegalStateException.class,
           NativeException.class,
+          NotFiniteException.class,
           UncheckedIOException.class,
           IOException.class);
 

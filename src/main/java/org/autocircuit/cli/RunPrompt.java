@@ -112,7 +112,7 @@ final class RunPrompt implements Callable<Integer> {
   private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
     EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
     long[][] clean = {tokens[0]};
-    Logits before = Logits.of(model.logits(clean, PatchContext.NONE));
+    Logits before = logits(model, clean, PatchContext.NONE);
     out.println("model    " + folder.describe());
     out.printf("prompt   %s  (%d tokens)%n", prompt, tokens[0].length);
     if (edges.size() == 0) {
@@ -127,8 +127,16 @@ final class RunPrompt implements Callable<Integer> {
     long[][] other = {tokens[tokens.length - 1]};
     try (SourceActivations activations = model.sourceAblations(other, type)) {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
-      out.print(table(folder.tokenizer(), before, Logits.of(model.logits(clean, context))));
+      out.print(table(folder.tokenizer(), before, logits(model, clean, context)));
     }
+  }
+
+  private static Logits logits(PatchableModel model, long[][] tokens, PatchContext context) {
+    Logits logits = Logits.of(model.logits(tokens, context));
+    if (!logits.isFinite(0)) {
+      throw model.precision().notFinite("logits");
+    }
+    return logits;
   }
 
   /** The next tokens before patching, and beside them those after it. */

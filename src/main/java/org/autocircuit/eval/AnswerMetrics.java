@@ -59,6 +59,7 @@ public final class AnswerMetrics {
    * {@code correct_answer_proportion}, which refuses prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN
    */
   public static boolean[] isTop(Logits outputs, long[][] answers) {
     check(outputs, answers);
@@ -78,12 +79,14 @@ public final class AnswerMetrics {
    * prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN
    */
   public static boolean[] beatsWrong(Logits outputs, long[][] answers, long[][] wrongAnswers) {
     check(outputs, answers);
     check(outputs, wrongAnswers);
     boolean[] correct = new boolean[outputs.batch()];
     for (int row = 0; row < correct.length; row++) {
+      outputs.requireNumbers(row);
       correct[row] = best(outputs, row, answers[row]) > best(outputs, row, wrongAnswers[row]);
     }
     return correct;

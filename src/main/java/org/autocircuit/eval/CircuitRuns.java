@@ -50,8 +50,8 @@ import org.bytedeco.pytorch.Tensor;
  * </table>
  *
  * <p>The last column holds for ablations of one batch; means over a data set are what they are
- * called. Scopes that are open on the thread have no effect. Immutable, safe to share between
- * threads.
+ * called. Scopes that are open on the thread have no effect. Runs whose logits are not finite end
+ * with a {@link org.autocircuit.NotFiniteException}. Immutable, safe to share between threads.
  *
  * <pre>{@code
  * CircuitRuns runs =
@@ -253,7 +253,9 @@ public final class CircuitRuns {
   }
 
   private static Logits logits(PatchableModel model, ModelInput input, PatchContext context) {
-    return Logits.of(model.forward(ForwardRequest.of(input).withContext(context)).logits());
+    Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
+    model.precision().requireFinite("logits", logits);
+    return Logits.of(logits);
   }
 
   /** Collects the settings. Not safe for use by several threads. */

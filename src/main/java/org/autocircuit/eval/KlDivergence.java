@@ -17,7 +17,7 @@ public final class KlDivergence {
    *
    * @param outputs for instance of a circuit
    * @param target for instance of the full model
-   * @return at least 0, where rounding would give a little less
+   * @return at least 0, where rounding would give a little less; NaN if a logit is NaN or infinite
    * @throws IllegalArgumentException if the shapes differ
    */
   public static double mean(Logits outputs, Logits target) {
@@ -54,6 +54,9 @@ public final class KlDivergence {
     }
     double sum = 0;
     for (int row = 0; row < outputs.rows(); row++) {
+      if (!outputs.isFinite(row) || !target.isFinite(row)) {
+        return Double.NaN;
+      }
       double[] output = outputs.logProbabilities(row);
       double[] goal = target.logProbabilities(row);
       for (int token = 0; token < output.length; token++) {

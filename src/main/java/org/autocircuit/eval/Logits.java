@@ -3,6 +3,7 @@ package org.autocircuit.eval;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.stream.IntStream;
+import org.autocircuit.NotFiniteException;
 import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -141,8 +142,18 @@ public final class Logits {
     return Arrays.stream(logProbabilities(row)).map(Math::exp).toArray();
   }
 
-  /** The token with the greatest logit, the first of them if several tie. */
+  /** Whether no logit of a row is NaN or infinite. */
+  public boolean isFinite(int row) {
+    return Arrays.stream(row(row)).allMatch(Double::isFinite);
+  }
+
+  /**
+   * The token with the greatest logit, the first of them if several tie.
+   *
+   * @throws NotFiniteException if a logit of the row is NaN
+   */
   public int topToken(int row) {
+    requireNumbers(row);
     int top = 0;
     double greatest = Double.NEGATIVE_INFINITY;
     for (int token = 0; token < vocabulary; token++) {
@@ -155,8 +166,13 @@ public final class Logits {
     return top;
   }
 
-  /** The tokens with the greatest logits in descending order, ties in ascending order of tokens. */
+  /**
+   * The tokens with the greatest logits in descending order, ties in ascending order of tokens.
+   *
+   * @throws NotFiniteException if a logit of the row is NaN
+   */
   public int[] topTokens(int row, int count) {
+    requireNumbers(row);
     double[] values = row(row);
     return IntStream.range(0, vocabulary)
         .boxed()
@@ -172,6 +188,13 @@ public final class Logits {
     return positions == 1
         ? "Logits[%d, %d]".formatted(batch, vocabulary)
         : "Logits[%d, %d, %d]".formatted(batch, positions, vocabulary);
+  }
+
+  /** Nothing is greater than NaN, nor is NaN greater. */
+  void requireNumbers(int row) {
+    if (Arrays.stream(row(row)).anyMatch(Double::isNaN)) {
+      throw new NotFiniteException("logits of row %d are not finite: NaN".formatted(row));
+    }
   }
 
   private double[] row(int row) {

@@ -159,11 +159,11 @@ public final class EdgeCountSelection {
 
   /**
    * How many scores are at least as great as the greatest, the second greatest, … absolute value.
+   * Those that are NaN are in no circuit.
    */
   private int[] groups() {
-    double[] sorted = scores.clone();
-    Arrays.setAll(sorted, i -> Math.abs(sorted[i]));
-    Arrays.sort(sorted);
+    double[] sorted =
+        Arrays.stream(scores).filter(s -> !Double.isNaN(s)).map(Math::abs).sorted().toArray();
     int n = sorted.length;
     return IntStream.rangeClosed(1, n)
         .filter(count -> count == n || sorted[n - count - 1] != sorted[n - count])

@@ -1,5 +1,7 @@
 package org.autocircuit.model;
 
+import org.autocircuit.NotFiniteException;
+import org.autocircuit.internal.CallScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -59,6 +61,36 @@ public enum Precision {
    */
   public Precision accumulation() {
     return this == FLOAT64 ? FLOAT64 : FLOAT32;
+  }
+
+  /**
+   * Refuses numbers of a model of this precision that are not finite. Waits for the device.
+   *
+   * @param name what they are, in the plural
+   * @throws NotFiniteException if one is NaN or infinite
+   */
+  public void requireFinite(String name, Tensor tensor) {
+    try (CallScope scope = new CallScope()) {
+      if (!tensor.isfinite().all().item_bool()) {
+        throw notFinite(name);
+      }
+    }
+  }
+
+  /**
+   * Says that numbers of a model of this precision are not finite, and what may help.
+   *
+   * @param name what they are, in the plural
+   */
+  public NotFiniteException notFinite(String name) {
+    String advice =
+        switch (this) {
+          case FLOAT16 -> "overflow in FLOAT16? try BFLOAT16 or FLOAT32";
+          case BFLOAT16 -> "are the weights finite? if they are, try FLOAT32";
+          case FLOAT32 -> "are the weights finite? if they are, try FLOAT64";
+          case FLOAT64 -> "are the weights finite?";
+        };
+    return new NotFiniteException("%s are not finite (%s)".formatted(name, advice));
   }
 
   /** The same type under the name it has in files. */

@@ -107,6 +107,7 @@ public final class Acdc {
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
    *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@link AcdcResult}: scores of what was
    *     decided, and circuits of the runs that had ended. To resume the one that had not, note what
    *     the {@linkplain Builder#listener listener} is told, and begin with the edges {@linkplain

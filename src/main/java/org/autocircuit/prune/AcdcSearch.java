@@ -76,6 +76,7 @@ final class AcdcSearch {
     this.sequential = sequential;
     this.sink = sink;
     Tensor logits = logits(PatchContext.NONE).to(ScalarType.Double);
+    model.precision().requireFinite("logits", logits);
     target = faithfulness.target(logits);
     logitError = tolerance * logits.abs().max().item_double();
     scores = new double[model.graph().nEdges()];
@@ -151,7 +152,11 @@ final class AcdcSearch {
   }
 
   private double divergence(Tensor logits) {
-    return faithfulness.divergence(logits.to(ScalarType.Double), target).item_double();
+    double value = faithfulness.divergence(logits.to(ScalarType.Double), target).item_double();
+    if (!Double.isFinite(value)) { // compared with a threshold it would keep every edge
+      throw model.precision().notFinite("logits");
+    }
+    return value;
   }
 
   private Tensor logits(PatchContext context) {

@@ -97,6 +97,7 @@ public final class EdgeActivationPatching {
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
    * @throws StoppedException if it was stopped; has {@code PruneScores}, of each edge the mean over
    *     the prompts with which it was tested
    */
@@ -194,6 +195,7 @@ public final class EdgeActivationPatching {
       try (CallScope scope = new CallScope();
           IncrementalRun run = IncrementalRun.begin(model, clean, none, OutputSlice.LAST_SEQ)) {
         Tensor logits = run.logits().to(ScalarType.Double);
+        model.precision().requireFinite("logits", logits);
         UnaryOperator<Tensor> loss = lossOf.apply(logits);
         double plain = loss.apply(logits).item_double();
         for (int edge : chosen) {
@@ -207,8 +209,12 @@ public final class EdgeActivationPatching {
 
     private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
       try (CallScope scope = new CallScope()) {
-        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1);
-        return loss.apply(logits.to(ScalarType.Double)).item_double();
+        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1).to(ScalarType.Double);
+        double value = loss.apply(logits).item_double();
+        if (!Double.isFinite(value)) {
+          model.precision().requireFinite("logits", logits);
+        }
+        return value;
       }
     }
   }

@@ -13,6 +13,7 @@ import org.autocircuit.AnswerLoss;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.EdgeAttribution;
+import org.autocircuit.MaskGradientResult;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.StoppedException;
@@ -88,6 +89,8 @@ public final class MaskGradient {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite; where only the loss
+   *     or its gradient is, scores are NaN
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the batches done
    * @throws org.autocircuit.NativeException if not even one prompt fits into the limit of memory
    */
@@ -156,12 +159,13 @@ public final class MaskGradient {
                 () ->
                     EdgeAttribution.resampled(
                         clean, ModelInput.ofPrompts(patchInput.of(batch), model.device()), loss));
-    return model
-        .maskGradient(
+    MaskGradientResult result =
+        model.maskGradient(
             attribution
                 .withMaskValue(maskValue)
-                .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE)))
-        .gradient();
+                .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE)));
+    model.precision().requireFinite("logits", result.logits());
+    return result.gradient();
   }
 
   private AnswerLoss loss(PromptPairBatch batch) {

@@ -235,8 +235,8 @@ public final class PruneScores {
    * Python original's {@code prune_scores_threshold}.
    *
    * @param edgeCount the size asked for
-   * @return infinity for size 0, else the absolute score of rank {@code edgeCount}, or 0 if the
-   *     scores of that rank and beyond are NaN
+   * @return infinity for size 0, else the absolute score of rank {@code edgeCount}; where that is
+   *     NaN the least one that is not, or infinity if there is none
    * @throws IllegalArgumentException if the size is negative or more than the number of edges
    */
   public double threshold(int edgeCount) {
@@ -247,8 +247,8 @@ public final class PruneScores {
     if (edgeCount == 0) {
       return Double.POSITIVE_INFINITY;
     }
-    int rank = nonNan() - edgeCount;
-    return rank < 0 ? 0 : ascending()[rank];
+    int n = nonNan();
+    return n == 0 ? Double.POSITIVE_INFINITY : ascending()[Math.max(n - edgeCount, 0)];
   }
 
   /**

@@ -10,6 +10,7 @@ import java.util.function.UnaryOperator;
 import org.autocircuit.AnswerLoss;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.ModelInput;
+import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchWrapper;
 import org.autocircuit.PatchWrapper.Mask;
 import org.autocircuit.PatchableModel;
@@ -145,6 +146,8 @@ public final class SubnetworkProbing implements AutoCloseable {
    * @throws IllegalArgumentException if the batch does not fit the model or the activations
    * @throws IllegalStateException if this, the model or the activations are closed, or on another
    *     thread than the one that made this
+   * @throws NotFiniteException if a logit, the loss or a gradient is NaN or infinite; masks and
+   *     optimiser are as before, as in every step
    * @throws org.autocircuit.StoppedException if it was stopped before it began; everything is as
    *     the step before left it
    */
@@ -224,8 +227,25 @@ public final class SubnetworkProbing implements AutoCloseable {
           circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
       double weight = regularizeLambda / model.graph().nEdges();
       Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
+      Losses losses =
+          new Losses(total.item_double(), faithfulness.item_double(), edges.item_double());
+      if (!Double.isFinite(losses.total)) {
+        model.precision().requireFinite("logits", logits);
+        throw model.precision().notFinite("losses");
+      }
       NativeMath.backward(total);
-      return new Losses(total.item_double(), faithfulness.item_double(), edges.item_double());
+      requireFiniteGradients();
+      return losses;
+    }
+  }
+
+  /** A step with them would leave no mask that is a number. */
+  private void requireFiniteGradients() {
+    try {
+      model.precision().requireFinite("gradients of masks", masks.gradients());
+    } catch (NotFiniteException e) {
+      masks.zeroGrad();
+      throw e;
     }
   }
 
@@ -240,7 +260,9 @@ public final class SubnetworkProbing implements AutoCloseable {
 
   private Tensor target(ModelInput clean) {
     ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
-    return faithfulnessTarget.target(accumulated(model.forward(plain).logits()));
+    Tensor logits = model.forward(plain).logits();
+    model.precision().requireFinite("logits", logits);
+    return faithfulnessTarget.target(accumulated(logits));
   }
 
   private ModelInput input(PromptPairBatch batch) {
@@ -336,7 +358,7 @@ public final class SubnetworkProbing implements AutoCloseable {
      * @throws IllegalArgumentException if it is negative or not a number
      */
     public Builder regularizeLambda(double value) {
-      if (!(value >= 0)) {
+      if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
         throw new IllegalArgumentException("regularizeLambda: expected 0 or more, got " + value);
       }
       regularizeLambda = value;
@@ -356,8 +378,15 @@ public final class SubnetworkProbing implements AutoCloseable {
       return this;
     }
 
-    /** Sets what all masks begin with, in tree patching; in edge patching its negative. */
+    /**
+     * Sets what all masks begin with, in tree patching; in edge patching its negative.
+     *
+     * @throws IllegalArgumentException if it is not finite
+     */
     public Builder initialValue(double value) {
+      if (!Double.isFinite(value)) {
+        throw new IllegalArgumentException("initialValue: expected a number, got " + value);
+      }
       initialValue = value;
       return this;
     }

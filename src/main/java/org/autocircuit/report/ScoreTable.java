@@ -12,11 +12,17 @@ public final class ScoreTable {
   private ScoreTable() {}
 
   /**
-   * Lists edges in the given order. Bars are relative to the greatest absolute score; {@code #}
-   * stands for positive scores and {@code -} for negative ones.
+   * Lists edges in the given order. Bars are relative to the greatest absolute score that is
+   * finite, and scores that are not have none; {@code #} stands for positive scores and {@code -}
+   * for negative ones.
    */
   public static String of(List<ScoredEdge> edges) {
-    double greatest = edges.stream().mapToDouble(edge -> Math.abs(edge.score())).max().orElse(0);
+    double greatest =
+        edges.stream()
+            .mapToDouble(edge -> Math.abs(edge.score()))
+            .filter(Double::isFinite)
+            .max()
+            .orElse(0);
     boolean positions = edges.stream().anyMatch(edge -> edge.edge().position().isPresent());
     TextTable table = new TextTable().indent(2).right("#").left("edge");
     if (positions) {

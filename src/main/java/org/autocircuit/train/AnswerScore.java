@@ -34,6 +34,7 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
    * @param sentences at least one
    * @throws IllegalArgumentException if there are none, or one has a word that is not in the
    *     vocabulary
+   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
    */
   public static AnswerScore of(
       PatchableModel model, WordLevelVocabulary vocabulary, Collection<Sentence> sentences) {
@@ -62,6 +63,9 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
           }
         }
       }
+    }
+    if (!Double.isFinite(loss)) {
+      throw model.precision().notFinite("logits");
     }
     return new AnswerScore(
         sentences.size(), (double) right / sentences.size(), loss / sentences.size());

@@ -85,6 +85,8 @@ public final class Trainer implements AutoCloseable {
    * @param learningRate of this step
    * @return the loss before the step
    * @throws IllegalStateException if the trainer or the model is closed
+   * @throws org.autocircuit.NotFiniteException if the loss is NaN or infinite; weights are as
+   *     before
    */
   public double step(TrainingBatch batch, float[][] weights, double learningRate) {
     if (closed) {
@@ -93,6 +95,10 @@ public final class Trainer implements AutoCloseable {
     try (Use use = model.use();
         CallScope scope = new CallScope()) {
       Tensor loss = loss(batch, weights);
+      double value = loss.item_double();
+      if (!Double.isFinite(value)) {
+        throw model.precision().notFinite("losses");
+      }
       NativeMath.backward(loss);
       torch.clip_grad_norm_(parameters, MAX_GRADIENT_NORM);
       for (AdamW optimizer : optimizers) {
@@ -100,7 +106,7 @@ public final class Trainer implements AutoCloseable {
         optimizer.step();
         optimizer.zero_grad();
       }
-      return loss.item_double();
+      return value;
     }
   }
 

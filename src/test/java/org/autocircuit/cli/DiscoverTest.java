@@ -233,6 +233,21 @@ class DiscoverTest {
     assertThat(run.err().lines()).hasSize(1);
   }
 
+  /** Logits of some 100,000, which FLOAT16 has not. */
+  @Test
+  void saysThatLogitsAreNotFinite() throws IOException {
+    Path great = TinyModel.write(folder.resolve("great"), 2e4);
+    CommandRun overflow = run(great, prompts, "--dtype", "FLOAT16");
+    assertFailure(overflow, "logits are not finite (overflow in FLOAT16? try BFLOAT16 or FLOAT32)");
+    assertThat(overflow.out()).doesNotContain("KL", "score");
+    assertThat(folder.resolve("scores.json")).doesNotExist();
+    assertThat(run(great, prompts, "--dtype", "FLOAT32").code()).isEqualTo(Main.OK);
+    CommandRun prompt =
+        CommandRun.of("run", "--model", great, "--dtype", "FLOAT16", "--prompt", "Mary and John");
+    assertFailure(prompt, "logits are not finite (overflow in FLOAT16?");
+    assertThat(prompt.out()).doesNotContain("next token");
+  }
+
   @Test
   void debugShowsWhere() {
     CommandRun run = CommandRun.of("discover", "--debug", "--model", folder.resolve("gone"));

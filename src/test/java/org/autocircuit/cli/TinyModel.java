@@ -18,6 +18,7 @@ import org.autocircuit.model.RotaryPositions;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -32,6 +33,11 @@ public final class TinyModel {
 
   /** Writes the folder: two layers of two heads. */
   public static Path write(Path folder) throws IOException {
+    return write(folder, 1);
+  }
+
+  /** Writes the folder with logits so many times as great. */
+  public static Path write(Path folder, double logitScale) throws IOException {
     WordLevelVocabulary vocabulary = new WordLevelVocabulary(WORDS);
     TransformerConfig config =
         TransformerConfig.builder()
@@ -49,6 +55,9 @@ public final class TinyModel {
       Map<String, Tensor> weights = new LinkedHashMap<>();
       for (Gpt2Weights.Weight weight : Gpt2Weights.of(config, true)) {
         Tensor random = torch.randn(weight.shapeArray());
+        if (weight.name().startsWith("ln_final")) {
+          random.mul_(new Scalar(logitScale));
+        }
         weights.put(weight.name(), random);
       }
       weights.put("unembed.W_U", weights.get("embed.W_E"));

@@ -5,6 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.List;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.autocircuit.NotFiniteException;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.AbstractTensor;
 import org.junit.jupiter.api.Test;
@@ -44,6 +47,30 @@ class LogitsTest {
     assertThat(ROWS.topTokens(0, 2)).containsExactly(1, 2);
     assertThat(ROWS.topTokens(1, 9)).containsExactly(2, 0, 1);
     assertThat(Logits.of(new float[][] {{2, 2}}).topToken(0)).isZero();
+  }
+
+  @Test
+  void whatIsNoNumberIsNeverGreatest() {
+    Logits nan = Logits.of(new float[][] {{Float.NaN, 1}, {0, 1}, {0, Float.POSITIVE_INFINITY}});
+    assertThat(nan.isFinite(0)).isFalse();
+    assertThat(nan.isFinite(1)).isTrue();
+    assertThat(nan.isFinite(2)).isFalse();
+    assertThat(nan.topToken(2)).isEqualTo(1);
+    long[][] answers = {{1}, {1}, {1}};
+    long[][] wrong = {{0}, {0}, {0}};
+    List<ThrowingCallable> calls =
+        List.of(
+            () -> nan.topToken(0),
+            () -> nan.topTokens(0, 1),
+            () -> AnswerMetrics.isTop(nan, answers),
+            () -> AnswerMetrics.beatsWrong(nan, answers, wrong));
+    for (ThrowingCallable call : calls) {
+      assertThatExceptionOfType(NotFiniteException.class)
+          .isThrownBy(call)
+          .withMessageContaining("row 0");
+    }
+    assertThat(AnswerMetrics.differences(nan, answers, wrong, AnswerScale.LOGIT)[0]).isNaN();
+    assertThat(AnswerMetrics.values(nan, answers, AnswerScale.PROBABILITY)[0]).isNaN();
   }
 
   @Test

@@ -14,6 +14,19 @@ import org.junit.jupiter.api.Test;
 class EdgeCountSelectionTest {
 
   @Test
+  void groupsOfScoresOfWhichSomeAreNoNumbers() {
+    double[] scores = {Double.NaN, 2, -1, Double.NaN, 2, 0};
+    assertThat(
+            EdgeCountSelection.of(6)
+                .scores(scores)
+                .testCounts(EdgeCounts.GROUPS)
+                .zeroEdges(false)
+                .allEdges(false)
+                .counts())
+        .containsExactly(2, 3, 4);
+  }
+
+  @Test
   void everyRowOfTheReferenceTable() {
     Assumptions.assumeTrue(
         GoldenCase.table("edge_counts").isPresent(), "no table of edge counts in this folder");

@@ -78,6 +78,12 @@ class PruneScoresTest {
     assertThat(scores.threshold(5)).isZero();
     assertThat(scores.circuit(6).indices()).containsExactly(1, 2, 3, 5);
     assertThat(scores.descending()).containsExactly(Double.POSITIVE_INFINITY, 2, 1, 0, nan, nan);
+    PruneScores some = PruneScores.of(GRAPH, new double[] {nan, 3, nan, -1, nan, nan});
+    assertThat(some.threshold(2)).isEqualTo(1);
+    assertThat(some.threshold(6)).isEqualTo(1);
+    assertThat(some.circuit(6).indices()).containsExactly(1, 3);
+    assertThat(PruneScores.filled(GRAPH, nan).threshold(1)).isInfinite();
+    assertThat(PruneScores.filled(GRAPH, nan).circuit(6).size()).isZero();
   }
 
   @Test

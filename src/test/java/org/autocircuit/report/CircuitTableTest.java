@@ -28,4 +28,12 @@ class CircuitTableTest {
             """);
     assertThat(table.toString().lines()).allMatch(line -> line.length() <= 80);
   }
+
+  @Test
+  void whatIsNoNumberIsPrintedAsNone() {
+    double nan = Double.NaN;
+    CircuitMeasures none = new CircuitMeasures(nan, nan, nan, nan);
+    assertThat(new CircuitTable(10, MODEL).row(5, none, none).toString())
+        .containsPattern("5 +50 % +NaN +NaN +NaN % +NaN +NaN +NaN %\n");
+  }
 }

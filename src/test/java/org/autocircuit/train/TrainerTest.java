@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.TreeMap;
+import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Threads;
@@ -16,6 +17,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.PatchContext;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -95,6 +97,21 @@ class TrainerTest {
         assertThat(weight.requires_grad()).isFalse();
         assertThat(weight.grad().defined()).isFalse();
       }
+    }
+  }
+
+  @Test
+  void aLossThatIsNotFiniteChangesNoWeight() {
+    try (PatchableModel model = model();
+        Trainer trainer = new Trainer(model, 0.1);
+        CallScope scope = new CallScope()) {
+      Tensor scale = model.weights().get("ln_final.w");
+      double[] embedding = TensorArrays.doubles(model.weights().get("embed.W_E"));
+      scale.detach().fill_(new Scalar(Double.NaN));
+      assertThatThrownBy(() -> trainer.step(BATCH, WEIGHTS, 1e-2))
+          .isInstanceOf(NotFiniteException.class)
+          .hasMessageContaining("losses are not finite");
+      assertThat(TensorArrays.doubles(model.weights().get("embed.W_E"))).isEqualTo(embedding);
     }
   }
 
