@@ -118,12 +118,13 @@ AllOnesCache::Run AllOnesCache::make(
       .uniform = 1};
   ForwardRequest all_ones;
   all_ones.input = request.input;
-  if (request.input.start_block > 0) { // any tokens do
+  if (request.input.is_resid) { // any tokens do
     all_ones.input.value = at::zeros(
         request.input.value.sizes().slice(0, 2),
         request.input.value.options().dtype(at::kLong));
   }
   all_ones.input.start_block = 0;
+  all_ones.input.is_resid = false;
   all_ones.input.slice = OutputSlice::kLastSeq;
   all_ones.context = &ones;
   all_ones.want_src_outs = true;
