@@ -152,7 +152,10 @@ final class AcdcSearch {
   }
 
   private double divergence(Tensor logits) {
-    double value = faithfulness.divergence(logits.to(ScalarType.Double), target).item_double();
+    double value =
+        faithfulness
+            .divergence(logits.to(ScalarType.Double), target, clean.attentionMask())
+            .item_double();
     if (!Double.isFinite(value)) { // compared with a threshold it would keep every edge
       throw model.precision().notFinite("logits");
     }

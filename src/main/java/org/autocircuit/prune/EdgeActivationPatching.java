@@ -257,7 +257,7 @@ public final class EdgeActivationPatching {
       loss =
           (batch, clean) -> {
             Tensor target = value.target(clean);
-            return logits -> value.divergence(logits, target);
+            return logits -> value.divergence(logits, target, Optional.empty());
           };
       return this;
     }

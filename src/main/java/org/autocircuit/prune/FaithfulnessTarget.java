@@ -1,15 +1,21 @@
 package org.autocircuit.prune;
 
+import java.util.Optional;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
-/** How far the outputs of a patched model are from the full model's on the same prompts. */
+/**
+ * How far the outputs of a patched model are from the full model's on the same prompts. Every
+ * prompt counts once: where the model puts out several positions, a prompt has the mean over those
+ * of its own tokens, without padding.
+ */
 public enum FaithfulnessTarget {
   /**
    * The Kullback–Leibler divergence {@code KL(full model ‖ patched)} of the next-token
-   * distributions, in nats, averaged over prompts and positions.
+   * distributions, in nats.
    */
   KL_DIV {
     /** The probabilities, and behind them the sum of each times its logarithm. */
@@ -23,11 +29,11 @@ public enum FaithfulnessTarget {
 
     /** Sum of p log p, less that of p times the logits, plus the logarithm of their sum of exp. */
     @Override
-    Tensor divergence(Tensor logits, Tensor target) {
+    Tensor each(Tensor logits, Tensor target) {
       long dVocab = logits.size(-1);
       Tensor agreement = target.narrow(-1, 0, dVocab).mul(logits).sum(-1);
       Tensor gap = target.select(-1, dVocab).sub(agreement);
-      return gap.add(logits.logsumexp(new long[] {-1}, false)).mean();
+      return gap.add(logits.logsumexp(new long[] {-1}, false));
     }
 
     /**
@@ -39,7 +45,7 @@ public enum FaithfulnessTarget {
       return logitError * (Math.sqrt(2 * Math.max(divergence, 0)) + logitError);
     }
   },
-  /** The mean squared difference of the logits, over prompts, positions and vocabulary. */
+  /** The squared difference of the logits, averaged over the vocabulary. */
   MSE {
     @Override
     Tensor target(Tensor logits) {
@@ -47,8 +53,8 @@ public enum FaithfulnessTarget {
     }
 
     @Override
-    Tensor divergence(Tensor logits, Tensor target) {
-      return logits.sub(target).square().mean();
+    Tensor each(Tensor logits, Tensor target) {
+      return logits.sub(target).square().mean(-1);
     }
 
     @Override
@@ -60,14 +66,27 @@ public enum FaithfulnessTarget {
   /** What {@link #divergence} needs of the full model's logits {@code [batch, ..., d_vocab]}. */
   abstract Tensor target(Tensor logits);
 
+  /** The divergence of each prompt or position, {@code [batch, ...]}; differentiable. */
+  abstract Tensor each(Tensor logits, Tensor target);
+
   /**
    * The divergence of a run; differentiable.
    *
-   * @param logits {@code [batch, ..., d_vocab]}
+   * @param logits {@code [batch, d_vocab]} or {@code [batch, positions, d_vocab]}
    * @param target from {@link #target}, of the same type
+   * @param attentionMask {@code [batch, seq]}, 0 for padding
    * @return without dimensions
    */
-  abstract Tensor divergence(Tensor logits, Tensor target);
+  final Tensor divergence(Tensor logits, Tensor target, Optional<Tensor> attentionMask) {
+    Tensor each = each(logits, target);
+    if (each.dim() == 1 || attentionMask.isEmpty()) {
+      return each.mean();
+    }
+    // Where the first position is left out, so is that of each prompt: tokens behind one of theirs.
+    Tensor own = attentionMask.get().narrow(1, 0, each.size(1)).ne(new Scalar(0));
+    Tensor sums = each.masked_fill(own.logical_not(), new Scalar(0)).sum(-1);
+    return sums.div(own.sum(-1).clamp_min(new Scalar(1))).mean();
+  }
 
   /** By how much a divergence can change if no patched logit changes by more than an error. */
   abstract double error(double divergence, double logitError);

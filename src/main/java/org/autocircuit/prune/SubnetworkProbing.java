@@ -168,7 +168,9 @@ public final class SubnetworkProbing implements AutoCloseable {
         }
       }
       Tensor of = target;
-      return step(input(batch), logits -> faithfulnessTarget.divergence(logits, of));
+      ModelInput input = input(batch);
+      return step(
+          input, logits -> faithfulnessTarget.divergence(logits, of, input.attentionMask()));
     }
   }
 

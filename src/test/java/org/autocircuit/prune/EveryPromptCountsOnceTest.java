@@ -30,7 +30,9 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
@@ -178,6 +180,41 @@ class EveryPromptCountsOnceTest {
       for (int cut = 0; cut < 5; cut++) {
         assertClose(numbers(circuits.measure(model, cut(prompts)).get(size)), expected);
       }
+    }
+  }
+
+  /** At all positions, where a batch has padding that none of its prompts has. */
+  @ParameterizedTest
+  @EnumSource(FaithfulnessTarget.class)
+  void divergencesOfPaddedPrompts(FaithfulnessTarget target) {
+    for (OutputSlice slice : OutputSlice.values()) {
+      PatchableModelOptions options = PatchableModelOptions.defaults().withOutputSlice(slice);
+      try (PatchableModel all = TestModels.patchable(Precision.FLOAT64, options)) {
+        List<PromptPairBatch> prompts = prompts(3, 4, 6);
+        double[] expected = mean(prompts, prompt -> divergences(all, target, prompt));
+        assertClose(divergences(all, target, TestModels.together(prompts)), expected);
+      }
+    }
+  }
+
+  /** Of the first edge that ACDC tests, and of masks as probing begins. */
+  private static double[] divergences(
+      PatchableModel model, FaithfulnessTarget target, PromptPairBatch batch) {
+    List<Double> tested = new ArrayList<>();
+    Acdc.builder()
+        .faithfulnessTarget(target)
+        .thresholds(1)
+        .edgeOrder(List.of(model.graph().edge("MLP 0->Resid End")))
+        .listener(decision -> tested.add(decision.divergence()))
+        .build()
+        .search(model, batch);
+    try (SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
+        SubnetworkProbing probing =
+            SubnetworkProbing.builder()
+                .maskFn(MaskFn.SIGMOID)
+                .faithfulnessTarget(target)
+                .begin(model, corrupt)) {
+      return new double[] {tested.get(0), probing.step(batch).faithfulness()};
     }
   }
 
