@@ -130,7 +130,8 @@ final class Discover implements Callable<Integer> {
     phases = new Phases();
     try (Progress loading = Progress.waiting("loading the model", err);
         ModelFolder folder = ModelFolder.open(modelOptions)) {
-      Prompts prompts = promptOptions.read(folder.tokenizer());
+      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
+      warn(prompts.warnings());
       PatchableModelOptions options = graphOptions.modelOptions();
       if (perPosition) {
         options = options.withSeqLen(prompts.oneLength());
@@ -160,14 +161,16 @@ final class Discover implements Callable<Integer> {
     out.println();
     out.flush();
 
+    warn(Spellings.warnings(model, prompts.tokens(), folder.tokenizer()));
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
     write(graph, scores);
+    requireDifferent(scores);
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
     out.println();
-    out.print(ScoreTable.of(scores.top(top)));
+    out.print(ScoreTable.of(scores.top(top), prompts.labels(folder.tokenizer())));
     out.println();
     wrap(
         "The score estimates how much the %s falls when the edge alone is patched with the corrupt"
@@ -188,6 +191,25 @@ final class Discover implements Callable<Integer> {
         random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
     out.println();
     fact("time", "%s", phases);
+  }
+
+  /** Equal scores select no circuit: there is nothing to run. */
+  private static void requireDifferent(PruneScores scores) {
+    double first = Math.abs(scores.get(0));
+    for (int i = 1; i < scores.size(); i++) {
+      if (Math.abs(scores.get(i)) != first) {
+        return;
+      }
+    }
+    throw new IllegalArgumentException(
+        "all %,d edges have the same score, %s: the prompts tell none from another; do clean and corrupt"
+                .formatted(scores.size(), first)
+            + " prompts differ in what decides the answer?");
+  }
+
+  private void warn(List<String> warnings) {
+    warnings.forEach(line -> err.println("warning: " + line));
+    err.flush();
   }
 
   private PruneScores attribute(PatchableModel model, Prompts prompts) {
@@ -235,7 +257,7 @@ final class Discover implements Callable<Integer> {
           spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
     }
     sizeOptions.check(spec);
-    promptOptions.check(spec);
+    promptOptions.check(spec, modelOptions);
     checkWritable("--output", output);
     if (!noPicture) {
       try {

@@ -6,8 +6,11 @@ import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
 import org.autocircuit.NativeException;
 import org.autocircuit.NotFiniteException;
+import org.autocircuit.data.PromptDatasetException;
+import org.autocircuit.model.VisibleText;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.IParameterExceptionHandler;
@@ -15,7 +18,10 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
 
-/** Turns exceptions into one line on standard error, and an exit code. */
+/**
+ * Turns exceptions into one line on standard error (of prompts a line for each problem), and an
+ * exit code.
+ */
 final class Failures implements IExecutionExceptionHandler, IParameterExceptionHandler {
 
   /** Exceptions whose messages are written for people. */
@@ -58,7 +64,7 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
     print(
         command,
         expected
-            ? firstLine(message)
+            ? (e instanceof PromptDatasetException ? visibleLines(message) : firstLine(message))
             : "unexpected %s: %s (--debug shows where)"
                 .formatted(e.getClass().getSimpleName(), firstLine(message)),
         e);
@@ -72,6 +78,10 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
       e.printStackTrace(err);
     }
     err.flush();
+  }
+
+  private static String visibleLines(String message) {
+    return message.lines().map(VisibleText::of).collect(Collectors.joining(System.lineSeparator()));
   }
 
   private static String firstLine(String message) {

@@ -81,6 +81,11 @@ final class ModelFolder implements AutoCloseable {
     return tokenizer;
   }
 
+  /** How many tokens the model takes. */
+  int longest() {
+    return config.transformer().nCtx();
+  }
+
   /** Loads the weights. */
   PatchableModel patchable(PatchableModelOptions options) {
     return PatchableModel.open(folder, load, options);

@@ -15,8 +15,8 @@ final class PromptOptions {
       names = {"-p", "--prompts"},
       paramLabel = "FILE",
       description =
-          "Pairs of clean and corrupt prompts with answers, as JSON. Without it the indirect-object"
-              + " sentences that come with the program.")
+          "Pairs of clean and corrupt prompts with answers, as JSON; needed with --model. Without"
+              + " it the indirect-object sentences that come with the program.")
   private Path file;
 
   @Option(names = "--limit", paramLabel = "N", description = "Use the first N pairs only.")
@@ -38,7 +38,13 @@ final class PromptOptions {
       description = "Pairs of one forward pass. Default: ${DEFAULT-VALUE}.")
   private int batchSize;
 
-  void check(CommandSpec spec) {
+  void check(CommandSpec spec, ModelOptions model) {
+    if (file == null && model.folder != null) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--model needs --prompts FILE: the prompts that come with the program fit its own model"
+              + " only");
+    }
     if ((limit != null && limit < 1) || batchSize < 1) {
       throw new ParameterException(
           spec.commandLine(), "--limit and --batch-size must be at least 1");
@@ -49,13 +55,13 @@ final class PromptOptions {
     }
   }
 
-  Prompts read(Tokenizer tokenizer) {
+  Prompts read(Tokenizer tokenizer, int longest) {
     PromptDataset all = file == null ? IndirectObjectPrompts.builtIn() : PromptDataset.read(file);
     PromptDataset used = limit == null ? all : all.slice(0, Math.min(limit, all.size()));
     int testing = (int) Math.round(used.size() * heldOut / 100);
     // At least one pair on either side, where there are two.
     testing = heldOut > 0 ? Math.max(1, Math.min(testing, used.size() - 1)) : 0;
     String name = file == null ? "indirect-object sentences (built in)" : file.toString();
-    return Prompts.of(name, used, used.size() < 2 ? 0 : testing, tokenizer, batchSize);
+    return Prompts.of(name, used, used.size() < 2 ? 0 : testing, tokenizer, batchSize, longest);
   }
 }

@@ -1,10 +1,18 @@
 package org.autocircuit.cli;
 
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
+import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.data.PromptTokens;
 import org.autocircuit.model.Tokenizer;
 
 /**
@@ -14,21 +22,70 @@ import org.autocircuit.model.Tokenizer;
  * @param finding the batches that the circuit is found with
  * @param testing the batches that it is tested with: others, or the same
  * @param heldOut whether they are others
+ * @param tokens all of them, with what is to be said of them
+ * @param seqLabels a label for each position; empty if there are none
+ * @param warnings what is probably not meant, a line each
  */
 record Prompts(
-    String name, List<PromptPairBatch> finding, List<PromptPairBatch> testing, boolean heldOut) {
+    String name,
+    List<PromptPairBatch> finding,
+    List<PromptPairBatch> testing,
+    boolean heldOut,
+    PromptTokens tokens,
+    List<String> seqLabels,
+    List<String> warnings) {
 
+  /**
+   * Tokenises a dataset and divides it.
+   *
+   * @throws IllegalArgumentException naming all problems and their places
+   */
   static Prompts of(
-      String name, PromptDataset dataset, int heldOut, Tokenizer tokenizer, int batchSize) {
+      String name,
+      PromptDataset dataset,
+      int heldOut,
+      Tokenizer tokenizer,
+      int batchSize,
+      int longest) {
+    PromptTokens tokens = PromptTokens.of(dataset, tokenizer, Optional.empty());
+    tokens.check(longest);
     PromptBatches.Options options = PromptBatches.Options.ofSize(batchSize).withGroupByLength();
-    int found = dataset.size() - heldOut;
-    List<PromptPairBatch> finding =
-        PromptBatches.of(dataset.slice(0, found), tokenizer, options).batches();
-    if (heldOut == 0) {
-      return new Prompts(name, finding, finding, false);
+    int found = tokens.size() - heldOut;
+    PromptBatches finding = tokens.batches(0, found, options);
+    List<PromptPairBatch> testing =
+        heldOut == 0 ? finding.batches() : tokens.batches(found, tokens.size(), options).batches();
+    List<String> warnings = new ArrayList<>(tokens.warnings());
+    if (heldOut > 0) {
+      warnings.addAll(onBothSides(dataset.prompts(), found));
     }
-    PromptDataset rest = dataset.slice(found, dataset.size());
-    return new Prompts(name, finding, PromptBatches.of(rest, tokenizer, options).batches(), true);
+    return new Prompts(
+        name,
+        finding.batches(),
+        testing,
+        heldOut > 0,
+        tokens,
+        finding.seqLabels(),
+        List.copyOf(warnings));
+  }
+
+  private static List<String> onBothSides(List<PromptPair> pairs, int found) {
+    Map<PromptPair, Integer> first = new HashMap<>();
+    for (int i = 0; i < found; i++) {
+      first.putIfAbsent(pairs.get(i), i);
+    }
+    List<Integer> equal =
+        IntStream.range(found, pairs.size())
+            .filter(i -> first.containsKey(pairs.get(i)))
+            .boxed()
+            .toList();
+    if (equal.isEmpty()) {
+      return List.of();
+    }
+    int i = equal.get(0);
+    return List.of(
+        "prompts[%d] is prompts[%d] once more, which the circuit is found with: no test (%d of %d"
+                .formatted(i, first.get(pairs.get(i)), equal.size(), pairs.size() - found)
+            + " held-out pairs)");
   }
 
   /** Whether every pair has a wrong answer to compare with. */
@@ -59,6 +116,23 @@ record Prompts(
                           other.seqLength()));
             });
     return first.seqLength();
+  }
+
+  /** What stands at a position: its label, else the token that all clean prompts have there. */
+  IntFunction<String> labels(Tokenizer tokenizer) {
+    return position -> {
+      if (position < seqLabels.size()) {
+        return seqLabels.get(position);
+      }
+      long[] first =
+          all()
+              .flatMap(batch -> Stream.of(batch.clean()))
+              .mapToLong(row -> position < row.length ? row[position] : -1)
+              .distinct()
+              .limit(2)
+              .toArray();
+      return first.length == 1 ? tokenizer.show(first[0]) : "(differs)";
+    };
   }
 
   String describe() {

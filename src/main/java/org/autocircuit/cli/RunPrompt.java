@@ -2,12 +2,15 @@ package org.autocircuit.cli;
 
 import java.io.PrintWriter;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Tokenizer;
@@ -80,6 +83,9 @@ final class RunPrompt implements Callable<Integer> {
       description = "Number of tokens to print. Default: ${DEFAULT-VALUE}.")
   private int topK;
 
+  @Option(names = "--tokens", description = "Print the tokens of the prompts by position, too.")
+  private boolean showTokens;
+
   @Override
   public Integer call() {
     if (topK < 1) {
@@ -93,8 +99,7 @@ final class RunPrompt implements Callable<Integer> {
     try (Progress waiting = Progress.waiting("loading", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
-      List<String> texts = corrupt == null ? List.of(prompt) : List.of(prompt, corrupt);
-      long[][] tokens = tokenizer.encodeBatch(texts, tokenizer.prependsBos());
+      long[][] tokens = tokens(tokenizer, folder.longest());
       boolean perPosition = patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
       PatchableModelOptions options = graphOptions.modelOptions();
       if (perPosition) {
@@ -109,19 +114,81 @@ final class RunPrompt implements Callable<Integer> {
     return Main.OK;
   }
 
+  /** The tokens of the prompt, and of the corrupt one if there is one; checked. */
+  private long[][] tokens(Tokenizer tokenizer, int longest) {
+    PrintWriter err = spec.commandLine().getErr();
+    boolean bos = tokenizer.prependsBos();
+    long[] clean = tokenizer.encode(prompt, bos);
+    long[] other = corrupt == null ? clean : tokenizer.encode(corrupt, bos);
+    if (clean.length != other.length) {
+      throw new IllegalArgumentException(
+          "--corrupt has %d tokens, --prompt has %d: %s; --prompt: %s"
+              .formatted(other.length, clean.length, tokenizer.show(other), tokenizer.show(clean)));
+    }
+    if (clean.length == 0 || clean.length > longest) {
+      throw new IllegalArgumentException(
+          "--prompt has %,d tokens, the model takes 1 to %,d".formatted(clean.length, longest));
+    }
+    List<String> warnings =
+        new ArrayList<>(PromptTokens.warnings(tokenizer, prompt, "--prompt", bos).values());
+    if (corrupt != null) {
+      warnings.addAll(PromptTokens.warnings(tokenizer, corrupt, "--corrupt", bos).values());
+      if (Arrays.equals(clean, other)) {
+        warnings.add("--corrupt has the tokens of --prompt: patching changes nothing");
+      }
+    }
+    warnings.forEach(line -> err.println("warning: " + line));
+    err.flush();
+    return corrupt == null ? new long[][] {clean} : new long[][] {clean, other};
+  }
+
+  private static TextTable tokenTable(Tokenizer tokenizer, long[][] tokens) {
+    TextTable table = new TextTable().indent(2).right("position").left("token");
+    if (tokens.length > 1) {
+      table.left("corrupt");
+    }
+    for (int i = 0; i < tokens[0].length; i++) {
+      String token = tokenizer.show(tokens[0][i]);
+      if (tokens.length > 1) {
+        String other = tokens[0][i] == tokens[1][i] ? "" : tokenizer.show(tokens[1][i]);
+        table.row(String.valueOf(i), token, other);
+      } else {
+        table.row(String.valueOf(i), token);
+      }
+    }
+    return table;
+  }
+
+  /** An edge's name; where it has a position, with the token there. */
+  private static String withToken(String name, Tokenizer tokenizer, long[] tokens) {
+    return POSITION.matcher(name).matches()
+        ? name
+            + " ("
+            + tokenizer.show(tokens[Integer.parseInt(name.substring(name.lastIndexOf('@') + 1))])
+            + ")"
+        : name;
+  }
+
   private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
     EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
     long[][] clean = {tokens[0]};
     Logits before = logits(model, clean, PatchContext.NONE);
     out.println("model    " + folder.describe());
     out.printf("prompt   %s  (%d tokens)%n", prompt, tokens[0].length);
+    if (showTokens) {
+      out.print(tokenTable(folder.tokenizer(), tokens));
+    }
     if (edges.size() == 0) {
       out.println();
       out.print(table(folder.tokenizer(), before, null));
       return;
     }
     out.println("corrupt  " + (corrupt == null ? "(none: patched edges carry zeros)" : corrupt));
-    out.println("patched  " + String.join(", ", patch));
+    out.println(
+        "patched  "
+            + patch.stream()
+                .map(name -> withToken(name, folder.tokenizer(), tokens[0]))
+                .collect(Collectors.joining(", ")));
     out.println();
     AblationType type = corrupt == null ? AblationType.ZERO : AblationType.RESAMPLE;
     long[][] other = {tokens[tokens.length - 1]};
@@ -163,7 +230,7 @@ final class RunPrompt implements Callable<Integer> {
 
   private static void add(
       List<String> cells, String indent, Tokenizer tokenizer, Logits logits, int token) {
-    cells.add(indent + "'" + tokenizer.decode(token).replace("\n", "\\n") + "'");
+    cells.add(indent + tokenizer.show(token));
     cells.add(String.format(Locale.ROOT, "%.2f %%", 100 * logits.probabilities(0)[token]));
     cells.add(String.format(Locale.ROOT, "%.3f", logits.get(0, token)));
   }

@@ -69,6 +69,12 @@ final class ShowGraph implements Callable<Integer> {
           spec.commandLine(), "--positions must be at least 1, got " + positions);
     }
     HuggingFaceConfig config = config();
+    int longest = config.transformer().nCtx();
+    if (positions != null && positions > longest) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--positions %,d: the model takes at most %,d tokens".formatted(positions, longest));
+    }
     ModelGraph graph =
         ModelGraph.of(
             config.transformer(),

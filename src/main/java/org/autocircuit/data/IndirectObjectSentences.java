@@ -123,7 +123,7 @@ public final class IndirectObjectSentences {
     Set<String> seen = new LinkedHashSet<>();
     List<PromptPair> pairs =
         Stream.generate(() -> pair(SentenceParts.ALIGNED_TEMPLATES))
-            .filter(pair -> seen.add(pair.clean()))
+            .filter(pair -> seen.add(pair.clean().toString()))
             .limit(count)
             .toList();
     List<String> labels = SentenceParts.ALIGNED_LABELS;

@@ -95,26 +95,20 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     }
   }
 
-  @SuppressWarnings("ArrayRecordComponent") // never compared
-  private record TokenPair(
-      PromptPair pair, long[] clean, long[] corrupt, long[] answers, long[] wrongAnswers) {}
-
   private final List<PromptPairBatch> batches;
   private final int droppedPrompts;
   private final List<String> seqLabels;
   private final Map<String, Integer> wordIdxs;
 
-  private PromptBatches(PromptDataset dataset, Tokenizer tokenizer, Options options) {
-    boolean prependBos = options.prependBos().orElse(tokenizer.prependsBos());
-    PromptDataset ordered =
+  PromptBatches(
+      PromptDataset dataset, List<PromptTokens.Row> rows, boolean prependBos, Options options) {
+    List<PromptTokens.Row> tokens =
         options.shuffleSeed().isPresent()
-            ? dataset.shuffled(options.shuffleSeed().getAsLong())
-            : dataset;
-    List<TokenPair> tokens =
-        ordered.prompts().stream().map(pair -> tokens(pair, tokenizer, prependBos)).toList();
+            ? SeededShuffle.shuffled(rows, options.shuffleSeed().getAsLong())
+            : rows;
     List<PromptPairBatch> made = new ArrayList<>();
     int kept = 0;
-    for (List<TokenPair> group : groups(tokens, options.groupByLength())) {
+    for (List<PromptTokens.Row> group : groups(tokens, options.groupByLength())) {
       for (int begin = 0; begin < group.size(); begin += options.batchSize()) {
         int end = Math.min(begin + options.batchSize(), group.size());
         if (end - begin == options.batchSize() || !options.dropPartial()) {
@@ -124,7 +118,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       }
     }
     this.batches = List.copyOf(made);
-    this.droppedPrompts = dataset.size() - kept;
+    this.droppedPrompts = rows.size() - kept;
     this.seqLabels = shiftedLabels(dataset.seqLabels(), prependBos);
     this.wordIdxs = new LinkedHashMap<>();
     dataset.wordIdxs().forEach((name, at) -> wordIdxs.put(name, prependBos ? at + 1 : at));
@@ -145,48 +139,41 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    * @param dataset the texts
    * @param tokenizer used here only; it can be closed afterwards
    * @param options how to cut
-   * @throws IllegalArgumentException if a clean prompt and its corrupt one, or (without {@link
-   *     Options#groupByLength} or {@link Options#pad}) two prompts of one batch, have different
-   *     numbers of tokens, naming both; or if an answer is not a single token, naming it and its
-   *     tokens
+   * @throws PromptDatasetException naming all problems of the dataset and their places: where a
+   *     clean prompt and its corrupt one have different numbers of tokens, an answer is not the
+   *     same single token after both, or is a wrong answer too
+   * @throws IllegalArgumentException if (without {@link Options#groupByLength} or {@link
+   *     Options#pad}) two prompts of one batch have different numbers of tokens, naming both
    */
   public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
-    return new PromptBatches(dataset, tokenizer, options);
+    return PromptTokens.of(dataset, tokenizer, options.prependBos())
+        .batches(0, dataset.size(), options);
   }
 
-  private static TokenPair tokens(PromptPair pair, Tokenizer tokenizer, boolean prependBos) {
-    long[][] prompts = tokenizer.encodeBatch(List.of(pair.clean(), pair.corrupt()), prependBos);
-    return new TokenPair(
-        pair,
-        prompts[0],
-        prompts[1],
-        pair.answers().stream().mapToLong(tokenizer::answerToken).toArray(),
-        pair.wrongAnswers().stream().mapToLong(tokenizer::answerToken).toArray());
-  }
-
-  private static Collection<List<TokenPair>> groups(List<TokenPair> tokens, boolean byLength) {
-    Map<Integer, List<TokenPair>> groups = new LinkedHashMap<>();
-    for (TokenPair pair : tokens) {
+  private static Collection<List<PromptTokens.Row>> groups(
+      List<PromptTokens.Row> tokens, boolean byLength) {
+    Map<Integer, List<PromptTokens.Row>> groups = new LinkedHashMap<>();
+    for (PromptTokens.Row pair : tokens) {
       int group = byLength ? pair.clean().length : 0;
       groups.computeIfAbsent(group, length -> new ArrayList<>()).add(pair);
     }
     return groups.values();
   }
 
-  private static PromptPairBatch batch(List<TokenPair> rows, boolean pad) {
-    TokenPair first = rows.get(0);
+  private static PromptPairBatch batch(List<PromptTokens.Row> rows, boolean pad) {
+    PromptTokens.Row first = rows.get(0);
     if (!pad) {
       rows.forEach(
           row ->
               PromptPairBatch.requireLength(
-                  first.pair.clean(), first.clean.length, row.pair.clean(), row.clean));
+                  first.pair().clean(), first.clean().length, row.pair().clean(), row.clean()));
     }
     return new PromptPairBatch(
-        rows.stream().map(TokenPair::pair).toList(),
-        rows.stream().map(TokenPair::clean).toArray(long[][]::new),
-        rows.stream().map(TokenPair::corrupt).toArray(long[][]::new),
-        rows.stream().map(TokenPair::answers).toArray(long[][]::new),
-        rows.stream().map(TokenPair::wrongAnswers).toArray(long[][]::new));
+        rows.stream().map(PromptTokens.Row::pair).toList(),
+        rows.stream().map(PromptTokens.Row::clean).toArray(long[][]::new),
+        rows.stream().map(PromptTokens.Row::corrupt).toArray(long[][]::new),
+        rows.stream().map(PromptTokens.Row::answers).toArray(long[][]::new),
+        rows.stream().map(PromptTokens.Row::wrongAnswers).toArray(long[][]::new));
   }
 
   private static List<String> shiftedLabels(List<String> labels, boolean prependBos) {

@@ -8,6 +8,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 
 /**
  * Prompt pairs, and optionally what their positions mean. Reads and writes AutoCircuit's dataset
@@ -24,15 +25,21 @@ import java.util.Map;
  * }</pre>
  *
  * <p>Positions are counted without a beginning-of-sequence token; {@link PromptBatches} shifts them
- * if it adds one. The original also allows numbers instead of texts, for models without a
- * tokenizer; such files are refused with a message that says so. Immutable.
+ * if it adds one. As in the original, a prompt may be an array of token ids ({@code [464, 3290]})
+ * and an answer an id; ids are taken as they are, without a beginning-of-sequence token. An answer
+ * may also be a token as the vocabulary spells it: {@code {"token": "▁s"}}. Immutable.
  *
  * @param seqLabels a label per position, empty if there are none
  * @param wordIdxs positions by name, in the file's order, empty if there are none
  * @param prompts the pairs
+ * @param source what messages call it, such as the file; empty if it was made in memory. Not part
+ *     of what makes datasets equal
  */
 public record PromptDataset(
-    List<String> seqLabels, Map<String, Integer> wordIdxs, List<PromptPair> prompts) {
+    List<String> seqLabels,
+    Map<String, Integer> wordIdxs,
+    List<PromptPair> prompts,
+    String source) {
 
   /**
    * Copies the collections.
@@ -55,7 +62,13 @@ public record PromptDataset(
     prompts = List.copyOf(prompts);
   }
 
-  /** A dataset without labels. */
+  /** A dataset made in memory. */
+  public PromptDataset(
+      List<String> seqLabels, Map<String, Integer> wordIdxs, List<PromptPair> prompts) {
+    this(seqLabels, wordIdxs, prompts, "");
+  }
+
+  /** A dataset made in memory, without labels. */
   public PromptDataset(List<PromptPair> prompts) {
     this(List.of(), Map.of(), prompts);
   }
@@ -112,11 +125,26 @@ public record PromptDataset(
    * @throws IndexOutOfBoundsException if the range is not inside the dataset
    */
   public PromptDataset slice(int begin, int end) {
-    return new PromptDataset(seqLabels, wordIdxs, prompts.subList(begin, end));
+    String part = begin == 0 ? source : source + " from prompts[%d] on".formatted(begin);
+    return new PromptDataset(seqLabels, wordIdxs, prompts.subList(begin, end), part.strip());
   }
 
   /** The same pairs in the order of {@link SeededShuffle}, the original's for the same seed. */
   public PromptDataset shuffled(long seed) {
-    return new PromptDataset(seqLabels, wordIdxs, SeededShuffle.shuffled(prompts, seed));
+    String part = (source + " shuffled with seed " + seed).strip();
+    return new PromptDataset(seqLabels, wordIdxs, SeededShuffle.shuffled(prompts, seed), part);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof PromptDataset that
+        && seqLabels.equals(that.seqLabels)
+        && wordIdxs.equals(that.wordIdxs)
+        && prompts.equals(that.prompts);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(seqLabels, wordIdxs, prompts);
   }
 }

@@ -1,10 +1,14 @@
 package org.autocircuit.data;
 
+import java.util.List;
+
 /**
  * A prompt file cannot be read or used. The message names the file, the place in it, what was met
- * and what is expected.
+ * and what is expected; where there are several problems, a line follows for each.
  */
 public class PromptDatasetException extends IllegalArgumentException {
+
+  private static final int SHOWN = 100;
 
   /**
    * Describes what is wrong and where.
@@ -13,6 +17,20 @@ public class PromptDatasetException extends IllegalArgumentException {
    */
   public PromptDatasetException(String message) {
     super(message);
+  }
+
+  /** Names all problems of a file: in one line if there is one, else a line for each. */
+  static PromptDatasetException of(String source, List<String> problems) {
+    String file = source.isEmpty() ? "" : source + ": ";
+    if (problems.size() == 1) {
+      return new PromptDatasetException(file + problems.get(0));
+    }
+    StringBuilder lines = new StringBuilder("%s%,d problems".formatted(file, problems.size()));
+    problems.stream().limit(SHOWN).forEach(problem -> lines.append("\n  ").append(problem));
+    if (problems.size() > SHOWN) {
+      lines.append("\n  and %,d more".formatted(problems.size() - SHOWN));
+    }
+    return new PromptDatasetException(lines.toString());
   }
 
   /**

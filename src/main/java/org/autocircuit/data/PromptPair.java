@@ -12,7 +12,7 @@ import java.util.List;
  * @param wrongAnswers wrong continuations to compare with, each a single token
  */
 public record PromptPair(
-    String clean, String corrupt, List<String> answers, List<String> wrongAnswers) {
+    PromptText clean, PromptText corrupt, List<PromptText> answers, List<PromptText> wrongAnswers) {
 
   /**
    * Copies the lists.
@@ -30,5 +30,18 @@ public record PromptPair(
     }
     answers = List.copyOf(answers);
     wrongAnswers = List.copyOf(wrongAnswers);
+  }
+
+  /**
+   * A pair of texts.
+   *
+   * @throws IllegalArgumentException if a prompt is empty or there is no answer
+   */
+  public PromptPair(String clean, String corrupt, List<String> answers, List<String> wrongAnswers) {
+    this(
+        PromptText.of(clean),
+        PromptText.of(corrupt),
+        PromptText.of(answers),
+        PromptText.of(wrongAnswers));
   }
 }

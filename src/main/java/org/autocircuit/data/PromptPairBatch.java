@@ -64,7 +64,7 @@ public final class PromptPairBatch {
     this.key = BatchKey.of(clean, corrupt, this.answers, this.wrongAnswers);
   }
 
-  static void requireLength(String first, int length, String prompt, long[] tokens) {
+  static void requireLength(PromptText first, int length, PromptText prompt, long[] tokens) {
     if (tokens.length != length) {
       throw new IllegalArgumentException(
           "prompts of one pair or batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"

@@ -3,11 +3,13 @@ package org.autocircuit.model;
 import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.lang.ref.Reference;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
@@ -25,7 +27,7 @@ import java.util.function.Function;
  * <pre>{@code
  * try (Tokenizer tokenizer = Tokenizer.load(folder)) {
  *   long[] prompt = tokenizer.encode("When Mary and John went to the store, John gave a drink to");
- *   long answer = tokenizer.answerToken(" Mary");
+ *   long answer = tokenizer.answerToken("When Mary and John … a drink to", " Mary");
  * }
  * }</pre>
  *
@@ -66,7 +68,7 @@ public final class Tokenizer implements AutoCloseable {
   private final ReadWriteLock closing = new ReentrantReadWriteLock();
   private boolean closed;
   private final OptionalLong bosId;
-  private final Optional<String> unknownToken;
+  private final Vocabulary vocabulary;
   private final boolean prependsBos;
 
   private Tokenizer(Path file, HuggingFaceTokenizer tokenizer, TokenizerSettings settings) {
@@ -76,7 +78,7 @@ public final class Tokenizer implements AutoCloseable {
         settings.bosToken().isPresent()
             ? OptionalLong.of(singleId(settings.bosToken().get()))
             : settings.bosId();
-    this.unknownToken = settings.unknownToken();
+    this.vocabulary = settings.vocabulary();
     this.prependsBos = settings.addBos().orElseGet(this::postProcessorPutsBosFirst);
     if (prependsBos && bosId.isEmpty()) {
       throw new CheckpointException(
@@ -194,9 +196,8 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
-   * The one token of an answer. Answers never get a beginning-of-sequence token. Byte-level
-   * vocabularies such as GPT-2's tell {@code " Mary"} from {@code "Mary"}: an answer that continues
-   * a sentence needs its space.
+   * The one token of a text that stands alone, without a beginning-of-sequence token. After a
+   * prompt the same text can be another token: see {@link #answerToken(String, String)}.
    *
    * @throws IllegalArgumentException if the answer is not exactly one token (the message lists
    *     them) or is not in the vocabulary
@@ -209,14 +210,132 @@ public final class Tokenizer implements AutoCloseable {
           "answer \"%s\" must be a single token, but is %d: %s"
               .formatted(answer, ids.length, Arrays.toString(encoding.getTokens())));
     }
-    String token = encoding.getTokens()[0];
-    if (unknownToken.isPresent()
-        && token.equals(unknownToken.get())
-        && !answer.strip().equals(token)) {
+    if (vocabulary.isUnknown(ids[0]) && !answer.strip().equals(encoding.getTokens()[0])) {
       throw new IllegalArgumentException(
           "answer \"%s\" is not in the vocabulary of %s".formatted(answer, file));
     }
     return ids[0];
+  }
+
+  /**
+   * The one token that continues a prompt as an answer does: what the tokens of prompt and answer
+   * have beyond those of the prompt. Byte-level and SentencePiece-style vocabularies tell {@code "
+   * Mary"} from {@code "Mary"}.
+   *
+   * @throws IllegalArgumentException if that is not exactly one token, if the prompt's own tokens
+   *     change where the answer follows, or if the answer is not in the vocabulary; the message
+   *     lists the tokens
+   */
+  public long answerToken(String prompt, String answer) {
+    long[] before = encode(prompt, false);
+    long[] after = encode(prompt + answer, false);
+    int same = Arrays.mismatch(before, after);
+    if (same >= 0 && same < before.length) {
+      throw new AnswerException(
+          "\"%s\" changes the prompt's own tokens from %s to %s"
+              .formatted(VisibleText.of(answer), show(before), show(after)),
+          false);
+    }
+    long[] rest = Arrays.copyOfRange(after, before.length, after.length);
+    if (rest.length != 1) {
+      throw new AnswerException(
+          "\"%s\" is %d tokens after the prompt, expected one: %s"
+              .formatted(VisibleText.of(answer), rest.length, show(rest)),
+          true);
+    }
+    if (vocabulary.isUnknown(rest[0]) && !unknownWords(answer).isEmpty()) {
+      throw new AnswerException(
+          "\"%s\" is not in the vocabulary".formatted(VisibleText.of(answer)), false);
+    }
+    return rest[0];
+  }
+
+  /** An answer that is not one token after its prompt. */
+  public static final class AnswerException extends IllegalArgumentException {
+    private final boolean promptKept;
+
+    /** Says what is wrong, and whether the prompt keeps its own tokens. */
+    public AnswerException(String message, boolean promptKept) {
+      super(message);
+      this.promptKept = promptKept;
+    }
+
+    /** Whether the prompt's own tokens stay, so that the answer only has too many. */
+    public boolean promptKept() {
+      return promptKept;
+    }
+  }
+
+  /** The words of a text for which the vocabulary has nothing but the unknown token, in order. */
+  public List<String> unknownWords(String text) {
+    Encoding encoding = raw(text, false);
+    List<String> words = new ArrayList<>();
+    for (int i = 0; i < encoding.getIds().length; i++) {
+      if (vocabulary.isUnknown(encoding.getIds()[i])) {
+        CharSpan span = encoding.getCharTokenSpans()[i];
+        String word = span == null ? "" : substring(text, span.getStart(), span.getEnd());
+        if (!word.strip().equals(vocabulary.unknown().orElse(""))) {
+          words.add(word);
+        }
+      }
+    }
+    return words;
+  }
+
+  /** Spans count characters of Unicode. */
+  private static String substring(String text, int begin, int end) {
+    return text.codePoints()
+        .skip(begin)
+        .limit(end - begin)
+        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+        .toString();
+  }
+
+  /**
+   * Whether a space is part of tokens. If not, as in vocabularies of whole words, {@code " Mary"}
+   * and {@code "Mary"} are the same.
+   */
+  public boolean keepsSpaces() {
+    return !Arrays.equals(encode("a a", false), encode("a  a", false));
+  }
+
+  /** The token that the vocabulary spells so ({@code "▁s"}), if it has one. */
+  public OptionalLong id(String spelling) {
+    return vocabulary.id(spelling);
+  }
+
+  /** Whether the vocabulary has a token with this id. */
+  public boolean hasToken(long id) {
+    return vocabulary.has(id);
+  }
+
+  /** The spelling of the token that stands for unknown words, if there is one. */
+  public Optional<String> unknownToken() {
+    return vocabulary.unknown();
+  }
+
+  /** Whether a token is that of unknown words. */
+  public boolean isUnknown(long id) {
+    return vocabulary.isUnknown(id);
+  }
+
+  /** Whether a token is a special one, such as that of the beginning of a sequence. */
+  public boolean isSpecial(long id) {
+    return vocabulary.isSpecial(id);
+  }
+
+  /**
+   * A token for people to read, in quotation marks: its text in byte-level vocabularies ({@code '
+   * there'}), else as the vocabulary spells it ({@code '▁there'}), with what does not show escaped.
+   * Different tokens never read alike.
+   */
+  public String show(long id) {
+    return vocabulary.show(id);
+  }
+
+  /** Tokens for people to read, as a list. */
+  public String show(long[] ids) {
+    return Arrays.stream(ids).mapToObj(this::show).toList().toString();
   }
 
   /**

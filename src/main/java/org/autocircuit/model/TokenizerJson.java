@@ -12,14 +12,12 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.regex.Pattern;
 
 /**
  * What {@code tokenizer.json} is made of, looked at before native code sees it. Where that meets
  * what its authors held for impossible it does not throw but ends the process, so only components
- * get through that the supported families use, or that were tried with damaged files. The
- * vocabulary is passed over.
+ * get through that the supported families use, or that were tried with damaged files.
  */
 final class TokenizerJson {
 
@@ -91,7 +89,7 @@ final class TokenizerJson {
 
   private final Path file;
   private final JsonParser parser;
-  private Optional<String> unknownToken = Optional.empty();
+  private final Vocabulary vocabulary = new Vocabulary();
   private boolean frailTokens;
   private boolean leavesOut;
 
@@ -103,16 +101,16 @@ final class TokenizerJson {
   /**
    * Checks a file.
    *
-   * @return the text of the token that stands for unknown words, if the model has one
+   * @return how its tokens are spelled
    * @throws CheckpointException naming the component that is not supported
    */
-  static Optional<String> unknownToken(Path file, byte[] json) {
+  static Vocabulary vocabulary(Path file, byte[] json) {
     try (JsonParser all = STREAM.createParser(json);
         JsonParser parser = STREAM.createParser(json)) {
       new TokenizerJson(file, all).checkValues();
       TokenizerJson tokenizer = new TokenizerJson(file, parser);
       tokenizer.check();
-      return tokenizer.unknownToken;
+      return tokenizer.vocabulary;
     } catch (IOException e) {
       throw new CheckpointException(
           "%s: not valid JSON: %s".formatted(file, JsonFiles.firstLine(e.getMessage())), e);
@@ -169,6 +167,8 @@ final class TokenizerJson {
           "added_tokens has one of %d characters, expected at most %d",
           length,
           MAX_ADDED_TOKEN);
+      vocabulary.putAdded(
+          content, token.path("id").asLong(-1), token.path("special").asBoolean(false));
       frailTokens |= token.path("normalized").asBoolean(true) && !LASTING.matcher(content).find();
     }
   }
@@ -186,8 +186,11 @@ final class TokenizerJson {
           require(MODELS.contains(text), "model is %s, expected one of %s", text, MODELS);
           bpe = text.equals("BPE");
         }
-        case "vocab" -> require(value == JsonToken.START_OBJECT, "expected an object model.vocab");
-        case "unk_token" -> unknownToken = Optional.ofNullable(parser.getValueAsString());
+        case "vocab" -> {
+          require(value == JsonToken.START_OBJECT, "expected an object model.vocab");
+          readVocabulary();
+        }
+        case "unk_token" -> vocabulary.setUnknown(parser.getValueAsString());
         case "continuing_subword_prefix", "end_of_word_suffix" ->
             affixes |= value != JsonToken.VALUE_NULL && !text.isEmpty();
         default -> {}
@@ -195,6 +198,17 @@ final class TokenizerJson {
       parser.skipChildren();
     }
     require(!(bpe && affixes), "a prefix or suffix of a BPE's subwords is not supported");
+  }
+
+  /** What is no id is left to native code, which refuses it. */
+  private void readVocabulary() throws IOException {
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      String spelling = parser.currentName();
+      if (parser.nextToken() == JsonToken.VALUE_NUMBER_INT) {
+        vocabulary.put(spelling, parser.getLongValue());
+      }
+      parser.skipChildren();
+    }
   }
 
   private void checkComponent(String kind, JsonNode component) {
@@ -213,6 +227,9 @@ final class TokenizerJson {
         kind,
         JsonFiles.describe(component.path("type")),
         known.subList(1, known.size()));
+    if (type.equals("ByteLevel") && kind.equals("decoder")) {
+      vocabulary.setByteLevel();
+    }
     if (kind.equals("normalizer")) {
       leavesOut |= LEAVE_OUT.contains(type) || component.path("content").asText("x").isEmpty();
     }

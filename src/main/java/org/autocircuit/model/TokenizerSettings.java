@@ -13,13 +13,13 @@ import java.util.OptionalLong;
  * @param bosToken text of the beginning-of-sequence token
  * @param bosId its id, where only {@code config.json} names one
  * @param addBos whether prompts get one; empty if the folder does not say
- * @param unknownToken text of the token that stands for unknown words
+ * @param vocabulary how tokens are spelled
  */
 record TokenizerSettings(
     Optional<String> bosToken,
     OptionalLong bosId,
     Optional<Boolean> addBos,
-    Optional<String> unknownToken) {
+    Vocabulary vocabulary) {
 
   static TokenizerSettings read(Path folder, Path tokenizerJson, byte[] tokenizer) {
     Optional<String> bosToken = Optional.empty();
@@ -43,7 +43,7 @@ record TokenizerSettings(
       }
     }
     return new TokenizerSettings(
-        bosToken, bosId, addBos, TokenizerJson.unknownToken(tokenizerJson, tokenizer));
+        bosToken, bosId, addBos, TokenizerJson.vocabulary(tokenizerJson, tokenizer));
   }
 
   private static Optional<Boolean> flag(Path file, ObjectNode json, String key) {

@@ -1,7 +1,10 @@
 package org.autocircuit.report;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.IntFunction;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 
 /** A table of scored edges with a small bar for each: plain text of at most 80 columns. */
@@ -17,6 +20,11 @@ public final class ScoreTable {
    * for negative ones.
    */
   public static String of(List<ScoredEdge> edges) {
+    return of(edges, position -> "");
+  }
+
+  /** The same, with what stands at each position beside it. */
+  public static String of(List<ScoredEdge> edges, IntFunction<String> label) {
     double greatest =
         edges.stream()
             .mapToDouble(edge -> Math.abs(edge.score()))
@@ -26,21 +34,20 @@ public final class ScoreTable {
     boolean positions = edges.stream().anyMatch(edge -> edge.edge().position().isPresent());
     TextTable table = new TextTable().indent(2).right("#").left("edge");
     if (positions) {
-      table.right("position");
+      table.right("position").left("");
     }
     table.right("score").left("");
     int rank = 0;
     for (ScoredEdge scored : edges) {
-      String number = String.valueOf(++rank);
-      String name = scored.edge().name();
-      String score = score(scored.score());
-      String bar = bar(scored.score(), greatest);
+      List<String> cells = new ArrayList<>(List.of(String.valueOf(++rank), scored.edge().name()));
       if (positions) {
-        String position = String.valueOf(scored.edge().position().orElse(0));
-        table.row(number, name, position, score, bar);
-      } else {
-        table.row(number, name, score, bar);
+        int position = scored.edge().position().orElse(0);
+        cells.add(String.valueOf(position));
+        cells.add(VisibleText.of(label.apply(position)));
       }
+      cells.add(score(scored.score()));
+      cells.add(bar(scored.score(), greatest));
+      table.row(cells.toArray(String[]::new));
     }
     return table.toString();
   }

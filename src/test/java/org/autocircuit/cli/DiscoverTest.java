@@ -170,8 +170,7 @@ class DiscoverTest {
     assertUsage(discover("--batch-size", "0"), "--batch-size must be at least 1");
     assertUsage(discover("--joint", "--separate-qkv"), "mutually exclusive");
     assertUsage(discover("--dtype", "float8"), "FLOAT32, FLOAT64");
-    CommandRun nowhere =
-        CommandRun.of("discover", "--model", model, "--output", folder.resolve("no/x.json"));
+    CommandRun nowhere = CommandRun.of("discover", "--output", folder.resolve("no/x.json"));
     assertUsage(nowhere, "its folder must exist and be writable");
   }
 
@@ -187,7 +186,10 @@ class DiscoverTest {
     new PromptDataset(
             List.of(new PromptPair("Mary and John", "Mary and", List.of("Mary"), List.of("John"))))
         .write(unequal);
-    assertFailure(withPrompts(unequal), "\"Mary and John\"", "3", "2");
+    assertFailure(
+        withPrompts(unequal),
+        "unequal.json: prompts[0].corrupt has 2 tokens, clean has 3",
+        "['Mary', 'and', 'John']");
 
     Path lengths = folder.resolve("lengths.json");
     new PromptDataset(
@@ -200,8 +202,70 @@ class DiscoverTest {
 
     Path broken = folder.resolve("broken.json");
     Files.writeString(broken, "{\"prompts\": [{\"clean\": \"Mary\"}]}");
-    assertFailure(withPrompts(broken), "broken.json", "prompts[0].answers", "expected");
+    CommandRun all = withPrompts(broken);
+    assertThat(all.code()).isEqualTo(Main.FAILURE);
+    assertThat(all.err())
+        .contains("broken.json: 3 problems", "prompts[0].answers is missing", "prompts[0].corrupt");
     assertFailure(withPrompts(folder.resolve("none.json")), "none.json: no such file");
+  }
+
+  @Test
+  void saysWhatIsProbablyNotMeant() throws IOException {
+    assertUsage(CommandRun.of("discover", "--model", model), "--model needs --prompts FILE");
+
+    PromptPair pair = TinyModel.prompts().prompts().get(0);
+    Path twice = folder.resolve("twice.json");
+    new PromptDataset(List.of(pair, TinyModel.prompts().prompts().get(1), pair)).write(twice);
+    CommandRun run = withPrompts(twice, "--held-out", "34", "--random", 0);
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.err()).contains("warning: prompts[2] is prompts[0] once more");
+
+    Path unknown = folder.resolve("unknown.json");
+    new PromptDataset(
+            List.of(new PromptPair("Mary saw it", "John saw it", List.of("to"), List.of("and"))))
+        .write(unknown);
+    CommandRun words = withPrompts(unknown, "--random", 0);
+    assertThat(words.code()).isEqualTo(Main.OK);
+    assertThat(words.err())
+        .startsWith(
+            "warning: prompts[0].clean: not in the vocabulary, the model reads <|unk|>: \"saw\"");
+
+    Path same = folder.resolve("same.json");
+    new PromptDataset(
+            List.of(new PromptPair("Mary and", "Mary and", List.of("Mary"), List.of("John"))))
+        .write(same);
+    assertFailure(withPrompts(same), "same.json: prompts[0].corrupt has the tokens of clean");
+
+    Path mixed = folder.resolve("mixed.json");
+    new PromptDataset(
+            List.of(
+                new PromptPair("Mary and", "John and", List.of("Mary"), List.of()),
+                new PromptPair("Mary and", "John and", List.of("Mary"), List.of("John"))))
+        .write(mixed);
+    assertFailure(withPrompts(mixed), "mixed.json: prompts[0].wrong_answers is empty while others");
+
+    Path lengthy = folder.resolve("long.json");
+    String and = "and ".repeat(16);
+    new PromptDataset(
+            List.of(new PromptPair("Mary " + and, "John " + and, List.of("it"), List.of())))
+        .write(lengthy);
+    assertFailure(
+        withPrompts(lengthy), "prompts[0].clean has 17 tokens, the model takes at most 16");
+    assertThat(folder.resolve("scores.json")).isNotEmptyFile();
+  }
+
+  @Test
+  void positionsHaveLabelsOrTokens() throws IOException {
+    CommandRun tokens = discover("--per-position", "--random", 0, "--top", 400);
+    assertThat(tokens.out()).containsPattern(" 1  'and' ").containsPattern(" 0  \\(differs\\) ");
+    Path labelled = folder.resolve("labelled.json");
+    new PromptDataset(
+            List.of("A", "and", "B", "went", ",", "subject", "gave", "it", "to"),
+            java.util.Map.of(),
+            TinyModel.prompts().prompts())
+        .write(labelled);
+    CommandRun labels = withPrompts(labelled, "--per-position", "--random", 0, "--top", 400);
+    assertThat(labels.out()).containsPattern(" 5  subject ");
   }
 
   private CommandRun withPrompts(Path file, Object... more) {
@@ -210,7 +274,8 @@ class DiscoverTest {
 
   @Test
   void saysWhatIsWrongWithAModel() throws IOException {
-    CommandRun missing = CommandRun.of("discover", "--model", folder.resolve("gone"));
+    CommandRun missing =
+        CommandRun.of("discover", "--prompts", prompts, "--model", folder.resolve("gone"));
     assertFailure(
         missing,
         "gone: no such folder or file; nothing is downloaded: expected a folder with config.json");
@@ -250,7 +315,9 @@ class DiscoverTest {
 
   @Test
   void debugShowsWhere() {
-    CommandRun run = CommandRun.of("discover", "--debug", "--model", folder.resolve("gone"));
+    CommandRun run =
+        CommandRun.of(
+            "discover", "--debug", "--prompts", prompts, "--model", folder.resolve("gone"));
     assertThat(run.err()).contains("IllegalArgumentException", "at org.autocircuit.cli");
   }
 }

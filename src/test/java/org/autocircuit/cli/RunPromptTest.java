@@ -93,4 +93,30 @@ class RunPromptTest {
     assertThat(run("--prompt", CLEAN, "--corrupt", CORRUPT).err()).contains("--patch");
     assertThat(run("--prompt", CLEAN, "--top-k", "0").code()).isEqualTo(Main.USAGE);
   }
+
+  @Test
+  void tokensStandBesidePositions() {
+    CommandRun run =
+        run("--prompt", CLEAN, "--corrupt", CORRUPT, "--patch", "A0.1->A1.0.K@5", "--tokens");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out())
+        .contains("position  token   corrupt", "       0  'Mary'\n", "       5  'John'  'Mary'\n")
+        .contains("A0.1->A1.0.K@5 ('John')");
+    assertThat(run("--prompt", CLEAN).out()).doesNotContain("position");
+  }
+
+  @Test
+  void saysWhatIsProbablyNotMeant() {
+    assertThat(run("--prompt", "Mary saw John").err())
+        .isEqualTo(
+            "warning: --prompt: not in the vocabulary, the model reads <|unk|>: \"saw\""
+                + System.lineSeparator());
+    assertThat(run("--prompt", "<|endoftext|>Mary").err())
+        .contains("--prompt spells the special token '<|endoftext|>'");
+    assertThat(run("--prompt", CLEAN, "--corrupt", CLEAN, "--patch", "MLP 0->Resid End").err())
+        .contains("--corrupt has the tokens of --prompt");
+    CommandRun lengthy = run("--prompt", "and ".repeat(17));
+    assertThat(lengthy.code()).isEqualTo(Main.FAILURE);
+    assertThat(lengthy.err()).contains("--prompt has 17 tokens, the model takes 1 to 16");
+  }
 }

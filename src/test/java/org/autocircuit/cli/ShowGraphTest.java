@@ -66,6 +66,9 @@ class ShowGraphTest {
         .contains("gone: no such file; nothing is downloaded: expected a model folder");
     CommandRun positions = CommandRun.of("graph", config, "--positions", 0);
     assertThat(positions.code()).isEqualTo(Main.USAGE);
+    CommandRun beyond = CommandRun.of("graph", config, "--positions", 1025);
+    assertThat(beyond.code()).isEqualTo(Main.USAGE);
+    assertThat(beyond.err()).contains("--positions 1,025: the model takes at most 1,024 tokens");
     Files.writeString(config, GPT2_SMALL.replace("gpt2", "bert"));
     CommandRun bert = CommandRun.of("graph", config);
     assertThat(bert.code()).isEqualTo(Main.FAILURE);

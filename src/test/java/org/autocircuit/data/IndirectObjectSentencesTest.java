@@ -167,7 +167,9 @@ class IndirectObjectSentencesTest {
     for (int i = 0; i < 2000; i++) {
       heldOut.add(combination(test.nextHeldOut().prompt()));
     }
-    test.circuitPrompts(200).prompts().forEach(pair -> heldOut.add(combination(pair.clean())));
+    test.circuitPrompts(200)
+        .prompts()
+        .forEach(pair -> heldOut.add(combination(pair.clean().toString())));
     assertThat(trained).hasSizeGreaterThan(3000).doesNotContainAnyElementsOf(heldOut);
     assertThat(heldOut).hasSizeGreaterThan(1000);
   }
@@ -178,13 +180,15 @@ class IndirectObjectSentencesTest {
     PromptDataset all = sentences.heldOutPrompts(500);
     assertThat(all.size()).isEqualTo(500);
     for (PromptPair pair : all.prompts()) {
-      List<String> clean = namesIn(pair.clean());
-      List<String> corrupt = namesIn(pair.corrupt());
+      List<String> clean = namesIn(pair.clean().toString());
+      List<String> corrupt = namesIn(pair.corrupt().toString());
       assertThat(corrupt).hasSize(3).doesNotHaveDuplicates().doesNotContainAnyElementsOf(clean);
-      assertThat(pair.wrongAnswers()).containsExactly(clean.get(2));
+      assertThat(pair.wrongAnswers()).containsExactly(PromptText.of(clean.get(2)));
       assertThat(clean.subList(0, 2))
-          .containsExactlyInAnyOrder(pair.answers().get(0), pair.wrongAnswers().get(0));
-      assertThat(VOCABULARY.ids(pair.corrupt())).hasSameSizeAs(VOCABULARY.ids(pair.clean()));
+          .containsExactlyInAnyOrder(
+              pair.answers().get(0).toString(), pair.wrongAnswers().get(0).toString());
+      assertThat(VOCABULARY.ids(pair.corrupt().toString()))
+          .hasSameSizeAs(VOCABULARY.ids(pair.clean().toString()));
     }
   }
 
@@ -193,13 +197,14 @@ class IndirectObjectSentencesTest {
     PromptDataset dataset = new IndirectObjectSentences(8).circuitPrompts(300);
     assertThat(dataset.prompts()).extracting(PromptPair::clean).doesNotHaveDuplicates();
     for (PromptPair pair : dataset.prompts()) {
-      List<String> words = List.of(pair.clean().replace(",", " ,").split(" "));
+      List<String> words = List.of(pair.clean().toString().replace(",", " ,").split(" "));
       assertThat(words).hasSameSizeAs(dataset.seqLabels());
       assertThat(words.get(dataset.wordIdxs().get("subject")))
-          .isEqualTo(pair.wrongAnswers().get(0));
+          .isEqualTo(pair.wrongAnswers().get(0).toString());
       assertThat(words.get(dataset.wordIdxs().get("end"))).isEqualTo("to");
       assertThat(List.of(words.get(1), words.get(3)))
-          .containsExactlyInAnyOrder(pair.answers().get(0), pair.wrongAnswers().get(0));
+          .containsExactlyInAnyOrder(
+              pair.answers().get(0).toString(), pair.wrongAnswers().get(0).toString());
     }
   }
 

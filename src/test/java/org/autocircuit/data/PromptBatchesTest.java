@@ -50,7 +50,7 @@ class PromptBatchesTest {
 
   private static List<String> cleanPrompts(PromptBatches batches) {
     List<String> prompts = new ArrayList<>();
-    batches.forEach(batch -> batch.pairs().forEach(pair -> prompts.add(pair.clean())));
+    batches.forEach(batch -> batch.pairs().forEach(pair -> prompts.add(pair.clean().toString())));
     return prompts;
   }
 
@@ -118,8 +118,9 @@ class PromptBatchesTest {
     PromptDataset within = new PromptDataset(List.of(pair("one two", "one")));
     assertThatIllegalArgumentException()
         .isThrownBy(() -> PromptBatches.of(within, tokenizer, 1))
-        .withMessageContaining("\"one two\" has 3")
-        .withMessageContaining("\"one\" has 2");
+        .withMessage(
+            "prompts[0].corrupt has 2 tokens, clean has 3: ['<|endoftext|>', 'one']; clean:"
+                + " ['<|endoftext|>', 'one', 'two']");
     PromptDataset between =
         new PromptDataset(List.of(pair("one two", "one six"), pair("three", "four")));
     assertThatIllegalArgumentException()
@@ -170,8 +171,7 @@ class PromptBatchesTest {
     PromptDataset within = new PromptDataset(List.of(pair("one two", "one")));
     assertThatIllegalArgumentException()
         .isThrownBy(() -> PromptBatches.of(within, tokenizer, options))
-        .withMessageContaining("\"one two\" has 3")
-        .withMessageContaining("\"one\" has 2");
+        .withMessageContaining("prompts[0].corrupt has 2 tokens, clean has 3");
   }
 
   @Test
@@ -199,12 +199,13 @@ class PromptBatchesTest {
         new PromptDataset(List.of(new PromptPair("one", "two", List.of("six seven"), List.of())));
     assertThatIllegalArgumentException()
         .isThrownBy(() -> PromptBatches.of(two, tokenizer, 1))
-        .withMessageContaining("[six, seven]");
+        .withMessageContaining("prompts[0].answers[0]")
+        .withMessageContaining("['six', 'seven']");
     PromptDataset unknown =
         new PromptDataset(List.of(new PromptPair("one", "two", List.of("six"), List.of("nine"))));
     assertThatIllegalArgumentException()
         .isThrownBy(() -> PromptBatches.of(unknown, tokenizer, 1))
-        .withMessageContaining("\"nine\"");
+        .withMessage("prompts[0].wrong_answers[0]: \" nine\" is not in the vocabulary");
   }
 
   @Test

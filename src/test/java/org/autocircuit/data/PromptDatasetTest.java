@@ -73,7 +73,7 @@ class PromptDatasetTest {
         "{'prompts': [7]} | prompts[0] is 7",
         "{'prompts': [OK, {}]} | prompts[1].answers is missing",
         "{'prompts': [{'clean': [[1.0, 2]], 'corrupt': 'b', 'answers': ['c'], 'wrong_answers':"
-            + " []}]} | prompts[0].clean is an array, expected a text (prompts made of numbers",
+            + " []}]} | prompts[0].clean is 1.0, expected a text or an array of token ids",
         "{'prompts': [{'clean': '', 'corrupt': 'b', 'answers': ['c'], 'wrong_answers': []}]} |"
             + " prompts[0].clean is \"\"",
         "{'prompts': [{'clean': 'a', 'answers': ['c'], 'wrong_answers': []}]} | prompts[0].corrupt"
@@ -82,8 +82,8 @@ class PromptDatasetTest {
             + " prompts[0].answers is an empty array",
         "{'prompts': [{'clean': 'a', 'corrupt': 'b', 'answers': 'c', 'wrong_answers': []}]} |"
             + " prompts[0].answers is \"c\"",
-        "{'prompts': [{'clean': 'a', 'corrupt': 'b', 'answers': [1], 'wrong_answers': []}]} |"
-            + " prompts[0].answers[0] is 1, expected a string",
+        "{'prompts': [{'clean': 'a', 'corrupt': 'b', 'answers': [-1], 'wrong_answers': []}]} |"
+            + " prompts[0].answers[0] is -1, expected a text, a token id or {",
         "{'prompts': [{'clean': 'a', 'corrupt': 'b', 'answers': ['c']}]} | prompts[0].wrong_answers"
             + " is missing",
         "{'prompts': [{'clean': 'a', 'corrupt': 'b', 'answers': ['c'], 'wrong_answers': ['d',"

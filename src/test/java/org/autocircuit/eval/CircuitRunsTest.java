@@ -17,6 +17,7 @@ import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.data.PromptText;
 import org.autocircuit.graph.EdgeCounts;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Tokenizer;
@@ -130,7 +131,10 @@ class CircuitRunsTest {
       String longer = pairs.size() % 3 == 0 ? "" : pairs.size() % 3 == 1 ? "it " : "it went to ";
       pairs.add(
           new PromptPair(
-              longer + pair.clean(), longer + pair.corrupt(), pair.answers(), pair.wrongAnswers()));
+              PromptText.of(longer + pair.clean()),
+              PromptText.of(longer + pair.corrupt()),
+              pair.answers(),
+              pair.wrongAnswers()));
     }
     PromptDataset dataset = new PromptDataset(pairs);
     try (Tokenizer tokenizer = Tokenizer.load(folder)) {

@@ -17,7 +17,7 @@ class TokenizerJsonTest {
 
   private static Optional<String> check(String json) {
     byte[] bytes = json.replace('\'', '"').getBytes(StandardCharsets.UTF_8);
-    return TokenizerJson.unknownToken(Path.of("tokenizer.json"), bytes);
+    return TokenizerJson.vocabulary(Path.of("tokenizer.json"), bytes).unknown();
   }
 
   @Test
@@ -45,23 +45,25 @@ class TokenizerJsonTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "'normalizer':{'type':'Precompiled','precompiled_charsmap':'AA'} | normalizer is \"Precompiled\"",
+        "'normalizer':{'type':'Precompiled','precompiled_charsmap':'AA'} | normalizer is"
+            + " \"Precompiled\"",
         "'normalizer':{'precompiled_charsmap':'AA'} | normalizer is nothing",
         "'normalizer':{'type':'Sequence','normalizers':[{'type':'NFC'},{'type':'x'}]} | is \"x\"",
         "'pre_tokenizer':{'type':'FixedLength','length':0} | pre_tokenizer is \"FixedLength\"",
         "'pre_tokenizer':{'type':'Fuse'} | pre_tokenizer is \"Fuse\"",
         "'decoder':{'type':'Strip','content':'a','start':0,'stop':1} | expected 0 for stop",
-        "'decoder':{'type':'Strip','content':'a','start':0,'stop':4294967296} | expected 0 for stop",
+        "'decoder':{'type':'Strip','content':'a','start':0,'stop':4294967296} | expected 0 for"
+            + " stop",
         "'decoder':{'type':'Fuse','x':1e400} | a number is out of range",
         "'decoder':{'type':'Fuse','x':18446744073709551616} | a number is out of range",
         "'decoder':{'type':'Fuse','x':'\\ud800'} | half a character",
         "'decoder':{'type':'Fuse','type':'Fuse'} | Duplicate",
-        "'post_processor':{'type':'TemplateProcessing','single':[{'Sequence':{'id':'B','type_id':0}}],"
-            + "'pair':[],'special_tokens':{}} | single has a piece that is neither A nor a token",
-        "'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'c','type_id':0}}],"
-            + "'pair':[],'special_tokens':{}} | special_tokens lacks \"c\"",
-        "'post_processor':{'type':'TemplateProcessing','single':[],'pair':[{'SpecialToken':{'id':'c',"
-            + "'type_id':0}}],'special_tokens':{'c':{'id':'c','ids':[1],'tokens':[]}}} | lacks \"c\"",
+        "'post_processor':{'type':'TemplateProcessing','single':[{'Sequence':{'id':'B','type_id':0}}],'pair':[],'special_tokens':{}}"
+            + " | single has a piece that is neither A nor a token",
+        "'post_processor':{'type':'TemplateProcessing','single':[{'SpecialToken':{'id':'c','type_id':0}}],'pair':[],'special_tokens':{}}"
+            + " | special_tokens lacks \"c\"",
+        "'post_processor':{'type':'TemplateProcessing','single':[],'pair':[{'SpecialToken':{'id':'c','type_id':0}}],'special_tokens':{'c':{'id':'c','ids':[1],'tokens':[]}}}"
+            + " | lacks \"c\"",
         "'added_tokens':[{'content':' ','normalized':true}],'normalizer':{'type':'Strip'}"
             + " | the normalizer may leave nothing",
         "'normalizer':{'type':'Replace','content':''},'added_tokens':[{'content':'-'}]"
