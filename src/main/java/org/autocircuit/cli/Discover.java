@@ -10,6 +10,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.function.IntFunction;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -165,7 +166,7 @@ final class Discover implements Callable<Integer> {
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
-    write(graph, scores);
+    write(graph, scores, prompts.labels(folder.tokenizer()));
     requireDifferent(scores);
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
@@ -229,12 +230,17 @@ final class Discover implements Callable<Integer> {
     }
   }
 
-  private void write(ModelGraph graph, PruneScores scores) throws IOException {
+  private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
+      throws IOException {
     PruneScoresJson.write(scores, output);
     fact("scores", "%s (%,d edges)", output, scores.size());
     if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
-      CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
+      CircuitPicture.of(
+              graph,
+              scores.top(drawn),
+              "The %,d edges that matter most".formatted(drawn),
+              positions)
           .write(picture);
       fact("picture", "%s (%,d edges)", picture, drawn);
     }
