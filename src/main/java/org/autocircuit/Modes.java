@@ -36,7 +36,8 @@ final class Modes {
   PatchContext next() {
     Open open = stack.current();
     PatchContext context = open.context;
-    if (open.steps != null && context.noise() instanceof Noise.Seeded seeded) {
+    boolean random = context.maskFn() == MaskFn.HARD_CONCRETE || context.dropout() > 0;
+    if (open.steps != null && random && context.noise() instanceof Noise.Seeded seeded) {
       return context.toBuilder()
           .noise(Noise.seeded(seeded.seed(), seeded.step() + open.steps.next++))
           .build();

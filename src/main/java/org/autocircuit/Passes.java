@@ -94,6 +94,9 @@ final class Passes {
       arguments.reads(request.reads(), start);
       Tensor startSrcOuts =
           start.isPresent() ? startSourceOutputs(request, context, start.getAsInt(), size) : null;
+      if (start.isEmpty()) {
+        requireNoStart(request.startSourceOutputs().isPresent(), context);
+      }
       Patch patch = arguments.patch(context, size, false);
       boolean grad =
           request
@@ -142,6 +145,7 @@ final class Passes {
                 + "that all examples share, got "
                 + context);
       }
+      requireNoStart(false, context);
       ModelInput input = behindPrefix(given);
       Size size = arguments.input(input);
       Patch patch = arguments.patch(context, size, false);
@@ -223,6 +227,7 @@ final class Passes {
       if (!context.isPatched()) {
         throw new IllegalArgumentException("context: expected one that patches, got " + context);
       }
+      requireNoStart(false, context);
       ModelInput input = behindPrefix(given);
       Size size = arguments.input(input);
       Patch patch = arguments.patch(context, size, true);
@@ -363,6 +368,15 @@ final class Passes {
               .formatted(Arrays.toString(activations.shape()), name, bytes));
     }
     return activations;
+  }
+
+  /** Refuses what a pass from the tokens would ignore. */
+  private static void requireNoStart(boolean given, PatchContext context) {
+    if (given || context.startSourceOutputs().isPresent()) {
+      throw new IllegalArgumentException(
+          "start source outputs: expected none, since the pass begins at the tokens and not at a"
+              + " block");
+    }
   }
 
   private Tensor startSourceOutputs(

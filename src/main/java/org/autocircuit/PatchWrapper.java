@@ -32,6 +32,15 @@ public final class PatchWrapper {
   public record Mask(
       Tensor values, boolean hasRows, boolean hasSeq, MaskFn maskFn, double dropout, Noise noise) {
 
+    /**
+     * Checks the noise.
+     *
+     * @throws IllegalArgumentException if neither the mask function nor dropout takes it
+     */
+    public Mask {
+      noise.requireUse(maskFn, dropout);
+    }
+
     /** A mask that is applied as it is. */
     public static Mask of(Tensor values, boolean hasRows, boolean hasSeq) {
       return new Mask(values, hasRows, hasSeq, MaskFn.NONE, 0, Noise.DEFAULT);

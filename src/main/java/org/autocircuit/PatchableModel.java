@@ -185,8 +185,10 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /**
-   * The same patchable model on another device, with its default masks, to be closed like any
-   * other.
+   * The same patchable model on another device, to be closed like any other, made by any thread.
+   * Its default masks belong to this thread, and have the values that the model's have outside of
+   * modes; if the thread that made the model writes these meanwhile, the old ones or the new ones,
+   * each by itself.
    *
    * @param device LibTorch's name of the device
    * @throws NativeException if there is no such device

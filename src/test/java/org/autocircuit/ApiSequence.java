@@ -111,8 +111,7 @@ final class ApiSequence extends ApiSequencePasses {
       return;
     }
     say("%s: move %s".formatted(worker, model));
-    Class<?> failure =
-        model.hasPrefix() ? IllegalStateException.class : model.masks.failure(worker);
+    Class<?> failure = model.hasPrefix() ? IllegalStateException.class : model.failure();
     PatchableModel moved = expect(worker, failure, () -> model.model.to("cpu"));
     if (moved != null) {
       state.add(moved, null, worker, model.masks.outsideModes().clone());

@@ -71,11 +71,16 @@ record ApiSequencePatch(Activations activations, ApiSequenceMasks own, Masks fix
     return Masks.perExample(graph, rows);
   }
 
+  /** Noise where samples are drawn. */
+  Noise noise() {
+    return maskFn == MaskFn.HARD_CONCRETE ? NOISE : Noise.DEFAULT;
+  }
+
   PatchContext context() {
     return isPatched()
         ? PatchContext.builder(activations.activations, maskValues())
             .maskFn(maskFn)
-            .noise(NOISE)
+            .noise(noise())
             .build()
         : PatchContext.NONE;
   }

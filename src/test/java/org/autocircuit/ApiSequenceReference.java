@@ -208,7 +208,7 @@ final class ApiSequenceReference implements AutoCloseable {
     return patch.isPatched()
         ? PatchContext.builder(own(patch.activations()), patch.values(plain.graph()))
             .maskFn(patch.maskFn())
-            .noise(ApiSequencePatch.NOISE)
+            .noise(patch.noise())
             .build()
         : PatchContext.NONE;
   }

@@ -104,7 +104,7 @@ class GradientIdentitiesTest {
   @MethodSource("kinds")
   void gradientsAreFiniteDifferences(Kind kind) {
     ModelGraph graph = open(kind.options());
-    Noise noise = Noise.seeded(17, 4);
+    Noise noise = kind.maskFn == MaskFn.HARD_CONCRETE ? Noise.seeded(17, 4) : Noise.DEFAULT;
     // Away from the cut of hard-concrete samples, where differences straddle a kink.
     double[] masks = Arrays.stream(RandomModels.masks(graph, 3)).map(m -> m / 2).toArray();
     PatchContext context =
@@ -219,8 +219,6 @@ class GradientIdentitiesTest {
     assertThat(lossAt(masks, MaskFn.HARD_CONCRETE, Noise.seeded(1, 1))).isEqualTo(first);
     assertThat(lossAt(masks, MaskFn.HARD_CONCRETE, Noise.seeded(1, 2))).isNotEqualTo(first);
     assertThat(lossAt(masks, MaskFn.HARD_CONCRETE, Noise.seeded(2, 1))).isNotEqualTo(first);
-    assertThat(lossAt(masks, MaskFn.NONE, Noise.seeded(2, 1)))
-        .isEqualTo(lossAt(masks, MaskFn.NONE, Noise.seeded(1, 1)));
   }
 
   @Test

@@ -92,9 +92,10 @@ class MaskBatchSizePassesTest {
 
   /** A pass with the masks as they stand. */
   private static Pass pass(PatchableModel model, Examples examples, MaskFn fn) {
+    Noise noise = fn == MaskFn.HARD_CONCRETE ? Noise.uniforms(examples.uniforms()) : Noise.DEFAULT;
     try (PatchMode mode = model.patchMode(examples.activations());
         TrainMaskMode training = model.trainMaskMode();
-        MaskFnMode function = model.maskFnMode(fn, 0, Noise.uniforms(examples.uniforms()))) {
+        MaskFnMode function = model.maskFnMode(fn, 0, noise)) {
       Tensor logits = model.forward(examples.tokens());
       logits.square().sum().backward();
       return new Pass(logits, model.masks().gradientArray());

@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Random;
+import java.util.concurrent.CompletableFuture;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
@@ -17,6 +18,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
@@ -302,6 +304,28 @@ class PatchableModelTest {
           assertThat(patchable.graph()).isEqualTo(graph);
           assertThat(patchable.forward(tokens).shape()).containsExactly(2, 31);
         }
+      }
+    }
+  }
+
+  /** The default masks of what it makes belong to the thread that moved the model. */
+  @Test
+  void anyThreadMovesAModel() {
+    try (PatchableModel model = TestModels.patchable()) {
+      model.masks().setAll(0.25);
+      model.masks().set(3, 0.75);
+      double[] outside = model.masks().toArray();
+      try (MaskBatchSize inner = model.setMaskBatchSize(2)) {
+        model.masks().setAll(1);
+        double[] moved =
+            CompletableFuture.supplyAsync(
+                    () -> {
+                      try (PatchableModel other = model.to("cpu")) {
+                        return other.masks().toArray();
+                      }
+                    })
+                .join();
+        assertThat(moved).isEqualTo(outside);
       }
     }
   }

@@ -48,6 +48,12 @@ class StackedContextsMisuseTest {
     stack(List.of(s.context, second), 2, 2);
   }
 
+  /** Activations that serve any number of prompts, with masks of a value. */
+  private static PatchContext wide(MisuseTable.Subject s, double mask) {
+    SourceActivations mean = SourceActivations.of(s.activations.tensor().narrow(1, 0, 1));
+    return PatchContext.of(mean, Masks.uniform(s.graph, mask));
+  }
+
   private static void stackWith(MisuseTable.Subject s, Tensor activations) {
     try (SourceActivations wrong = SourceActivations.of(activations)) {
       stackWith(s, PatchContext.of(wrong, s.masks));
@@ -56,6 +62,16 @@ class StackedContextsMisuseTest {
 
   private void counts() {
     table.illegal("no context", s -> stack(List.of()), "contexts", "at least one");
+    table.illegal(
+        "more prompts than there are numbers",
+        s -> stack(List.of(s.context, s.context), 2_000_000_000, 2_000_000_000),
+        "prompts",
+        "4000000000");
+    table.illegal(
+        "masks of more prompts than an array holds",
+        s -> stack(List.of(wide(s, 0.1), wide(s, 0.2)), 2_000_000, 2_000_000),
+        "masks",
+        "4000000");
     table.illegal(
         "another number of numbers",
         s -> stack(List.of(s.context, s.context), 2),

@@ -69,7 +69,7 @@ public final class Logits {
       throw new IllegalArgumentException("logits: expected at least one row, got none");
     }
     int vocabulary = rows[0].length;
-    float[] values = new float[Math.multiplyExact(rows.length, vocabulary)];
+    float[] values = new float[TensorArrays.length((long) rows.length * vocabulary)];
     for (int row = 0; row < rows.length; row++) {
       if (rows[row].length != vocabulary) {
         throw new IllegalArgumentException(

@@ -33,7 +33,7 @@ public final class TensorArrays {
       throw new IllegalArgumentException(name + ": expected at least one row and one column");
     }
     int columns = rows[0].length;
-    long[] values = new long[Math.multiplyExact(rows.length, columns)];
+    long[] values = new long[length((long) rows.length * columns)];
     for (int row = 0; row < rows.length; row++) {
       if (rows[row].length != columns) {
         throw new IllegalArgumentException(
@@ -48,7 +48,7 @@ public final class TensorArrays {
   /** The values of a tensor in row-major order. */
   public static double[] doubles(Tensor tensor) {
     Tensor plain = at(tensor.detach(), ScalarType.Double, "cpu").contiguous();
-    double[] values = new double[Math.toIntExact(plain.numel())];
+    double[] values = new double[length(plain.numel())];
     if (values.length > 0) {
       plain.data_ptr_double().get(values);
     }
@@ -58,7 +58,7 @@ public final class TensorArrays {
   /** The values of a tensor in row-major order, rounded to single precision. */
   public static float[] floats(Tensor tensor) {
     Tensor plain = at(tensor.detach(), ScalarType.Float, "cpu").contiguous();
-    float[] values = new float[Math.toIntExact(plain.numel())];
+    float[] values = new float[length(plain.numel())];
     if (values.length > 0) {
       plain.data_ptr_float().get(values);
     }
@@ -68,7 +68,7 @@ public final class TensorArrays {
   /** The values of a tensor of 64-bit integers in row-major order. */
   public static long[] longs(Tensor tensor) {
     Tensor plain = at(tensor, ScalarType.Long, "cpu").contiguous();
-    long[] values = new long[Math.toIntExact(plain.numel())];
+    long[] values = new long[length(plain.numel())];
     if (values.length > 0) {
       plain.data_ptr_long().get(values);
     }
@@ -84,6 +84,20 @@ public final class TensorArrays {
       rows[row] = Arrays.copyOfRange(values, row * columns, (row + 1) * columns);
     }
     return rows;
+  }
+
+  /**
+   * The length of an array.
+   *
+   * @throws IllegalArgumentException if there are no arrays of that length
+   */
+  public static int length(long size) {
+    if (size > Integer.MAX_VALUE - 8) {
+      throw new IllegalArgumentException(
+          "expected at most %d values, which a Java array holds, got %d"
+              .formatted(Integer.MAX_VALUE - 8, size));
+    }
+    return (int) size;
   }
 
   private static Tensor at(Tensor tensor, ScalarType type, String device) {

@@ -41,7 +41,7 @@ final class ContextStacker {
     this.contexts = contexts;
     this.prompts = prompts;
     this.positions = positions;
-    this.total = Arrays.stream(prompts).reduce(0, Math::addExact);
+    this.total = Arrays.stream(prompts).sum();
     this.patched =
         IntStream.range(0, contexts.size()).filter(i -> contexts.get(i).isPatched()).toArray();
   }
@@ -139,7 +139,7 @@ final class ContextStacker {
       return first instanceof Masks masks ? masks : Masks.copyOf(first);
     }
     int size = graph.maskSize();
-    double[] rows = new double[Math.multiplyExact(total, size)];
+    double[] rows = new double[Masks.size(total, size)];
     int next = 0;
     for (int i = 0; i < contexts.size(); i++) {
       int end = next + prompts[i] * size;

@@ -16,6 +16,7 @@ final class MaskLayers {
   /** Those in force come first; those that are there from the start to the end come last. */
   private final Deque<MaskLayer> layers;
 
+  private final MaskLayer outermost;
   private final Deque<Training> trainings = new ArrayDeque<>();
   private final NativeResource resource;
 
@@ -25,7 +26,8 @@ final class MaskLayers {
   /** Begins with a tensor of the given scope, whose memory it takes over. */
   MaskLayers(String name, Tensor values, CallScope scope) {
     Deque<MaskLayer> all = new ArrayDeque<>();
-    all.push(new MaskLayer(values, scope));
+    outermost = new MaskLayer(values, scope);
+    all.push(outermost);
     layers = all;
     resource = new NativeResource(name, () -> all.forEach(MaskLayer::free));
   }
@@ -47,9 +49,9 @@ final class MaskLayers {
     return layers.getFirst();
   }
 
-  /** The values outside of all modes. */
+  /** The values outside of all modes; always the same, and for any thread. */
   MaskLayer outermost() {
-    return layers.getLast();
+    return outermost;
   }
 
   /** What passes use now: the values in force, or their leaf. */

@@ -65,9 +65,12 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     return zeros(graph, type, device);
   }
 
-  /** For the library: a copy of the values {@code [n_masks]} that hold outside of all modes. */
+  /**
+   * For the library: a copy of the values {@code [n_masks]} that hold outside of all modes, on any
+   * thread.
+   */
   public Tensor outsideModes() {
-    try (NativeResource.Use use = begin();
+    try (NativeResource.Use use = layers.use();
         CallScope scope = new CallScope()) {
       return scope.handOut(layers.outermost().values().clone());
     }

@@ -83,7 +83,7 @@ public final class Masks implements MaskValues {
       throw new IllegalArgumentException("masks: expected at least one example, got none");
     }
     int size = graph.maskSize();
-    double[] flat = new double[Math.multiplyExact(values.length, size)];
+    double[] flat = new double[size(values.length, size)];
     for (int example = 0; example < values.length; example++) {
       checkSize(graph, values[example].length);
       System.arraycopy(values[example], 0, flat, example * size, size);
@@ -190,6 +190,23 @@ public final class Masks implements MaskValues {
   public String toString() {
     return "Masks of %,d edges%s"
         .formatted(graph.maskSize(), examples == 0 ? "" : " for %d examples".formatted(examples));
+  }
+
+  /**
+   * The number of values of some examples.
+   *
+   * @throws IllegalArgumentException if they would fill more than a quarter of the greatest heap,
+   *     or there is no array as long
+   */
+  static int size(long examples, int masks) {
+    long most =
+        Math.min(Integer.MAX_VALUE - 8, Runtime.getRuntime().maxMemory() / (4 * Double.BYTES));
+    if (examples * masks > most) {
+      throw new IllegalArgumentException(
+          "masks: expected at most %d values for all examples together, got %d for each of %d"
+              .formatted(most, masks, examples));
+    }
+    return Math.toIntExact(examples * masks);
   }
 
   static void checkSize(ModelGraph graph, long size) {

@@ -30,6 +30,24 @@ public sealed interface Noise {
   }
 
   /**
+   * For the library: refuses noise that nothing would take.
+   *
+   * @throws IllegalArgumentException for uniforms without hard-concrete samples, or any but the
+   *     default with neither samples nor dropout
+   */
+  default void requireUse(MaskFn maskFn, double dropout) {
+    boolean used =
+        equals(DEFAULT)
+            || maskFn == MaskFn.HARD_CONCRETE
+            || (dropout > 0 && this instanceof Seeded);
+    if (!used) {
+      throw new IllegalArgumentException(
+          "noise: expected none, since mask function %s with dropout %s takes no %s"
+              .formatted(maskFn, dropout, this instanceof Seeded ? "samples" : "uniforms"));
+    }
+  }
+
+  /**
    * Noise from a seed.
    *
    * @param seed one for a run

@@ -200,14 +200,15 @@ public final class PatchContext {
       return this;
     }
 
-    /** Sets where samples and dropout come from. */
+    /** Sets where samples and dropout come from, in a context that has some. */
     public Builder noise(Noise value) {
       noise = Objects.requireNonNull(value, "noise");
       return this;
     }
 
     /**
-     * Sets, for passes that start at a later block, the outputs of the sources before it.
+     * Sets, for passes that start at a later block, the outputs of the sources before it. All other
+     * passes refuse such a context.
      *
      * @param value for instance {@code SourceActivations.of(result.sourceOutputs().orElseThrow())};
      *     {@code null} for none
@@ -217,8 +218,14 @@ public final class PatchContext {
       return this;
     }
 
-    /** Makes the context. */
+    /**
+     * Makes the context.
+     *
+     * @throws IllegalArgumentException if noise was set that neither the mask function nor dropout
+     *     takes
+     */
     public PatchContext build() {
+      noise.requireUse(maskFn, dropout);
       return new PatchContext(this);
     }
   }

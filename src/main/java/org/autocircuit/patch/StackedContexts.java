@@ -83,6 +83,11 @@ public final class StackedContexts implements AutoCloseable {
             "prompts: expected at least one, got %d in context %d".formatted(prompts[i], i));
       }
     }
+    long batch = Arrays.stream(prompts).asLongStream().sum();
+    if (batch > Integer.MAX_VALUE) {
+      throw new IllegalArgumentException(
+          "prompts: expected at most %d together, got %d".formatted(Integer.MAX_VALUE, batch));
+    }
     ContextStacker stacker = new ContextStacker(contexts, prompts, positions);
     return new StackedContexts(prompts, stacker.join(), List.copyOf(stacker.made()));
   }

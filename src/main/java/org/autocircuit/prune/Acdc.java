@@ -314,8 +314,16 @@ public final class Acdc {
       return this;
     }
 
-    /** Makes the algorithm. */
+    /**
+     * Makes the algorithm.
+     *
+     * @throws IllegalArgumentException if a tolerance is set for whole runs, which have none
+     */
     public Acdc build() {
+      if (sequential && tolerance.isPresent()) {
+        throw new IllegalArgumentException(
+            "tolerance: expected none for sequential tests, got " + tolerance.getAsDouble());
+      }
       return new Acdc(this);
     }
 

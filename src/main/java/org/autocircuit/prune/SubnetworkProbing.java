@@ -77,8 +77,7 @@ public final class SubnetworkProbing implements AutoCloseable {
 
   private static final String NAME = "SubnetworkProbing";
 
-  /** Batches whose outputs of the full model are kept. */
-  private static final int KEPT_TARGETS = 64;
+  private static final long TARGET_MEMORY = 256L << 20;
 
   private final PatchableModel model;
   private final SourceActivations activations;
@@ -94,6 +93,9 @@ public final class SubnetworkProbing implements AutoCloseable {
 
   /** By the batch's key, the one used last at the end. */
   private final Map<String, Tensor> targets = new LinkedHashMap<>(16, 0.75f, true);
+
+  private final long targetMemory;
+  private long targetBytes;
 
   private final NativeResource resource;
   private long steps;
@@ -116,6 +118,7 @@ public final class SubnetworkProbing implements AutoCloseable {
     circuitSize = builder.circuitSize;
     dropout = builder.dropout;
     seed = builder.seed;
+    targetMemory = builder.targetMemory;
     Map<String, Tensor> kept = targets;
     resource =
         new NativeResource(
@@ -139,8 +142,8 @@ public final class SubnetworkProbing implements AutoCloseable {
    * One step on the divergence of the patched model from the full one on the clean prompts, at the
    * model's output slice. As in the original the patched model runs on the clean prompts in tree
    * patching, and on the corrupt ones in edge patching. What the full model puts out is computed
-   * when a batch comes for the first time, and kept for the last 64 batches, so the weights must
-   * stay as they are.
+   * when a batch comes for the first time, and kept for as many of the last batches as fit into
+   * {@link Builder#targetMemory}, so the weights must stay as they are.
    *
    * @return losses before the step
    * @throws IllegalArgumentException if the batch does not fit the model or the activations
@@ -159,13 +162,8 @@ public final class SubnetworkProbing implements AutoCloseable {
         CallScope scope = new CallScope()) {
       Tensor target = targets.get(batch.key());
       if (target == null) {
-        target = scope.keep(target(ModelInput.ofPrompts(batch.clean(), model.device())));
-        targets.put(batch.key(), target);
-        if (targets.size() > KEPT_TARGETS) {
-          Iterator<Tensor> oldest = targets.values().iterator();
-          oldest.next().releaseReference();
-          oldest.remove();
-        }
+        target = target(ModelInput.ofPrompts(batch.clean(), model.device()));
+        keep(batch.key(), target, scope);
       }
       Tensor of = target;
       ModelInput input = input(batch);
@@ -190,7 +188,12 @@ public final class SubnetworkProbing implements AutoCloseable {
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
     // Two draws of one step must not be the same.
-    return step(input, loss, Noise.seeded(seed, 2 * steps), Noise.seeded(seed, 2 * steps + 1));
+    boolean samples = maskFn == MaskFn.HARD_CONCRETE;
+    return step(
+        input,
+        loss,
+        samples || dropout > 0 ? Noise.seeded(seed, 2 * steps) : Noise.DEFAULT,
+        samples ? Noise.seeded(seed, 2 * steps + 1) : Noise.DEFAULT);
   }
 
   /**
@@ -198,6 +201,7 @@ public final class SubnetworkProbing implements AutoCloseable {
    *
    * @param forward of the masks of each prompt
    * @param count of the masks that are counted; uniforms are {@code [1, n_masks]}
+   * @throws IllegalArgumentException if there is no sampling that would take the noise
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
     Stop.check();
@@ -260,6 +264,27 @@ public final class SubnetworkProbing implements AutoCloseable {
         : patched;
   }
 
+  /** Keeps a target as long as there is room for it; the one used least recently goes first. */
+  private void keep(String key, Tensor target, CallScope scope) {
+    if (target.nbytes() > targetMemory) {
+      return;
+    }
+    targets.put(key, scope.keep(target));
+    targetBytes += target.nbytes();
+    Iterator<Tensor> oldest = targets.values().iterator();
+    while (targetBytes > targetMemory) {
+      Tensor given = oldest.next();
+      oldest.remove();
+      targetBytes -= given.nbytes();
+      given.releaseReference();
+    }
+  }
+
+  /** Memory of the targets that are kept. */
+  long targetBytes() {
+    return targetBytes;
+  }
+
   private Tensor target(ModelInput clean) {
     ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
     Tensor logits = model.forward(plain).logits();
@@ -316,6 +341,7 @@ public final class SubnetworkProbing implements AutoCloseable {
     private double initialValue = Math.log(5); // 1.2 sigmoid(ln 5) - 0.1 = 0.9
     private double dropout;
     private long seed;
+    private long targetMemory = TARGET_MEMORY;
 
     private Builder() {}
 
@@ -405,6 +431,21 @@ public final class SubnetworkProbing implements AutoCloseable {
     /** Sets what the samples follow from. */
     public Builder seed(long value) {
       seed = value;
+      return this;
+    }
+
+    /**
+     * Limits the bytes of the full model's outputs that are kept between steps, {@code [batch,
+     * (positions), d_vocab]} for each batch; 256 MiB at first. Those that do not fit are computed
+     * again each time, which costs a plain pass.
+     *
+     * @throws IllegalArgumentException if it is negative
+     */
+    public Builder targetMemory(long bytes) {
+      if (bytes < 0) {
+        throw new IllegalArgumentException("targetMemory: expected 0 or more, got " + bytes);
+      }
+      targetMemory = bytes;
       return this;
     }
 

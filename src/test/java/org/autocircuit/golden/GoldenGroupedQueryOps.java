@@ -235,8 +235,9 @@ final class GoldenGroupedQueryOps {
   @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Trained(double[] logits, double[] gradient) {
 
-    static Trained of(GoldenModel g, GoldenOp op, double[][] masks, Noise noise) {
+    static Trained of(GoldenModel g, GoldenOp op, double[][] masks, Noise draws) {
       MaskFn maskFn = GoldenForwardOps.maskFn(op);
+      Noise noise = maskFn == MaskFn.HARD_CONCRETE ? draws : Noise.DEFAULT;
       Tensor input = g.input(op.param("input").asText());
       try (SourceActivations activations = g.activations(op);
           MaskParameters parameters = g.model().newMaskParameters();

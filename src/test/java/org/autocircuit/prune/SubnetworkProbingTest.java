@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -49,6 +50,30 @@ class SubnetworkProbingTest {
   void close() {
     mean.close();
     model.close();
+  }
+
+  /** A target takes a row of the vocabulary and one number for each prompt. */
+  @Test
+  void targetsTakeNoMoreThanTheirShareOfMemory() {
+    long one = 3L * (TestModels.CONFIG.dVocab() + 1) * Double.BYTES;
+    List<SubnetworkProbing.Losses> expected = losses(Long.MAX_VALUE, 4 * one);
+    assertThat(losses(2 * one, 2 * one)).isEqualTo(expected);
+    assertThat(losses(2 * one + 1, 2 * one)).isEqualTo(expected);
+    assertThat(losses(one - 1, 0)).isEqualTo(expected);
+  }
+
+  private List<SubnetworkProbing.Losses> losses(long targetMemory, long kept) {
+    List<SubnetworkProbing.Losses> losses = new ArrayList<>();
+    try (SubnetworkProbing probing =
+        SubnetworkProbing.builder().targetMemory(targetMemory).begin(model, mean)) {
+      for (int epoch = 0; epoch < 2; epoch++) {
+        for (int i = 0; i < 4; i++) {
+          losses.add(probing.step(TestModels.batch(3, 5, 20 + i)));
+        }
+      }
+      assertThat(probing.targetBytes()).isEqualTo(kept);
+    }
+    return losses;
   }
 
   /** Adam's first step is the learning rate against the sign of the gradient. */
