@@ -9,7 +9,6 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.NativeMasks;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.AutoencoderConfig;
@@ -172,14 +171,13 @@ final class PassArguments {
           "masks: expected those of %d examples, the size of the batch, got those of %d"
               .formatted(size.batch, examples.getAsInt()));
     }
-    Tensor maskTensor = null;
-    NativeMasks fixedMasks = null;
+    Tensor maskTensor;
     boolean trained = training;
     if (masks instanceof MaskParameters parameters) {
       maskTensor = parameters.tensor();
       trained |= parameters.isTraining();
     } else {
-      fixedMasks = ((Masks) masks).onDevice(precision.accumulation().scalarType(), device);
+      maskTensor = ((Masks) masks).tensor(precision.accumulation().scalarType(), device);
     }
     long seed = 0;
     long step = 0;
@@ -194,7 +192,6 @@ final class PassArguments {
         patchSrcOuts,
         activations.allOnes(),
         maskTensor,
-        fixedMasks,
         NativeCodes.of(context.maskFn()),
         trained ? context.dropout() : 0,
         seed,

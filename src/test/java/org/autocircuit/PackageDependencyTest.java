@@ -29,7 +29,7 @@ class PackageDependencyTest {
           Map.entry("internal", Set.of("internal.jni")),
           Map.entry("model", Set.of("internal", "internal.jfr")),
           Map.entry("graph", Set.of("model")),
-          Map.entry("data", Set.of("model", "graph")),
+          Map.entry("data", Set.of("internal", "model", "graph")),
           Map.entry("patch", Set.of("internal", "model", "graph")),
           Map.entry(
               ROOT,
@@ -38,10 +38,22 @@ class PackageDependencyTest {
           Map.entry("prune", Set.of(ROOT, "internal", "model", "graph", "data", "patch")),
           Map.entry("eval", Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune")),
           Map.entry("train", Set.of(ROOT, "internal", "model", "data", "patch")),
-          Map.entry("report", Set.of(ROOT, "model", "graph", "data", "patch", "prune", "eval")),
+          Map.entry(
+              "report",
+              Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune", "eval")),
           Map.entry(
               "cli",
-              Set.of(ROOT, "model", "graph", "data", "patch", "prune", "eval", "report", "train")));
+              Set.of(
+                  ROOT,
+                  "internal",
+                  "model",
+                  "graph",
+                  "data",
+                  "patch",
+                  "prune",
+                  "eval",
+                  "report",
+                  "train")));
 
   private static final Pattern COMMENT = Pattern.compile("/\\*.*?\\*/|//[^\n]*", Pattern.DOTALL);
   private static final Pattern STRING =

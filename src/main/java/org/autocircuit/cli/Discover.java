@@ -2,7 +2,6 @@ package org.autocircuit.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -10,7 +9,6 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.function.IntFunction;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -166,7 +164,7 @@ final class Discover implements Callable<Integer> {
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
-    write(graph, scores, prompts.labels(folder.tokenizer()));
+    write(graph, scores);
     requireDifferent(scores);
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
@@ -230,17 +228,12 @@ final class Discover implements Callable<Integer> {
     }
   }
 
-  private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
-      throws IOException {
+  private void write(ModelGraph graph, PruneScores scores) throws IOException {
     PruneScoresJson.write(scores, output);
     fact("scores", "%s (%,d edges)", output, scores.size());
     if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
-      CircuitPicture.of(
-              graph,
-              scores.top(drawn),
-              "The %,d edges that matter most".formatted(drawn),
-              positions)
+      CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
           .write(picture);
       fact("picture", "%s (%,d edges)", picture, drawn);
     }
@@ -264,24 +257,16 @@ final class Discover implements Callable<Integer> {
     }
     sizeOptions.check(spec);
     promptOptions.check(spec, modelOptions);
-    checkWritable("--output", output);
+    Outputs outputs = new Outputs(spec);
+    promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    outputs.add("--output", output);
     if (!noPicture) {
       try {
         CircuitPicture.isHtml(picture);
       } catch (IllegalArgumentException e) {
         throw new ParameterException(spec.commandLine(), "--picture: " + e.getMessage(), e);
       }
-      checkWritable("--picture", picture);
-    }
-  }
-
-  /** Better now than after the computation. */
-  private void checkWritable(String option, Path file) {
-    Path folder = file.toAbsolutePath().getParent();
-    if (folder == null || !Files.isWritable(folder) || Files.isDirectory(file)) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "%s %s cannot be written: its folder must exist and be writable".formatted(option, file));
+      outputs.add("--picture", picture);
     }
   }
 

@@ -6,11 +6,13 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.autocircuit.internal.Temporary;
 import org.autocircuit.model.Model;
 
 /**
  * The model that comes with the library, unpacked into a temporary folder, since weights are mapped
- * into memory from a file.
+ * into memory from a file. The folder is gone when this is closed and when the process is asked to
+ * end; after a kill, when the next one is unpacked.
  */
 final class EmbeddedModel implements AutoCloseable {
 
@@ -24,10 +26,12 @@ final class EmbeddedModel implements AutoCloseable {
           "tokenizer_config.json",
           "special_tokens_map.json");
 
+  private final Temporary temporary;
   private final Path folder;
 
-  private EmbeddedModel(Path folder) {
-    this.folder = folder;
+  private EmbeddedModel(Temporary temporary) throws IOException {
+    this.temporary = temporary;
+    folder = temporary.folderFor(Path.of(NAME));
   }
 
   /**
@@ -37,7 +41,8 @@ final class EmbeddedModel implements AutoCloseable {
    */
   static EmbeddedModel unpack() {
     try {
-      EmbeddedModel model = new EmbeddedModel(Files.createTempDirectory("autocircuit-"));
+      EmbeddedModel model =
+          new EmbeddedModel(Temporary.in(Path.of(System.getProperty("java.io.tmpdir"))));
       try {
         for (String file : FILES) {
           model.unpack(file);
@@ -71,10 +76,7 @@ final class EmbeddedModel implements AutoCloseable {
   @Override
   public void close() {
     try {
-      for (String file : FILES) {
-        Files.deleteIfExists(folder.resolve(file));
-      }
-      Files.deleteIfExists(folder);
+      temporary.close();
     } catch (IOException e) {
       throw new UncheckedIOException("cannot delete " + folder, e);
     }

@@ -4,10 +4,16 @@ import java.nio.file.Path;
 import org.autocircuit.Threads;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Precision;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
 
 /** Options of commands that load a model. */
 final class ModelOptions {
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
 
   @Option(
       names = {"-m", "--model"},
@@ -44,7 +50,11 @@ final class ModelOptions {
   /** Sets the number of threads, where one is given. */
   void setThreads() {
     if (threads != null) {
-      Threads.set(threads);
+      try {
+        Threads.set(threads);
+      } catch (IllegalArgumentException e) {
+        throw new ParameterException(spec.commandLine(), "--" + e.getMessage(), e);
+      }
     }
   }
 

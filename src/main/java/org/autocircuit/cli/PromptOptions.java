@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import java.nio.file.Path;
+import java.util.Optional;
 import org.autocircuit.data.IndirectObjectPrompts;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.model.Tokenizer;
@@ -53,6 +54,11 @@ final class PromptOptions {
       throw new ParameterException(
           spec.commandLine(), "--held-out must be per cent from 0 to below 100, got " + heldOut);
     }
+  }
+
+  /** The prompt file, if one was named. */
+  Optional<Path> file() {
+    return Optional.ofNullable(file);
   }
 
   Prompts read(Tokenizer tokenizer, int longest) {

@@ -112,6 +112,7 @@ final class TrainExample implements Callable<Integer> {
     begin = System.nanoTime();
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
+    new Outputs(spec).addFolder("--output", output);
     TrainingReport report;
     try (IndirectObjectTraining training = training()) {
       report =

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.autocircuit.internal.AtomicFile;
 
 /**
  * Prompt pairs, and optionally what their positions mean. Reads and writes AutoCircuit's dataset
@@ -102,15 +103,16 @@ public record PromptDataset(
   }
 
   /**
-   * Writes a file that {@link #read(Path)} and the original read back.
+   * Writes a file that {@link #read(Path)} and the original read back, in place of an older one
+   * when it is complete.
    *
    * @throws PromptDatasetException if writing fails
    */
   public void write(Path file) {
     try {
-      Files.write(file, PromptDatasetJson.write(this));
+      AtomicFile.write(file, PromptDatasetJson.write(this));
     } catch (IOException e) {
-      throw new PromptDatasetException("%s: cannot be written: %s".formatted(file, e), e);
+      throw new PromptDatasetException(e.getMessage(), e);
     }
   }
 

@@ -1,6 +1,5 @@
 package org.autocircuit.model;
 
-import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -134,8 +133,9 @@ record HuggingFaceCheckpoint(
   }
 
   /**
-   * Writes {@code model.safetensors} and then {@code config.json}, each in one step, making the
-   * folder if need be. {@link #open} reads them back, and so does Hugging Face's reader.
+   * Writes {@code model.safetensors} and {@code config.json}, making the folder if need be; see
+   * {@link JsonFiles#writeFolder}. {@link #open} reads them back, and so does Hugging Face's
+   * reader.
    *
    * @throws CheckpointException if writing fails
    */
@@ -152,12 +152,12 @@ record HuggingFaceCheckpoint(
         writer.add(parts.get(i).tensor(), type, parts.get(i).shapeArray(), bytes.of(weight, i));
       }
     }
-    try {
-      Files.createDirectories(folder);
-    } catch (IOException e) {
-      throw new CheckpointException("%s: cannot be made: %s".formatted(folder, e), e);
-    }
-    writer.write(folder.resolve(WeightFiles.SINGLE));
-    config.write(folder);
+    JsonFiles.writeFolder(
+        folder,
+        HuggingFaceConfig.FILE_NAME,
+        beside -> {
+          writer.write(beside.resolve(WeightFiles.SINGLE));
+          config.write(beside);
+        });
   }
 }

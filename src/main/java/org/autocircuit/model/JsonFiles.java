@@ -9,10 +9,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import org.autocircuit.internal.AtomicFile;
+import org.autocircuit.internal.AtomicFolder;
 
 /** Small JSON files of a model folder, read strictly and written in one step. */
 final class JsonFiles {
@@ -71,16 +72,23 @@ final class JsonFiles {
     try {
       byte[] json =
           (STRICT.writer(printer).writeValueAsString(node) + "\n").getBytes(StandardCharsets.UTF_8);
-      AtomicFile.write(
-          file,
-          channel -> {
-            ByteBuffer bytes = ByteBuffer.wrap(json);
-            while (bytes.hasRemaining()) {
-              channel.write(bytes);
-            }
-          });
+      AtomicFile.write(file, json);
     } catch (IOException e) {
-      throw new CheckpointException("%s: cannot be written: %s".formatted(file, e), e);
+      throw new CheckpointException(e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Writes files of a model folder, none of which takes its place before all are complete; the
+   * folder is made if need be.
+   *
+   * @param key the file without which nobody reads the others
+   */
+  static void writeFolder(Path folder, String key, AtomicFolder.Content content) {
+    try {
+      AtomicFolder.write(folder, key, content);
+    } catch (IOException e) {
+      throw new CheckpointException(e.getMessage(), e);
     }
   }
 

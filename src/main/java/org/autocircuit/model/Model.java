@@ -141,8 +141,9 @@ public final class Model implements AutoCloseable {
 
   /**
    * Saves the model as a Hugging Face folder in its own precision: {@code config.json} and one
-   * {@code model.safetensors}, each replaced in one step. The family is the first that can describe
-   * the model; one that is structured like Mistral without windows is saved as a Llama.
+   * {@code model.safetensors}, in place of older ones when both are complete. The family is the
+   * first that can describe the model; one that is structured like Mistral without windows is saved
+   * as a Llama.
    *
    * @param folder made if need be
    * @throws IllegalArgumentException if no family can describe the model: a micro model, an

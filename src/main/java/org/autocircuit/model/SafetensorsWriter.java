@@ -15,6 +15,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.autocircuit.internal.AtomicFile;
 
 /**
  * Writes a safetensors file. Tensors are named first and their bytes are asked for, one tensor
@@ -135,7 +136,7 @@ public final class SafetensorsWriter {
       byte[] header = header(ordered);
       AtomicFile.write(file, channel -> writeAll(file, channel, header, ordered));
     } catch (IOException e) {
-      throw new CheckpointException("%s: cannot be written: %s".formatted(file, e), e);
+      throw new CheckpointException(e.getMessage(), e);
     }
   }
 

@@ -2,8 +2,6 @@ package org.autocircuit.model;
 
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -103,19 +101,19 @@ public final class WordLevelVocabulary {
    * @throws CheckpointException if writing fails
    */
   public void write(Path folder, boolean addBos) {
-    try {
-      Files.createDirectories(folder);
-    } catch (IOException e) {
-      throw new CheckpointException("%s: cannot be made: %s".formatted(folder, e), e);
-    }
-    JsonFiles.write(folder.resolve(Tokenizer.FILE_NAME), tokenizer(addBos));
     ObjectNode special = JsonNodeFactory.instance.objectNode();
     special.put("bos_token", END_OF_TEXT).put("eos_token", END_OF_TEXT).put("unk_token", UNKNOWN);
-    JsonFiles.write(folder.resolve("special_tokens_map.json"), special);
     ObjectNode config = JsonNodeFactory.instance.objectNode();
     config.put("tokenizer_class", "PreTrainedTokenizerFast").put("add_bos_token", addBos);
     config.setAll(special);
-    JsonFiles.write(folder.resolve("tokenizer_config.json"), config);
+    JsonFiles.writeFolder(
+        folder,
+        Tokenizer.FILE_NAME,
+        beside -> {
+          JsonFiles.write(beside.resolve(Tokenizer.FILE_NAME), tokenizer(addBos));
+          JsonFiles.write(beside.resolve("special_tokens_map.json"), special);
+          JsonFiles.write(beside.resolve("tokenizer_config.json"), config);
+        });
   }
 
   private ObjectNode tokenizer(boolean addBos) {

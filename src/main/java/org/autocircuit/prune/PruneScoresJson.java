@@ -7,7 +7,6 @@ import com.fasterxml.jackson.core.StreamWriteFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
 import java.io.BufferedInputStream;
-import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -16,6 +15,7 @@ import java.nio.file.Path;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.AtomicFile;
 
 /**
  * Prune scores as a JSON file: a header that says which graph the scores belong to, then one entry
@@ -51,14 +51,12 @@ public final class PruneScoresJson {
   private PruneScoresJson() {}
 
   /**
-   * Writes a file, replacing an existing one.
+   * Writes a file, in place of an existing one when it is complete.
    *
    * @throws IOException if the file cannot be written
    */
   public static void write(PruneScores scores, Path file) throws IOException {
-    try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
-      write(scores, out);
-    }
+    AtomicFile.writeStream(file, out -> write(scores, out));
   }
 
   /**

@@ -1,13 +1,13 @@
 package org.autocircuit.report;
 
 import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
-import java.util.function.IntFunction;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.prune.ScoredEdge;
 
 /**
@@ -28,11 +28,8 @@ public final class CircuitPicture {
   private final String title;
   private final List<ScoredEdge> edges;
   private final PictureLayout layout;
-  private final IntFunction<String> positions;
 
-  private CircuitPicture(
-      ModelGraph graph, List<ScoredEdge> edges, String title, IntFunction<String> positions) {
-    this.positions = Objects.requireNonNull(positions, "positions");
+  private CircuitPicture(ModelGraph graph, List<ScoredEdge> edges, String title) {
     this.title = Objects.requireNonNull(title, "title");
     this.edges = List.copyOf(edges);
     this.layout = PictureLayout.of(graph, this.edges);
@@ -46,28 +43,18 @@ public final class CircuitPicture {
    * @param title a line of text above
    */
   public static CircuitPicture of(ModelGraph graph, List<ScoredEdge> edges, String title) {
-    return of(graph, edges, title, position -> "");
-  }
-
-  /**
-   * The same, with what stands at each position beside it.
-   *
-   * @param positions a label or a token for each position
-   */
-  public static CircuitPicture of(
-      ModelGraph graph, List<ScoredEdge> edges, String title, IntFunction<String> positions) {
-    return new CircuitPicture(graph, edges, title, positions);
+    return new CircuitPicture(graph, edges, title);
   }
 
   /**
    * Writes the picture: a page if the name ends in {@code .html}, an SVG image if it ends in {@code
-   * .svg}.
+   * .svg}, in place of an older file when it is complete.
    *
    * @throws IllegalArgumentException if it ends otherwise
    * @throws IOException if the file cannot be written
    */
   public void write(Path file) throws IOException {
-    Files.writeString(file, isHtml(file) ? html() : svg());
+    AtomicFile.write(file, (isHtml(file) ? html() : svg()).getBytes(StandardCharsets.UTF_8));
   }
 
   /**
@@ -89,7 +76,7 @@ public final class CircuitPicture {
 
   /** The picture as an SVG document. */
   public String svg() {
-    return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + SvgDrawing.of(layout, positions, title);
+    return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + SvgDrawing.of(layout, title);
   }
 
   /** The picture in a page, with a list of the edges; pointing at a node shows its edges alone. */
@@ -104,14 +91,14 @@ public final class CircuitPicture {
         .append("td.n{text-align:right;font-variant-numeric:tabular-nums}\n")
         .append("svg.focus .edge:not(.on){opacity:.06}\n")
         .append("</style>\n</head>\n<body>\n")
-        .append(SvgDrawing.of(layout, positions, title))
+        .append(SvgDrawing.of(layout, title))
         .append("<table>\n<tr><th>#</th><th>edge</th><th>score</th></tr>\n");
     int rank = 0;
     for (ScoredEdge edge : edges) {
       page.append("<tr><td class=\"n\">")
           .append(++rank)
           .append("</td><td>")
-          .append(SvgDrawing.escape(SvgDrawing.label(edge.edge(), positions)))
+          .append(SvgDrawing.escape(SvgDrawing.label(edge.edge())))
           .append("</td><td class=\"n\">")
           .append(ScoreTable.score(edge.score()))
           .append("</td></tr>\n");

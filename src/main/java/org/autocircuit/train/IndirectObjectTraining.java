@@ -1,5 +1,6 @@
 package org.autocircuit.train;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
@@ -9,8 +10,10 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.TrainingBatch;
+import org.autocircuit.internal.AtomicFolder;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.model.CheckpointException;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
@@ -191,18 +194,29 @@ public final class IndirectObjectTraining implements AutoCloseable {
   }
 
   /**
-   * Saves the model as it is now with its tokenizer, as a Hugging Face GPT-2 folder.
+   * Saves the model as it is now with its tokenizer, as a Hugging Face GPT-2 folder, whose files
+   * take their places when all are complete.
    *
    * @param folder made if need be
-   * @throws org.autocircuit.model.CheckpointException if writing fails
+   * @throws CheckpointException if writing fails
    */
   public void save(Path folder) {
     WordLevelVocabulary vocabulary = IndirectObjectSentences.vocabulary();
-    model.save(folder);
-    vocabulary.write(folder, true);
     OptionalInt endOfText = OptionalInt.of(Math.toIntExact(vocabulary.endOfText()));
-    new HuggingFaceConfig((TransformerConfig) model.config(), true, endOfText, endOfText)
-        .write(folder);
+    HuggingFaceConfig config =
+        new HuggingFaceConfig((TransformerConfig) model.config(), true, endOfText, endOfText);
+    try {
+      AtomicFolder.write(
+          folder,
+          HuggingFaceConfig.FILE_NAME,
+          beside -> {
+            model.save(beside);
+            vocabulary.write(beside, true);
+            config.write(beside);
+          });
+    } catch (IOException e) {
+      throw new CheckpointException(e.getMessage(), e);
+    }
   }
 
   /** Frees the training and the model. Does nothing the second time. */

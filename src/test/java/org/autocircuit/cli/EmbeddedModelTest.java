@@ -75,7 +75,7 @@ class EmbeddedModelTest {
             "When Mary and John went to the store, John gave a drink to",
             "--top-k",
             1);
-    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
     assertThat(run.out()).contains("'Mary'");
   }
 }
