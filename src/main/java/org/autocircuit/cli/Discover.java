@@ -45,7 +45,9 @@ import picocli.CommandLine.Spec;
       "",
       "A prompt file is JSON: {\"prompts\": [{\"clean\": \"...\", \"corrupt\": \"...\",",
       "\"answers\": [\" Mary\"], \"wrong_answers\": [\" John\"]}, ...]}. A clean prompt and its",
-      "corrupt one must have the same number of tokens; an answer is one token."
+      "corrupt one must have the same number of tokens; an answer is the one token that continues",
+      "both. Prompts may be arrays of token ids, answers token ids or a token as the vocabulary",
+      "spells it: {\"token\": \"\u2581s\"}."
     },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.autocircuit.model.AnswerException;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.VisibleText;
 
@@ -311,14 +312,14 @@ public final class PromptTokens {
   private long eitherSpelling(
       PromptPair pair, String answer, String place, List<OtherSpelling> others) {
     String other = answer.startsWith(" ") ? answer.substring(1) : " " + answer;
-    Tokenizer.AnswerException refused;
+    AnswerException refused;
     try {
       long token = tokenAfterBoth(pair, answer);
       if (keepsSpaces) {
         addOther(pair, other, place, token, others);
       }
       return token;
-    } catch (Tokenizer.AnswerException e) {
+    } catch (AnswerException e) {
       refused = e;
     }
     try {
@@ -336,7 +337,7 @@ public final class PromptTokens {
       problems.add(
           "%s: %s; \"%s\" would be one token, %s"
               .formatted(place, refused.getMessage(), other, tokenizer.show(token)));
-    } catch (Tokenizer.AnswerException e) {
+    } catch (AnswerException e) {
       boolean asWritten = keepsSpaces || answer.startsWith(" ");
       problems.add(place + ": " + (asWritten ? refused : e).getMessage());
     }
@@ -350,7 +351,7 @@ public final class PromptTokens {
       if (other != token) {
         others.add(new OtherSpelling(rows.size(), place, text, token, other));
       }
-    } catch (Tokenizer.AnswerException | PromptDatasetException e) {
+    } catch (AnswerException | PromptDatasetException e) {
       return; // No spelling that could be meant.
     }
   }
@@ -380,7 +381,7 @@ public final class PromptTokens {
     long[] own = bos ? Arrays.copyOfRange(ids, 1, ids.length) : ids;
     String text = tokenizer.decode(own);
     if (!Arrays.equals(tokenizer.encode(text, false), own)) {
-      throw new Tokenizer.AnswerException(
+      throw new AnswerException(
           "the prompt's ids are not those of its text, so that no text can continue it; write the"
               + " answer as an id or as {\"token\": \"...\"}",
           false);

@@ -1,19 +1,15 @@
 package org.autocircuit.model;
 
-import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.Encoding;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import ai.djl.huggingface.tokenizers.jni.CharSpan;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.lang.ref.Reference;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -222,9 +218,9 @@ public final class Tokenizer implements AutoCloseable {
    * have beyond those of the prompt. Byte-level and SentencePiece-style vocabularies tell {@code "
    * Mary"} from {@code "Mary"}.
    *
-   * @throws IllegalArgumentException if that is not exactly one token, if the prompt's own tokens
-   *     change where the answer follows, or if the answer is not in the vocabulary; the message
-   *     lists the tokens
+   * @throws AnswerException if that is not exactly one token, if the prompt's own tokens change
+   *     where the answer follows, or if the answer is not in the vocabulary; the message lists the
+   *     tokens
    */
   public long answerToken(String prompt, String answer) {
     long[] before = encode(prompt, false);
@@ -248,22 +244,6 @@ public final class Tokenizer implements AutoCloseable {
           "\"%s\" is not in the vocabulary".formatted(VisibleText.of(answer)), false);
     }
     return rest[0];
-  }
-
-  /** An answer that is not one token after its prompt. */
-  public static final class AnswerException extends IllegalArgumentException {
-    private final boolean promptKept;
-
-    /** Says what is wrong, and whether the prompt keeps its own tokens. */
-    public AnswerException(String message, boolean promptKept) {
-      super(message);
-      this.promptKept = promptKept;
-    }
-
-    /** Whether the prompt's own tokens stay, so that the answer only has too many. */
-    public boolean promptKept() {
-      return promptKept;
-    }
   }
 
   /** The words of a text for which the vocabulary has nothing but the unknown token, in order. */
@@ -423,39 +403,5 @@ public final class Tokenizer implements AutoCloseable {
   private boolean postProcessorPutsBosFirst() {
     long[] ids = raw("", true).getIds();
     return bosId.isPresent() && ids.length > 0 && ids[0] == bosId.getAsLong();
-  }
-
-  /** Makes DJL's tokenizers without letting DJL use the network. */
-  private static final class OfflineTokenizers {
-    private static final Map<String, String> OFFLINE =
-        Map.of("OPT_OUT_TRACKING", "true", "RUST_FLAVOR", "cpu");
-    private static final Map<String, String> PLAIN =
-        Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false");
-
-    // The properties are put back afterwards: the host program may use DJL in its own way.
-    static synchronized HuggingFaceTokenizer parse(Path file, byte[] json) {
-      Map<String, String> before = new HashMap<>();
-      OFFLINE.forEach((key, value) -> before.put(key, System.setProperty(key, value)));
-      try {
-        return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), PLAIN);
-      } catch (EngineException | LinkageError e) {
-        throw new IllegalStateException(
-            "the tokenizer's native library cannot be loaded; DJL unpacks it into ~/.djl.ai or into"
-                + " the folder that -DDJL_CACHE_DIR names: "
-                + e.getMessage(),
-            e);
-      } catch (IOException | RuntimeException e) {
-        throw new CheckpointException("%s: not a tokenizer: %s".formatted(file, e.getMessage()), e);
-      } finally {
-        before.forEach(
-            (key, value) -> {
-              if (value == null) {
-                System.clearProperty(key);
-              } else {
-                System.setProperty(key, value);
-              }
-            });
-      }
-    }
   }
 }
