@@ -43,7 +43,7 @@ final class AnswerTokens {
   static Tensor tokens(String name, long[][] tokens, long batch, long vocabulary, String device) {
     if (tokens.length != batch) {
       throw new IllegalArgumentException(
-          "%s: expected a row for each of %d prompts, got %d"
+          "%s: expected a row for each of %s prompts, got %s"
               .formatted(name, batch, tokens.length));
     }
     for (int row = 0; row < tokens.length; row++) {
@@ -51,14 +51,14 @@ final class AnswerTokens {
       for (long token : tokens[row]) {
         if (token >= vocabulary) {
           throw new IllegalArgumentException(
-              "%s: expected tokens below %d, got %d in row %d"
+              "%s: expected tokens below %s, got %s in row %s"
                   .formatted(name, vocabulary, token, row));
         }
         real += token >= 0 ? 1 : 0;
       }
       if (real == 0) {
         throw new IllegalArgumentException(
-            "%s: expected at least one token in each row, got none in row %d".formatted(name, row));
+            "%s: expected at least one token in each row, got none in row %s".formatted(name, row));
       }
     }
     return TensorArrays.of(tokens, name, device);

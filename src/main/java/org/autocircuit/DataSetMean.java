@@ -46,7 +46,7 @@ final class DataSetMean implements AutoCloseable {
         prompts.add_(count);
       } else {
         throw new IllegalArgumentException(
-            "batches: expected prompts of %d tokens as in the first batch, got %d"
+            "batches: expected prompts of %s tokens as in the first batch, got %s"
                 .formatted(sum.size(2), batch.size(2)));
       }
     }

@@ -77,7 +77,7 @@ final class LatentActivity implements AutoCloseable {
       before.add_(sum);
     } else {
       throw new IllegalArgumentException(
-          "batches: expected prompts of %d tokens as in the first batch, got %d"
+          "batches: expected prompts of %s tokens as in the first batch, got %s"
               .formatted(before.size(0), sum.size(0)));
     }
   }

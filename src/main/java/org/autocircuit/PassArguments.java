@@ -68,7 +68,7 @@ final class PassArguments {
     Size size = input(corrupt);
     if (!size.equals(clean)) {
       throw new IllegalArgumentException(
-          "corrupt tokens: expected [%d, %d] like the clean ones, got [%d, %d]"
+          "corrupt tokens: expected [%s, %s] like the clean ones, got [%s, %s]"
               .formatted(clean.batch(), clean.seq(), size.batch(), size.seq()));
     }
   }
@@ -77,7 +77,7 @@ final class PassArguments {
   Size residual(int block, ModelInput input) {
     if (block >= graph.config().nLayers()) {
       throw new IllegalArgumentException(
-          "startBlock: expected 0 to %d, got %d".formatted(graph.config().nLayers() - 1, block));
+          "startBlock: expected 0 to %s, got %s".formatted(graph.config().nLayers() - 1, block));
     }
     return context("residual", input, stream("residual", input.value()));
   }
@@ -101,7 +101,7 @@ final class PassArguments {
     for (int i = 0; i < values.length; i++) {
       if (values[i] < 0 || values[i] >= config.dVocab()) {
         throw new IllegalArgumentException(
-            "tokens: expected 0 to %d, got %d in row %d at position %d"
+            "tokens: expected 0 to %s, got %s in row %s at position %s"
                 .formatted(config.dVocab() - 1, values[i], i / seq, i % seq),
             failure);
       }
@@ -161,14 +161,14 @@ final class PassArguments {
     graph(masks);
     if (graph.seqLen().isPresent() && graph.seqLen().getAsInt() != size.seq) {
       throw new IllegalArgumentException(
-          "tokens: expected %d positions, as many as the graph has, got %d"
+          "tokens: expected %s positions, as many as the graph has, got %s"
               .formatted(graph.seqLen().getAsInt(), size.seq));
     }
     Tensor patchSrcOuts = sources("source activations", activations.tensor(), size);
     OptionalInt examples = masks.examples();
     if (examples.isPresent() && examples.getAsInt() != size.batch) {
       throw new IllegalArgumentException(
-          "masks: expected those of %d examples, the size of the batch, got those of %d"
+          "masks: expected those of %s examples, the size of the batch, got those of %s"
               .formatted(size.batch, examples.getAsInt()));
     }
     Tensor maskTensor;
@@ -218,7 +218,7 @@ final class PassArguments {
       }
       if (startBlock.isPresent() && isBefore(name, startBlock.getAsInt())) {
         throw new IllegalArgumentException(
-            "hook point '%s' is before block %d, where the pass begins"
+            "hook point '%s' is before block %s, where the pass begins"
                 .formatted(name, startBlock.getAsInt()));
       }
     }
@@ -260,7 +260,7 @@ final class PassArguments {
     Size size = new Size(input.size(0), input.size(1));
     if (size.batch == 0 || size.seq == 0) {
       throw new IllegalArgumentException(
-          "%s: expected at least one prompt and one position, got %d and %d"
+          "%s: expected at least one prompt and one position, got %s and %s"
               .formatted(name, size.batch, size.seq));
     }
     return size;
@@ -285,7 +285,7 @@ final class PassArguments {
     int prefix = input.prefix().map(PrefixCache::length).orElse(0);
     if (prefix + size.seq > config.nCtx()) {
       throw new IllegalArgumentException(
-          "%s: expected at most %d positions (n_ctx), got %d%s"
+          "%s: expected at most %s positions (n_ctx), got %s%s"
               .formatted(
                   name, config.nCtx(), size.seq, prefix > 0 ? " after a prefix of " + prefix : ""));
     }
@@ -298,7 +298,7 @@ final class PassArguments {
     OptionalInt seqLen = autoencoders.seqLen();
     if (seqLen.isPresent() && size.seq != seqLen.getAsInt()) {
       throw new IllegalArgumentException(
-          "%s: expected %d positions, as many as have latents of their own, got %d"
+          "%s: expected %s positions, as many as have latents of their own, got %s"
               .formatted(name, seqLen.getAsInt(), size.seq));
     }
   }
@@ -322,7 +322,7 @@ final class PassArguments {
       for (int i = 0; i < seq; i++) {
         if (tokens < 1 || of[i] != (i < seq - tokens ? 0 : 1)) {
           throw new IllegalArgumentException(
-              "%s: expected in each row 0 for padding, then 1 for at least one token, got %s in row %d"
+              "%s: expected in each row 0 for padding, then 1 for at least one token, got %s in row %s"
                   .formatted(name, Arrays.toString(of), row));
         }
       }

@@ -7,6 +7,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -364,8 +365,12 @@ final class Passes {
     if (bytes >= LARGE) {
       MEMORY.log(
           Level.INFO,
-          "source activations %s of %s hold %,d bytes"
-              .formatted(Arrays.toString(activations.shape()), name, bytes));
+          String.format(
+              Locale.ROOT,
+              "source activations %s of %s hold %,d bytes",
+              Arrays.toString(activations.shape()),
+              name,
+              bytes));
     }
     return activations;
   }

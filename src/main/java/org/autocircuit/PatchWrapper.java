@@ -106,7 +106,7 @@ public final class PatchWrapper {
     boolean batched = mask.batched();
     if (batched && mask.values().size(0) != batch) {
       throw new IllegalArgumentException(
-          "mask: expected values for %d prompts, got %d".formatted(batch, mask.values().size(0)));
+          "mask: expected values for %s prompts, got %s".formatted(batch, mask.values().size(0)));
     }
     return NativeMath.applyMaskFn(batched, batch, mask.patch());
   }

@@ -71,7 +71,7 @@ public final class PrefixCache implements AutoCloseable {
   public static PrefixCache of(List<Tensor> keys, List<Tensor> values) {
     if (keys.isEmpty() || keys.size() != values.size()) {
       throw new IllegalArgumentException(
-          "prefix: expected keys and values of each block, got %d and %d"
+          "prefix: expected keys and values of each block, got %s and %s"
               .formatted(keys.size(), values.size()));
     }
     try (CallScope scope = new CallScope()) {
@@ -176,7 +176,7 @@ public final class PrefixCache implements AutoCloseable {
   /** The number of tokens. */
   @Override
   public String toString() {
-    return "%s of %d tokens".formatted(NAME, length());
+    return "%s of %s tokens".formatted(NAME, length());
   }
 
   /** Keys and values in turn, block by block, for native code; they go to the innermost scope. */
@@ -199,7 +199,7 @@ public final class PrefixCache implements AutoCloseable {
         || type != modelPrecision.scalarType()
         || !device.equals(modelDevice)) {
       throw new IllegalArgumentException(
-          "prefix: expected %s = [any, any, %d, %d] of %s on %s in %d blocks, got %s of %s on %s in %d"
+          "prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s in %s"
               .formatted(
                   SHAPE,
                   transformer.nKeyValueHeads(),
@@ -218,7 +218,7 @@ public final class PrefixCache implements AutoCloseable {
   void requireServes(long batch) {
     if (batch() != 1 && batch() != batch) {
       throw new IllegalArgumentException(
-          "prefix: expected one row for all prompts or one for each of %d, got %d rows"
+          "prefix: expected one row for all prompts or one for each of %s, got %s rows"
               .formatted(batch, batch()));
     }
   }

@@ -43,7 +43,7 @@ public final class Threads {
     if (threads > processors) {
       LOG.log(
           Level.WARNING,
-          "%d threads a call are more than the %d processors: they wait for each other"
+          "%s threads a call are more than the %s processors: they wait for each other"
               .formatted(threads, processors));
     }
     NativeMath.setThreads(threads);

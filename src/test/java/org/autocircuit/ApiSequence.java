@@ -94,7 +94,7 @@ final class ApiSequence extends ApiSequencePasses {
       return;
     }
     state.add(worker.call(reference::open), null, worker, reference.zeros());
-    say("%s: open model %d".formatted(worker, state.models.size()));
+    say("%s: open model %s".formatted(worker, state.models.size()));
   }
 
   private void close(Worker worker, OwnModel model) throws Exception {
@@ -131,7 +131,7 @@ final class ApiSequence extends ApiSequencePasses {
       return;
     }
     int number = random.nextInt(ApiSequenceReference.PREFIXES);
-    say("%s: prefix %d of %s".formatted(worker, number, model));
+    say("%s: prefix %s of %s".formatted(worker, number, model));
     PrefixCache made =
         expect(
             worker,
@@ -168,7 +168,7 @@ final class ApiSequence extends ApiSequencePasses {
 
   private void sources(Worker worker, OwnModel model) throws Exception {
     int prompts = random.nextInt(ApiSequenceReference.PROMPTS);
-    say("%s: sources %d of %s".formatted(worker, prompts, model));
+    say("%s: sources %s of %s".formatted(worker, prompts, model));
     var made = expect(worker, model.passFailure(), () -> reference.sources(model.model, prompts));
     if (made != null) {
       state.activations.add(new Activations(made, prompts, model.prefixTokens()));
@@ -224,7 +224,7 @@ final class ApiSequence extends ApiSequencePasses {
   private void maskBatchSize(Worker worker, OwnModel model, ApiSequenceMasks masks)
       throws Exception {
     int examples = random.nextInt(5) == 0 ? 1 + 2 * random.nextInt(2) : ApiSequenceReference.BATCH;
-    say("%s: setMaskBatchSize(%s, %d) of %s".formatted(worker, masks, examples, model));
+    say("%s: setMaskBatchSize(%s, %s) of %s".formatted(worker, masks, examples, model));
     Class<?> failure = model.closed ? model.failure() : masks.failure(worker);
     ModelScope scope =
         expect(worker, failure, () -> model.model.setMaskBatchSize(masks.parameters, examples));

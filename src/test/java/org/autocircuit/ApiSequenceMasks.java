@@ -143,7 +143,7 @@ final class ApiSequenceMasks {
 
   @Override
   public String toString() {
-    String each = examples() == 0 ? "" : " for %d examples".formatted(examples());
+    String each = examples() == 0 ? "" : " for %s examples".formatted(examples());
     return "masks of %s%s%s".formatted(worker, each, closed ? " (closed)" : "");
   }
 }

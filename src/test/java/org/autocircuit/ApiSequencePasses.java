@@ -274,7 +274,7 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
     for (int edge : edges) {
       masks[edge] = value;
     }
-    say("%s: %d edges of %s at %s".formatted(worker, edges.length, run, value));
+    say("%s: %s edges of %s at %s".formatted(worker, edges.length, run, value));
     expect(
         worker,
         run.failure(),

@@ -173,7 +173,7 @@ final class ApiSequenceState {
     @Override
     public String toString() {
       String after = hasPrefix() ? " after " + prefix : "";
-      return "model %d%s%s".formatted(models.indexOf(this) + 1, after, closed ? " (closed)" : "");
+      return "model %s%s%s".formatted(models.indexOf(this) + 1, after, closed ? " (closed)" : "");
     }
   }
 
@@ -241,7 +241,7 @@ final class ApiSequenceState {
 
     @Override
     public String toString() {
-      return "activations %d %s%s".formatted(prompts, prefixTokens, closed ? " (closed)" : "");
+      return "activations %s %s%s".formatted(prompts, prefixTokens, closed ? " (closed)" : "");
     }
   }
 

@@ -157,8 +157,8 @@ class CheckpointForwardTest {
     Files.writeString(
         folder.resolve("config.json"),
         """
-        {"model_type": "gpt2", "n_layer": %d, "n_embd": %d, "n_head": %d, "n_inner": %d,
-         "vocab_size": %d, "n_positions": %d, "layer_norm_epsilon": %s,
+        {"model_type": "gpt2", "n_layer": %s, "n_embd": %s, "n_head": %s, "n_inner": %s,
+         "vocab_size": %s, "n_positions": %s, "layer_norm_epsilon": %s,
          "activation_function": "gelu_new", "tie_word_embeddings": %s}
         """
             .formatted(
@@ -180,7 +180,7 @@ class CheckpointForwardTest {
       byte[] bytes = bytes(weight.getValue());
       parts.add(bytes);
       entries.add(
-          "\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%d,%d]}"
+          "\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%s,%s]}"
               .formatted(
                   fileName(weight.getKey(), prefix),
                   typeName(weight.getValue()),

@@ -21,7 +21,7 @@ final class Close {
     for (int i = 0; i < expected.length; i++) {
       if (!(Math.abs(actual[i] - expected[i]) <= tolerance * (1 + Math.abs(expected[i])))) {
         throw new AssertionError(
-            "%s[%d]: expected %s, got %s".formatted(what, i, expected[i], actual[i]));
+            "%s[%s]: expected %s, got %s".formatted(what, i, expected[i], actual[i]));
       }
     }
   }

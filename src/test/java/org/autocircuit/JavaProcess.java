@@ -87,7 +87,7 @@ final class JavaProcess {
       String output = Files.readString(log);
       if (!ended) {
         throw new AssertionError(
-            "%s did not end in %d seconds: %s".formatted(main.getSimpleName(), seconds, output));
+            "%s did not end in %s seconds: %s".formatted(main.getSimpleName(), seconds, output));
       }
       return new Result(process.exitValue(), output);
     } catch (InterruptedException e) {

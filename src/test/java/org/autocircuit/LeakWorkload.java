@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import org.autocircuit.AnswerLoss.AnswerFunction;
@@ -97,7 +98,9 @@ enum LeakWorkload {
             workload,
             slope(resident) / rounds,
             SAMPLES * rounds,
-            Arrays.stream(resident).mapToObj(bytes -> "%.2f".formatted(bytes / 1e6)).toList());
+            Arrays.stream(resident)
+                .mapToObj(bytes -> String.format(Locale.ROOT, "%.2f", bytes / 1e6))
+                .toList());
       }
     }
   }

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.logging.Level;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
@@ -93,8 +94,8 @@ class LoggingTest {
       model.sourceAblations(prompts, AblationType.RESAMPLE).close();
       records.assertOne(
           Level.INFO,
-          "source activations [130, %d, 12, 128] of %s hold".formatted(enough, model),
-          "%,d bytes".formatted(sources * enough * 12 * 128 * Float.BYTES));
+          "source activations [130, %s, 12, 128] of %s hold".formatted(enough, model),
+          String.format(Locale.ROOT, "%,d bytes", sources * enough * 12 * 128 * Float.BYTES));
     }
   }
 }

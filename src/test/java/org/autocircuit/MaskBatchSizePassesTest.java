@@ -153,7 +153,7 @@ class MaskBatchSizePassesTest {
           new Pass(
               together.logits().narrow(0, i, 1),
               Arrays.copyOfRange(together.gradients(), i * size, (i + 1) * size));
-      String what = "example %d of %d".formatted(i, examples.masks().length);
+      String what = "example %s of %s".formatted(i, examples.masks().length);
       assertSame(what, part, pass(model, only, fn), 1e-12);
     }
   }

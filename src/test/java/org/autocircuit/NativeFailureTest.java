@@ -61,7 +61,7 @@ class NativeFailureTest {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> model.forward(wrong))
           .withMessageContaining(
-              "tokens: expected 0 to %d, got %d in row 1", VOCABULARY - 1, VOCABULARY)
+              "tokens: expected 0 to %s, got %s in row 1", VOCABULARY - 1, VOCABULARY)
           .withCauseInstanceOf(NativeException.class);
     }
   }
@@ -76,7 +76,7 @@ class NativeFailureTest {
           EdgeAttribution.resampled(ModelInput.of(clean), ModelInput.of(corrupt), LOSS);
       assertThatIllegalArgumentException()
           .isThrownBy(() -> model.maskGradient(attribution))
-          .withMessageContaining("got %d in row 1", VOCABULARY)
+          .withMessageContaining("got %s in row 1", VOCABULARY)
           .withCauseInstanceOf(NativeException.class);
     }
   }

@@ -132,7 +132,7 @@ final class OutOfMemoryWorkload {
   /** Of this process; the hard limit stays, so that it can be lifted again. */
   private void limitAddressSpace(String bytes) throws IOException {
     String command =
-        "prlimit --pid %d --as=%s: && echo done\n".formatted(ProcessHandle.current().pid(), bytes);
+        "prlimit --pid %s --as=%s: && echo done\n".formatted(ProcessHandle.current().pid(), bytes);
     shell.getOutputStream().write(command.getBytes(StandardCharsets.US_ASCII));
     shell.getOutputStream().flush();
     byte[] answer = shell.getInputStream().readNBytes("done\n".length());

@@ -83,7 +83,7 @@ class PrefixCacheTest {
         assertThatIllegalArgumentException()
             .isThrownBy(() -> afterTwo.logits(new long[size][3]))
             .withMessage(
-                "prefix: expected one row for all prompts or one for each of %d, got 2 rows", size);
+                "prefix: expected one row for all prompts or one for each of %s, got 2 rows", size);
       }
     }
   }

@@ -3,6 +3,7 @@ package org.autocircuit;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 
 /**
  * A tokenizer as SentencePiece-style models have it, with few pieces: a text gets a leading "▁",
@@ -26,19 +27,19 @@ public final class SentencePieceTokenizer {
     StringBuilder vocabulary = new StringBuilder("\"<unk>\":0,\"<s>\":1,\"</s>\":2");
     int next = 3;
     for (int value = 0; value < 256; value++) {
-      vocabulary.append(",\"<0x%02X>\":%d".formatted(value, next++));
+      vocabulary.append(String.format(Locale.ROOT, ",\"<0x%02X>\":%s", value, next++));
     }
     for (String letter : LETTERS.split("")) {
-      vocabulary.append(",\"%s\":%d".formatted(letter, next++));
+      vocabulary.append(",\"%s\":%s".formatted(letter, next++));
     }
     StringBuilder merges = new StringBuilder();
     for (String[] merge : MERGES) {
-      vocabulary.append(",\"%s%s\":%d".formatted(merge[0], merge[1], next++));
+      vocabulary.append(",\"%s%s\":%s".formatted(merge[0], merge[1], next++));
       merges.append(merges.length() == 0 ? "" : ",");
       merges.append("\"%s %s\"".formatted(merge[0], merge[1]));
     }
     String added =
-        "{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+        "{\"id\":%s,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
             + "\"normalized\":false,\"special\":true}";
     Files.createDirectories(folder);
     Files.writeString(

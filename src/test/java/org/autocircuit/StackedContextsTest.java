@@ -222,7 +222,7 @@ class StackedContextsTest {
             Request request = requests.get(i);
             ModelInput alone = ModelInput.ofPrompts(request.prompts(), "cpu");
             assertClose(
-                "round %d %s request %d of %s".formatted(round, policy, i, requests),
+                "round %s %s request %s of %s".formatted(round, policy, i, requests),
                 parts.get(i),
                 run(model, alone, request.context(), policy),
                 kind.tolerance());
@@ -279,7 +279,7 @@ class StackedContextsTest {
         List<Tensor> parts = stack.split(model.forward(tokens, stack.context()));
         for (int i = 0; i < 4; i++) {
           for (int j = 0; j < i; j++) {
-            assertDiffer("logits %d and %d".formatted(i, j), parts.get(i), parts.get(j));
+            assertDiffer("logits %s and %s".formatted(i, j), parts.get(i), parts.get(j));
           }
         }
       }

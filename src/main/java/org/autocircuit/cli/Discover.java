@@ -189,7 +189,7 @@ final class Discover implements Callable<Integer> {
     wrap(
         "logit diff: the answer's logit less that of the wrong answers. KL: divergence from the"
             + " model, in nats. accuracy: the answer is the most probable token.%s",
-        random == 0 ? "" : " Random: mean of %d circuits.".formatted(random));
+        random == 0 ? "" : " Random: mean of %s circuits.".formatted(random));
     out.println();
     fact("time", "%s", phases);
   }
@@ -203,8 +203,11 @@ final class Discover implements Callable<Integer> {
       }
     }
     throw new IllegalArgumentException(
-        "all %,d edges have the same score, %s: the prompts tell none from another; do clean and corrupt"
-                .formatted(scores.size(), first)
+        String.format(
+                Locale.ROOT,
+                "all %,d edges have the same score, %s: the prompts tell none from another; do clean and corrupt",
+                scores.size(),
+                first)
             + " prompts differ in what decides the answer?");
   }
 
@@ -235,7 +238,10 @@ final class Discover implements Callable<Integer> {
     fact("scores", "%s (%,d edges)", output, scores.size());
     if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
-      CircuitPicture.of(graph, scores.top(drawn), "The %,d edges that matter most".formatted(drawn))
+      CircuitPicture.of(
+              graph,
+              scores.top(drawn),
+              String.format(Locale.ROOT, "The %,d edges that matter most", drawn))
           .write(picture);
       fact("picture", "%s (%,d edges)", picture, drawn);
     }

@@ -83,7 +83,7 @@ record Prompts(
     }
     int i = equal.get(0);
     return List.of(
-        "prompts[%d] is prompts[%d] once more, which the circuit is found with: no test (%d of %d"
+        "prompts[%s] is prompts[%s] once more, which the circuit is found with: no test (%s of %s"
                 .formatted(i, first.get(pairs.get(i)), equal.size(), pairs.size() - found)
             + " held-out pairs)");
   }
@@ -108,7 +108,7 @@ record Prompts(
         .ifPresent(
             other -> {
               throw new IllegalArgumentException(
-                  "--per-position needs prompts of one length: \"%s\" has %d tokens, \"%s\" has %d"
+                  "--per-position needs prompts of one length: \"%s\" has %s tokens, \"%s\" has %s"
                       .formatted(
                           first.pairs().get(0).clean(),
                           first.seqLength(),
@@ -141,15 +141,15 @@ record Prompts(
     String tokens = shortest == longest ? "" + shortest : shortest + " to " + longest;
     String use =
         heldOut
-            ? "%d to find the circuit, %d others to test it".formatted(size(finding), size(testing))
-            : "%d to find the circuit and to test it".formatted(size(finding));
+            ? "%s to find the circuit, %s others to test it".formatted(size(finding), size(testing))
+            : "%s to find the circuit and to test it".formatted(size(finding));
     return "%s: pairs of %s tokens, %s".formatted(name, tokens, use);
   }
 
   String describeTesting() {
     return heldOut
-        ? "%d held-out prompts".formatted(size(testing))
-        : "the same %d prompts".formatted(size(testing));
+        ? "%s held-out prompts".formatted(size(testing))
+        : "the same %s prompts".formatted(size(testing));
   }
 
   private Stream<PromptPairBatch> all() {

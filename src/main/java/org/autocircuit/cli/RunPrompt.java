@@ -122,12 +122,16 @@ final class RunPrompt implements Callable<Integer> {
     long[] other = corrupt == null ? clean : tokenizer.encode(corrupt, bos);
     if (clean.length != other.length) {
       throw new IllegalArgumentException(
-          "--corrupt has %d tokens, --prompt has %d: %s; --prompt: %s"
+          "--corrupt has %s tokens, --prompt has %s: %s; --prompt: %s"
               .formatted(other.length, clean.length, tokenizer.show(other), tokenizer.show(clean)));
     }
     if (clean.length == 0 || clean.length > longest) {
       throw new IllegalArgumentException(
-          "--prompt has %,d tokens, the model takes 1 to %,d".formatted(clean.length, longest));
+          String.format(
+              Locale.ROOT,
+              "--prompt has %,d tokens, the model takes 1 to %,d",
+              clean.length,
+              longest));
     }
     List<String> warnings =
         new ArrayList<>(PromptTokens.warnings(tokenizer, prompt, "--prompt", bos).values());
@@ -174,7 +178,7 @@ final class RunPrompt implements Callable<Integer> {
     long[][] clean = {tokens[0]};
     Logits before = logits(model, clean, PatchContext.NONE);
     out.println("model    " + folder.describe());
-    out.printf("prompt   %s  (%d tokens)%n", prompt, tokens[0].length);
+    out.printf("prompt   %s  (%s tokens)%n", prompt, tokens[0].length);
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }

@@ -73,7 +73,11 @@ final class ShowGraph implements Callable<Integer> {
     if (positions != null && positions > longest) {
       throw new ParameterException(
           spec.commandLine(),
-          "--positions %,d: the model takes at most %,d tokens".formatted(positions, longest));
+          String.format(
+              Locale.ROOT,
+              "--positions %,d: the model takes at most %,d tokens",
+              positions,
+              longest));
     }
     ModelGraph graph =
         ModelGraph.of(

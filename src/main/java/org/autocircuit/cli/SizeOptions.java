@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import java.util.List;
+import java.util.Locale;
 import java.util.TreeSet;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -53,7 +54,8 @@ final class SizeOptions {
     if (counts.last() > nEdges) {
       throw new ParameterException(
           spec.commandLine(),
-          "--edges %,d: the graph has only %,d edges".formatted(counts.last(), nEdges));
+          String.format(
+              Locale.ROOT, "--edges %,d: the graph has only %,d edges", counts.last(), nEdges));
     }
     return List.copyOf(counts);
   }

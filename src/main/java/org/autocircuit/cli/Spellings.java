@@ -52,6 +52,6 @@ final class Spellings {
     }
     return lines.size() < 2
         ? lines
-        : List.of(lines.get(0) + " (and %d answers more)".formatted(lines.size() - 1));
+        : List.of(lines.get(0) + " (and %s answers more)".formatted(lines.size() - 1));
   }
 }

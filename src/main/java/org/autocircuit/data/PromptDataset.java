@@ -55,7 +55,7 @@ public record PromptDataset(
         (name, position) -> {
           if (position < 0) {
             throw new IllegalArgumentException(
-                "position of %s must not be negative, got %d".formatted(name, position));
+                "position of %s must not be negative, got %s".formatted(name, position));
           }
         });
     seqLabels = List.copyOf(seqLabels);
@@ -127,7 +127,7 @@ public record PromptDataset(
    * @throws IndexOutOfBoundsException if the range is not inside the dataset
    */
   public PromptDataset slice(int begin, int end) {
-    String part = begin == 0 ? source : source + " from prompts[%d] on".formatted(begin);
+    String part = begin == 0 ? source : source + " from prompts[%s] on".formatted(begin);
     return new PromptDataset(seqLabels, wordIdxs, prompts.subList(begin, end), part.strip());
   }
 

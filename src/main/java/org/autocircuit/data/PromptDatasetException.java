@@ -1,6 +1,7 @@
 package org.autocircuit.data;
 
 import java.util.List;
+import java.util.Locale;
 
 /**
  * A prompt file cannot be read or used. The message names the file, the place in it, what was met
@@ -25,10 +26,11 @@ public class PromptDatasetException extends IllegalArgumentException {
     if (problems.size() == 1) {
       return new PromptDatasetException(file + problems.get(0));
     }
-    StringBuilder lines = new StringBuilder("%s%,d problems".formatted(file, problems.size()));
+    StringBuilder lines =
+        new StringBuilder(String.format(Locale.ROOT, "%s%,d problems", file, problems.size()));
     problems.stream().limit(SHOWN).forEach(problem -> lines.append("\n  ").append(problem));
     if (problems.size() > SHOWN) {
-      lines.append("\n  and %,d more".formatted(problems.size() - SHOWN));
+      lines.append(String.format(Locale.ROOT, "\n  and %,d more", problems.size() - SHOWN));
     }
     return new PromptDatasetException(lines.toString());
   }

@@ -45,7 +45,7 @@ public final class PromptPairBatch {
         || answers.length != batch
         || wrongAnswers.length != batch) {
       throw new IllegalArgumentException(
-          "expected one row per pair in each array, got %d pairs and %d, %d, %d, %d rows"
+          "expected one row per pair in each array, got %s pairs and %s, %s, %s, %s rows"
               .formatted(batch, clean.length, corrupt.length, answers.length, wrongAnswers.length));
     }
     int longest = 0;
@@ -67,7 +67,7 @@ public final class PromptPairBatch {
   static void requireLength(PromptText first, int length, PromptText prompt, long[] tokens) {
     if (tokens.length != length) {
       throw new IllegalArgumentException(
-          "prompts of one pair or batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"
+          "prompts of one pair or batch must have the same number of tokens: \"%s\" has %s, \"%s\" has %s"
               .formatted(first, length, prompt, tokens.length));
     }
   }
@@ -149,6 +149,6 @@ public final class PromptPairBatch {
 
   @Override
   public String toString() {
-    return "PromptPairBatch[%s, %d x %d]".formatted(key, size(), seqLength());
+    return "PromptPairBatch[%s, %s x %s]".formatted(key, size(), seqLength());
   }
 }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -87,7 +88,9 @@ public final class PromptTokens {
           int shown = Math.min(SHOWN_PER_KIND, places.size());
           lines.addAll(places.subList(0, shown));
           if (places.size() > shown) {
-            lines.add("%s: %,d more prompts like these".formatted(kind, places.size() - shown));
+            lines.add(
+                String.format(
+                    Locale.ROOT, "%s: %,d more prompts like these", kind, places.size() - shown));
           }
         });
     return lines;
@@ -161,8 +164,12 @@ public final class PromptTokens {
       String place = "prompts[" + row.index() + "]";
       if (row.clean().length > longest) {
         found.add(
-            "%s.clean has %,d tokens, the model takes at most %,d"
-                .formatted(place, row.clean().length, longest));
+            String.format(
+                Locale.ROOT,
+                "%s.clean has %,d tokens, the model takes at most %,d",
+                place,
+                row.clean().length,
+                longest));
       }
       if (wrong && row.wrongAnswers().length == 0) {
         found.add(
@@ -208,7 +215,7 @@ public final class PromptTokens {
     }
     if (clean.length != corrupt.length) {
       problems.add(
-          "%s.corrupt has %d tokens, clean has %d: %s; clean: %s"
+          "%s.corrupt has %s tokens, clean has %s: %s; clean: %s"
               .formatted(
                   place,
                   corrupt.length,
@@ -225,7 +232,7 @@ public final class PromptTokens {
       int at = indexOf(answers, wrong[i]);
       if (at >= 0) {
         problems.add(
-            "%s.wrong_answers[%d] \"%s\" is the same token as answers[%d] \"%s\": %s"
+            "%s.wrong_answers[%s] \"%s\" is the same token as answers[%s] \"%s\": %s"
                 .formatted(
                     place,
                     i,
@@ -267,7 +274,7 @@ public final class PromptTokens {
   private void checkIds(long[] ids, String place) {
     for (long id : ids) {
       if (!tokenizer.hasToken(id)) {
-        problems.add("%s: the vocabulary has no token %d".formatted(place, id));
+        problems.add("%s: the vocabulary has no token %s".formatted(place, id));
       }
     }
   }
@@ -395,7 +402,7 @@ public final class PromptTokens {
     if (labels > 0 && labels != tokens) {
       warn(
           "seq_labels",
-          "seq_labels has %d labels, prompts[0].clean %d tokens".formatted(labels, tokens));
+          "seq_labels has %s labels, prompts[0].clean %s tokens".formatted(labels, tokens));
     }
     dataset
         .wordIdxs()
@@ -404,7 +411,7 @@ public final class PromptTokens {
               if (at >= tokens) {
                 warn(
                     "word_idxs",
-                    "word_idxs.%s is %d, prompts[0].clean has %d tokens"
+                    "word_idxs.%s is %s, prompts[0].clean has %s tokens"
                         .formatted(name, at, tokens));
               }
             });

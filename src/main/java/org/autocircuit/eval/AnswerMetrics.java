@@ -1,5 +1,6 @@
 package org.autocircuit.eval;
 
+import java.util.Locale;
 import org.autocircuit.data.PromptPairBatch;
 
 /**
@@ -120,20 +121,24 @@ public final class AnswerMetrics {
   private static void check(Logits outputs, long[][] answers) {
     if (outputs.positions() != 1) {
       throw new IllegalArgumentException(
-          "answers are compared with the logits of one position, got those of %d positions"
+          "answers are compared with the logits of one position, got those of %s positions"
               .formatted(outputs.positions()));
     }
     if (answers.length != outputs.batch()) {
       throw new IllegalArgumentException(
-          "expected one row of answers for each of %d prompts, got %d rows"
+          "expected one row of answers for each of %s prompts, got %s rows"
               .formatted(outputs.batch(), answers.length));
     }
     for (int row = 0; row < answers.length; row++) {
       for (int i = 0; i < count(answers[row]); i++) {
         if (answers[row][i] < 0 || answers[row][i] >= outputs.vocabulary()) {
           throw new IllegalArgumentException(
-              "answer token %d of prompt %d is not in the vocabulary of %,d tokens"
-                  .formatted(answers[row][i], row, outputs.vocabulary()));
+              String.format(
+                  Locale.ROOT,
+                  "answer token %d of prompt %d is not in the vocabulary of %,d tokens",
+                  answers[row][i],
+                  row,
+                  outputs.vocabulary()));
         }
       }
     }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -35,7 +36,11 @@ public final class CircuitOutputs {
     List<Logits> found = outputs.get(edges);
     if (found == null) {
       throw new IllegalArgumentException(
-          "no circuit of %,d edges was run, only of %s".formatted(edges, new ArrayList<>(sizes())));
+          String.format(
+              Locale.ROOT,
+              "no circuit of %,d edges was run, only of %s",
+              edges,
+              new ArrayList<>(sizes())));
     }
     return found;
   }

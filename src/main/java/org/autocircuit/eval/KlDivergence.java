@@ -32,7 +32,7 @@ public final class KlDivergence {
   public static double mean(List<Logits> outputs, List<Logits> target) {
     if (outputs.size() != target.size() || outputs.isEmpty()) {
       throw new IllegalArgumentException(
-          "expected outputs and target of equally many batches, got %d and %d"
+          "expected outputs and target of equally many batches, got %s and %s"
               .formatted(outputs.size(), target.size()));
     }
     double sum = 0;

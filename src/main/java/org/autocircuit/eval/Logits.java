@@ -47,7 +47,7 @@ public final class Logits {
       long dimensions = tensor.dim();
       if (dimensions != 2 && dimensions != 3) {
         throw new IllegalArgumentException(
-            "logits: expected shape [batch, d_vocab] or [batch, positions, d_vocab], got %d dimensions"
+            "logits: expected shape [batch, d_vocab] or [batch, positions, d_vocab], got %s dimensions"
                 .formatted(dimensions));
       }
       int batch = Math.toIntExact(tensor.size(0));
@@ -73,7 +73,7 @@ public final class Logits {
     for (int row = 0; row < rows.length; row++) {
       if (rows[row].length != vocabulary) {
         throw new IllegalArgumentException(
-            "logits: expected %d values in row %d as in the first, got %d"
+            "logits: expected %s values in row %s as in the first, got %s"
                 .formatted(vocabulary, row, rows[row].length));
       }
       System.arraycopy(rows[row], 0, values, row * vocabulary, vocabulary);
@@ -186,14 +186,14 @@ public final class Logits {
   @Override
   public String toString() {
     return positions == 1
-        ? "Logits[%d, %d]".formatted(batch, vocabulary)
-        : "Logits[%d, %d, %d]".formatted(batch, positions, vocabulary);
+        ? "Logits[%s, %s]".formatted(batch, vocabulary)
+        : "Logits[%s, %s, %s]".formatted(batch, positions, vocabulary);
   }
 
   /** Nothing is greater than NaN, nor is NaN greater. */
   void requireNumbers(int row) {
     if (Arrays.stream(row(row)).anyMatch(Double::isNaN)) {
-      throw new NotFiniteException("logits of row %d are not finite: NaN".formatted(row));
+      throw new NotFiniteException("logits of row %s are not finite: NaN".formatted(row));
     }
   }
 

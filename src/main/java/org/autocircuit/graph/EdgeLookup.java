@@ -82,7 +82,7 @@ final class EdgeLookup {
       checkPosition(position.getAsInt(), "edge '" + name + "'");
     } else if (seqLen.isPresent()) {
       throw new IllegalArgumentException(
-          "edge '%1$s' needs a token position from 0 to %2$d, as in '%1$s@%2$d': the graph has one"
+          "edge '%1$s' needs a token position from 0 to %2$s, as in '%1$s@%2$s': the graph has one"
                   .formatted(name, seqLen.getAsInt() - 1)
               + " edge for each position");
     }
@@ -108,13 +108,13 @@ final class EdgeLookup {
   void checkPosition(int position, String what) {
     if (seqLen.isEmpty()) {
       throw new IllegalArgumentException(
-          "%s at token position %d: the graph was made without a sequence length, so it has no"
+          "%s at token position %s: the graph was made without a sequence length, so it has no"
                   .formatted(what, position)
               + " positions");
     }
     if (position < 0 || position >= seqLen.getAsInt()) {
       throw new IllegalArgumentException(
-          "%s at token position %d: the graph has positions 0 to %d"
+          "%s at token position %s: the graph has positions 0 to %s"
               .formatted(what, position, seqLen.getAsInt() - 1));
     }
   }

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import java.util.RandomAccess;
 import java.util.stream.IntStream;
 
@@ -78,7 +79,7 @@ public final class EdgeSet {
   public static EdgeSet ofIndices(ModelGraph graph, BitSet indices) {
     if (indices.length() > graph.nEdges()) {
       throw new IndexOutOfBoundsException(
-          "edge index %d in a graph with %d edges".formatted(indices.length() - 1, graph.nEdges()));
+          "edge index %s in a graph with %s edges".formatted(indices.length() - 1, graph.nEdges()));
     }
     return new EdgeSet(graph, (BitSet) indices.clone());
   }
@@ -148,7 +149,7 @@ public final class EdgeSet {
   /** The sizes of the set and of the graph. */
   @Override
   public String toString() {
-    return "%,d of %,d edges".formatted(size, graph.nEdges());
+    return String.format(Locale.ROOT, "%,d of %,d edges", size, graph.nEdges());
   }
 
   private static final class Edges extends AbstractList<Edge> implements RandomAccess {

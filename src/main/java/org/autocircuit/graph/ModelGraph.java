@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
@@ -84,8 +85,11 @@ public final class ModelGraph {
             config, factorized, this.separateQkv, this.ungroupedKeyValues, seqLen.orElse(0));
     if (layout.maskSize > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
-          "the graph has %,d edges, more than the %,d that can be numbered; leave out the sequence"
-                  .formatted(layout.maskSize, Integer.MAX_VALUE)
+          String.format(
+                  Locale.ROOT,
+                  "the graph has %,d edges, more than the %,d that can be numbered; leave out the sequence",
+                  layout.maskSize,
+                  Integer.MAX_VALUE)
               + " length or use a residual graph");
     }
     maskSize = (int) layout.maskSize;
@@ -374,13 +378,14 @@ public final class ModelGraph {
   /** The kind and the size of the graph. */
   @Override
   public String toString() {
-    return "%s graph with %,d sources, %,d destinations and %,d edges%s"
-        .formatted(
-            factorized ? "factorised" : "residual",
-            srcs.size(),
-            dests.size(),
-            maskSize,
-            seqLen.isPresent() ? " at " + seqLen.getAsInt() + " positions" : "");
+    return String.format(
+        Locale.ROOT,
+        "%s graph with %,d sources, %,d destinations and %,d edges%s",
+        factorized ? "factorised" : "residual",
+        srcs.size(),
+        dests.size(),
+        maskSize,
+        seqLen.isPresent() ? " at " + seqLen.getAsInt() + " positions" : "");
   }
 
   /** The edge with a flat index among the edges of one position (or of all, if there are none). */

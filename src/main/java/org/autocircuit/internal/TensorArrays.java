@@ -37,7 +37,7 @@ public final class TensorArrays {
     for (int row = 0; row < rows.length; row++) {
       if (rows[row].length != columns) {
         throw new IllegalArgumentException(
-            "%s: expected rows of %d values, got %d in row %d"
+            "%s: expected rows of %s values, got %s in row %s"
                 .formatted(name, columns, rows[row].length, row));
       }
       System.arraycopy(rows[row], 0, values, row * columns, columns);
@@ -94,7 +94,7 @@ public final class TensorArrays {
   public static int length(long size) {
     if (size > Integer.MAX_VALUE - 8) {
       throw new IllegalArgumentException(
-          "expected at most %d values, which a Java array holds, got %d"
+          "expected at most %s values, which a Java array holds, got %s"
               .formatted(Integer.MAX_VALUE - 8, size));
     }
     return (int) size;

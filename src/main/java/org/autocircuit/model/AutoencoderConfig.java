@@ -83,12 +83,12 @@ public record AutoencoderConfig(
     }
     if (latents.lastKey() >= nLayers) {
       throw new IllegalArgumentException(
-          "autoencoders: expected blocks from 0 to %d, got %s"
+          "autoencoders: expected blocks from 0 to %s, got %s"
               .formatted(nLayers - 1, latents.keySet()));
     }
     if (seqLen.orElse(1) > nCtx) {
       throw new IllegalArgumentException(
-          "autoencoders: expected at most %d positions (nCtx), got %d"
+          "autoencoders: expected at most %s positions (nCtx), got %s"
               .formatted(nCtx, seqLen.getAsInt()));
     }
   }

@@ -12,6 +12,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.LongSummaryStatistics;
 import java.util.Map;
 import java.util.OptionalInt;
@@ -133,9 +134,14 @@ final class Checkpoints {
     long resident = Pointer.physicalBytes();
     if (resident + bytes > limit) {
       throw new IllegalStateException(
-          ("%s: loading needs %,d bytes beside the %,d in use, but JavaCPP's limit for the process"
-                  + " is %,d; start Java with -Dorg.bytedeco.javacpp.maxPhysicalBytes=0 to lift it")
-              .formatted(folder, bytes, resident, limit));
+          String.format(
+              Locale.ROOT,
+              "%s: loading needs %,d bytes beside the %,d in use, but JavaCPP's limit for the process"
+                  + " is %,d; start Java with -Dorg.bytedeco.javacpp.maxPhysicalBytes=0 to lift it",
+              folder,
+              bytes,
+              resident,
+              limit));
     }
   }
 

@@ -86,7 +86,7 @@ final class GgufHeader {
     }
     long version = number(4);
     if (version != 2 && version != 3) {
-      throw bad("GGUF version is %d, supported are 2 and 3, little-endian".formatted(version));
+      throw bad("GGUF version is %s, supported are 2 and 3, little-endian".formatted(version));
     }
     long nTensors = number(8);
     for (long entries = number(8); entries != 0; entries--) {
@@ -104,7 +104,7 @@ final class GgufHeader {
     }
     long alignment = metadata.path("general").path("alignment").asLong(32);
     if (alignment < 1 || alignment > length) {
-      throw bad("general.alignment is %d, expected the bytes of a unit".formatted(alignment));
+      throw bad("general.alignment is %s, expected the bytes of a unit".formatted(alignment));
     }
     for (long count = nTensors; count != 0; count--) {
       GgufTensor tensor = tensor();
@@ -153,7 +153,7 @@ final class GgufHeader {
 
   private int size(int type, String key) {
     if (type < 0 || type >= SIZES.length || SIZES[type] == 0) {
-      throw bad("%s is of type %d, which is not supported".formatted(key, type));
+      throw bad("%s is of type %s, which is not supported".formatted(key, type));
     }
     return SIZES[type];
   }
@@ -163,7 +163,7 @@ final class GgufHeader {
     String name = text(number(8));
     int dimensions = (int) number(4);
     if (dimensions < 1 || dimensions > 4) {
-      throw bad("tensor %s has %d dimensions, expected 1 to 4".formatted(name, dimensions));
+      throw bad("tensor %s has %s dimensions, expected 1 to 4".formatted(name, dimensions));
     }
     long[] shape = new long[dimensions];
     for (int i = dimensions - 1; i >= 0; i--) {
@@ -188,7 +188,7 @@ final class GgufHeader {
       long bytes = tensor.type().bytes(tensor.shape());
       if (bytes > length - next || tensor.begin() != next - start) {
         throw bad(
-            "tensor %s is at byte %d behind the header, expected %d and then %d bytes; is the download complete?"
+            "tensor %s is at byte %s behind the header, expected %s and then %s bytes; is the download complete?"
                 .formatted(tensor.name(), tensor.begin(), next - start, bytes));
       }
       entry.setValue(tensor.at(next));
@@ -203,7 +203,7 @@ final class GgufHeader {
   private String text(long size) throws IOException {
     if (size < 0 || size > MAX_TEXT) {
       throw bad(
-          "a name has %s bytes, expected at most %d"
+          "a name has %s bytes, expected at most %s"
               .formatted(Long.toUnsignedString(size), MAX_TEXT));
     }
     byte[] bytes = in.readNBytes((int) size);

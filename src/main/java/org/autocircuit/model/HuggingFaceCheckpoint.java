@@ -65,7 +65,7 @@ record HuggingFaceCheckpoint(
     // A claim of a billion blocks must not make us name them all before the first is missing.
     if (config.transformer().nLayers() > files.tensors().size()) {
       throw new CheckpointException(
-          "%s: has %d tensors, too few for the %d blocks of %s"
+          "%s: has %s tensors, too few for the %s blocks of %s"
               .formatted(
                   files.path(), files.tensors().size(), config.transformer().nLayers(), origin));
     }
@@ -129,7 +129,7 @@ record HuggingFaceCheckpoint(
 
   private static String firstFew(Set<String> names) {
     String listed = String.join(", ", names.stream().limit(5).toList());
-    return names.size() > 5 ? listed + " and %d more".formatted(names.size() - 5) : listed;
+    return names.size() > 5 ? listed + " and %s more".formatted(names.size() - 5) : listed;
   }
 
   /**

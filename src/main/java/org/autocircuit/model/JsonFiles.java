@@ -37,7 +37,7 @@ final class JsonFiles {
       }
       if (Files.size(file) > MAX_BYTES) {
         throw new CheckpointException(
-            "%s: %d bytes, expected a JSON object of at most %d"
+            "%s: %s bytes, expected a JSON object of at most %s"
                 .formatted(file, Files.size(file), MAX_BYTES));
       }
       bytes = Files.readAllBytes(file);

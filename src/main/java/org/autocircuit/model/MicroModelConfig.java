@@ -19,7 +19,7 @@ public record MicroModelConfig(int nLayers, int nHeads, int dModel) implements M
   public MicroModelConfig {
     if (nLayers <= 0 || nHeads <= 0 || dModel <= 0) {
       throw new IllegalArgumentException(
-          "nLayers, nHeads and dModel must be positive, got %d, %d and %d"
+          "nLayers, nHeads and dModel must be positive, got %s, %s and %s"
               .formatted(nLayers, nHeads, dModel));
     }
   }
@@ -31,6 +31,6 @@ public record MicroModelConfig(int nLayers, int nHeads, int dModel) implements M
 
   @Override
   public String nativeDescription() {
-    return "kind=micro\nn_layers=%d\nn_heads=%d\nd_model=%d\n".formatted(nLayers, nHeads, dModel);
+    return "kind=micro\nn_layers=%s\nn_heads=%s\nd_model=%s\n".formatted(nLayers, nHeads, dModel);
   }
 }

@@ -5,6 +5,7 @@ import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import org.autocircuit.internal.Arguments;
@@ -70,7 +71,7 @@ public final class Model implements AutoCloseable {
    */
   public static Model of(ModelConfig config, Map<String, Tensor> weights) {
     Objects.requireNonNull(config, "config");
-    return of("Model (%d layers)".formatted(config.nLayers()), config, weights);
+    return of("Model (%s layers)".formatted(config.nLayers()), config, weights);
   }
 
   static Model of(String name, ModelConfig config, Map<String, Tensor> weights) {
@@ -128,14 +129,15 @@ public final class Model implements AutoCloseable {
     event.end(model.name, folder.toString(), bytes, model.precision.toString(), model.device);
     LOG.log(
         Level.INFO,
-        "loaded %s from %s in %.1f s: %,d bytes, %s, on %s"
-            .formatted(
-                model.name,
-                folder,
-                (System.nanoTime() - start) / 1e9,
-                bytes,
-                model.precision,
-                model.device));
+        String.format(
+            Locale.ROOT,
+            "loaded %s from %s in %.1f s: %,d bytes, %s, on %s",
+            model.name,
+            folder,
+            (System.nanoTime() - start) / 1e9,
+            bytes,
+            model.precision,
+            model.device));
     return model;
   }
 

@@ -135,7 +135,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
     int nHeads = reader.positiveInt(headsKey);
     if (dModel % nHeads != 0) {
       throw reader.error(
-          headsKey, nHeads, "a divisor of %s, which is %d".formatted(widthKey, dModel));
+          headsKey, nHeads, "a divisor of %s, which is %s".formatted(widthKey, dModel));
     }
     return dModel / nHeads;
   }

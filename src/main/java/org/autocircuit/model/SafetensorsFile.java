@@ -74,7 +74,7 @@ public final class SafetensorsFile {
       throws IOException {
     if (length < LENGTH_BYTES) {
       throw new CheckpointException(
-          "%s: %d bytes, too short for a safetensors file; is the download complete?"
+          "%s: %s bytes, too short for a safetensors file; is the download complete?"
               .formatted(path, length));
     }
     ByteBuffer prefix = ByteBuffer.allocate(LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN);
@@ -82,12 +82,12 @@ public final class SafetensorsFile {
     long headerLength = prefix.flip().getLong();
     if (headerLength < 0 || headerLength > MAX_HEADER_BYTES) {
       throw new CheckpointException(
-          "%s: the header claims %s bytes, at most %d are allowed; is this a safetensors file?"
+          "%s: the header claims %s bytes, at most %s are allowed; is this a safetensors file?"
               .formatted(path, Long.toUnsignedString(headerLength), MAX_HEADER_BYTES));
     }
     if (headerLength > length - LENGTH_BYTES) {
       throw new CheckpointException(
-          "%s: the header claims %d bytes, but only %d follow; is the download complete?"
+          "%s: the header claims %s bytes, but only %s follow; is the download complete?"
               .formatted(path, headerLength, length - LENGTH_BYTES));
     }
     ByteBuffer header = ByteBuffer.allocate((int) headerLength);

@@ -146,7 +146,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
       int count = 0;
       while (parser.nextToken() != JsonToken.END_ARRAY) {
         if (count == limit) {
-          throw bad(name, "%s has more than %d numbers".formatted(key, limit));
+          throw bad(name, "%s has more than %s numbers".formatted(key, limit));
         }
         if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT) {
           throw bad(name, key + " must be an array of integers");
@@ -173,13 +173,13 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
       if (begin > end || end > dataBytes) {
         throw bad(
             name,
-            "data_offsets [%d, %d] do not lie in the %d bytes behind the header; is the file complete?"
+            "data_offsets [%s, %s] do not lie in the %s bytes behind the header; is the file complete?"
                 .formatted(begin, end, dataBytes));
       }
       if (end - begin != bytes) {
         throw bad(
             name,
-            "shape %s of %s needs %d bytes, data_offsets [%d, %d] give %d"
+            "shape %s of %s needs %s bytes, data_offsets [%s, %s] give %s"
                 .formatted(Arrays.toString(shape), type, bytes, begin, end, end - begin));
       }
       return new TensorEntry(name, type, shape, begin, end);
@@ -195,7 +195,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
         if (tensor.begin() != next) {
           throw bad(
               tensor.name(),
-              "begins at %d, %s the tensor before it, which ends at %d"
+              "begins at %s, %s the tensor before it, which ends at %s"
                   .formatted(
                       tensor.begin(), tensor.begin() < next ? "inside" : "apart from", next));
         }
@@ -210,7 +210,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
                 start + tensor.end()));
       }
       if (next != dataBytes) {
-        throw bad("the tensors end at byte %d of %d behind the header".formatted(next, dataBytes));
+        throw bad("the tensors end at byte %s of %s behind the header".formatted(next, dataBytes));
       }
       return entries;
     }

@@ -84,7 +84,7 @@ public final class SafetensorsWriter {
     if (view.remaining() != expected) {
       tensors.remove(name);
       throw new IllegalArgumentException(
-          "tensor %s of type %s and shape %s has %d bytes, the buffer has %d"
+          "tensor %s of type %s and shape %s has %s bytes, the buffer has %s"
               .formatted(name, type, Arrays.toString(shape), expected, view.remaining()));
     }
     return this;
@@ -155,7 +155,7 @@ public final class SafetensorsWriter {
       long written = channel.position() - position;
       if (written != tensor.size()) {
         throw new CheckpointException(
-            "%s: tensor %s of type %s and shape %s has %d bytes, %d were written"
+            "%s: tensor %s of type %s and shape %s has %s bytes, %s were written"
                 .formatted(
                     file,
                     tensor.name(),

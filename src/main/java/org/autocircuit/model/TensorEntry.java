@@ -52,6 +52,6 @@ public record TensorEntry(String name, SafetensorsType type, long[] shape, long 
 
   @Override
   public String toString() {
-    return "%s %s %s at [%d, %d)".formatted(name, type, Arrays.toString(shape), begin, end);
+    return "%s %s %s at [%s, %s)".formatted(name, type, Arrays.toString(shape), begin, end);
   }
 }

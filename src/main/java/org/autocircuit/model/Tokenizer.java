@@ -108,7 +108,7 @@ public final class Tokenizer implements AutoCloseable {
     try {
       if (Files.size(file) > MAX_BYTES) {
         throw new CheckpointException(
-            "%s: %d bytes, at most %d are read".formatted(file, Files.size(file), MAX_BYTES));
+            "%s: %s bytes, at most %s are read".formatted(file, Files.size(file), MAX_BYTES));
       }
       json = Files.readAllBytes(file);
     } catch (IOException e) {
@@ -184,7 +184,7 @@ public final class Tokenizer implements AutoCloseable {
       batch[i] = encode(prompts.get(i), prependBos);
       if (batch[i].length != batch[0].length) {
         throw new IllegalArgumentException(
-            "prompts of one batch must have the same number of tokens: \"%s\" has %d, \"%s\" has %d"
+            "prompts of one batch must have the same number of tokens: \"%s\" has %s, \"%s\" has %s"
                 .formatted(prompts.get(0), batch[0].length, prompts.get(i), batch[i].length));
       }
     }
@@ -203,7 +203,7 @@ public final class Tokenizer implements AutoCloseable {
     long[] ids = encoding.getIds();
     if (ids.length != 1) {
       throw new IllegalArgumentException(
-          "answer \"%s\" must be a single token, but is %d: %s"
+          "answer \"%s\" must be a single token, but is %s: %s"
               .formatted(answer, ids.length, Arrays.toString(encoding.getTokens())));
     }
     if (vocabulary.isUnknown(ids[0]) && !answer.strip().equals(encoding.getTokens()[0])) {
@@ -235,7 +235,7 @@ public final class Tokenizer implements AutoCloseable {
     long[] rest = Arrays.copyOfRange(after, before.length, after.length);
     if (rest.length != 1) {
       throw new AnswerException(
-          "\"%s\" is %d tokens after the prompt, expected one: %s"
+          "\"%s\" is %s tokens after the prompt, expected one: %s"
               .formatted(VisibleText.of(answer), rest.length, show(rest)),
           true);
     }
@@ -394,7 +394,7 @@ public final class Tokenizer implements AutoCloseable {
     long[] ids = raw(specialToken, false).getIds();
     if (ids.length != 1) {
       throw new CheckpointException(
-          "%s: special token %s is not one token of the vocabulary, but %d"
+          "%s: special token %s is not one token of the vocabulary, but %s"
               .formatted(file, specialToken, ids.length));
     }
     return ids[0];

@@ -164,7 +164,7 @@ final class TokenizerJson {
       int length = content.length();
       require(
           length <= MAX_ADDED_TOKEN,
-          "added_tokens has one of %d characters, expected at most %d",
+          "added_tokens has one of %s characters, expected at most %s",
           length,
           MAX_ADDED_TOKEN);
       vocabulary.putAdded(

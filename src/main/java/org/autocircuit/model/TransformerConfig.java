@@ -401,7 +401,7 @@ public record TransformerConfig(
       requirePositive("nHeads", nHeads);
       require(
           dHead != 0 || dModel % nHeads == 0,
-          "nHeads must divide dModel unless dHead is set, got nHeads %d and dModel %d"
+          "nHeads must divide dModel unless dHead is set, got nHeads %s and dModel %s"
               .formatted(nHeads, dModel));
       int mlp = dMlp == 0 ? Math.multiplyExact(4, dModel) : dMlp;
       return new TransformerConfig(

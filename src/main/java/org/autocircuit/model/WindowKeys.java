@@ -89,7 +89,7 @@ final class WindowKeys {
       throw reader.error(
           "max_window_layers",
           first,
-          "0 or at least num_hidden_layers, which is %d (windows in only the last blocks are not"
+          "0 or at least num_hidden_layers, which is %s (windows in only the last blocks are not"
                   .formatted(nLayers)
               + " supported)");
     }

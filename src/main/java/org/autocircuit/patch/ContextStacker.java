@@ -82,7 +82,7 @@ final class ContextStacker {
     long starts = contexts.stream().map(start).filter(Objects::nonNull).count();
     if (starts > 0 && starts < contexts.size()) {
       throw new IllegalArgumentException(
-          "start source outputs: expected those of all %d contexts or of none, got those of %d"
+          "start source outputs: expected those of all %s contexts or of none, got those of %s"
               .formatted(contexts.size(), starts));
     }
     return builder.startSourceOutputs(joinSources("start source outputs", start)).build();
@@ -96,38 +96,38 @@ final class ContextStacker {
     PatchContext context = contexts.get(i);
     if (context.maskFn() != maskFn) {
       throw new IllegalArgumentException(
-          "mask function: expected the same in all contexts, got %s in context %d and %s in context %d"
+          "mask function: expected the same in all contexts, got %s in context %s and %s in context %s"
               .formatted(maskFn, patched[0], context.maskFn(), i));
     }
     // Draws depend on the place in the batch, so they would not be those of a pass of its own.
     if (maskFn == MaskFn.HARD_CONCRETE) {
       throw new IllegalArgumentException(
-          "mask function: expected one without samples, got %s in context %d".formatted(maskFn, i));
+          "mask function: expected one without samples, got %s in context %s".formatted(maskFn, i));
     }
     if (context.dropout() > 0) {
       throw new IllegalArgumentException(
-          "dropout: expected 0, got %s in context %d".formatted(context.dropout(), i));
+          "dropout: expected 0, got %s in context %s".formatted(context.dropout(), i));
     }
     // Padding would hide it.
     if (positions != null && positions[i] != graph.seqLen().orElse(positions[i])) {
       throw new IllegalArgumentException(
-          "prompts: expected %d positions, as many as the graph has, got %d in context %d"
+          "prompts: expected %s positions, as many as the graph has, got %s in context %s"
               .formatted(graph.seqLen().getAsInt(), positions[i], i));
     }
     MaskValues masks = masks(i);
     if (!masks.graph().equals(graph)) {
       throw new IllegalArgumentException(
-          "masks: expected those of a %s as in context %d, got those of a %s in context %d"
+          "masks: expected those of a %s as in context %s, got those of a %s in context %s"
               .formatted(graph, patched[0], masks.graph(), i));
     }
     if (masks instanceof MaskParameters parameters && parameters.isTraining()) {
       throw new IllegalArgumentException(
-          "masks: expected values to copy, got %s that are being trained in context %d"
+          "masks: expected values to copy, got %s that are being trained in context %s"
               .formatted(masks, i));
     }
     if (masks.examples().isPresent() && masks.examples().getAsInt() != prompts[i]) {
       throw new IllegalArgumentException(
-          "masks: expected those of %d examples, as many as prompts, got those of %d in context %d"
+          "masks: expected those of %s examples, as many as prompts, got those of %s in context %s"
               .formatted(prompts[i], masks.examples().getAsInt(), i));
     }
   }
@@ -178,7 +178,7 @@ final class ContextStacker {
         if (own != null) {
           tensors[i] = own.tensor();
           long ownSeq = positions == null ? seq : positions[i];
-          check("%s of context %d".formatted(name, i), tensors[i], first, prompts[i], ownSeq);
+          check("%s of context %s".formatted(name, i), tensors[i], first, prompts[i], ownSeq);
         }
       }
       boolean fits = first.size(2) == seq && (first.size(1) == 1 || tensors.length == 1);

@@ -3,6 +3,7 @@ package org.autocircuit.patch;
 import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
@@ -335,7 +336,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /** The size. */
   @Override
   public String toString() {
-    return NAME + " of %,d edges".formatted(graph.maskSize());
+    return NAME + String.format(Locale.ROOT, " of %,d edges", graph.maskSize());
   }
 
   /** Begins training, which what is returned ends; see {@link MaskLayers#train}. */

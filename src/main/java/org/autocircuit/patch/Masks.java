@@ -2,6 +2,7 @@ package org.autocircuit.patch;
 
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.OptionalInt;
 import org.autocircuit.graph.Edge;
@@ -172,8 +173,11 @@ public final class Masks implements MaskValues {
   /** The size. */
   @Override
   public String toString() {
-    return "Masks of %,d edges%s"
-        .formatted(graph.maskSize(), examples == 0 ? "" : " for %d examples".formatted(examples));
+    return String.format(
+        Locale.ROOT,
+        "Masks of %,d edges%s",
+        graph.maskSize(),
+        examples == 0 ? "" : " for %s examples".formatted(examples));
   }
 
   /**
@@ -187,7 +191,7 @@ public final class Masks implements MaskValues {
         Math.min(Integer.MAX_VALUE - 8, Runtime.getRuntime().maxMemory() / (4 * Double.BYTES));
     if (examples * masks > most) {
       throw new IllegalArgumentException(
-          "masks: expected at most %d values for all examples together, got %d for each of %d"
+          "masks: expected at most %s values for all examples together, got %s for each of %s"
               .formatted(most, masks, examples));
     }
     return Math.toIntExact(examples * masks);
@@ -196,8 +200,11 @@ public final class Masks implements MaskValues {
   static void checkSize(ModelGraph graph, long size) {
     if (size != graph.maskSize()) {
       throw new IllegalArgumentException(
-          "masks: expected %,d values, one for each edge, got %,d"
-              .formatted(graph.maskSize(), size));
+          String.format(
+              Locale.ROOT,
+              "masks: expected %,d values, one for each edge, got %,d",
+              graph.maskSize(),
+              size));
     }
   }
 }

@@ -74,19 +74,19 @@ public final class StackedContexts implements AutoCloseable {
     }
     if (prompts.length != contexts.size()) {
       throw new IllegalArgumentException(
-          "prompts: expected those of %d contexts, got those of %d"
+          "prompts: expected those of %s contexts, got those of %s"
               .formatted(contexts.size(), prompts.length));
     }
     for (int i = 0; i < prompts.length; i++) {
       if (prompts[i] < 1) {
         throw new IllegalArgumentException(
-            "prompts: expected at least one, got %d in context %d".formatted(prompts[i], i));
+            "prompts: expected at least one, got %s in context %s".formatted(prompts[i], i));
       }
     }
     long batch = Arrays.stream(prompts).asLongStream().sum();
     if (batch > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
-          "prompts: expected at most %d together, got %d".formatted(Integer.MAX_VALUE, batch));
+          "prompts: expected at most %s together, got %s".formatted(Integer.MAX_VALUE, batch));
     }
     ContextStacker stacker = new ContextStacker(contexts, prompts, positions);
     return new StackedContexts(prompts, stacker.join(), List.copyOf(stacker.made()));
@@ -168,7 +168,7 @@ public final class StackedContexts implements AutoCloseable {
   private void checkRows(long rows) {
     if (rows != batch) {
       throw new IllegalArgumentException(
-          "results: expected a row for each of %d prompts, got %d rows".formatted(batch, rows));
+          "results: expected a row for each of %s prompts, got %s rows".formatted(batch, rows));
     }
   }
 
@@ -187,6 +187,6 @@ public final class StackedContexts implements AutoCloseable {
   /** The sizes. */
   @Override
   public String toString() {
-    return "%s of %d contexts for %d prompts".formatted(NAME, prompts.length, batch);
+    return "%s of %s contexts for %s prompts".formatted(NAME, prompts.length, batch);
   }
 }

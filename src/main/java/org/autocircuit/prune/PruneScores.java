@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Collection;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import org.autocircuit.graph.DestModule;
@@ -43,8 +44,12 @@ public final class PruneScores {
     this.graph = Objects.requireNonNull(graph, "graph");
     if (scores.length != graph.nEdges()) {
       throw new IllegalArgumentException(
-          "expected %,d scores for the %s, got %,d"
-              .formatted(graph.nEdges(), graph, scores.length));
+          String.format(
+              Locale.ROOT,
+              "expected %,d scores for the %s, got %,d",
+              graph.nEdges(),
+              graph,
+              scores.length));
     }
     this.scores = scores;
   }
@@ -84,7 +89,7 @@ public final class PruneScores {
       double[] block = blocks.get(module.moduleName());
       if (block == null || block.length != module.size()) {
         throw new IllegalArgumentException(
-            "expected %d scores %s for module '%s', got %s"
+            "expected %s scores %s for module '%s', got %s"
                 .formatted(
                     module.size(),
                     Arrays.toString(module.maskShape()),
@@ -242,7 +247,11 @@ public final class PruneScores {
   public double threshold(int edgeCount) {
     if (edgeCount < 0 || edgeCount > scores.length) {
       throw new IllegalArgumentException(
-          "expected a circuit size from 0 to %,d, got %,d".formatted(scores.length, edgeCount));
+          String.format(
+              Locale.ROOT,
+              "expected a circuit size from 0 to %,d, got %,d",
+              scores.length,
+              edgeCount));
     }
     if (edgeCount == 0) {
       return Double.POSITIVE_INFINITY;

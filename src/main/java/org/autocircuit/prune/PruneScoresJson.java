@@ -135,7 +135,7 @@ public final class PruneScoresJson {
       String where =
           e.getLocation() == null
               ? ""
-              : " at line %d, column %d"
+              : " at line %s, column %s"
                   .formatted(e.getLocation().getLineNr(), e.getLocation().getColumnNr());
       throw new IOException(
           "%s is not a complete JSON file%s: %s".formatted(source, where, e.getOriginalMessage()),

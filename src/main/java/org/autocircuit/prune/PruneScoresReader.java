@@ -56,7 +56,7 @@ final class PruneScoresReader implements AutoCloseable {
     int missing = seen.nextClearBit(0);
     if (missing < scores.length) {
       throw new IllegalArgumentException(
-          "%s has no score for %d of %d edges, the first of them '%s'"
+          "%s has no score for %s of %s edges, the first of them '%s'"
               .formatted(
                   source, scores.length - seen.cardinality(), scores.length, graph.edge(missing)));
     }
@@ -153,7 +153,7 @@ final class PruneScoresReader implements AutoCloseable {
   }
 
   private String place() {
-    return "%s, line %d, column %d"
+    return "%s, line %s, column %s"
         .formatted(
             source,
             json.currentTokenLocation().getLineNr(),

@@ -119,6 +119,6 @@ public final class CircuitPicture {
   /** The title and the number of edges. */
   @Override
   public String toString() {
-    return "CircuitPicture[%s, %d edges]".formatted(title, edges.size());
+    return "CircuitPicture[%s, %s edges]".formatted(title, edges.size());
   }
 }

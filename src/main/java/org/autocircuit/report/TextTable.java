@@ -49,7 +49,7 @@ public final class TextTable {
   public TextTable row(String... cells) {
     if (cells.length != columns.size()) {
       throw new IllegalArgumentException(
-          "expected %d cells, got %d".formatted(columns.size(), cells.length));
+          "expected %s cells, got %s".formatted(columns.size(), cells.length));
     }
     rows.add(cells.clone());
     return this;

@@ -76,7 +76,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
     int words = IndirectObjectSentences.vocabulary().size();
     if (config.dVocab() < words || config.nCtx() < IndirectObjectSentences.MAX_TOKENS) {
       throw new IllegalArgumentException(
-          "config: expected a vocabulary of at least %d and a context of at least %d, got %d and %d"
+          "config: expected a vocabulary of at least %s and a context of at least %s, got %s and %s"
               .formatted(
                   words, IndirectObjectSentences.MAX_TOKENS, config.dVocab(), config.nCtx()));
     }

@@ -136,13 +136,13 @@ public final class Trainer implements AutoCloseable {
     int columns = Math.toIntExact(like.size(1));
     if (weights.length != like.size(0)) {
       throw new IllegalArgumentException(
-          "weights: expected %d rows, got %d".formatted(like.size(0), weights.length));
+          "weights: expected %s rows, got %s".formatted(like.size(0), weights.length));
     }
     float[] values = new float[weights.length * columns];
     for (int row = 0; row < weights.length; row++) {
       if (weights[row].length != columns) {
         throw new IllegalArgumentException(
-            "weights: expected rows of %d values, got %d in row %d"
+            "weights: expected rows of %s values, got %s in row %s"
                 .formatted(columns, weights[row].length, row));
       }
       System.arraycopy(weights[row], 0, values, row * columns, columns);

@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
@@ -39,12 +40,14 @@ final class BenchmarkReport {
           FORMAT,
           m.size().label(),
           m.row().label(),
-          "%.3f".formatted(m.milliseconds()),
+          String.format(Locale.ROOT, "%.3f", m.milliseconds()),
           ratio(m.ratio()),
           ratio(m.lowerQuartile()) + " - " + ratio(m.upperQuartile()),
-          m.row().limit().isPresent() ? "%.1f".formatted(m.row().limit().getAsDouble()) : "",
-          m.flops() == 0 ? "" : "%.2f".formatted(m.flops() / 1e9),
-          m.flops() == 0 ? "" : "%.1f".formatted(m.gigaflopsPerSecond()),
+          m.row().limit().isPresent()
+              ? String.format(Locale.ROOT, "%.1f", m.row().limit().getAsDouble())
+              : "",
+          m.flops() == 0 ? "" : String.format(Locale.ROOT, "%.2f", m.flops() / 1e9),
+          m.flops() == 0 ? "" : String.format(Locale.ROOT, "%.1f", m.gigaflopsPerSecond()),
           megabytes(m.peakBytes()),
           megabytes(m.peakLimit()),
           m.withinLimit() ? "" : "  over the limit");
@@ -98,10 +101,12 @@ final class BenchmarkReport {
   }
 
   private static String megabytes(OptionalLong bytes) {
-    return bytes.isPresent() ? "%.1f".formatted(bytes.getAsLong() / 1e6) : "";
+    return bytes.isPresent() ? String.format(Locale.ROOT, "%.1f", bytes.getAsLong() / 1e6) : "";
   }
 
   private static String ratio(double value) {
-    return value < 0.1 ? "%.4f".formatted(value) : "%.2f".formatted(value);
+    return value < 0.1
+        ? String.format(Locale.ROOT, "%.4f", value)
+        : String.format(Locale.ROOT, "%.2f", value);
   }
 }

@@ -2,6 +2,7 @@ package org.autocircuit.benchmark;
 
 import java.io.IOException;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.function.DoubleSupplier;
@@ -93,7 +94,8 @@ public final class LargeModel {
     double peak = gigabytes("VmHWM");
     System.out.printf("peak of the process: %.2f GB of %.0f%n", peak, allowed);
     if (peak > allowed) {
-      throw new IllegalStateException("expected at most %.0f GB".formatted(allowed));
+      throw new IllegalStateException(
+          String.format(Locale.ROOT, "expected at most %.0f GB", allowed));
     }
   }
 

@@ -141,8 +141,8 @@ class PromptTokensTest {
   @Test
   void idsAndSpellingsAreTakenAsTheyAre() throws IOException {
     long bos = 1;
-    String ids = "[%d, %d]".formatted(bos, id("▁to"));
-    String other = "[[%d, %d]]".formatted(bos, id("▁a"));
+    String ids = "[%s, %s]".formatted(bos, id("▁to"));
+    String other = "[[%s, %s]]".formatted(bos, id("▁a"));
     PromptTokens tokens = tokens(pieces, pair(ids, other, id("s") + ", {`token`: `▁s`}", "` He`"));
     PromptPairBatch batch = batch(tokens);
     assertThat(batch.clean()[0]).containsExactly(bos, id("▁to"));

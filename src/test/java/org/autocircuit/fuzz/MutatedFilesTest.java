@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import org.autocircuit.Allocation;
 import org.junit.jupiter.api.Tag;
@@ -59,7 +60,7 @@ class MutatedFilesTest {
       Mutator mutator = new Mutator(SEED * 1_000_003 + i);
       Path file = mutator.any(files);
       byte[] bytes = mutator.mutate(samples.get(files.indexOf(file)), target.form());
-      Path kept = KEPT.resolve("%s-%d-%d".formatted(target, SEED, i));
+      Path kept = KEPT.resolve("%s-%s-%s".formatted(target, SEED, i));
       Files.write(kept, bytes);
       Files.write(file, bytes);
       Cost before = Cost.now();
@@ -123,8 +124,12 @@ class MutatedFilesTest {
 
     @Override
     public String toString() {
-      return "%d ms, %,d bytes of heap, %,d of address space"
-          .formatted(TimeUnit.NANOSECONDS.toMillis(nanoseconds), heapBytes, processBytes);
+      return String.format(
+          Locale.ROOT,
+          "%d ms, %,d bytes of heap, %,d of address space",
+          TimeUnit.NANOSECONDS.toMillis(nanoseconds),
+          heapBytes,
+          processBytes);
     }
   }
 }

@@ -3,6 +3,7 @@ package org.autocircuit.golden;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.Arrays;
+import java.util.Locale;
 import java.util.Map;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.ModelGraph;
@@ -73,7 +74,7 @@ final class GoldenComparison {
     double whole = Math.rint(counted);
     if (!(Math.abs(counted - whole) < 1e-3 && whole >= sure && whole <= possible)) {
       throw new AssertionError(
-          "%s: expected %s %% of %d prompts, got %d to %d of them, by margins %s"
+          "%s: expected %s %% of %s prompts, got %s to %s of them, by margins %s"
               .formatted(what, expected, margins.length, sure, possible, Arrays.toString(margins)));
     }
   }
@@ -90,8 +91,15 @@ final class GoldenComparison {
             : Double.compare(actual, expected) == 0;
     if (!close) {
       throw new AssertionError(
-          "%s: %s[%d]: expected %s, got %s (tolerance %.2g)"
-              .formatted(op, what, index, expected, actual, tolerance));
+          String.format(
+              Locale.ROOT,
+              "%s: %s[%d]: expected %s, got %s (tolerance %.2g)",
+              op,
+              what,
+              index,
+              expected,
+              actual,
+              tolerance));
     }
   }
 }

@@ -220,7 +220,7 @@ final class GoldenModel implements AutoCloseable {
       }
       if (tensor.size() != batch * module.size()) {
         throw new IllegalArgumentException(
-            "%s: expected %d values, got %s".formatted(module.moduleName(), module.size(), tensor));
+            "%s: expected %s values, got %s".formatted(module.moduleName(), module.size(), tensor));
       }
       for (int i = 0; i < batch; i++) {
         System.arraycopy(

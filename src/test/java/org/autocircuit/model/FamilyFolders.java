@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import org.autocircuit.internal.TensorArrays;
@@ -80,7 +81,7 @@ public final class FamilyFolders {
   }
 
   static String shardName(int shard, int shards) {
-    return "model-%05d-of-%05d.safetensors".formatted(shard + 1, shards);
+    return String.format(Locale.ROOT, "model-%05d-of-%05d.safetensors", shard + 1, shards);
   }
 
   static void writeConfig(ObjectNode config, Path folder) {

@@ -80,7 +80,7 @@ class SafetensorsFileTest {
     TensorEntry entry = SafetensorsFile.open(file(TWO_TENSORS, 32)).require("a");
     entry.shape()[0] = 99;
     assertThat(entry.hasShape(2, 3)).isTrue();
-    assertThat(entry).hasToString("a F32 [2, 3] at [%d, %d)".formatted(entry.begin(), entry.end()));
+    assertThat(entry).hasToString("a F32 [2, 3] at [%s, %s)".formatted(entry.begin(), entry.end()));
   }
 
   @ParameterizedTest
@@ -122,7 +122,7 @@ class SafetensorsFileTest {
   void readsOffsetsBeyondTwoGigabytes() throws IOException {
     long elements = 700_000_000L;
     String header =
-        "{\"big\":{\"dtype\":\"F64\",\"shape\":[%d],\"data_offsets\":[0,%d]}}"
+        "{\"big\":{\"dtype\":\"F64\",\"shape\":[%s],\"data_offsets\":[0,%s]}}"
             .formatted(elements, elements * 8);
     Path file = file(header, 0);
     try (RandomAccessFile sparse = new RandomAccessFile(file.toFile(), "rw")) {

@@ -59,8 +59,8 @@ class TransformerConfigTest {
         .isThrownBy(() -> small().eps(Double.NaN).build())
         .withMessageContaining("eps");
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> small().activation("swish").build())
-        .withMessageContaining("swish")
+        .isThrownBy(() -> small().activation("swosh").build())
+        .withMessageContaining("swosh")
         .withMessageContaining("gelu_new");
     assertThatIllegalArgumentException().isThrownBy(() -> new MicroModelConfig(0));
   }

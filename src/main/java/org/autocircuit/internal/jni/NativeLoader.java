@@ -3,6 +3,7 @@ package org.autocircuit.internal.jni;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.net.URL;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.autocircuit.NativeLoadException;
@@ -87,12 +88,13 @@ public final class NativeLoader {
     }
     LOG.log(
         Level.DEBUG,
-        "loaded the native libraries from %s in %.1f s; %s; up to %d threads a call"
-            .formatted(
-                CacheFolder.path(),
-                (System.nanoTime() - start) / 1e9,
-                NativeLibrary.machine(),
-                NativeLibrary.numThreads()));
+        String.format(
+            Locale.ROOT,
+            "loaded the native libraries from %s in %.1f s; %s; up to %d threads a call",
+            CacheFolder.path(),
+            (System.nanoTime() - start) / 1e9,
+            NativeLibrary.machine(),
+            NativeLibrary.numThreads()));
   }
 
   private static String whatToDo(LinkageError error) {
