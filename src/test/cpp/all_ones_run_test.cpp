@@ -260,6 +260,7 @@ TEST(late_starts_do_not_depend_on_who_ran_before) {
   ModelInput late = input;
   late.value = clean.reads[0];
   late.start_block = 1;
+  late.is_resid = true;
   const at::Tensor first =
       circuit.run(late, PlanPolicy::kAllOnes, clean.src_outs);
   CHECK_EQUAL(circuit.cache->stats().made, int64_t{1});

@@ -13,6 +13,7 @@
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/incremental_run.h"
+#include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/model.h"
 #include "autocircuit/model/tensor_file.h"
@@ -42,8 +43,9 @@ void release_handle(int64_t handle) {
   delete reinterpret_cast<std::shared_ptr<T>*>(handle);
 }
 
-std::shared_ptr<AllOnesCache> all_ones_cache(int64_t handle) {
-  return handle == 0 ? nullptr : from_handle<AllOnesCache>(handle);
+template <typename T>
+std::shared_ptr<T> from_optional_handle(int64_t handle) {
+  return handle == 0 ? nullptr : from_handle<T>(handle);
 }
 
 std::vector<std::string> split_lines(const std::string& text) {
@@ -220,6 +222,15 @@ void release_all_ones_cache(int64_t cache) {
   release_handle<AllOnesCache>(cache);
 }
 
+int64_t new_mask_plans() {
+  return translating_errors(
+      [] { return to_handle(std::make_shared<MaskPlans>()); });
+}
+
+void release_mask_plans(int64_t plans) {
+  release_handle<MaskPlans>(plans);
+}
+
 Tensors forward(
     int64_t model,
     const Tensors& input,
@@ -232,6 +243,7 @@ Tensors forward(
     const at::Tensor& patch_src_outs,
     int64_t all_ones,
     const at::Tensor& masks,
+    int64_t plans,
     int64_t mask_fn,
     double dropout,
     int64_t seed,
@@ -247,7 +259,8 @@ Tensors forward(
         .masks = masks,
         .transform = mask_transform(mask_fn, dropout, seed, step, uniforms),
         .uniform = std::nullopt,
-        .all_ones = all_ones_cache(all_ones)};
+        .all_ones = from_optional_handle<AllOnesCache>(all_ones),
+        .plans = from_optional_handle<MaskPlans>(plans)};
     ForwardRequest request;
     request.input = model_input(input);
     request.input.is_resid = start_block >= 0;
@@ -334,7 +347,7 @@ at::Tensor source_ablations(
         *patchable,
         ablated,
         static_cast<BatchAblation>(ablation_type),
-        all_ones_cache(all_ones).get());
+        from_optional_handle<AllOnesCache>(all_ones).get());
   });
 }
 

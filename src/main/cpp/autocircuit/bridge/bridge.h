@@ -73,6 +73,10 @@ AUTOCIRCUIT_API int64_t new_all_ones_cache();
 AUTOCIRCUIT_API void clear_all_ones_cache(int64_t cache);
 AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 
+/// What passes plan from masks that never change; belongs to them.
+AUTOCIRCUIT_API int64_t new_mask_plans();
+AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
+
 // What a pass reads is one vector of tensors, `input`:
 //   0: tokens [batch, seq] int64 (micro model: floats [batch, seq, d_model]);
 //   1: attention mask [batch, seq] of 0 for padding and 1 for tokens, int64 or
@@ -98,6 +102,7 @@ AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 /// all_ones: a cache that belongs to them, 0 for none.
 /// masks: flat [n_masks] or, one set per example, [batch, n_masks]; fp32, or
 ///   fp64 for fp64 models, like what is made of them: samples and gradients.
+/// plans: of masks that never change, 0 for none.
 /// mask_fn: 0 none, 1 sigmoid, 2 hard concrete.
 /// dropout: probability of dropping a mask value; 0 switches it off.
 /// seed, step: choose the noise of hard concrete samples and of dropout.
@@ -117,6 +122,7 @@ AUTOCIRCUIT_API Tensors forward(
     const at::Tensor& patch_src_outs,
     int64_t all_ones,
     const at::Tensor& masks,
+    int64_t plans,
     int64_t mask_fn,
     double dropout,
     int64_t seed,

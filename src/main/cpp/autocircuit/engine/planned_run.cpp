@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
@@ -292,7 +293,7 @@ constexpr double kWorthIt = 0.8;
 
 /// The cheaper plan, and the run with all masks 1 if it needs that.
 struct Choice {
-  Plan plan;
+  std::shared_ptr<const Plan> plan;
   std::shared_ptr<const AllOnesRun> all_ones;
 };
 
@@ -301,23 +302,38 @@ Choice choose(
     const ForwardRequest& request,
     const at::Tensor& values) {
   const int64_t start_block = request.input.start_block;
-  const auto& cache = request.context->all_ones;
-  Choice choice{plan_from_resid(model, values, start_block), nullptr};
-  if (cache == nullptr) {
-    return choice;
+  const PatchContext& context = *request.context;
+  const auto planned = [&](MaskPlans::Kind kind, const auto& make) {
+    return context.plans == nullptr
+        ? std::make_shared<const Plan>(make())
+        : context.plans->get(
+              {model.id(), context.transform.fn, start_block, kind}, make);
+  };
+  const auto from_resid = [&] {
+    return plan_from_resid(model, values, start_block);
+  };
+  const auto from_all_ones = [&](bool constant_deltas) {
+    return plan_from_all_ones(model, values, start_block, constant_deltas);
+  };
+  if (context.all_ones == nullptr) {
+    return {planned(MaskPlans::Kind::kFromResid, from_resid), nullptr};
   }
   // The same choice whether that run is there or not, so that results do not
   // depend on what ran before, not even in their last digits.
-  Plan plan =
-      plan_from_all_ones(model, values, start_block, /*constant_deltas=*/false);
-  if (request.policy != PlanPolicy::kAllOnes &&
-      plan.cost > kWorthIt * choice.plan.cost) {
-    return choice;
+  auto plan = request.policy == PlanPolicy::kAllOnes
+      ? planned(MaskPlans::Kind::kAllOnes, [&] { return from_all_ones(false); })
+      : planned(MaskPlans::Kind::kCheaper, [&] {
+          Plan all_ones = from_all_ones(false);
+          Plan resid = from_resid();
+          return all_ones.cost > kWorthIt * resid.cost ? resid : all_ones;
+        });
+  if (!plan->from_all_ones) {
+    return {std::move(plan), nullptr};
   }
-  std::shared_ptr<const AllOnesRun> run = cache->get(model, request);
+  std::shared_ptr<const AllOnesRun> run = context.all_ones->get(model, request);
   if (run->delta.defined()) {
-    plan = plan_from_all_ones(
-        model, values, start_block, /*constant_deltas=*/true);
+    plan = planned(
+        MaskPlans::Kind::kConstantDeltas, [&] { return from_all_ones(true); });
   }
   return {std::move(plan), std::move(run)};
 }
@@ -341,7 +357,7 @@ std::optional<ForwardResult> planned_forward(
                                 context->transform)
                                 .contiguous();
   const Choice choice = choose(model, request, values);
-  PlannedRun run(model, request, values, choice.plan, choice.all_ones);
+  PlannedRun run(model, request, values, *choice.plan, choice.all_ones);
   ForwardResult result;
   result.logits = model.model().forward(request.input, run);
   return result;

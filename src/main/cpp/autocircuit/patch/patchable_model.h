@@ -50,6 +50,7 @@ class PatchableModel {
 };
 
 class AllOnesCache;
+class MaskPlans;
 
 /// All that selects a patched forward, as a value.
 struct PatchContext {
@@ -61,6 +62,8 @@ struct PatchContext {
   /// Where passes with these activations leave what they have in common;
   /// nullptr: nowhere.
   std::shared_ptr<AllOnesCache> all_ones = nullptr;
+  /// Of masks that never change; nullptr: they may.
+  std::shared_ptr<MaskPlans> plans = nullptr;
 };
 
 /// Which executor runs a pass.

@@ -9,6 +9,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMasks;
 import org.autocircuit.internal.PatchableHandle.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.AutoencoderConfig;
@@ -171,13 +172,14 @@ final class PassArguments {
           "masks: expected those of %s examples, the size of the batch, got those of %s"
               .formatted(size.batch, examples.getAsInt()));
     }
-    Tensor maskTensor;
+    Tensor maskTensor = null;
+    NativeMasks fixedMasks = null;
     boolean trained = training;
     if (masks instanceof MaskParameters parameters) {
       maskTensor = parameters.tensor();
       trained |= parameters.isTraining();
     } else {
-      maskTensor = ((Masks) masks).tensor(precision.accumulation().scalarType(), device);
+      fixedMasks = ((Masks) masks).onDevice(precision.accumulation().scalarType(), device);
     }
     long seed = 0;
     long step = 0;
@@ -192,6 +194,7 @@ final class PassArguments {
         patchSrcOuts,
         activations.allOnes(),
         maskTensor,
+        fixedMasks,
         NativeCodes.of(context.maskFn()),
         trained ? context.dropout() : 0,
         seed,

@@ -54,11 +54,19 @@ public final class PatchWrapper {
       Arguments.live("mask", values);
       if (noise instanceof Noise.Uniforms given) {
         Tensor uniforms = Arguments.live("uniforms", given.tensor());
-        return new Patch(null, null, values, NativeCodes.of(maskFn), dropout, 0, 0, uniforms);
+        return new Patch(null, null, values, null, NativeCodes.of(maskFn), dropout, 0, 0, uniforms);
       }
       Noise.Seeded seeded = (Noise.Seeded) noise;
       return new Patch(
-          null, null, values, NativeCodes.of(maskFn), dropout, seeded.seed(), seeded.step(), null);
+          null,
+          null,
+          values,
+          null,
+          NativeCodes.of(maskFn),
+          dropout,
+          seeded.seed(),
+          seeded.step(),
+          null);
     }
   }
 

@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.autocircuit.Close.assertClose;
@@ -101,6 +102,18 @@ class LatentPruningTest {
       assertThat(autoencoders(three).errorNodes()).isTrue();
       assertThat(three).hasToString(sparse.toString());
       assertThat(autoencoders(sparse).latents()).isEqualTo(Map.of(0, 6, 1, 2));
+    }
+  }
+
+  @Test
+  void activityThatIsNoNumberIsSaid() {
+    for (double value : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
+      try (Model sparse = plain.withAutoencoders(constant(SECOND, 1, value, 3), false)) {
+        assertThatExceptionOfType(NotFiniteException.class)
+            .isThrownBy(
+                () -> LatentPruning.builder().build().prune(sparse, List.of(batch(2, 3, 1))))
+            .withMessage("latents are not finite (are the weights finite?)");
+      }
     }
   }
 

@@ -68,6 +68,10 @@ final class OutOfMemoryWorkload {
                 }
               });
       float[][] expected = model.logits(prompts(1));
+      // The JVM loads its classes and starts its threads while it has memory.
+      try (SourceActivations one = model.sourceAblations(prompts(1), AblationType.ZERO)) {
+        model.logits(prompts(1), PatchContext.of(one, masks));
+      }
       OutOfMemoryWorkload workload = new OutOfMemoryWorkload();
       int before = workload.largestBatch(model);
       int failed = 0;

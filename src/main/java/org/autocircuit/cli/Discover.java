@@ -9,6 +9,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.function.IntFunction;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -166,7 +167,7 @@ final class Discover implements Callable<Integer> {
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
-    write(graph, scores);
+    write(graph, scores, prompts.labels(folder.tokenizer()));
     requireDifferent(scores);
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
@@ -233,7 +234,8 @@ final class Discover implements Callable<Integer> {
     }
   }
 
-  private void write(ModelGraph graph, PruneScores scores) throws IOException {
+  private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
+      throws IOException {
     PruneScoresJson.write(scores, output);
     fact("scores", "%s (%,d edges)", output, scores.size());
     if (!noPicture) {
@@ -241,7 +243,8 @@ final class Discover implements Callable<Integer> {
       CircuitPicture.of(
               graph,
               scores.top(drawn),
-              String.format(Locale.ROOT, "The %,d edges that matter most", drawn))
+              String.format(Locale.ROOT, "The %,d edges that matter most", drawn),
+              positions)
           .write(picture);
       fact("picture", "%s (%,d edges)", picture, drawn);
     }

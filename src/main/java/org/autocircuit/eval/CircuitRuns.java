@@ -90,6 +90,11 @@ public final class CircuitRuns {
   private final Progress progress;
 
   private CircuitRuns(Builder builder) {
+    if (builder.sizes.isEmpty()) {
+      throw new IllegalArgumentException(
+          "no sizes of circuits to run: scores that are all equal select none; name some with"
+              + " sizes(...)");
+    }
     Map<Integer, EdgeSet> circuits = new LinkedHashMap<>();
     for (int size : builder.sizes) {
       EdgeSet circuit = builder.scores.circuit(size);
@@ -314,7 +319,8 @@ public final class CircuitRuns {
     /**
      * Picks the circuits.
      *
-     * @throws IllegalArgumentException if a size is negative or more than the number of edges
+     * @throws IllegalArgumentException if a size is negative or more than the number of edges, or
+     *     if there is no size, as for scores that are all equal
      */
     public CircuitRuns build() {
       return new CircuitRuns(this);

@@ -11,6 +11,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  *
  * <p>If the owner forgets it, the garbage collector frees it, unless JavaCPP's own collector is
  * switched off ({@code org.bytedeco.javacpp.noPointerGC}): then forgotten things leak, on purpose.
+ * What belongs to plain values, which nobody closes, is {@linkplain #collected always freed so}.
  */
 public final class NativeResource implements AutoCloseable {
 
@@ -20,8 +21,8 @@ public final class NativeResource implements AutoCloseable {
     void close();
   }
 
-  private static final Cleaner NET =
-      Boolean.getBoolean("org.bytedeco.javacpp.noPointerGC") ? null : Cleaner.create();
+  private static final Cleaner CLEANER = Cleaner.create();
+  private static final boolean NET = !Boolean.getBoolean("org.bytedeco.javacpp.noPointerGC");
 
   private final String name;
   private final Count count;
@@ -34,14 +35,23 @@ public final class NativeResource implements AutoCloseable {
    * @param free frees it; must not refer to this object or its owner
    */
   public NativeResource(String name, Runnable free) {
+    this(name, free, NET);
+  }
+
+  private NativeResource(String name, Runnable free, boolean collected) {
     this.name = name;
     Count counted = new Count(free);
     count = counted;
     use = counted::leave;
     ShutdownGuard.opened();
-    if (NET != null) {
-      NET.register(this, count::close);
+    if (collected) {
+      CLEANER.register(this, count::close);
     }
+  }
+
+  /** Takes charge of something that is never closed: the garbage collector frees it. */
+  static NativeResource collected(String name, Runnable free) {
+    return new NativeResource(name, free, true);
   }
 
   /**

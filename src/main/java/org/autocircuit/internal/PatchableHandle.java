@@ -8,11 +8,16 @@ import org.bytedeco.pytorch.TensorVector;
 /** A native patchable model. Arguments are as in {@code bridge.h}; {@code null}: undefined. */
 public final class PatchableHandle {
 
-  /** What patches a pass: all that depends on the context. */
+  /**
+   * What patches a pass: all that depends on the context.
+   *
+   * @param masks {@code null} where they are {@code fixedMasks}
+   */
   public record Patch(
       Tensor patchSrcOuts,
       AllOnesCache allOnes,
       Tensor masks,
+      NativeMasks fixedMasks,
       int maskFn,
       double dropout,
       long seed,
@@ -20,7 +25,15 @@ public final class PatchableHandle {
       Tensor uniforms) {
 
     /** A pass that is not patched. */
-    public static final Patch NONE = new Patch(null, null, null, 0, 0, 0, 0, null);
+    public static final Patch NONE = new Patch(null, null, null, null, 0, 0, 0, 0, null);
+
+    private Tensor maskTensor() {
+      return orUndefined(fixedMasks == null ? masks : fixedMasks.tensor());
+    }
+
+    private long plans() {
+      return fixedMasks == null ? 0 : fixedMasks.plans();
+    }
   }
 
   /** What a pass reads; {@code prefix}: keys and values of each block in turn, or nothing. */
@@ -60,6 +73,7 @@ public final class PatchableHandle {
       int policy) {
     try (NativeResource.Use use = use();
         NativeResource.Use cacheUse = use(patch.allOnes());
+        NativeResource.Use masksUse = use(patch.fixedMasks());
         CallScope scope = new CallScope()) {
       return ModelHandle.handOut(
           scope,
@@ -74,7 +88,8 @@ public final class PatchableHandle {
               patched,
               orUndefined(patch.patchSrcOuts()),
               addressOf(patch.allOnes()),
-              orUndefined(patch.masks()),
+              patch.maskTensor(),
+              patch.plans(),
               patch.maskFn(),
               patch.dropout(),
               patch.seed(),
@@ -88,10 +103,11 @@ public final class PatchableHandle {
   /** A run that others go on from; it keeps the native model. */
   public IncrementalHandle incrementalRun(Input input, int outputSlice, Patch patch) {
     try (NativeResource.Use use = use();
+        NativeResource.Use masksUse = use(patch.fixedMasks());
         CallScope scope = new CallScope()) {
       return new IncrementalHandle(
           NativeLibrary.newIncrementalRun(
-              address, input.vector(), outputSlice, patch.patchSrcOuts(), patch.masks()));
+              address, input.vector(), outputSlice, patch.patchSrcOuts(), patch.maskTensor()));
     }
   }
 
@@ -118,6 +134,7 @@ public final class PatchableHandle {
       Tensor answers,
       Tensor wrongAnswers) {
     try (NativeResource.Use use = use();
+        NativeResource.Use masksUse = use(patch.fixedMasks());
         CallScope scope = new CallScope()) {
       return ModelHandle.handOut(
           scope,
@@ -125,7 +142,7 @@ public final class PatchableHandle {
               address,
               input.vector(),
               orUndefined(patch.patchSrcOuts()),
-              orUndefined(patch.masks()),
+              patch.maskTensor(),
               patch.maskFn(),
               patch.dropout(),
               patch.seed(),
@@ -189,6 +206,10 @@ public final class PatchableHandle {
 
   private static NativeResource.Use use(AllOnesCache cache) {
     return cache == null ? () -> {} : cache.use();
+  }
+
+  private static NativeResource.Use use(NativeMasks masks) {
+    return masks == null ? () -> {} : masks.use();
   }
 
   private static long addressOf(AllOnesCache cache) {

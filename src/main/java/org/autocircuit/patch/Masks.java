@@ -3,18 +3,24 @@ package org.autocircuit.patch;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
+import java.util.concurrent.ConcurrentHashMap;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMasks;
 import org.autocircuit.internal.TensorArrays;
-import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * Mask values that never change: plain Java data, nothing to close, safe to share between threads
- * and models of equal graphs. The usual way to run a circuit:
+ * Mask values that never change: nothing to close, safe to share between threads and models of
+ * equal graphs. Keep them for as long as passes use them: the first pass makes their native tensor
+ * and a plan of what there is to compute, and later ones share these, which are about as large as
+ * the values here. They are freed when the masks are no longer reachable. The usual way to run a
+ * circuit:
  *
  * <pre>{@code
  * Masks patched = Masks.ofEdges(circuit);   // patch the circuit's edges
@@ -27,6 +33,7 @@ public final class Masks implements MaskValues {
   private final int examples;
   private final float[] floats;
   private final double[] doubles;
+  private final Map<String, NativeMasks> natives = new ConcurrentHashMap<>();
 
   /** One of the arrays is {@code null}; {@code examples} is 0 if all examples share the masks. */
   private Masks(ModelGraph graph, int examples, float[] floats, double[] doubles) {
@@ -161,13 +168,22 @@ public final class Masks implements MaskValues {
     return values;
   }
 
-  /** For the library: a tensor of the values, which goes to the innermost scope. */
-  public Tensor tensor(ScalarType type, String device) {
+  /**
+   * For the library: the values as a tensor of a type on a device, and what passes plan from it.
+   */
+  public NativeMasks onDevice(ScalarType type, String device) {
+    return natives.computeIfAbsent(type + " on " + device, key -> toNative(type, device));
+  }
+
+  private NativeMasks toNative(ScalarType type, String device) {
     long[] shape =
         examples == 0 ? new long[] {graph.maskSize()} : new long[] {examples, graph.maskSize()};
-    return floats == null
-        ? TensorArrays.of(doubles, type, device, shape)
-        : TensorArrays.of(floats, type, device, shape);
+    try (CallScope scope = new CallScope()) {
+      return new NativeMasks(
+          floats == null
+              ? TensorArrays.of(doubles, type, device, shape)
+              : TensorArrays.of(floats, type, device, shape));
+    }
   }
 
   /** The size. */

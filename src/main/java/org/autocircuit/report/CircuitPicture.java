@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.function.IntFunction;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.prune.ScoredEdge;
@@ -28,8 +29,11 @@ public final class CircuitPicture {
   private final String title;
   private final List<ScoredEdge> edges;
   private final PictureLayout layout;
+  private final IntFunction<String> positions;
 
-  private CircuitPicture(ModelGraph graph, List<ScoredEdge> edges, String title) {
+  private CircuitPicture(
+      ModelGraph graph, List<ScoredEdge> edges, String title, IntFunction<String> positions) {
+    this.positions = Objects.requireNonNull(positions, "positions");
     this.title = Objects.requireNonNull(title, "title");
     this.edges = List.copyOf(edges);
     this.layout = PictureLayout.of(graph, this.edges);
@@ -43,7 +47,17 @@ public final class CircuitPicture {
    * @param title a line of text above
    */
   public static CircuitPicture of(ModelGraph graph, List<ScoredEdge> edges, String title) {
-    return new CircuitPicture(graph, edges, title);
+    return of(graph, edges, title, position -> "");
+  }
+
+  /**
+   * The same, with what stands at each position beside it.
+   *
+   * @param positions a label or a token for each position
+   */
+  public static CircuitPicture of(
+      ModelGraph graph, List<ScoredEdge> edges, String title, IntFunction<String> positions) {
+    return new CircuitPicture(graph, edges, title, positions);
   }
 
   /**
@@ -76,7 +90,7 @@ public final class CircuitPicture {
 
   /** The picture as an SVG document. */
   public String svg() {
-    return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + SvgDrawing.of(layout, title);
+    return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + SvgDrawing.of(layout, positions, title);
   }
 
   /** The picture in a page, with a list of the edges; pointing at a node shows its edges alone. */
@@ -91,14 +105,14 @@ public final class CircuitPicture {
         .append("td.n{text-align:right;font-variant-numeric:tabular-nums}\n")
         .append("svg.focus .edge:not(.on){opacity:.06}\n")
         .append("</style>\n</head>\n<body>\n")
-        .append(SvgDrawing.of(layout, title))
+        .append(SvgDrawing.of(layout, positions, title))
         .append("<table>\n<tr><th>#</th><th>edge</th><th>score</th></tr>\n");
     int rank = 0;
     for (ScoredEdge edge : edges) {
       page.append("<tr><td class=\"n\">")
           .append(++rank)
           .append("</td><td>")
-          .append(SvgDrawing.escape(SvgDrawing.label(edge.edge())))
+          .append(SvgDrawing.escape(SvgDrawing.label(edge.edge(), positions)))
           .append("</td><td class=\"n\">")
           .append(ScoreTable.score(edge.score()))
           .append("</td></tr>\n");

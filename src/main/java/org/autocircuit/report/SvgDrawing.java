@@ -1,6 +1,7 @@
 package org.autocircuit.report;
 
 import java.util.Locale;
+import java.util.function.IntFunction;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.prune.ScoredEdge;
 import org.autocircuit.report.PictureLayout.Box;
@@ -15,10 +16,12 @@ final class SvgDrawing {
   private static final double MAX_STROKE = 7;
 
   private final PictureLayout layout;
+  private final IntFunction<String> positions;
   private final double greatest;
   private final StringBuilder svg = new StringBuilder();
 
-  private SvgDrawing(PictureLayout layout) {
+  private SvgDrawing(PictureLayout layout, IntFunction<String> positions) {
+    this.positions = positions;
     this.layout = layout;
     this.greatest =
         layout.edges().stream()
@@ -28,15 +31,18 @@ final class SvgDrawing {
             .orElse(0);
   }
 
-  static String of(PictureLayout layout, String title) {
-    return new SvgDrawing(layout).draw(title);
+  static String of(PictureLayout layout, IntFunction<String> positions, String title) {
+    return new SvgDrawing(layout, positions).draw(title);
   }
 
-  /** The edge's name, with the position if it has one. */
-  static String label(Edge edge) {
-    return edge.position().isPresent()
-        ? edge.name() + " at position " + edge.position().getAsInt()
-        : edge.name();
+  /** The edge's name, with the position if it has one, and what stands there. */
+  static String label(Edge edge, IntFunction<String> positions) {
+    if (edge.position().isEmpty()) {
+      return edge.name();
+    }
+    int position = edge.position().getAsInt();
+    String there = positions.apply(position);
+    return edge.name() + " at position " + position + (there.isEmpty() ? "" : " " + there);
   }
 
   static String escape(String text) {
@@ -109,7 +115,7 @@ final class SvgDrawing {
         negative ? NEGATIVE : POSITIVE,
         MIN_STROKE + (MAX_STROKE - MIN_STROKE) * share,
         negative ? " stroke-dasharray=\"7 4\"" : "",
-        escape(label(edge)),
+        escape(label(edge, positions)),
         ScoreTable.score(scored.score()));
   }
 

@@ -257,6 +257,27 @@ class DiscoverTest {
   }
 
   @Test
+  void saysWhichSpellingTheModelExpectsAndThatScoresAreEqual() throws IOException {
+    Path pieces = TinyModel.writeExpecting(folder.resolve("pieces"), "▁s");
+    Path file = folder.resolve("pieces.json");
+    PromptPair pair = new PromptPair("Lily'", "Lily,", List.of("s"), List.of());
+    new PromptDataset(List.of(pair, new PromptPair("Lil'", "Lil,", List.of("s"), List.of())))
+        .write(file);
+    CommandRun run = run(pieces, file, "--held-out", 0);
+    assertThat(run.err())
+        .containsPattern(
+            "warning: prompts\\[0\\].answers\\[0\\]: the model expects '▁s' \\([\\d.]+ %\\) rather"
+                + " than 's' \\([\\d.e-]+ %\\); write \" s\" \\(and 1 answers more\\)");
+    // Whatever is patched, this model's logits stay.
+    assertThat(run.code()).isEqualTo(Main.FAILURE);
+    assertThat(run.err()).contains("edges have the same score, 0.0: ");
+
+    new PromptDataset(List.of(new PromptPair("Lily'", "Lily,", List.of(" s"), List.of())))
+        .write(file);
+    assertThat(run(pieces, file).err()).doesNotContain("the model expects");
+  }
+
+  @Test
   void positionsHaveLabelsOrTokens() throws IOException {
     CommandRun tokens = discover("--per-position", "--random", 0, "--top", 400);
     assertThat(tokens.out()).containsPattern(" 1  'and' ").containsPattern(" 0  \\(differs\\) ");
@@ -268,6 +289,10 @@ class DiscoverTest {
         .write(labelled);
     CommandRun labels = withPrompts(labelled, "--per-position", "--random", 0, "--top", 400);
     assertThat(labels.out()).containsPattern(" 5  subject ");
+    Path picture = folder.resolve("labelled.html");
+    withPrompts(
+        labelled, "--per-position", "--random", 0, "--picture", picture, "--picture-edges", 400);
+    assertThat(picture).content().contains(" at position 5 subject</td>", "position 5 subject: ");
   }
 
   private CommandRun withPrompts(Path file, Object... more) {

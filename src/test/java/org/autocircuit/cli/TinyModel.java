@@ -6,6 +6,8 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
+import org.autocircuit.SentencePieceTokenizer;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.model.Activation;
@@ -15,6 +17,7 @@ import org.autocircuit.model.Gpt2Weights;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Norm;
 import org.autocircuit.model.RotaryPositions;
+import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WordLevelVocabulary;
 import org.bytedeco.javacpp.PointerScope;
@@ -39,6 +42,38 @@ public final class TinyModel {
   /** Writes the folder with logits so many times as great. */
   public static Path write(Path folder, double logitScale) throws IOException {
     WordLevelVocabulary vocabulary = new WordLevelVocabulary(WORDS);
+    writeModel(
+        folder,
+        vocabulary.size(),
+        weights ->
+            List.of("ln_final.w", "ln_final.b")
+                .forEach(name -> weights.get(name).mul_(new Scalar(logitScale))));
+    vocabulary.write(folder, false);
+    return folder;
+  }
+
+  /**
+   * Writes such a folder with a SentencePiece-style tokenizer and a model that expects the same
+   * token after every prompt.
+   */
+  public static Path writeExpecting(Path folder, String token) throws IOException {
+    int tokens = SentencePieceTokenizer.write(folder);
+    try (Tokenizer tokenizer = Tokenizer.load(folder)) {
+      long expected = tokenizer.id(token).orElseThrow();
+      writeModel(
+          folder,
+          tokens,
+          weights -> {
+            weights.get("ln_final.w").zero_();
+            weights.get("ln_final.b").zero_().narrow(0, 0, 1).fill_(new Scalar(1));
+            weights.get("embed.W_E").select(0, expected).narrow(0, 0, 1).fill_(new Scalar(15));
+          });
+    }
+    return folder;
+  }
+
+  private static void writeModel(Path folder, int tokens, Consumer<Map<String, Tensor>> change)
+      throws IOException {
     TransformerConfig config =
         TransformerConfig.builder()
             .nLayers(2)
@@ -46,7 +81,7 @@ public final class TinyModel {
             .nHeads(2)
             .dHead(4)
             .dMlp(16)
-            .dVocab(vocabulary.size())
+            .dVocab(tokens)
             .nCtx(16)
             .build();
     Files.createDirectories(folder);
@@ -55,18 +90,14 @@ public final class TinyModel {
       Map<String, Tensor> weights = new LinkedHashMap<>();
       for (Gpt2Weights.Weight weight : Gpt2Weights.of(config, true)) {
         Tensor random = torch.randn(weight.shapeArray());
-        if (weight.name().startsWith("ln_final")) {
-          random.mul_(new Scalar(logitScale));
-        }
         weights.put(weight.name(), random);
       }
+      change.accept(weights);
       weights.put("unembed.W_U", weights.get("embed.W_E"));
       try (Model model = Model.of(config, weights)) {
         model.save(folder);
       }
     }
-    vocabulary.write(folder, false);
-    return folder;
   }
 
   /** Writes the folder of a Llama in fp64: two layers of four heads, two of which share keys. */

@@ -225,6 +225,10 @@ class CircuitRunsTest {
   void misuse() {
     assertThatIllegalArgumentException().isThrownBy(() -> runs(-1).build());
     assertThatIllegalArgumentException().isThrownBy(() -> runs(10_000).build());
+    PruneScores equal = PruneScores.of(model.graph(), new double[model.graph().nEdges()]);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CircuitRuns.builder(equal).build())
+        .withMessageContaining("scores that are all equal");
     assertThatIllegalArgumentException()
         .isThrownBy(() -> runs(1).build().measure(model, List.of()))
         .withMessageContaining("at least one batch");

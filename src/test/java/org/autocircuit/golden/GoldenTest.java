@@ -142,6 +142,8 @@ class GoldenTest {
                     System.out.printf("  skipped %s: %s%s%n", name, reason, byName(ops))));
     if (GoldenCase.isBundled()) {
       assertThat(RAN).as("operations compared").isEqualTo(BUNDLED);
+      // Another processor's rounding may tip a few decisions; here it was none of 64.
+      assertThat(GoldenPruneOps.acdcScores).as("ACDC's scores compared").isGreaterThan(50);
       assertThat(ranGrouped).as("operations compared between graphs").isEqualTo(27);
     }
   }

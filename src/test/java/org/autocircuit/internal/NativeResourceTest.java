@@ -126,4 +126,22 @@ class NativeResourceTest {
       }
     }
   }
+
+  /** The net that is off in tests is another one. A use that still runs holds it. */
+  @Test
+  void whatNobodyClosesIsFreedWhenItIsUnreachable() throws InterruptedException {
+    AtomicInteger collected = new AtomicInteger();
+    NativeResource.Use use = NativeResource.collected("Value", collected::incrementAndGet).use();
+    for (int i = 0; i < 5; i++) {
+      System.gc();
+      Thread.sleep(20);
+    }
+    assertThat(collected).hasValue(0);
+    use.close();
+    for (int i = 0; i < 200 && collected.get() == 0; i++) {
+      System.gc();
+      Thread.sleep(20);
+    }
+    assertThat(collected).hasValue(1);
+  }
 }

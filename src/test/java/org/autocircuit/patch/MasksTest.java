@@ -3,9 +3,11 @@ package org.autocircuit.patch;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.lang.ref.WeakReference;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.autocircuit.TestModels;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.EdgeSet;
@@ -40,6 +42,32 @@ class MasksTest {
     assertThat(masks.get(0)).isZero();
     masks.toArray()[0] = 1;
     assertThat(masks.get(0)).isZero();
+  }
+
+  /** One tensor and one set of plans for a type, whoever asks, and as many as there are types. */
+  @Test
+  void threadsShareWhatIsMadeOnce() {
+    Masks masks = Masks.uniform(graph, 0.25);
+    assertThat(
+            IntStream.range(0, 64)
+                .parallel()
+                .mapToObj(i -> masks.onDevice(ScalarType.Float, "cpu"))
+                .distinct())
+        .hasSize(1);
+    assertThat(masks.onDevice(ScalarType.Double, "cpu"))
+        .isNotSameAs(masks.onDevice(ScalarType.Float, "cpu"));
+  }
+
+  /** Nobody closes masks: what they have natively is as unreachable as they are. */
+  @Test
+  void nothingKeepsWhatIsNative() throws InterruptedException {
+    WeakReference<?> dropped =
+        new WeakReference<>(Masks.uniform(graph, 1).onDevice(ScalarType.Float, "cpu"));
+    for (int i = 0; i < 100 && dropped.get() != null; i++) {
+      System.gc();
+      Thread.sleep(20);
+    }
+    assertThat(dropped.get()).isNull();
   }
 
   @Test

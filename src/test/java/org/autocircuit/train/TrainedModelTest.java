@@ -1,6 +1,7 @@
 package org.autocircuit.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import java.io.IOException;
 import java.net.URISyntaxException;
@@ -10,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.stream.Stream;
+import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Threads;
@@ -31,6 +33,8 @@ import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -90,6 +94,18 @@ class TrainedModelTest {
     assertThat(scores.others().get(Pattern.GREETING).accuracy()).isGreaterThan(0.95);
     // Nobody can tell which of two names follows, nor be sure to name either in half the cases.
     assertThat(scores.others().get(Pattern.THREE_NAMES).accuracy()).isBetween(0.4, 0.6);
+  }
+
+  /** Nothing is greater than NaN, so that an answer of NaN could pass for the greatest. */
+  @Test
+  void logitsThatAreNoNumbersAreNoAnswers() {
+    try (PatchableModel broken = PatchableModel.open(folder);
+        PointerScope scope = new PointerScope()) {
+      broken.weights().get("ln_final.w").fill_(new Scalar(Double.NaN));
+      assertThatExceptionOfType(NotFiniteException.class)
+          .isThrownBy(() -> HeldOutScores.of(broken, 4711, 10))
+          .withMessageContaining("logits are not finite");
+    }
   }
 
   @Test

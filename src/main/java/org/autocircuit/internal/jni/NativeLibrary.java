@@ -90,6 +90,12 @@ public final class NativeLibrary {
   @Name("release_all_ones_cache")
   public static native void releaseAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
 
+  @Name("new_mask_plans")
+  public static native @Cast("int64_t") long newMaskPlans() throws NativeException;
+
+  @Name("release_mask_plans")
+  public static native void releaseMaskPlans(@Cast("int64_t") long plans) throws NativeException;
+
   public static native @ByVal TensorVector forward(
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector input,
@@ -102,6 +108,7 @@ public final class NativeLibrary {
       @Const @ByRef Tensor patchSrcOuts,
       @Cast("int64_t") long allOnes,
       @Const @ByRef Tensor masks,
+      @Cast("int64_t") long plans,
       @Cast("int64_t") long maskFn,
       double dropout,
       @Cast("int64_t") long seed,
