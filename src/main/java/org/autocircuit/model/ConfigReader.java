@@ -201,9 +201,11 @@ final class ConfigReader {
     }
   }
 
-  void requireAbsent(String key) {
-    if (isSet(key)) {
-      throw error(key, json.get(key), "no such key (quantised checkpoints are not supported)");
+  void requireNoQuantisation() {
+    for (String key : List.of("quantization_config", "compression_config", "quantization")) {
+      if (isSet(key)) {
+        throw error(key, json.get(key), UnreadableFolders.quantisation(json.get(key)));
+      }
     }
   }
 

@@ -54,6 +54,13 @@ final class GgufHeader {
   }
 
   static GgufHeader read(Path file) {
+    try {
+      if (Files.size(file) <= 1024) {
+        UnreadableFolders.refusePointer(file, Files.readAllBytes(file));
+      }
+    } catch (IOException e) {
+      throw new CheckpointException("%s: cannot be read: %s".formatted(file, e), e);
+    }
     try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
       GgufHeader header = new GgufHeader(file, Files.size(file), in);
       header.read();

@@ -82,16 +82,14 @@ record HuggingFaceCheckpoint(
       for (TensorSource.Part part : weight.source().parts()) {
         boolean other = headOnly && part.tensor().equals(embedding);
         String name = names.apply(other ? family.head() : part.tensor());
-        parts.add(checked(files, name, part, origin));
+        parts.add(checked(files, name, part, origin, family));
         unexpected.remove(name);
       }
       located.put(weight, List.copyOf(parts));
     }
     unexpected.removeIf(family::isBuffer);
     if (!unexpected.isEmpty()) {
-      throw new CheckpointException(
-          "%s: does not fit %s, which has no place for %s"
-              .formatted(files.path(), origin, firstFew(unexpected)));
+      throw UnreadableFolders.unexpected(files.path(), origin, unexpected);
     }
     return new HuggingFaceCheckpoint(config, Collections.unmodifiableMap(located));
   }
@@ -106,12 +104,10 @@ record HuggingFaceCheckpoint(
   }
 
   private static StoredTensor checked(
-      WeightFiles files, String name, TensorSource.Part part, String origin) {
+      WeightFiles files, String name, TensorSource.Part part, String origin, ModelFamily family) {
     StoredTensor stored = files.tensors().get(name);
     if (stored == null) {
-      throw new CheckpointException(
-          "%s: tensor %s is missing, expected shape %s"
-              .formatted(files.path(), name, part.shape()));
+      throw UnreadableFolders.missing(files, name, part, family);
     }
     if (!Arrays.equals(stored.shape(), part.shapeArray())) {
       throw new CheckpointException(
@@ -125,11 +121,6 @@ record HuggingFaceCheckpoint(
               .formatted(stored.file(), name, stored.typeName()));
     }
     return stored;
-  }
-
-  private static String firstFew(Set<String> names) {
-    String listed = String.join(", ", names.stream().limit(5).toList());
-    return names.size() > 5 ? listed + " and %s more".formatted(names.size() - 5) : listed;
   }
 
   /**

@@ -108,6 +108,9 @@ public record HuggingFaceConfig(
       return GgufCheckpoint.config(file);
     }
     Path json = Files.isDirectory(file) ? file.resolve(FILE_NAME) : file;
+    if (Files.isDirectory(file) && !Files.exists(json)) {
+      throw UnreadableFolders.withoutConfig(file);
+    }
     ConfigReader reader = new ConfigReader(json, JsonFiles.readObject(json));
     ModelFamily family = ModelFamilies.of(reader);
     return new HuggingFaceConfig(

@@ -44,6 +44,7 @@ final class JsonFiles {
     } catch (IOException e) {
       throw new CheckpointException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
     }
+    UnreadableFolders.refusePointer(file, bytes);
     return parseObject(file, bytes);
   }
 

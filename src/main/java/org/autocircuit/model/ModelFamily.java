@@ -115,7 +115,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
   static void requireUsual(ConfigReader reader) {
     reader.requireUnset("add_cross_attention", false);
     reader.requireUnset("is_encoder_decoder", false);
-    reader.requireAbsent("quantization_config");
+    reader.requireNoQuantisation();
     reader.requireNoPrunedHeads();
   }
 

@@ -34,6 +34,8 @@ public final class SafetensorsFile {
 
   static final int LENGTH_BYTES = 8;
 
+  private static final int MAX_POINTER_BYTES = 1024;
+
   private final Path path;
   private final long length;
   private final Map<String, TensorEntry> entries;
@@ -79,6 +81,7 @@ public final class SafetensorsFile {
     }
     ByteBuffer prefix = ByteBuffer.allocate(LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     readFully(path, channel, prefix);
+    refusePointer(path, channel, prefix.array(), length);
     long headerLength = prefix.flip().getLong();
     if (headerLength < 0 || headerLength > MAX_HEADER_BYTES) {
       throw new CheckpointException(
@@ -93,6 +96,17 @@ public final class SafetensorsFile {
     ByteBuffer header = ByteBuffer.allocate((int) headerLength);
     readFully(path, channel, header);
     return header.array();
+  }
+
+  private static void refusePointer(
+      Path path, SeekableByteChannel channel, byte[] begin, long length) throws IOException {
+    if (length > MAX_POINTER_BYTES || begin[0] != 'v') {
+      return;
+    }
+    ByteBuffer whole = ByteBuffer.allocate((int) length);
+    readFully(path, channel.position(0), whole);
+    UnreadableFolders.refusePointer(path, whole.array());
+    channel.position(LENGTH_BYTES);
   }
 
   private static void readFully(Path path, SeekableByteChannel channel, ByteBuffer buffer)

@@ -96,7 +96,7 @@ public final class Tokenizer implements AutoCloseable {
   public static Tokenizer load(Path folder) {
     Path file = Files.isDirectory(folder) ? folder.resolve(FILE_NAME) : folder;
     if (!Files.isRegularFile(file)) {
-      throw new CheckpointException("%s: no such file".formatted(file));
+      throw UnreadableFolders.withoutTokenizer(file);
     }
     if (file.toString().endsWith(".gguf")) {
       throw new CheckpointException(
@@ -114,6 +114,7 @@ public final class Tokenizer implements AutoCloseable {
     } catch (IOException e) {
       throw new CheckpointException("%s: cannot be read: %s".formatted(file, e), e);
     }
+    UnreadableFolders.refusePointer(file, json);
     TokenizerSettings settings =
         TokenizerSettings.read(file.toAbsolutePath().getParent(), file, json);
     HuggingFaceTokenizer tokenizer = OfflineTokenizers.parse(file, json);

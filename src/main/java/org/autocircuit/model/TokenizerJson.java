@@ -21,6 +21,8 @@ import java.util.regex.Pattern;
  */
 final class TokenizerJson {
 
+  private static final JsonParser.Feature TWICE = JsonParser.Feature.STRICT_DUPLICATE_DETECTION;
+
   private static final int MAX_ADDED_TOKEN = 1000;
 
   /** What no normalizer leaves out. */
@@ -105,7 +107,7 @@ final class TokenizerJson {
    * @throws CheckpointException naming the component that is not supported
    */
   static Vocabulary vocabulary(Path file, byte[] json) {
-    try (JsonParser all = STREAM.createParser(json);
+    try (JsonParser all = STREAM.createParser(json).disable(TWICE);
         JsonParser parser = STREAM.createParser(json)) {
       new TokenizerJson(file, all).checkValues();
       TokenizerJson tokenizer = new TokenizerJson(file, parser);
@@ -200,8 +202,12 @@ final class TokenizerJson {
     require(!(bpe && affixes), "a prefix or suffix of a BPE's subwords is not supported");
   }
 
-  /** What is no id is left to native code, which refuses it. */
+  /**
+   * What is no id is left to native code, which refuses it. Of a spelling that comes twice the last
+   * id counts, there as here.
+   */
   private void readVocabulary() throws IOException {
+    parser.disable(TWICE);
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
       String spelling = parser.currentName();
       if (parser.nextToken() == JsonToken.VALUE_NUMBER_INT) {
@@ -209,6 +215,7 @@ final class TokenizerJson {
       }
       parser.skipChildren();
     }
+    parser.enable(TWICE);
   }
 
   private void checkComponent(String kind, JsonNode component) {

@@ -33,7 +33,10 @@ final class Vocabulary {
       spellings = Arrays.copyOf(spellings, Math.max((int) id + 1, 2 * spellings.length));
     }
     spellings[(int) id] = spelling;
-    ids.put(spelling, (int) id);
+    Integer before = ids.put(spelling, (int) id);
+    if (before != null && before != id && !added.get(before)) {
+      spellings[before] = null;
+    }
   }
 
   void putAdded(String spelling, long id, boolean isSpecial) {

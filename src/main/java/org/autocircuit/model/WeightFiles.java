@@ -75,10 +75,8 @@ record WeightFiles(Path path, Map<String, StoredTensor> tensors) {
     if (!Files.exists(single) && Files.exists(index)) {
       return sharded(folder, index);
     }
-    if (!Files.exists(single) && Files.exists(folder.resolve("pytorch_model.bin"))) {
-      throw new CheckpointException(
-          "%s: found pytorch_model.bin, but only %s and %s are supported"
-              .formatted(folder, SINGLE, INDEX));
+    if (!Files.exists(single)) {
+      throw UnreadableFolders.withoutWeights(folder);
     }
     Map<String, StoredTensor> tensors = new LinkedHashMap<>();
     SafetensorsFile file = SafetensorsFile.open(single);
