@@ -107,8 +107,8 @@ public final class PruneScoresJson {
    * Reads a file.
    *
    * @param graph the graph whose edges are scored, which must be the one in the header
-   * @throws IOException if the file cannot be read, is truncated, or is not such a file; names the
-   *     file and the place in it
+   * @throws IOException if the file cannot be read, is truncated, is not such a file, goes on after
+   *     its object, or holds a number that its precision lacks; names the file and the place in it
    * @throws IllegalArgumentException if the scores are those of another graph: names the property
    *     that differs, the unknown edge with the nearest existing one, or an edge without a score
    */
@@ -119,7 +119,7 @@ public final class PruneScoresJson {
   }
 
   /**
-   * Reads from a stream, which is read to the end of the JSON object and stays open.
+   * Reads a stream to its end; it stays open.
    *
    * @param graph the graph whose edges are scored
    * @param in the stream

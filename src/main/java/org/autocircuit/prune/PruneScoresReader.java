@@ -2,6 +2,7 @@ package org.autocircuit.prune;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import java.io.IOException;
@@ -53,6 +54,7 @@ final class PruneScoresReader implements AutoCloseable {
     member("scores");
     readScores(single);
     expect(json.nextToken() == JsonToken.END_OBJECT, "the end of the object");
+    requireEnd();
     int missing = seen.nextClearBit(0);
     if (missing < scores.length) {
       throw new IllegalArgumentException(
@@ -102,10 +104,33 @@ final class PruneScoresReader implements AutoCloseable {
     }
   }
 
+  /** Text after the object hides a value from some readers, and is what a broken copy leaves. */
+  private void requireEnd() throws IOException {
+    JsonToken next;
+    try {
+      next = json.nextToken();
+    } catch (JsonProcessingException e) {
+      throw new IOException(place() + ": text after the end of the object", e);
+    }
+    if (next != null) {
+      throw new IOException(place() + ": text after the end of the object");
+    }
+  }
+
   private double number(String name, boolean single) throws IOException {
     String text = json.getText();
     if (json.currentToken().isNumeric()) {
-      return single ? Float.parseFloat(text) : Double.parseDouble(text);
+      double value = single ? Float.parseFloat(text) : Double.parseDouble(text);
+      if (Double.isInfinite(value)) {
+        throw new IOException(
+            "%s: the score %s of '%s' is no %s; infinity is \"inf\" or \"-inf\""
+                .formatted(
+                    place(),
+                    text.length() > 40 ? text.substring(0, 40) + "…" : text,
+                    name,
+                    single ? PruneScoresJson.FLOAT32 : PruneScoresJson.FLOAT64));
+      }
+      return value;
     }
     expect(json.currentToken() == JsonToken.VALUE_STRING, "a number as score of '" + name + "'");
     return switch (text) {
@@ -121,6 +146,7 @@ final class PruneScoresReader implements AutoCloseable {
     Map<String, Object> properties = new LinkedHashMap<>();
     while (json.nextToken() != JsonToken.END_OBJECT) {
       String name = json.currentName();
+      expect(!properties.containsKey(name), "'" + name + "' once, not twice");
       JsonToken value = json.nextToken();
       expect(value != null && value.isScalarValue(), "a plain value of '" + name + "'");
       properties.put(name, value == JsonToken.VALUE_NULL ? null : json.getText());

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import org.assertj.core.api.AbstractThrowableAssert;
@@ -67,6 +68,34 @@ class PruneScoresJsonTest {
     ModelGraph positions = ModelGraph.of(new MicroModelConfig(3), true, false, 4);
     PruneScores positioned = RandomPruneScores.of(positions, 3);
     assertThat(copy(positioned)).isEqualTo(positioned);
+  }
+
+  @Test
+  void whatHidesAValueOrHoldsNoneIsRefused() throws IOException {
+    String good = text(SCORES);
+    for (String after : List.of("{}", "x", "]", "\n\n" + good)) {
+      assertRefused(good + after, "text after the end");
+    }
+    assertThat(read(good + " \n\t")).isEqualTo(SCORES);
+    assertRefused(
+        good.replace("\"n_layers\" : 2,", "\"n_layers\" : 3, \"n_layers\" : 2,"),
+        "'n_layers' once, not twice");
+    assertRefused(good.replace(": 0.1,", ": 1e400,"), "1e400", "no float32");
+    assertRefused(good.replace(": 0.1,", ": -1e39,"), "-1e39", "no float32");
+    String doubles = good.replace("float32", "float64");
+    assertThat(read(doubles.replace(": 0.1,", ": -1e39,")).get(0)).isEqualTo(-1e39);
+    assertRefused(doubles.replace(": 0.1,", ": -1e400,"), "-1e400", "no float64");
+  }
+
+  private PruneScores read(String text) throws IOException {
+    return PruneScoresJson.read(GRAPH, Files.writeString(folder.resolve("s.json"), text));
+  }
+
+  private void assertRefused(String text, String... words) {
+    assertThatThrownBy(() -> read(text))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("s.json")
+        .hasMessageContainingAll(words);
   }
 
   @Test
