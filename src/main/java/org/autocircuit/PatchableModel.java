@@ -191,7 +191,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * each by itself.
    *
    * @param device LibTorch's name of the device
-   * @throws NativeException if there is no such device
+   * @throws IllegalArgumentException if there is no such device
    * @throws IllegalStateException if the model is closed, or has a prefix, which stays where it is
    */
   public PatchableModel to(String device) {

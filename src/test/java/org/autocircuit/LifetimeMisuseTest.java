@@ -72,7 +72,12 @@ class LifetimeMisuseTest {
           }
         },
         "blocks.0.weights");
-    table.add("an unknown device", s -> s.model.to("gpu"), RuntimeException.class, "gpu");
+    table.illegal(
+        "an unknown device",
+        s -> s.model.to("gpu"),
+        "device: expected cpu, cuda, cuda:N",
+        "got gpu");
+    table.illegal("a device that is not there", s -> s.model.to("cuda:99"), "device cuda:99: ");
   }
 
   @SuppressWarnings("MustBeClosedChecker") // they are never opened

@@ -1,7 +1,9 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assumptions.assumeThat;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import java.util.ArrayList;
@@ -332,12 +334,20 @@ class MisuseTest {
   }
 
   @Test
-  void aDeviceThatIsNotThereIsANativeException() {
-    assertThatThrownBy(() -> model.to("nonsense"))
-        .isInstanceOf(NativeException.class)
-        .hasMessageContaining("nonsense")
-        .message()
-        .doesNotContain("frame #");
+  void aDeviceThatIsNotThereIsRefusedInALine() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> model.to("nonsense"))
+        .withMessage("device: expected cpu, cuda, cuda:N or meta, got nonsense");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> model.to("cuda:99"))
+        .withMessageStartingWith("device cuda:99: ")
+        .withMessageNotContainingAny("\n", "frame #");
+    assumeThat(torch.cuda_is_available()).isFalse();
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> model.to("cuda"))
+        .withMessageStartingWith("device cuda: this LibTorch is the CPU build; ")
+        .withMessageContaining("linux-x86_64-gpu")
+        .withMessageNotContainingAny("\n", "frame #");
   }
 
   @Test

@@ -22,9 +22,9 @@ final class ModelFolder implements AutoCloseable {
   private ModelFolder(EmbeddedModel embedded, Path folder, ModelOptions options) {
     this.embedded = embedded;
     this.folder = folder;
+    options.setThreads();
     load = options.loadOptions();
     config = HuggingFaceConfig.read(folder);
-    options.setThreads();
     tokenizer = Tokenizer.load(tokenizerFolder(folder, options.tokenizer));
   }
 

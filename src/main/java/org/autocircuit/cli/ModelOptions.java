@@ -2,6 +2,7 @@ package org.autocircuit.cli;
 
 import java.nio.file.Path;
 import org.autocircuit.Threads;
+import org.autocircuit.internal.Devices;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Precision;
 import picocli.CommandLine.Model.CommandSpec;
@@ -40,6 +41,13 @@ final class ModelOptions {
   Precision precision;
 
   @Option(
+      names = "--device",
+      paramLabel = "DEVICE",
+      defaultValue = "cpu",
+      description = "Where to compute: cpu, cuda, or cuda:N. Default: ${DEFAULT-VALUE}.")
+  private String device;
+
+  @Option(
       names = "--threads",
       paramLabel = "N",
       description =
@@ -58,8 +66,16 @@ final class ModelOptions {
     }
   }
 
-  /** What is to be loaded and how. */
+  /** What is to be loaded and how; refuses a device that is not there. */
   LoadOptions loadOptions() {
-    return LoadOptions.DEFAULT.withPrecision(precision);
+    try {
+      if (device.startsWith("meta")) {
+        throw new IllegalArgumentException("device: expected cpu, cuda or cuda:N, got " + device);
+      }
+      Devices.require(device);
+    } catch (IllegalArgumentException e) {
+      throw new ParameterException(spec.commandLine(), "--" + e.getMessage(), e);
+    }
+    return LoadOptions.DEFAULT.withPrecision(precision).withDevice(device);
   }
 }

@@ -52,19 +52,27 @@ final class Progress implements AutoCloseable {
     return new Progress(phase, err, false, clock);
   }
 
-  /** Begins a phase of unknown length: says so in one line if it takes longer than two seconds. */
+  /** Begins a phase of unknown length: says after two seconds, and now and then, how long it is. */
   static Progress waiting(String phase, PrintWriter err) {
+    return waiting(phase, err, QUIET_NANOS / 1_000_000, LINE_NANOS / 1_000_000);
+  }
+
+  /** As {@link #waiting(String, PrintWriter)}, after so many milliseconds and every so many. */
+  static Progress waiting(String phase, PrintWriter err, long quiet, long line) {
     Progress progress = new Progress(phase, err, false, System::nanoTime);
     progress.timer = new Timer("autocircuit-progress", true);
     progress.timer.schedule(
         new TimerTask() {
           @Override
           public void run() {
-            err.println(phase + " ...");
+            long now = System.nanoTime();
+            err.println(
+                String.format(Locale.ROOT, "%s: %.0f s ...", phase, (now - progress.begin) / 1e9));
             err.flush();
           }
         },
-        QUIET_NANOS / 1_000_000);
+        quiet,
+        line);
     return progress;
   }
 

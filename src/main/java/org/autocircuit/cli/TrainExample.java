@@ -12,6 +12,7 @@ import org.autocircuit.report.TextTable;
 import org.autocircuit.train.AnswerScore;
 import org.autocircuit.train.HeldOutScores;
 import org.autocircuit.train.IndirectObjectTraining;
+import org.autocircuit.train.TrainingListener;
 import org.autocircuit.train.TrainingOptions;
 import org.autocircuit.train.TrainingReport;
 import picocli.CommandLine.Command;
@@ -114,12 +115,22 @@ final class TrainExample implements Callable<Integer> {
     PrintWriter err = spec.commandLine().getErr();
     new Outputs(spec).addFolder("--output", output);
     TrainingReport report;
-    try (IndirectObjectTraining training = training()) {
+    try (IndirectObjectTraining training = training();
+        Progress progress = Progress.lines("training", err, System::nanoTime)) {
       report =
           training.run(
-              (step, loss, coolingDown, scores) -> {
-                err.println(line(step, loss, coolingDown, scores));
-                err.flush();
+              new TrainingListener() {
+                @Override
+                public void measured(
+                    int step, double loss, boolean coolingDown, HeldOutScores scores) {
+                  err.println(line(step, loss, coolingDown, scores));
+                  err.flush();
+                }
+
+                @Override
+                public void stepped(int step, int most) {
+                  progress.report(step, most);
+                }
               });
       training.save(output);
     }

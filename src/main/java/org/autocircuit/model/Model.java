@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Objects;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Devices;
 import org.autocircuit.internal.ModelHandle;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.jfr.LoadEvent;
@@ -117,11 +118,13 @@ public final class Model implements AutoCloseable {
    * @param options precision and device
    * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
    *     the file, the key or tensor, and what was met
-   * @throws org.autocircuit.NativeException if there is no such device, or reading fails
+   * @throws IllegalArgumentException if there is no such device; nothing was read then
+   * @throws org.autocircuit.NativeException if reading fails
    * @throws IllegalStateException if JavaCPP's limit on the process's memory is below what loading
    *     needs; names the property that sets it
    */
   public static Model load(Path folder, LoadOptions options) {
+    Devices.require(options.device());
     LoadEvent event = LoadEvent.begun();
     long start = System.nanoTime();
     Model model = Checkpoints.load(folder, options);
@@ -277,11 +280,12 @@ public final class Model implements AutoCloseable {
    * weights.
    *
    * @param device LibTorch's name of the device
-   * @throws org.autocircuit.NativeException if there is no such device
+   * @throws IllegalArgumentException if there is no such device
    * @throws IllegalStateException if the model is closed
    */
   public Model to(String device) {
-    ModelHandle moved = handle.to(name, Objects.requireNonNull(device, "device"));
+    Devices.require(device);
+    ModelHandle moved = handle.to(name, device);
     boolean made = false;
     try (CallScope scope = new CallScope()) {
       String where = Arguments.deviceOf(moved.weights().values().iterator().next());

@@ -110,7 +110,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
   /**
    * Trains until the goal is reached or the steps are used up, then cools down and measures.
    *
-   * @param listener is told every measurement
+   * @param listener is told every measurement and every step
    * @throws org.autocircuit.StoppedException if it was stopped; the model is as the last step left
    *     it, and can be saved
    */
@@ -121,16 +121,18 @@ public final class IndirectObjectTraining implements AutoCloseable {
   }
 
   private TrainingReport train(TrainingListener listener) {
+    int coolDown = options.coolDownSteps();
     boolean reached = false;
     while (!reached && step < options.maxSteps()) {
       step(options.learningRate() * Math.min(1, (step + 1.0) / TrainingOptions.WARM_UP_STEPS));
+      listener.stepped(step, options.maxSteps() + coolDown);
       if (step % options.measureEvery() == 0) {
         reached = measure(listener, false).accuracy() >= options.accuracyGoal();
       }
     }
-    int coolDown = options.coolDownSteps();
     for (int left = coolDown; left > 0; left--) {
       step(options.learningRate() * left / coolDown);
+      listener.stepped(step, step + left - 1);
       if (step % options.measureEvery() == 0) {
         measure(listener, true);
       }

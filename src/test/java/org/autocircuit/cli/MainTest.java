@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class MainTest {
 
@@ -55,6 +58,35 @@ class MainTest {
     assertThat(option.code()).isEqualTo(Main.USAGE);
     assertThat(option.err()).contains("--promts", "--prompts");
     assertThat(option.err().lines()).hasSize(1);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"discover", "run --prompt x", "train-example --output target/none"})
+  void aComputationWithoutThreadsIsWrongUsage(String command) {
+    for (int threads = 0; threads >= -1; threads--) {
+      CommandRun run = CommandRun.of((Object[]) (command + " --threads " + threads).split(" "));
+      assertThat(run.code()).isEqualTo(Main.USAGE);
+      assertThat(run.out()).isEmpty();
+      assertThat(errors(run)).hasSize(1);
+      assertThat(errors(run).get(0)).contains("threads: expected 1 or more, got " + threads);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"discover", "run --prompt x"})
+  void aDeviceThatIsNotThereIsWrongUsage(String command) {
+    for (String device : List.of("cuda:99", "gpu", "meta")) {
+      CommandRun run = CommandRun.of((Object[]) (command + " --device " + device).split(" "));
+      assertThat(run.code()).isEqualTo(Main.USAGE);
+      assertThat(run.out()).isEmpty();
+      assertThat(errors(run)).hasSize(1);
+      assertThat(errors(run).get(0)).startsWith("autocircuit: --device").contains(device);
+    }
+  }
+
+  /** What a command said beside how long it had been loading. */
+  private static List<String> errors(CommandRun run) {
+    return run.err().lines().filter(line -> !line.endsWith(" s ...")).toList();
   }
 
   @Test

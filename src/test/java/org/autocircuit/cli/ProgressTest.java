@@ -1,9 +1,11 @@
 package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
 class ProgressTest {
@@ -25,6 +27,21 @@ class ProgressTest {
       progress.report(100, 100);
     }
     assertThat(text.toString()).isEmpty();
+  }
+
+  @Test
+  void whatTakesLongSaysSoMoreThanOnce() {
+    StringBuffer lines = text.getBuffer();
+    try (Progress progress = Progress.waiting("loading", new PrintWriter(text, true), 5, 5)) {
+      assertTimeoutPreemptively(
+          Duration.ofSeconds(60),
+          () -> {
+            while (lines.toString().lines().count() < 3) {
+              Thread.sleep(5);
+            }
+          });
+    }
+    assertThat(lines.toString().lines()).allMatch("loading: 0 s ..."::equals);
   }
 
   @Test

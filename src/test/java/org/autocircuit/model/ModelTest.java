@@ -1,6 +1,7 @@
 package org.autocircuit.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
@@ -60,6 +61,17 @@ class ModelTest {
         assertThat(meta.weights().get("embed.W_E").is_meta()).isTrue();
       }
     }
+  }
+
+  @Test
+  void aDeviceThatIsNotThereIsRefusedBeforeAnythingIsRead() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                Model.load(folder.resolve("none"), LoadOptions.DEFAULT.withDevice("cuda:99"))
+                    .close())
+        .withMessageStartingWith("device cuda:99: ")
+        .withMessageNotContaining("\n");
   }
 
   @Test

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.Threads;
 import org.autocircuit.data.IndirectObjectSentences;
@@ -52,9 +53,25 @@ class IndirectObjectTrainingTest {
     List<String> told = new ArrayList<>();
     TrainingOptions easy = new TrainingOptions(1, 6, 3, 0.001, 3, 8, 1e-3, 0.01, 3);
     try (IndirectObjectTraining training = new IndirectObjectTraining(CONFIG, easy)) {
+      List<Integer> steps = new ArrayList<>();
+      List<Integer> most = new ArrayList<>();
       TrainingReport report =
           training.run(
-              (step, loss, coolingDown, scores) -> told.add(step + (coolingDown ? " cool" : "")));
+              new TrainingListener() {
+                @Override
+                public void measured(
+                    int step, double loss, boolean coolingDown, HeldOutScores scores) {
+                  told.add(step + (coolingDown ? " cool" : ""));
+                }
+
+                @Override
+                public void stepped(int step, int atMost) {
+                  steps.add(step);
+                  most.add(atMost);
+                }
+              });
+      assertThat(steps).isEqualTo(IntStream.rangeClosed(1, report.steps()).boxed().toList());
+      assertThat(most).startsWith(9, 9, 9).endsWith(report.steps());
       assertThat(told).hasSizeBetween(2, 3).startsWith("3").endsWith(report.steps() + " cool");
       assertThat(report.steps()).isEqualTo(3 * told.size());
       assertThat(report.loss()).isBetween(3.0, 6.0);
