@@ -92,25 +92,25 @@ void check_kernels(const Mix& m, const Norm* norm) {
   }
   const Norm* fn = float_norm ? &*float_norm : nullptr;
 
-  const at::Tensor expected = masked_rows(base, values, delta, norm);
+  const at::Tensor expected = masked_rows({base}, values, delta, norm);
   CHECK_CLOSE(
-      masked_rows(f(base), f(values), f(delta), fn), f(expected), 1e-4, 1e-4);
+      masked_rows({f(base)}, f(values), f(delta), fn), f(expected), 1e-4, 1e-4);
 
   const at::Tensor grad = at::randn(expected.sizes(), at::kDouble);
   at::Tensor grad_delta = at::randn(delta.sizes(), at::kDouble);
   at::Tensor float_grad_delta = f(grad_delta);
   const auto wanted =
-      masked_rows_backward(grad, base, values, delta, norm, true, grad_delta);
+      masked_rows_backward(grad, {base}, values, delta, norm, {}, grad_delta);
   const auto got = masked_rows_backward(
-      f(grad), f(base), f(values), f(delta), fn, true, float_grad_delta);
-  CHECK_CLOSE(got.base, f(wanted.base), 1e-3, 1e-3);
+      f(grad), {f(base)}, f(values), f(delta), fn, {}, float_grad_delta);
+  CHECK_CLOSE(got.stream, f(wanted.stream), 1e-3, 1e-3);
   CHECK_CLOSE(got.values, f(wanted.values), 1e-3, 1e-3);
   CHECK_CLOSE(float_grad_delta, f(grad_delta), 1e-3, 1e-3);
 
   const auto equal = equal_rows_backward(grad, base, values, delta, norm);
   const auto float_equal =
       equal_rows_backward(f(grad), f(base), f(values), f(delta), fn);
-  CHECK_CLOSE(float_equal.base, f(equal.base), 1e-3, 1e-3);
+  CHECK_CLOSE(float_equal.stream, f(equal.stream), 1e-3, 1e-3);
   CHECK_CLOSE(float_equal.values, f(equal.values), 1e-3, 1e-3);
 }
 
@@ -123,7 +123,7 @@ TEST(masked_rows_are_batched_products) {
     const at::Tensor delta = at::randn({m.batch, m.seq, m.n, m.d}, at::kDouble);
     const at::Tensor values = m.values();
     CHECK_CLOSE(
-        masked_rows(base, values, delta, nullptr),
+        masked_rows({base}, values, delta, nullptr),
         base.unsqueeze(2) + (values.unsqueeze(-1) * delta.unsqueeze(2)).sum(3),
         1e-12,
         1e-12);
@@ -152,7 +152,7 @@ TEST(sparse_rows_are_sums_of_their_terms) {
   for (const int64_t seq : {1, 3}) {
     const at::Tensor weights = at::randn({2, seq, 37});
     const at::Tensor rows = kernel_sparse_rows(
-        base,
+        {base},
         starts,
         {terms.const_data_ptr<int64_t>(),
          terms.const_data_ptr<int64_t>() + terms.numel()},
@@ -187,29 +187,29 @@ TEST(masked_rows_of_16_bits_are_rounded_once) {
       const at::Tensor base = at::randn({m.batch, m.seq, m.d}).to(type);
       const at::Tensor delta = at::randn({m.batch, m.seq, m.n, m.d}).to(type);
       const at::Tensor values = m.values().to(at::kFloat);
-      const at::Tensor rows = masked_rows(base, values, delta, nullptr);
+      const at::Tensor rows = masked_rows({base}, values, delta, nullptr);
       CHECK_EQUAL(rows.scalar_type(), type);
       CHECK_CLOSE(
           f64(rows),
-          masked_rows(f64(base), f64(values), f64(delta), nullptr),
+          masked_rows({f64(base)}, f64(values), f64(delta), nullptr),
           rounding,
           1e-3);
       const at::Tensor grad = at::randn(rows.sizes()).to(type);
       const at::Tensor grad_delta = at::ones(delta.sizes());
       const at::Tensor wide_grad_delta = f64(grad_delta);
       const auto got = masked_rows_backward(
-          grad, base, values, delta, nullptr, true, grad_delta);
+          grad, {base}, values, delta, nullptr, {}, grad_delta);
       const auto wanted = masked_rows_backward(
           f64(grad),
-          f64(base),
+          {f64(base)},
           f64(values),
           f64(delta),
           nullptr,
-          true,
+          {},
           wide_grad_delta);
       CHECK_CLOSE(got.values, wanted.values.to(at::kFloat), 1e-4, 1e-4);
       CHECK_CLOSE(grad_delta, wide_grad_delta.to(at::kFloat), 1e-4, 1e-4);
-      CHECK_CLOSE(f64(got.base), wanted.base, rounding, 1e-4);
+      CHECK_CLOSE(f64(got.stream), wanted.stream, rounding, 1e-4);
     }
   }
 }
@@ -218,15 +218,16 @@ TEST(masked_rows_name_types_that_do_not_fit) {
   const at::Tensor delta = at::zeros({1, 1, 2, 4}, at::kBFloat16);
   const at::Tensor base = at::zeros({1, 1, 4}, at::kBFloat16);
   const at::Tensor values = at::zeros({1, 1, 3, 2});
-  masked_rows(base, values, delta, nullptr);
+  masked_rows({base}, values, delta, nullptr);
   CHECK_THROWS(
-      masked_rows(base, values.to(at::kBFloat16), delta, nullptr),
+      masked_rows({base}, values.to(at::kBFloat16), delta, nullptr),
       "values of Float");
   CHECK_THROWS(
-      masked_rows(base, values.to(at::kDouble), delta, nullptr), "and Double");
+      masked_rows({base}, values.to(at::kDouble), delta, nullptr),
+      "and Double");
   CHECK_THROWS(
-      masked_rows(base.to(at::kFloat), values, delta, nullptr),
-      "got Float and Float");
+      masked_rows({base.to(at::kDouble)}, values, delta, nullptr),
+      "got Double and Float");
 }
 
 // A buffer that two destinations read, the first between two records.
@@ -258,7 +259,7 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
         return buffer.record_heads(start, z, weights);
       },
       [&](const at::Tensor& b, const at::Tensor& v, int64_t s, const Norm* n) {
-        return buffer.rows(b, v, s, n);
+        return buffer.rows(b, /*patched=*/{}, v, s, n);
       });
   std::vector<at::Tensor> deltas(5);
   const auto keep = [&](int64_t start, const at::Tensor& out) {
@@ -306,7 +307,7 @@ TEST(equal_rows_have_the_gradients_of_separate_rows) {
         {(rows * weights).square().sum()}, {x, values});
   };
   const auto equal = grads(buffer.equal_rows(x, values, 0, &norm));
-  const auto apart = grads(buffer.rows(x, values, 0, &norm));
+  const auto apart = grads(buffer.rows(x, /*patched=*/{}, values, 0, &norm));
   CHECK_CLOSE(equal[0], apart[0], 1e-12, 1e-12);
   CHECK_CLOSE(equal[1], apart[1], 1e-12, 1e-12);
 }
@@ -318,9 +319,9 @@ TEST(cuda_masked_rows) {
     const at::Tensor base = at::randn({m.batch, m.seq, m.d}, at::kDouble);
     const at::Tensor delta = at::randn({m.batch, m.seq, m.n, m.d}, at::kDouble);
     const at::Tensor values = m.values();
-    const at::Tensor rows = masked_rows(base, values, delta, nullptr);
+    const at::Tensor rows = masked_rows({base}, values, delta, nullptr);
     CHECK_CLOSE(
-        masked_rows(base.to(cuda), values.to(cuda), delta.to(cuda), nullptr)
+        masked_rows({base.to(cuda)}, values.to(cuda), delta.to(cuda), nullptr)
             .cpu(),
         rows,
         1e-10,
@@ -328,14 +329,14 @@ TEST(cuda_masked_rows) {
     const at::Tensor on_cpu = at::zeros_like(delta);
     const at::Tensor on_cuda = at::zeros_like(delta).to(cuda);
     const auto expected =
-        masked_rows_backward(rows, base, values, delta, nullptr, true, on_cpu);
+        masked_rows_backward(rows, {base}, values, delta, nullptr, {}, on_cpu);
     const auto actual = masked_rows_backward(
         rows.to(cuda),
-        base.to(cuda),
+        {base.to(cuda)},
         values.to(cuda),
         delta.to(cuda),
         nullptr,
-        true,
+        {},
         on_cuda);
     CHECK_CLOSE(actual.values.cpu(), expected.values, 1e-10, 1e-10);
     CHECK_CLOSE(on_cuda.cpu(), on_cpu, 1e-10, 1e-10);

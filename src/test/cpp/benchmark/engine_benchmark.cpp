@@ -236,12 +236,12 @@ void add_destination_lines(const Size& size, std::vector<Line>& lines) {
       {.name = "destination, dense",
        .flops = flops,
        .floats = floats,
-       .run = [=] { masked_rows(base, values, delta, /*norm=*/nullptr); }});
+       .run = [=] { masked_rows({base}, values, delta, /*norm=*/nullptr); }});
   lines.push_back(
       {.name = "destination, dense, with norm",
        .flops = flops,
        .floats = floats,
-       .run = [=] { masked_rows(base, values, delta, &norm); }});
+       .run = [=] { masked_rows({base}, values, delta, &norm); }});
   const auto planned = std::make_shared<PlannedStep>(size, delta);
   lines.push_back(
       {.name = "destination, planned",

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "autocircuit/engine/dest_rows.h"
+#include "autocircuit/engine/fully_patched.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/source_buffer.h"
@@ -40,9 +41,8 @@ class BufferedRun final : public Hooks {
       values_ = mask_values(
           context.masks, context.masks.dim() == 2, batch, context.transform);
       uniform_ = context.uniform;
-      deltas_.emplace(
-          context.patch_src_outs,
-          /*keeps_total=*/uniform_.value_or(0) != 0);
+      deltas_.emplace(context.patch_src_outs);
+      patched_.emplace(model, context.patch_src_outs);
     }
     if (request.start_src_outs.defined()) {
       record(0, request.start_src_outs.permute({1, 2, 0, 3}));
@@ -163,18 +163,30 @@ class BufferedRun final : public Hooks {
   at::Tensor rows(
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& resid,
-      const Norm* norm) const {
+      const Norm* norm) {
     const PatchWrapper& first = *wrappers[0];
-    const at::Tensor values = values_together(wrappers, values_, resid.size(1));
+    const int64_t positions = resid.size(1);
+    const at::Tensor values = values_together(wrappers, values_, positions);
+    const at::Tensor patched =
+        any_patched(values) ? patched_->input(first, positions) : at::Tensor();
     if (uniform_ && first.in_start == 0 &&
-        first.in_stop == deltas_->recorded()) {
+        first.in_stop == deltas_->recorded() &&
+        (*uniform_ == 0 || patched.defined())) {
       return deltas_->equal_rows(
-          uniformly_patched(resid, deltas_->total(), *uniform_),
+          uniformly_patched(resid, patched, *uniform_),
           values,
           first.in_start,
           norm);
     }
-    return deltas_->rows(resid, values, first.in_start, norm);
+    return deltas_->rows(resid, patched, values, first.in_start, norm);
+  }
+
+  /// Whether rows may be based on what a fully patched destination reads;
+  /// devices that would have to be waited for are not asked.
+  bool any_patched(const at::Tensor& values) const {
+    return uniform_
+        ? *uniform_ != 0
+        : !values.is_cpu() || mostly_patched(values).any().item<bool>();
   }
 
   const PatchableModel& model_;
@@ -182,7 +194,8 @@ class BufferedRun final : public Hooks {
   at::Tensor values_;                  // f(mask): ([batch]) [n_masks]
   std::optional<double> uniform_;      // what all of them are
   std::optional<SourceBuffer> deltas_; // of patched runs
-  at::Tensor src_outs_;                // [batch, seq, n_srcs, d_model]
+  std::optional<FullyPatched> patched_;
+  at::Tensor src_outs_; // [batch, seq, n_srcs, d_model]
 };
 
 } // namespace

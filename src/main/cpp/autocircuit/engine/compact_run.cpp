@@ -84,8 +84,14 @@ class CompactRun final : public Hooks {
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& resid,
       const Norm* norm) const {
+    at::Tensor patched;
+    if (value_ != 0) {
+      const at::Tensor constant = model_.constant(*wrappers[0]);
+      const at::Tensor& sum = sources_->patch_sum();
+      patched = constant.defined() ? constant + sum : sum;
+    }
     return equal_rows(
-        uniformly_patched(resid, sources_->total(), value_),
+        uniformly_patched(resid, patched, value_),
         values_together(wrappers, masks_, resid.size(1)),
         sources_,
         wrappers[0]->in_start,
@@ -109,7 +115,8 @@ bool fits_compact_run(const PatchableModel& model, double value) {
   for (HookId hook = 0; hook < hooks; hook++) {
     const PatchWrapper* w = model.wrapper(hook);
     if (w != nullptr && w->is_dest() &&
-        (w->in_start != 0 || w->in_stop != sources)) {
+        (w->in_start != 0 || w->in_stop != sources ||
+         !model.reads_only_sources(*w))) {
       return false;
     }
     if (w != nullptr && w->is_src()) {

@@ -1,15 +1,15 @@
 #include "autocircuit/engine/compact_sources.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/neg.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/model/product.h"
 
 namespace autocircuit {
 
@@ -29,16 +29,14 @@ void write_outputs(
   }
 }
 
-// Of all sources of a part: [batch, seq, d_model].
-at::Tensor sum_of(const at::Tensor& z, const at::Tensor& weights) {
-  const at::ScalarType wide = accumulation_type(z.scalar_type());
-  if (!weights.defined()) {
-    return z.sum(2, /*keepdim=*/false, wide);
-  }
-  return product(
-             z.reshape({z.size(0) * z.size(1), -1}).to(wide),
-             weights.flatten(0, 1).to(wide))
-      .view({z.size(0), z.size(1), weights.size(2)});
+// At how many positions at once n rows fit their buffer, for prompts like x's.
+int64_t rows_at_once(
+    const at::Tensor& x,
+    int64_t n,
+    int64_t d_model,
+    int64_t positions) {
+  const int64_t bytes = x.size(0) * n * d_model * x.element_size();
+  return std::clamp<int64_t>(kCompactRowsBytes / bytes, 1, positions);
 }
 
 } // namespace
@@ -73,22 +71,40 @@ void CompactSources::add(Part part) {
   recorded_ += n;
   if (!patch_.empty()) {
     Part& patched = patch_[parts_.size()];
+    if (sums_patches_) {
+      add_to_patch_sum(patched);
+    }
     part.values = std::exchange(patched.values, {}) - part.values;
   } else if (patch_activations_.defined()) {
-    part.values = part.values.neg();
-  }
-  if (keeps_total_) {
-    add_to_total(sum_of(part.values, part.weights));
-    if (patch_activations_.defined()) {
-      add_to_total(patch_activations_.narrow(2, part.start, n)
-                       .sum(2, /*keepdim=*/false, total_.scalar_type()));
+    if (sums_patches_) {
+      patch_sum_ =
+          add_rows(patch_sum_, patch_activations_.narrow(2, part.start, n));
     }
+    part.values = part.values.neg();
   }
   parts_.push_back(std::move(part));
 }
 
-void CompactSources::add_to_total(const at::Tensor& x) {
-  total_ = total_.defined() ? total_ + x : x;
+void CompactSources::add_to_patch_sum(const Part& part) {
+  const at::Tensor& x = part.values;
+  if (!part.weights.defined()) {
+    patch_sum_ = add_rows(patch_sum_, x);
+    return;
+  }
+  const int64_t seq = x.size(1);
+  const int64_t step = rows_at_once(x, x.size(2), part.weights.size(2), seq);
+  std::vector<at::Tensor> sums;
+  for (int64_t first = 0; first < seq; first += step) {
+    const int64_t positions = std::min(step, seq - first);
+    const at::Tensor rows = at::empty(
+        {x.size(0), positions, x.size(2), part.weights.size(2)}, x.options());
+    write_outputs(rows, x.narrow(1, first, positions), part.weights);
+    sums.push_back(add_rows(
+        patch_sum_.defined() ? patch_sum_.narrow(1, first, positions)
+                             : patch_sum_,
+        rows));
+  }
+  patch_sum_ = sums.size() == 1 ? sums[0] : at::cat(sums, 1);
 }
 
 at::Tensor CompactSources::rows(
@@ -126,9 +142,7 @@ int64_t CompactSources::d_model() const {
 }
 
 int64_t CompactSources::positions_at_once(int64_t n, int64_t positions) const {
-  const at::Tensor& x = parts_[0].values;
-  const int64_t bytes = x.size(0) * n * d_model() * x.element_size();
-  return std::clamp<int64_t>(kCompactRowsBytes / bytes, 1, positions);
+  return rows_at_once(parts_[0].values, n, d_model(), positions);
 }
 
 } // namespace autocircuit

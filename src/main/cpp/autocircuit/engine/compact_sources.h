@@ -16,8 +16,8 @@ constexpr int64_t kCompactRowsBytes = int64_t{64} << 20U;
 /// once as a buffer of bounded size holds.
 class CompactSources final : public Differences {
  public:
-  explicit CompactSources(bool keeps_total = false)
-      : keeps_total_(keeps_total) {}
+  explicit CompactSources(bool sums_patches = false)
+      : sums_patches_(sums_patches) {}
 
   /// Records the sources start..., one after another in the order of the
   /// sources: outputs [batch, seq, n, d_model].
@@ -37,10 +37,11 @@ class CompactSources final : public Differences {
   /// The same with source activations [n_srcs, batch, seq, d_model].
   void subtract_from(const at::Tensor& patch_src_outs);
 
-  /// The sum of all that was recorded [batch, seq, d_model], in the type in
-  /// which the model accumulates, if it is kept.
-  const at::Tensor& total() const {
-    return total_;
+  /// The sum of what the sources that were recorded are patched with [batch,
+  /// seq, d_model], added in their order in the type in which the model
+  /// accumulates, if it is kept.
+  const at::Tensor& patch_sum() const {
+    return patch_sum_;
   }
 
   int64_t seq() const override {
@@ -59,10 +60,11 @@ class CompactSources final : public Differences {
 
   void add(Part part);
   int64_t d_model() const;
-  void add_to_total(const at::Tensor& x);
+  /// Adds the outputs of a part, for as many positions at once as `rows`.
+  void add_to_patch_sum(const Part& part);
 
-  bool keeps_total_;
-  at::Tensor total_;
+  bool sums_patches_;
+  at::Tensor patch_sum_;
   std::vector<Part> parts_;
   std::vector<Part> patch_;      // the same parts of the patched run
   at::Tensor patch_activations_; // [batch, seq, n_srcs, d_model]

@@ -1,9 +1,6 @@
 #include "autocircuit/engine/dest_rows.h"
 
 #include <ATen/ops/cat.h>
-
-#include "autocircuit/engine/pass_end.h"
-
 namespace autocircuit {
 
 std::vector<const PatchWrapper*> wrappers_together(
@@ -41,14 +38,13 @@ at::Tensor values_together(
 
 at::Tensor uniformly_patched(
     const at::Tensor& resid,
-    const at::Tensor& total,
+    const at::Tensor& patched,
     double value) {
   if (value == 0) {
     return resid;
   }
-  const at::Tensor all_patched =
-      resid.detach() + last_positions(total, resid.size(1));
-  return (resid * (1 - value) + all_patched * value).to(resid.scalar_type());
+  return (value == 1 ? patched : resid * (1 - value) + patched * value)
+      .to(resid.scalar_type());
 }
 
 } // namespace autocircuit

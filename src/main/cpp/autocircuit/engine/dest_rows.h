@@ -24,13 +24,11 @@ at::Tensor values_together(
     const at::Tensor& flat,
     int64_t positions);
 
-/// resid + value * (sum of all differences), where the residual is the sum of
-/// all current outputs and a constant: (1 - value) * resid + value * that of a
-/// run with all masks 1, which does not depend on current outputs. total: the
-/// sum, at as many positions or more; not read for a value of 0.
+/// What a destination reads whose masks are all `value`: (1 - value) * resid +
+/// value * patched, which is what it reads if they are 1; not read for 0.
 at::Tensor uniformly_patched(
     const at::Tensor& resid,
-    const at::Tensor& total,
+    const at::Tensor& patched,
     double value);
 
 } // namespace autocircuit

@@ -64,14 +64,14 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
     };
     if (step >= seq) {
       const MaskedRowsGradient all = gradient_of(0, seq);
-      return {all.base, all.values, {}, {}, {}};
+      return {all.stream, all.values, {}, {}, {}};
     }
     const at::Tensor grad_x = at::empty_like(x);
     const at::Tensor grad_values = at::zeros_like(values);
     for (int64_t first = 0; first < seq; first += step) {
       const int64_t n = std::min(step, seq - first);
       const MaskedRowsGradient some = gradient_of(first, n);
-      grad_x.narrow(1, first, n).copy_(some.base);
+      grad_x.narrow(1, first, n).copy_(some.stream);
       (values.size(1) == seq ? grad_values.narrow(1, first, n) : grad_values)
           .add_(some.values);
     }

@@ -52,24 +52,63 @@ kernels::Rows mutable_rows_of(const at::Tensor& x, int64_t b, int64_t s) {
   return {token(x.mutable_data_ptr<float>(), x, b, s), x.stride(2)};
 }
 
+/// Where the base of each row of a token begins.
+class BasePointers {
+ public:
+  BasePointers(const RowBases& bases, int64_t rows, const at::Tensor& delta)
+      : bases_(bases),
+        is_patched_(
+            bases.patched.defined() ? for_tokens(bases.is_patched, delta)
+                                    : at::Tensor()),
+        rows_(static_cast<size_t>(rows)) {}
+
+  const float* const* at(int64_t b, int64_t s) {
+    const at::Tensor& stream = bases_.stream;
+    std::fill(
+        rows_.begin(),
+        rows_.end(),
+        token(stream.const_data_ptr<float>(), stream, b, s));
+    if (is_patched_.defined()) {
+      const at::Tensor& x = bases_.patched;
+      const float* patched = token(x.const_data_ptr<float>(), x, b, s);
+      for (size_t r = 0; r < rows_.size(); r++) {
+        rows_[r] =
+            is_patched(b, s, static_cast<int64_t>(r)) ? patched : rows_[r];
+      }
+    }
+    return rows_.data();
+  }
+
+  bool is_patched(int64_t b, int64_t s, int64_t row) const {
+    return is_patched_.defined() &&
+        *(token(is_patched_.const_data_ptr<float>(), is_patched_, b, s) +
+          row * is_patched_.stride(2)) != 0;
+  }
+
+ private:
+  const RowBases& bases_;
+  at::Tensor is_patched_; // [batch, seq, rows, 1]
+  std::vector<const float*> rows_;
+};
+
 /// One token's rows before their norm.
 void mix(
     kernels::Rows out,
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const float* const* bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     int64_t b,
     int64_t s,
     float* scratch) {
   kernels::weighted_rows(
       out,
-      token(base.const_data_ptr<float>(), base, b, s),
-      {token(values.const_data_ptr<float>(), values, b, s),
-       values.stride(2),
-       values.stride(3)},
+      bases,
+      {token(weights.const_data_ptr<float>(), weights, b, s),
+       weights.stride(2),
+       weights.stride(3)},
       rows_of(delta, b, s),
-      values.size(2),
-      values.size(3),
+      weights.size(2),
+      weights.size(3),
       delta.size(3),
       scratch);
 }
@@ -77,24 +116,27 @@ void mix(
 } // namespace
 
 at::Tensor kernel_masked_rows(
-    const at::Tensor& base,
-    const at::Tensor& shared_values,
+    const RowBases& bases,
+    const at::Tensor& shared_weights,
     const at::Tensor& delta,
     const Norm* norm) {
-  const at::Tensor values = for_tokens(shared_values, delta);
+  const at::Tensor weights = for_tokens(shared_weights, delta);
   const int64_t seq = delta.size(1);
-  const int64_t rows = values.size(2);
+  const int64_t rows = weights.size(2);
   const int64_t d = delta.size(3);
   const at::Tensor out =
       at::empty({delta.size(0), seq, rows, d}, delta.options());
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
-  const int64_t work = rows * values.size(3) * d;
+  const int64_t work = rows * weights.size(3) * d;
   const int64_t tokens = delta.size(0) * seq;
   at::parallel_for(0, tokens, grain(work), [&](int64_t begin, int64_t end) {
-    std::vector<float> scratch(static_cast<size_t>(rows * values.size(3)));
+    std::vector<float> scratch(static_cast<size_t>(rows * weights.size(3)));
+    BasePointers pointers(bases, rows, delta);
     for (int64_t i = begin; i < end; i++) {
-      const kernels::Rows x = mutable_rows_of(out, i / seq, i % seq);
-      mix(x, base, values, delta, i / seq, i % seq, scratch.data());
+      const int64_t b = i / seq;
+      const int64_t s = i % seq;
+      const kernels::Rows x = mutable_rows_of(out, b, s);
+      mix(x, pointers.at(b, s), weights, delta, b, s, scratch.data());
       if (row_norm) {
         kernels::norm_rows(x, rows, d, row_norm->parameters);
       }
@@ -104,7 +146,7 @@ at::Tensor kernel_masked_rows(
 }
 
 at::Tensor kernel_sparse_rows(
-    const at::Tensor& base,
+    const RowBases& bases,
     const std::vector<int64_t>& starts,
     const std::vector<int64_t>& terms,
     const at::Tensor& shared_weights,
@@ -121,13 +163,14 @@ at::Tensor kernel_sparse_rows(
   const int64_t work = (rows + static_cast<int64_t>(terms.size())) * d;
   const int64_t tokens = delta.size(0) * seq;
   at::parallel_for(0, tokens, grain(work), [&](int64_t begin, int64_t end) {
+    BasePointers pointers(bases, rows, delta);
     for (int64_t i = begin; i < end; i++) {
       const int64_t b = i / seq;
       const int64_t s = i % seq;
       const kernels::Rows x = mutable_rows_of(out, b, s);
       kernels::weighted_terms(
           x,
-          token(base.const_data_ptr<float>(), base, b, s),
+          pointers.at(b, s),
           starts.data(),
           terms.data(),
           terms.empty() ? nullptr
@@ -173,9 +216,11 @@ at::Tensor kernel_term_rows(
                 (positions > 1 ? s * (n_known + n_changed) : 0);
             const std::array<int64_t, 2> of_known{0, n_known};
             const std::array<int64_t, 2> of_changed{0, n_changed};
+            const float* base =
+                token(row.base.const_data_ptr<float>(), row.base, b, s);
             kernels::weighted_terms(
                 y,
-                token(row.base.const_data_ptr<float>(), row.base, b, s),
+                &base,
                 of_known.data(),
                 row.known.data(),
                 w,
@@ -183,9 +228,10 @@ at::Tensor kernel_term_rows(
                 1,
                 d);
             if (n_changed > 0) {
+              base = y.data;
               kernels::weighted_terms(
                   y,
-                  y.data,
+                  &base,
                   of_changed.data(),
                   row.changed.data(),
                   w + n_known,
@@ -202,22 +248,26 @@ at::Tensor kernel_term_rows(
 MaskedRowsGradient kernel_rows_backward(
     RowSource source,
     const at::Tensor& given,
-    const at::Tensor& base,
-    const at::Tensor& shared_values,
+    const RowBases& bases,
+    const at::Tensor& shared_weights,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta) {
   // With the numbers of a row adjacent.
   const at::Tensor grad = given.stride(-1) == 1 ? given : given.contiguous();
-  const TokenGroups groups(shared_values, delta);
-  const int64_t rows = shared_values.size(2);
-  const int64_t n = shared_values.size(3);
+  const TokenGroups groups(shared_weights, delta);
+  const int64_t rows = shared_weights.size(2);
+  const int64_t n = shared_weights.size(3);
   const int64_t d = delta.size(3);
-  const at::Tensor values = for_tokens(shared_values, delta);
+  const at::Tensor weights = for_tokens(shared_weights, delta);
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
-  const at::Tensor grad_base =
-      at::empty({groups.batch, groups.seq, 1, d}, delta.options());
+  const auto zeros = [&](bool any) {
+    return at::zeros(
+        {any ? groups.batch : 0, groups.seq, 1, d}, delta.options());
+  };
+  const at::Tensor grad_stream = zeros(true);
+  const at::Tensor grad_patched = zeros(wanted.patched);
   // A part for each group, and where all tokens are one group a part for each
   // thread, added up in a fixed order.
   const bool split = groups.size() == 1;
@@ -226,12 +276,13 @@ MaskedRowsGradient kernel_rows_backward(
       ? std::clamp<int64_t>(groups.tokens() / enough, 1, at::get_num_threads())
       : groups.size();
   const at::Tensor products =
-      at::zeros({want_values ? parts : 0, rows, n}, delta.options());
+      at::zeros({wanted.values ? parts : 0, rows, n}, delta.options());
   const int64_t at_once =
       split ? 1 : grain(rows * n * d * std::max<int64_t>(groups.tokens(), 1));
   at::parallel_for(0, parts, at_once, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(rows * n));
     std::vector<float> x(static_cast<size_t>(row_norm ? rows * d : 0));
+    BasePointers pointers(bases, rows, delta);
     for (int64_t part = begin; part < end; part++) {
       const int64_t first = split ? part * groups.tokens() / parts : 0;
       const int64_t last =
@@ -242,9 +293,9 @@ MaskedRowsGradient kernel_rows_backward(
         if (row_norm) {
           const kernels::Rows again{x.data(), d};
           if (source == RowSource::kMixed) {
-            mix(again, base, values, delta, b, s, scratch.data());
+            mix(again, pointers.at(b, s), weights, delta, b, s, scratch.data());
           } else {
-            const float* row = token(base.const_data_ptr<float>(), base, b, s);
+            const float* row = *pointers.at(b, s);
             for (int64_t r = 0; r < rows; r++) {
               std::copy_n(row, d, again.data + r * d);
             }
@@ -252,8 +303,22 @@ MaskedRowsGradient kernel_rows_backward(
           kernels::norm_rows_backward(again, g, rows, d, row_norm->parameters);
           g = {again.data, d};
         }
-        kernels::sum_rows(mutable_rows_of(grad_base, b, s).data, g, rows, d);
-        if (want_values) {
+        float* to_stream = mutable_rows_of(grad_stream, b, s).data;
+        if (!bases.patched.defined()) {
+          kernels::add_rows(to_stream, g, rows, d);
+        }
+        for (int64_t r = 0; bases.patched.defined() && r < rows; r++) {
+          const bool is_patched = pointers.is_patched(b, s, r);
+          if (!is_patched || wanted.patched) {
+            kernels::add_rows(
+                is_patched ? mutable_rows_of(grad_patched, b, s).data
+                           : to_stream,
+                {g.data + r * g.stride, g.stride},
+                1,
+                d);
+          }
+        }
+        if (wanted.values) {
           kernels::add_row_products(
               products.mutable_data_ptr<float>() + part * rows * n,
               g,
@@ -266,9 +331,9 @@ MaskedRowsGradient kernel_rows_backward(
           kernels::weighted_rows(
               mutable_rows_of(grad_delta, b, s),
               nullptr,
-              {token(values.const_data_ptr<float>(), values, b, s),
-               values.stride(3),
-               values.stride(2)},
+              {token(weights.const_data_ptr<float>(), weights, b, s),
+               weights.stride(3),
+               weights.stride(2)},
               g,
               n,
               rows,
@@ -279,10 +344,13 @@ MaskedRowsGradient kernel_rows_backward(
     }
   });
   MaskedRowsGradient result;
-  result.base = grad_base.squeeze(2);
-  if (want_values) {
+  result.stream = grad_stream.squeeze(2);
+  if (wanted.patched) {
+    result.patched = grad_patched.squeeze(2);
+  }
+  if (wanted.values) {
     result.values = split ? products.sum(0) : products;
-    result.values = result.values.view(shared_values.sizes());
+    result.values = result.values.view(shared_weights.sizes());
   }
   return result;
 }
@@ -306,11 +374,30 @@ at::Tensor kernel_sum_rows(const at::Tensor& rows, const at::Tensor& patch) {
             rows.size(2),
             d);
       } else {
-        kernels::sum_rows(out, rows_of(rows, b, s), rows.size(2), d);
+        std::fill_n(out, d, 0.0F);
+        kernels::add_rows(out, rows_of(rows, b, s), rows.size(2), d);
       }
     }
   });
   return sum.squeeze(2);
+}
+
+void kernel_add_rows(const at::Tensor& sum, const at::Tensor& rows) {
+  const int64_t seq = rows.size(1);
+  const int64_t d = rows.size(3);
+  const int64_t n = rows.size(2);
+  at::parallel_for(
+      0, rows.size(0) * seq, grain(n * d), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) {
+          const int64_t b = i / seq;
+          const int64_t s = i % seq;
+          kernels::add_rows(
+              token(sum.mutable_data_ptr<float>(), sum, b, s),
+              rows_of(rows, b, s),
+              n,
+              d);
+        }
+      });
 }
 
 } // namespace autocircuit

@@ -50,21 +50,21 @@ inline at::Tensor for_tokens(
   return values.expand({delta.size(0), delta.size(1), -1, -1});
 }
 
-/// How a backward gets a token's rows: mixed anew, or all equal to its base.
+/// How a backward gets a token's rows: mixed anew, or all equal to the stream.
 enum class RowSource { kMixed, kEqual };
 
 at::Tensor kernel_masked_rows(
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm);
 
-/// Rows with few terms: y[b, s, r] = norm(base[b, s] + the sum over t from
+/// Rows with few terms: y[b, s, r] = norm(base[b, s, r] + the sum over t from
 /// starts[r] to starts[r + 1] of weights[b, s, t] * delta[b, s, terms[t]]).
-/// base [batch, seq, d_model], weights [batch or 1, seq or 1, terms], delta
-/// [batch, seq, n, d_model]; norm may be nullptr.
+/// weights [batch or 1, seq or 1, terms], delta [batch, seq, n, d_model]; norm
+/// may be nullptr.
 at::Tensor kernel_sparse_rows(
-    const at::Tensor& base,
+    const RowBases& bases,
     const std::vector<int64_t>& starts,
     const std::vector<int64_t>& terms,
     const at::Tensor& weights,
@@ -81,13 +81,16 @@ at::Tensor kernel_term_rows(
 MaskedRowsGradient kernel_rows_backward(
     RowSource source,
     const at::Tensor& grad,
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta);
 
 at::Tensor kernel_sum_rows(const at::Tensor& rows, const at::Tensor& patch);
+
+/// Adds rows [batch, seq, n, d_model] to sum [batch, seq, d_model].
+void kernel_add_rows(const at::Tensor& sum, const at::Tensor& rows);
 
 } // namespace autocircuit

@@ -27,20 +27,27 @@ at::Tensor wide(const at::Tensor& x) {
 }
 
 at::Tensor plain_mix(
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta) {
-  const at::Tensor added = product(for_tokens(values, delta), wide(delta));
-  return (wide(base).unsqueeze(2) + added).to(delta.scalar_type());
+  const at::Tensor added = product(for_tokens(weights, delta), wide(delta));
+  at::Tensor base = wide(bases.stream).unsqueeze(2);
+  if (bases.patched.defined()) {
+    // 0 or 1 of each: exact, and without waiting for a device.
+    base = base * (1 - bases.is_patched) +
+        wide(bases.patched).unsqueeze(2) * bases.is_patched;
+  }
+  return (base + added).to(delta.scalar_type());
 }
 
 MaskedRowsGradient plain_backward(
     const at::Tensor& grad,
     const at::Tensor& rows,
+    const RowBases& bases,
     const at::Tensor& values,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta) {
   at::Tensor g = grad;
   if (norm != nullptr) {
@@ -50,8 +57,13 @@ MaskedRowsGradient plain_backward(
   }
   g = wide(g);
   MaskedRowsGradient result;
-  result.base = g.sum(2).to(delta.scalar_type());
-  if (want_values) {
+  const at::Tensor to_stream =
+      bases.patched.defined() ? g * (1 - bases.is_patched) : g;
+  result.stream = to_stream.sum(2).to(delta.scalar_type());
+  if (wanted.patched) {
+    result.patched = (g * bases.is_patched).sum(2);
+  }
+  if (wanted.values) {
     const TokenGroups groups(values, delta);
     result.values = product(g, wide(delta).transpose(2, 3));
     if (!groups.by_example) {
@@ -93,16 +105,28 @@ void for_each_part(const at::Tensor& delta, const Body& body) {
   }
 }
 
+template <typename Part>
+RowBases part_of(const RowBases& bases, const Part& part) {
+  const auto some = [&](const at::Tensor& x) {
+    return x.defined() ? part(x) : x;
+  };
+  return {
+      .stream = some(bases.stream),
+      .patched = some(bases.patched),
+      .is_patched = some(bases.is_patched)};
+}
+
 at::Tensor plain_rows(
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm) {
   at::Tensor out = at::empty(
-      {delta.size(0), delta.size(1), values.size(2), delta.size(3)},
+      {delta.size(0), delta.size(1), weights.size(2), delta.size(3)},
       delta.options());
   for_each_part(delta, [&](const auto& part) {
-    const at::Tensor x = plain_mix(part(base), part(values), part(delta));
+    const at::Tensor x =
+        plain_mix(part_of(bases, part), part(weights), part(delta));
     part(out).copy_(norm == nullptr ? x : (*norm)(x));
   });
   return out;
@@ -111,100 +135,112 @@ at::Tensor plain_rows(
 MaskedRowsGradient plain_rows_backward(
     RowSource source,
     const at::Tensor& grad,
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta) {
   MaskedRowsGradient result;
-  result.base = at::empty(base.sizes(), base.options());
-  if (want_values) {
-    result.values = at::zeros(values.sizes(), values.options());
+  result.stream = at::empty(bases.stream.sizes(), delta.options());
+  if (wanted.values) {
+    result.values = at::zeros(weights.sizes(), weights.options());
+  }
+  if (wanted.patched) {
+    result.patched = at::empty(bases.stream.sizes(), weights.options());
   }
   for_each_part(delta, [&](const auto& part) {
+    const RowBases some = part_of(bases, part);
     const at::Tensor rows = source == RowSource::kMixed
-        ? plain_mix(part(base), part(values), part(delta))
-        : part(base).unsqueeze(2).expand_as(part(grad));
+        ? plain_mix(some, part(weights), part(delta))
+        : some.stream.unsqueeze(2).expand_as(part(grad));
     const MaskedRowsGradient of_part = plain_backward(
         part(grad),
         rows,
-        part(values),
+        some,
+        part(weights),
         part(delta),
         norm,
-        want_values,
+        wanted,
         grad_delta.defined() ? part(grad_delta) : grad_delta);
-    part(result.base).copy_(of_part.base);
-    if (want_values) {
+    part(result.stream).copy_(of_part.stream);
+    if (wanted.values) {
       part(result.values).add_(of_part.values);
+    }
+    if (wanted.patched) {
+      part(result.patched).copy_(of_part.patched);
     }
   });
   return result;
 }
 
 void check_types(
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta) {
   const at::ScalarType type = delta.scalar_type();
+  const at::ScalarType sums = accumulation_type(type);
+  const auto fits = [&](const at::Tensor& x) {
+    return !x.defined() || x.scalar_type() == type || x.scalar_type() == sums;
+  };
   TORCH_CHECK(
-      base.scalar_type() == type &&
-          values.scalar_type() == accumulation_type(type),
-      "expected an input of ",
+      fits(bases.stream) && fits(bases.patched) &&
+          weights.scalar_type() == sums,
+      "expected inputs of ",
       type,
+      " or ",
+      sums,
       " and mask values of ",
-      accumulation_type(type),
+      sums,
       " for source activations of ",
       type,
       ", got ",
-      base.scalar_type(),
+      bases.stream.scalar_type(),
       " and ",
-      values.scalar_type());
+      weights.scalar_type());
+}
+
+bool fit_kernels(const RowBases& bases, const at::Tensor& delta) {
+  return fits_kernels(delta) && fits_kernels(bases.stream) &&
+      (!bases.patched.defined() || fits_kernels(bases.patched));
 }
 
 MaskedRowsGradient rows_backward(
     RowSource source,
     const at::Tensor& grad,
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta) {
-  const bool kernels = fits_kernels(delta) && fits_kernels(base);
-  return (kernels ? kernel_rows_backward : plain_rows_backward)(
-      source, grad, base, values, delta, norm, want_values, grad_delta);
+  return (
+      fit_kernels(bases, delta) ? kernel_rows_backward : plain_rows_backward)(
+      source, grad, bases, weights, delta, norm, wanted, grad_delta);
 }
 
 } // namespace
 
 at::Tensor masked_rows(
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm) {
-  check_types(base, values, delta);
-  const bool kernels = fits_kernels(delta) && fits_kernels(base);
-  return (kernels ? kernel_masked_rows : plain_rows)(base, values, delta, norm);
+  check_types(bases, weights, delta);
+  return (fit_kernels(bases, delta) ? kernel_masked_rows : plain_rows)(
+      bases, weights, delta, norm);
 }
 
 MaskedRowsGradient masked_rows_backward(
     const at::Tensor& grad,
-    const at::Tensor& base,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     const at::Tensor& delta,
     const Norm* norm,
-    bool want_values,
+    WantedGradients wanted,
     const at::Tensor& grad_delta) {
   return rows_backward(
-      RowSource::kMixed,
-      grad,
-      base,
-      values,
-      delta,
-      norm,
-      want_values,
-      grad_delta);
+      RowSource::kMixed, grad, bases, weights, delta, norm, wanted, grad_delta);
 }
 
 MaskedRowsGradient equal_rows_backward(
@@ -216,12 +252,40 @@ MaskedRowsGradient equal_rows_backward(
   return rows_backward(
       RowSource::kEqual,
       grad,
-      x,
+      {.stream = x},
       values,
       delta,
       norm,
-      /*want_values=*/true,
+      /*wanted=*/{},
       /*grad_delta=*/{});
+}
+
+at::Tensor add_rows(const at::Tensor& sum, const at::Tensor& rows) {
+  const bool recorded = is_recorded(rows) || is_recorded(sum);
+  const at::Tensor some = recorded || fits_kernels(rows) ? rows : wide(rows);
+  int64_t first = 0;
+  at::Tensor out = sum;
+  if (!sum.defined()) {
+    out = wide(some.select(2, first++));
+  }
+  const int64_t n = some.size(2) - first;
+  if (recorded) {
+    for (int64_t i = first; i < some.size(2); i++) {
+      out = out + some.select(2, i);
+    }
+    return out;
+  }
+  out = out.clone(at::MemoryFormat::Contiguous);
+  if (some.is_cpu() && out.scalar_type() == at::kFloat) {
+    kernel_add_rows(
+        out,
+        (fits_kernels(some) ? some : some.contiguous()).narrow(2, first, n));
+    return out;
+  }
+  for (int64_t i = first; i < some.size(2); i++) {
+    out.add_(some.select(2, i));
+  }
+  return out;
 }
 
 at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch) {

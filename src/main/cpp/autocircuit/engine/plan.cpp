@@ -9,25 +9,44 @@ namespace autocircuit {
 
 namespace {
 
-/// Which masks of a destination are not `base` for some example or position:
-/// [rows, n_in].
+/// Masks of a destination that count for some example or position: [rows, n_in]
+/// those that are not the row's base, [rows] rows based on x1.
+struct Terms {
+  std::vector<bool> masks;
+  std::vector<bool> patched_rows;
+};
+
+/// from_all_ones: whether all rows are based on x1.
 template <typename T>
-std::vector<bool> terms_of(
+Terms terms_of(
     const PatchWrapper& w,
     const at::Tensor& values,
-    double base) {
+    bool from_all_ones) {
   const int64_t n_masks = values.size(-1);
   const int64_t n_sets = values.numel() / n_masks;
-  const int64_t n = std::max<int64_t>(w.rows, 1) * w.n_in();
+  const int64_t rows = std::max<int64_t>(w.rows, 1);
+  const int64_t n_in = w.n_in();
   const int64_t positions = std::max<int64_t>(w.seq_len, 1);
-  std::vector<bool> terms(static_cast<size_t>(n));
+  Terms terms;
+  terms.masks.resize(static_cast<size_t>(rows * n_in));
+  terms.patched_rows.resize(static_cast<size_t>(rows));
+  const at::Tensor patched = from_all_ones
+      ? at::Tensor()
+      : mostly_patched(w.module_values(values)).contiguous();
+  const T* is_patched = from_all_ones ? nullptr : patched.const_data_ptr<T>();
   for (int64_t set = 0; set < n_sets; set++) {
-    for (int64_t s = 0; s < positions; s++) {
-      const T* masks =
-          values.const_data_ptr<T>() + set * n_masks + w.mask_offset + s * n;
-      for (int64_t i = 0; i < n; i++) {
-        if (masks[i] != static_cast<T>(base)) {
-          terms[static_cast<size_t>(i)] = true;
+    const T* masks = values.const_data_ptr<T>() + set * n_masks + w.mask_offset;
+    for (int64_t i = 0; i < positions * rows; i++, masks += n_in) {
+      const auto row = static_cast<size_t>(i % rows);
+      const T base = from_all_ones ? 1 : *is_patched++;
+      if (base != 0) {
+        terms.patched_rows[row] = true;
+      }
+      for (int64_t s = 0; s < n_in; s++) {
+        if (masks[s] != base) {
+          terms
+              .masks[row * static_cast<size_t>(n_in) + static_cast<size_t>(s)] =
+              true;
         }
       }
     }
@@ -42,10 +61,11 @@ class Planner {
       const PatchableModel& model,
       const at::Tensor& values,
       int64_t start_block,
-      double base)
+      bool from_all_ones)
       : model_(model),
         nodes_(model.model().nodes()),
         start_block_(start_block),
+        from_all_ones_(from_all_ones),
         terms_(model.model().hook_names().size()),
         reads_(static_cast<size_t>(model.n_srcs())),
         present_(static_cast<size_t>(model.n_srcs())) {
@@ -55,8 +75,8 @@ class Planner {
         if (w != nullptr) {
           terms_[static_cast<size_t>(hook)] =
               values.scalar_type() == at::kDouble
-              ? terms_of<double>(*w, values, base)
-              : terms_of<float>(*w, values, base);
+              ? terms_of<double>(*w, values, from_all_ones)
+              : terms_of<float>(*w, values, from_all_ones);
         }
       }
       live_.emplace_back(static_cast<size_t>(node.heads), false);
@@ -70,7 +90,7 @@ class Planner {
         live_[i].assign(live_[i].size(), true);
       }
     }
-    return finish(false);
+    return finish();
   }
 
   Plan from_all_ones(bool constant_deltas) {
@@ -101,7 +121,7 @@ class Planner {
         }
       }
     }
-    return finish(true);
+    return finish();
   }
 
  private:
@@ -130,7 +150,7 @@ class Planner {
       const PatchWrapper& w,
       int64_t row,
       const Body& body) const {
-    const std::vector<bool>& terms = terms_[static_cast<size_t>(hook)];
+    const std::vector<bool>& terms = terms_[static_cast<size_t>(hook)].masks;
     for (int64_t i = 0; i < w.n_in(); i++) {
       const auto source = static_cast<size_t>(w.in_start + i);
       if (terms[static_cast<size_t>(row * w.n_in() + i)] && present_[source]) {
@@ -145,9 +165,9 @@ class Planner {
     return any;
   }
 
-  Plan finish(bool from_all_ones) {
+  Plan finish() {
     Plan plan;
-    plan.from_all_ones = from_all_ones;
+    plan.from_all_ones = from_all_ones_;
     plan.dests.resize(terms_.size());
     plan.slots.assign(reads_.size(), -1);
     const auto d_model = static_cast<double>(model_.model().d_model());
@@ -168,7 +188,7 @@ class Planner {
           plan.cost +=
               kTermCost * d_model * static_cast<double>(dest.sources.size());
           const auto rows = static_cast<int64_t>(dest.rows.size());
-          if (!from_all_ones && is_few(rows, w->rows)) { // projected once more
+          if (!from_all_ones_ && is_few(rows, w->rows)) { // projected once more
             plan.cost += node.cost / 4 * static_cast<double>(rows) /
                 static_cast<double>(w->rows);
           }
@@ -187,7 +207,7 @@ class Planner {
     return plan;
   }
 
-  /// The rows that live heads read and that have terms.
+  /// The rows that live heads read and that are not what the plan is based on.
   void add_rows(
       DestPlan& dest,
       const ModelNode& node,
@@ -202,7 +222,11 @@ class Planner {
         for_row_terms(hook, w, row, [&](size_t source) {
           dest.sources.push_back(static_cast<int64_t>(source));
         });
-        if (dest.sources.size() > before) {
+        const bool patched = !from_all_ones_ &&
+            terms_[static_cast<size_t>(hook)]
+                .patched_rows[static_cast<size_t>(row)];
+        dest.any_patched = dest.any_patched || patched;
+        if (patched || dest.sources.size() > before) {
           dest.rows.push_back(row);
           dest.starts.push_back(static_cast<int64_t>(dest.sources.size()));
         }
@@ -217,9 +241,10 @@ class Planner {
   const PatchableModel& model_;
   const std::vector<ModelNode>& nodes_;
   int64_t start_block_;
-  std::vector<std::vector<bool>> terms_; // by hook: [rows, n_in]
-  std::vector<std::vector<bool>> live_;  // by node and head
-  std::vector<bool> reads_;              // by source: whether a live row does
+  bool from_all_ones_;
+  std::vector<Terms> terms_;            // by hook
+  std::vector<std::vector<bool>> live_; // by node and head
+  std::vector<bool> reads_;             // by source: whether a live row does
   std::vector<bool> present_; // by source: whether it has a difference
 };
 
@@ -233,7 +258,7 @@ bool has_plans(const PatchableModel& model) {
     for (const HookId hook : node.inputs) {
       inputs[static_cast<size_t>(hook)] = true;
       const PatchWrapper* w = model.wrapper(hook);
-      if (w == nullptr || !w->is_dest()) {
+      if (w == nullptr || !w->is_dest() || !model.reads_only_sources(*w)) {
         return false;
       }
     }
@@ -261,7 +286,8 @@ Plan plan_from_resid(
     const PatchableModel& model,
     const at::Tensor& values,
     int64_t start_block) {
-  return Planner(model, values, start_block, /*base=*/0).from_resid();
+  return Planner(model, values, start_block, /*from_all_ones=*/false)
+      .from_resid();
 }
 
 Plan plan_from_all_ones(
@@ -269,7 +295,7 @@ Plan plan_from_all_ones(
     const at::Tensor& values,
     int64_t start_block,
     bool constant_deltas) {
-  return Planner(model, values, start_block, /*base=*/1)
+  return Planner(model, values, start_block, /*from_all_ones=*/true)
       .from_all_ones(constant_deltas);
 }
 

@@ -10,23 +10,27 @@
 
 namespace autocircuit {
 
-/// Which rows of a destination differ from the base of all of them, and by
-/// which sources: those of rows[i] are sources[starts[i]] up to starts[i + 1].
+/// Which rows of a destination differ from the base of the plan, and by which
+/// sources: those of rows[i] are sources[starts[i]] up to starts[i + 1].
 struct DestPlan {
   std::vector<int64_t> rows;
   std::vector<int64_t> starts{0};
   std::vector<int64_t> sources;
+  /// Whether a row is based on what a fully patched destination reads, though
+  /// the base of the plan is the residual stream.
+  bool any_patched = false;
 };
 
 /// What one patched forward computes, as its masks need it.
 ///
 /// A row of a destination is resid + sum f(mask) * delta, and at the same time
-/// x1 + sum (f(mask) - 1) * delta, where x1 is what it reads in the run with
-/// all masks 1. A plan takes one of the two bases for all rows. From the
-/// residual stream, every node runs, and terms are masks that are not 0. From
-/// the run with all masks 1, terms are masks that are not 1, and only nodes run
-/// that lie on a path of such terms from the embedding to the end: all others
-/// have what they have in that run. So the cost follows the circuit.
+/// x1 + sum (f(mask) - 1) * delta, where x1 is what it reads if all its masks
+/// are 1: constant + sum of patches. From the residual stream, every node runs;
+/// each row is computed from the nearer of the two (see mostly_patched), and
+/// terms are masks that are not 0, or not 1. From the run with all masks 1, all
+/// rows are computed from x1, and only nodes run that lie on a path of masks
+/// that are not 1 from the embedding to the end: all others have what they have
+/// in that run, and there is no stream. So the cost follows the circuit.
 struct Plan {
   bool from_all_ones = false;
   std::vector<DestPlan> dests;            // by hook

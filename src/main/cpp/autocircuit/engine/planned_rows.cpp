@@ -18,6 +18,7 @@ constexpr double kDense = 0.35;
 
 DestPlan with_all_rows(const PlannedDest& dest) {
   DestPlan whole;
+  whole.any_patched = dest.plan->any_patched;
   size_t next = 0;
   for (int64_t row = 0; row < dest.wrapper->rows; row++) {
     const DestPlan& plan = *dest.plan;
@@ -37,6 +38,7 @@ DestPlan with_all_rows(const PlannedDest& dest) {
 at::Tensor PlannedRows::operator()(
     const std::vector<PlannedDest>& dests,
     const at::Tensor& base,
+    const at::Tensor& patched,
     const Norm* norm) const {
   int64_t rows = 0;
   int64_t terms = 0;
@@ -47,10 +49,12 @@ at::Tensor PlannedRows::operator()(
   const std::vector<int64_t> sources = sources_of(*dests[0].wrapper);
   const auto n = static_cast<int64_t>(sources.size());
   const bool sparse = fits_kernels(delta_) && fits_kernels(base) &&
-      static_cast<double>(terms) <
-          kDense * static_cast<double>(rows) * static_cast<double>(n);
-  return sparse ? mix_terms(dests, base, norm)
-                : mix_all(dests, sources, base, norm);
+      (terms == 0 ||
+       static_cast<double>(terms) <
+           kDense * static_cast<double>(rows) * static_cast<double>(n));
+  const RowBases bases{.stream = base, .patched = patched};
+  return sparse ? mix_terms(dests, bases, norm)
+                : mix_all(dests, sources, bases, norm);
 }
 
 std::vector<int64_t> PlannedRows::sources_of(const PatchWrapper& w) const {
@@ -63,57 +67,86 @@ std::vector<int64_t> PlannedRows::sources_of(const PatchWrapper& w) const {
   return sources;
 }
 
+std::pair<at::Tensor, at::Tensor> PlannedRows::weights_of(
+    const PlannedDest& dest,
+    int64_t positions,
+    bool any_patched) const {
+  at::Tensor values = dest.wrapper->token_values(values_, positions);
+  at::Tensor is_patched = any_patched ? mostly_patched(values) : at::Tensor();
+  const std::vector<int64_t>& rows = dest.plan->rows;
+  if (static_cast<int64_t>(rows.size()) != values.size(2)) {
+    const at::Tensor index = at::tensor(rows, at::kLong);
+    values = values.index_select(2, index);
+    is_patched = any_patched ? is_patched.index_select(2, index) : is_patched;
+  }
+  if (plan_.from_all_ones) {
+    return {values - 1, is_patched};
+  }
+  return {any_patched ? values - is_patched : values, is_patched};
+}
+
 at::Tensor PlannedRows::mix_terms(
     const std::vector<PlannedDest>& dests,
-    const at::Tensor& base,
+    RowBases bases,
     const Norm* norm) const {
   std::vector<int64_t> starts{0};
   std::vector<int64_t> slots;
   std::vector<at::Tensor> weights;
-  for (const auto& [w, plan] : dests) {
+  std::vector<at::Tensor> is_patched;
+  for (const PlannedDest& dest : dests) {
+    const auto& [w, plan] = dest;
     std::vector<int64_t> index; // into [rows, n_in]
     for (size_t i = 0; i < plan->rows.size(); i++) {
       for (int64_t t = plan->starts[i]; t < plan->starts[i + 1]; t++) {
         const int64_t source = plan->sources[static_cast<size_t>(t)];
         slots.push_back(plan_.slots[static_cast<size_t>(source)]);
-        index.push_back(plan->rows[i] * w->n_in() + source - w->in_start);
+        index.push_back(
+            static_cast<int64_t>(i) * w->n_in() + source - w->in_start);
       }
       starts.push_back(static_cast<int64_t>(slots.size()));
     }
-    weights.push_back(w->token_values(values_, base.size(1))
-                          .flatten(2, 3)
-                          .index_select(2, at::tensor(index, at::kLong)));
+    const auto [all, patched] =
+        weights_of(dest, bases.stream.size(1), bases.patched.defined());
+    weights.push_back(
+        all.flatten(2, 3).index_select(2, at::tensor(index, at::kLong)));
+    is_patched.push_back(patched);
+  }
+  if (bases.patched.defined()) {
+    bases.is_patched = at::cat(is_patched, 2);
   }
   return kernel_sparse_rows(
-      base,
+      bases,
       starts,
       slots,
-      coefficients(at::cat(weights, 2)),
-      last_positions(delta_, base.size(1)),
+      at::cat(weights, 2),
+      last_positions(delta_, bases.stream.size(1)),
       norm);
 }
 
 at::Tensor PlannedRows::mix_all(
     const std::vector<PlannedDest>& dests,
     const std::vector<int64_t>& sources,
-    const at::Tensor& base,
+    RowBases bases,
     const Norm* norm) const {
   const PatchWrapper& first = *dests[0].wrapper;
-  std::vector<at::Tensor> values;
-  for (const auto& [w, plan] : dests) {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> is_patched;
+  for (const PlannedDest& dest : dests) {
     TORCH_CHECK(
-        w->in_start == first.in_start && w->in_stop == first.in_stop,
-        w->module,
+        dest.wrapper->in_start == first.in_start &&
+            dest.wrapper->in_stop == first.in_stop,
+        dest.wrapper->module,
         ": expected the same incoming sources as ",
         first.module);
-    at::Tensor v =
-        w->token_values(values_, base.size(1)); // [b or 1, s or 1, rows, n]
-    if (static_cast<int64_t>(plan->rows.size()) != v.size(2)) {
-      v = v.index_select(2, at::tensor(plan->rows, at::kLong));
-    }
-    values.push_back(v);
+    const auto [all, patched] =
+        weights_of(dest, bases.stream.size(1), bases.patched.defined());
+    weights.push_back(all);
+    is_patched.push_back(patched);
   }
-  at::Tensor all = values.size() == 1 ? values[0] : at::cat(values, 2);
+  if (bases.patched.defined()) {
+    bases.is_patched = at::cat(is_patched, 2);
+  }
+  at::Tensor all = weights.size() == 1 ? weights[0] : at::cat(weights, 2);
   const auto n = static_cast<int64_t>(sources.size());
   if (n != first.n_in()) {
     std::vector<int64_t> columns;
@@ -123,15 +156,12 @@ at::Tensor PlannedRows::mix_all(
     all = all.index_select(3, at::tensor(columns, at::kLong));
   }
   return masked_rows(
-      base,
-      coefficients(all),
-      last_positions(delta_, base.size(1))
-          .narrow(2, plan_.slots[static_cast<size_t>(sources[0])], n),
+      bases,
+      all,
+      last_positions(delta_, bases.stream.size(1))
+          .narrow(
+              2, n == 0 ? 0 : plan_.slots[static_cast<size_t>(sources[0])], n),
       norm);
-}
-
-at::Tensor PlannedRows::coefficients(const at::Tensor& values) const {
-  return plan_.from_all_ones ? values - 1 : values;
 }
 
 } // namespace autocircuit

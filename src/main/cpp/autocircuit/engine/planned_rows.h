@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/model/norm.h"
 
@@ -29,26 +30,34 @@ class PlannedRows {
 
   /// The rows of destinations that read the same sources, one after another:
   /// `base` [batch, seq, d_model] plus their terms, normed if `norm` is given:
-  /// [batch, seq, rows, d_model]. A base of fewer positions is that of the last
-  /// ones.
+  /// [batch, seq, rows, d_model]. `patched`, the same shape, takes the place of
+  /// the base where rows are mostly patched; undefined if the base is that or
+  /// none of them is. A base of fewer positions is that of the last ones.
   at::Tensor operator()(
       const std::vector<PlannedDest>& dests,
       const at::Tensor& base,
+      const at::Tensor& patched,
       const Norm* norm) const;
 
  private:
   /// The sources with a slot before a destination.
   std::vector<int64_t> sources_of(const PatchWrapper& w) const;
+  /// Of the rows of a destination: their weights [batch or 1, seq or 1, rows,
+  /// n], at so many positions, and which of them are based on `patched` [...,
+  /// 1], undefined if that is the base of all or of none.
+  std::pair<at::Tensor, at::Tensor> weights_of(
+      const PlannedDest& dest,
+      int64_t positions,
+      bool any_patched) const;
   at::Tensor mix_terms(
       const std::vector<PlannedDest>& dests,
-      const at::Tensor& base,
+      RowBases bases,
       const Norm* norm) const;
   at::Tensor mix_all(
       const std::vector<PlannedDest>& dests,
       const std::vector<int64_t>& sources,
-      const at::Tensor& base,
+      RowBases bases,
       const Norm* norm) const;
-  at::Tensor coefficients(const at::Tensor& values) const;
 
   const Plan& plan_;
   at::Tensor values_;

@@ -4,9 +4,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/node_edges.h"
@@ -34,6 +36,7 @@ class PlannedRun final : public Hooks {
         all_ones_(std::move(all_ones)),
         ends_at_last_(autocircuit::ends_at_last(model, request.input.slice)),
         patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
+        patched_(model, request.context->patch_src_outs),
         delta_(at::empty(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
             patch_.options())),
@@ -64,8 +67,9 @@ class PlannedRun final : public Hooks {
         const PlannedDest dest{w, &dest_plan(hook)};
         x = base(hook, value);
         if (!dest.plan->rows.empty()) {
-          x = rows_({dest}, x, /*norm=*/nullptr).squeeze(2);
+          x = rows_({dest}, x, patched({dest}, x), /*norm=*/nullptr).squeeze(2);
         }
+        x = x.to(patch_.scalar_type());
       }
       if (w->is_src()) {
         w->check_sources(1);
@@ -112,17 +116,20 @@ class PlannedRun final : public Hooks {
       HeadInputs inputs;
       inputs.normed = norm != nullptr;
       if (ends_at_last_ && has_last_queries(model_, modules)) {
-        inputs.queries = rows_({dests[0]}, last_positions(x, 1), norm);
+        const at::Tensor last = last_positions(x, 1);
+        inputs.queries =
+            rows_({dests[0]}, last, patched({dests[0]}, last), norm);
         dests.erase(dests.begin());
       }
-      inputs.rows = rows_(dests, x, norm);
+      inputs.rows = rows_(dests, x, patched(dests, x), norm);
       return inputs;
     }
     if (plan_.from_all_ones) {
       some.others = projections(modules[0]);
     }
     return {
-        .rows = listed > 0 ? rows_(dests, x, norm) : at::Tensor(),
+        .rows = listed > 0 ? rows_(dests, x, patched(dests, x), norm)
+                           : at::Tensor(),
         .normed = norm != nullptr,
         .some = std::move(some)};
   }
@@ -206,6 +213,17 @@ class PlannedRun final : public Hooks {
     return only_last ? last_positions(x, 1) : x;
   }
 
+  /// What takes the place of the stream, where some rows are based on it.
+  at::Tensor patched(
+      const std::vector<PlannedDest>& dests,
+      const at::Tensor& base) {
+    const bool any =
+        std::any_of(dests.begin(), dests.end(), [](const PlannedDest& dest) {
+          return dest.plan->any_patched;
+        });
+    return any ? patched_.input(*dests[0].wrapper, base.size(1)) : at::Tensor();
+  }
+
   const ModelNode& node_at(HookId hook) const {
     return model_.model().node_at(hook);
   }
@@ -284,6 +302,7 @@ class PlannedRun final : public Hooks {
   std::shared_ptr<const AllOnesRun> all_ones_;
   bool ends_at_last_;
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
+  FullyPatched patched_;
   at::Tensor delta_; // patch - current output [batch, seq, slots, d_model]
   PlannedRows rows_;
 };

@@ -17,6 +17,7 @@
 #include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/model/product.h"
+#include "autocircuit/patch/patch_wrapper.h"
 
 namespace autocircuit {
 
@@ -147,23 +148,44 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
   }
 };
 
+/// What values are weights of, and the weights.
+struct BasedRows {
+  BasedRows(
+      const at::Tensor& stream,
+      const at::Tensor& patched,
+      const at::Tensor& values)
+      : bases{.stream = stream}, weights(values) {
+    if (patched.defined()) {
+      bases.patched = patched;
+      bases.is_patched = mostly_patched(values);
+      weights = values - bases.is_patched;
+    }
+  }
+
+  RowBases bases;
+  at::Tensor weights;
+};
+
 struct RowsFunction : torch::autograd::Function<RowsFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
-      const at::Tensor& base,
+      const at::Tensor& stream,
       const at::Tensor& values,
       const at::Tensor& token,
+      const std::optional<at::Tensor>& fully_patched,
       const Deltas& deltas,
       int64_t start,
       const Norm* norm) {
     (void)token;
-    ctx->save_for_backward({base, values});
+    const at::Tensor patched = fully_patched.value_or(at::Tensor());
+    ctx->save_for_backward({stream, patched, values});
     save(ctx, deltas, start);
     save_norm(ctx, norm);
+    const BasedRows rows(stream, patched, values);
     return masked_rows(
-        base,
-        values,
-        sources_of(deltas->delta, start, values.size(3), base.size(1)),
+        rows.bases,
+        rows.weights,
+        sources_of(deltas->delta, start, values.size(3), stream.size(1)),
         norm);
   }
 
@@ -172,11 +194,11 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
       const variable_list& grads) {
     const BackwardScope scope;
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor& base = saved[0];
-    const at::Tensor& values = saved[1];
+    const BasedRows rows(saved[0], saved[1], saved[2]);
+    const int64_t positions = saved[0].size(1);
     const Deltas deltas = saved_deltas(ctx);
     const int64_t start = saved_start(ctx);
-    const int64_t n = values.size(3);
+    const int64_t n = rows.weights.size(3);
     const bool to_sources = ctx->needs_input_grad(2);
     at::Tensor grad_delta;
     if (to_sources) {
@@ -185,21 +207,23 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
           grad_delta.defined() ? grad_delta : deltas->start_grad(),
           start,
           n,
-          base.size(1));
+          positions);
     }
     const std::optional<Norm> norm = saved_norm(ctx);
     const MaskedRowsGradient result = masked_rows_backward(
         grads[0],
-        base,
-        values,
-        sources_of(deltas->delta, start, n, base.size(1)),
+        rows.bases,
+        rows.weights,
+        sources_of(deltas->delta, start, n, positions),
         norm ? &*norm : nullptr,
-        ctx->needs_input_grad(1),
+        {.values = ctx->needs_input_grad(1),
+         .patched = saved[1].defined() && ctx->needs_input_grad(3)},
         grad_delta);
     return {
-        ctx->needs_input_grad(0) ? result.base : at::Tensor(),
+        ctx->needs_input_grad(0) ? result.stream : at::Tensor(),
         result.values,
-        to_sources ? at::zeros({}, base.options()) : at::Tensor(),
+        to_sources ? at::zeros({}, deltas->delta.options()) : at::Tensor(),
+        result.patched,
         {},
         {},
         {}};
@@ -229,9 +253,8 @@ at::Tensor SourceDeltas::start_grad() {
   return *grad;
 }
 
-SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs, bool keeps_total)
-    : keeps_total_(keeps_total),
-      patch_(patch_src_outs.permute({1, 2, 0, 3})),
+SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs)
+    : patch_(patch_src_outs.permute({1, 2, 0, 3})),
       deltas_(c10::make_intrusive<SourceDeltas>(
           at::empty(patch_.sizes(), patch_.options().requires_grad(false)))),
       token_(at::zeros({}, deltas_->delta.options())) {}
@@ -243,7 +266,7 @@ void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
       sources_of(patch_, start, outputs.size(2), outputs.size(1)),
       deltas_,
       start);
-  count(start, outputs.size(2), outputs.size(1));
+  recorded_ = start + outputs.size(2);
 }
 
 at::Tensor SourceBuffer::record_heads(
@@ -258,17 +281,8 @@ at::Tensor SourceBuffer::record_heads(
       deltas_,
       start);
   token_ = results[0];
-  count(start, z.size(2), z.size(1));
+  recorded_ = start + z.size(2);
   return results[1];
-}
-
-void SourceBuffer::count(int64_t start, int64_t n, int64_t positions) {
-  recorded_ = start + n;
-  if (keeps_total_) {
-    const at::Tensor sum =
-        sum_rows(sources_of(deltas_->delta, start, n, positions));
-    total_ = total_.defined() ? last_positions(total_, positions) + sum : sum;
-  }
 }
 
 at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
@@ -278,11 +292,19 @@ at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
 }
 
 at::Tensor SourceBuffer::rows(
-    const at::Tensor& base,
+    const at::Tensor& stream,
+    const at::Tensor& patched,
     const at::Tensor& values,
     int64_t in_start,
     const Norm* norm) const {
-  return RowsFunction::apply(base, values, token_, deltas_, in_start, norm);
+  return RowsFunction::apply(
+      stream,
+      values,
+      token_,
+      patched.defined() ? std::optional<at::Tensor>(patched) : std::nullopt,
+      deltas_,
+      in_start,
+      norm);
 }
 
 at::Tensor SourceBuffer::equal_rows(

@@ -62,9 +62,7 @@ struct SourceDeltas : Differences {
 class SourceBuffer {
  public:
   /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
-  explicit SourceBuffer(
-      const at::Tensor& patch_src_outs,
-      bool keeps_total = false);
+  explicit SourceBuffer(const at::Tensor& patch_src_outs);
 
   /// Writes the rows of sources start... from their outputs [batch, positions,
   /// rows, d_model].
@@ -86,18 +84,15 @@ class SourceBuffer {
   int64_t recorded() const {
     return recorded_;
   }
-  /// The sum of all differences so far, if it is kept, at the positions of the
-  /// last ones: [batch, positions, d_model]. Not differentiable.
-  const at::Tensor& total() const {
-    return total_;
-  }
 
-  /// The rows of a destination, normed if `norm` is given: `base` [batch,
-  /// positions, d_model] plus, for each row of values [batch or 1, positions or
-  /// 1, rows, n], the weighted sum of the differences of sources in_start...:
-  /// [batch, positions, rows, d_model].
+  /// The rows of a destination, normed if `norm` is given: for each row of
+  /// values [batch or 1, positions or 1, rows, n], `stream` [batch, positions,
+  /// d_model] plus the weighted sum of the differences of sources in_start...;
+  /// or, if `patched` is defined, the same from that where values are mostly 1:
+  /// see masked_rows.h. [batch, positions, rows, d_model].
   at::Tensor rows(
-      const at::Tensor& base,
+      const at::Tensor& stream,
+      const at::Tensor& patched,
       const at::Tensor& values,
       int64_t in_start,
       const Norm* norm) const;
@@ -110,11 +105,7 @@ class SourceBuffer {
       const Norm* norm) const;
 
  private:
-  void count(int64_t start, int64_t n, int64_t positions);
-
-  bool keeps_total_;
   int64_t recorded_ = 0;
-  at::Tensor total_;
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   c10::intrusive_ptr<SourceDeltas> deltas_;
   at::Tensor token_; // see Note [Token]

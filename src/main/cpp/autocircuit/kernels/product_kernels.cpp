@@ -134,7 +134,13 @@ AUTOCIRCUIT_INLINE void multiply_rows(
     const Rows to{out.data + c, out.stride};
     if (columns == kColumns) {
       weighted_tile<R, V, W>(
-          to, base, {x, kStride, 1}, {panel, kColumns}, depth);
+          to,
+          [&](int r) __attribute__((always_inline)) {
+            return base != nullptr ? base : to.data + r * to.stride;
+          },
+          {x, kStride, 1},
+          {panel, kColumns},
+          depth);
       continue;
     }
     float edge[R * kColumns] = {};
@@ -146,7 +152,12 @@ AUTOCIRCUIT_INLINE void multiply_rows(
           size);
     }
     weighted_tile<R, V, W>(
-        {edge, kColumns}, nullptr, {x, kStride, 1}, {panel, kColumns}, depth);
+        {edge, kColumns},
+        [&](int r)
+            __attribute__((always_inline)) { return edge + r * kColumns; },
+        {x, kStride, 1},
+        {panel, kColumns},
+        depth);
     for (int r = 0; r < R; r++) {
       std::memcpy(to.data + r * to.stride, edge + r * kColumns, size);
     }

@@ -16,19 +16,19 @@ constexpr int64_t kStreams = 12;
 template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_block(
     Rows out,
-    const float* base,
+    const float* const* bases,
     const float* weights,
     ConstRows in,
     int64_t n_in,
     int64_t columns) {
-  const auto shifted = [&](int64_t c) {
-    return base != nullptr ? base + c : nullptr;
-  };
   int64_t c = 0;
+  const auto base = [&](int r) __attribute__((always_inline)) {
+    return (bases != nullptr ? bases[r] : out.data + r * out.stride) + c;
+  };
   for (; c + V * W <= columns; c += V * W) {
     weighted_tile<R, V, W>(
         {out.data + c, out.stride},
-        shifted(c),
+        base,
         {weights, 1, R},
         {in.data + c, in.stride},
         n_in);
@@ -36,7 +36,7 @@ AUTOCIRCUIT_INLINE void weighted_block(
   for (; c < columns; c++) {
     weighted_tile<R, 1, 1>(
         {out.data + c, out.stride},
-        shifted(c),
+        base,
         {weights, 1, R},
         {in.data + c, in.stride},
         n_in);
@@ -46,7 +46,7 @@ AUTOCIRCUIT_INLINE void weighted_block(
 template <int R, int V, int W>
 AUTOCIRCUIT_INLINE void weighted_rows_of(
     Rows out,
-    const float* base,
+    const float* const* bases,
     ConstMatrix weights,
     ConstRows in,
     int64_t n_out,
@@ -70,7 +70,7 @@ AUTOCIRCUIT_INLINE void weighted_rows_of(
         n_out, [&]<int N>(int64_t row) __attribute__((always_inline)) {
           weighted_block<N, V, W>(
               {out.data + row * out.stride, out.stride},
-              i > 0 ? nullptr : base,
+              i > 0 || bases == nullptr ? nullptr : bases + row,
               scratch + row * n_in + i * N,
               {in.data + i * in.stride, in.stride},
               n,
@@ -110,7 +110,7 @@ AUTOCIRCUIT_INLINE void terms_tile(
 template <int R, int W>
 AUTOCIRCUIT_INLINE void weighted_terms_of(
     Rows out,
-    const float* base,
+    const float* const* bases,
     const int64_t* starts,
     const int64_t* terms,
     const float* weights,
@@ -122,7 +122,7 @@ AUTOCIRCUIT_INLINE void weighted_terms_of(
     int64_t t = starts[row];
     do {
       const int64_t n = std::min(starts[row + 1] - t, kStreams);
-      const float* first = t == starts[row] ? base : y;
+      const float* first = t == starts[row] ? bases[row] : y;
       int64_t c = 0;
       for (; c + R * W <= d; c += R * W) {
         terms_tile<R, W>(
@@ -220,13 +220,12 @@ AUTOCIRCUIT_INLINE void add_row_products_of(
       });
 }
 
-AUTOCIRCUIT_INLINE void sum_rows_of(
+AUTOCIRCUIT_INLINE void add_rows_of(
     float* out,
     ConstRows rows,
     int64_t n,
     int64_t d) {
-  std::copy_n(rows.data, d, out);
-  for (int64_t r = 1; r < n; r++) {
+  for (int64_t r = 0; r < n; r++) {
     const float* x = rows.data + r * rows.stride;
     for (int64_t c = 0; c < d; c++) {
       out[c] += x[c];
@@ -259,28 +258,28 @@ AUTOCIRCUIT_INLINE void sum_and_subtract_rows_of(
 AUTOCIRCUIT_KERNEL(
     weighted_rows,
     (Rows out,
-     const float* base,
+     const float* const* bases,
      ConstMatrix weights,
      ConstRows in,
      int64_t n_out,
      int64_t n_in,
      int64_t d,
      float* scratch),
-    (out, base, weights, in, n_out, n_in, d, scratch),
+    (out, bases, weights, in, n_out, n_in, d, scratch),
     (weighted_rows_of<12, 1, 16>),
     (weighted_rows_of<6, 2, 8>))
 
 AUTOCIRCUIT_KERNEL(
     weighted_terms,
     (Rows out,
-     const float* base,
+     const float* const* bases,
      const int64_t* starts,
      const int64_t* terms,
      const float* weights,
      ConstRows in,
      int64_t n_out,
      int64_t d),
-    (out, base, starts, terms, weights, in, n_out, d),
+    (out, bases, starts, terms, weights, in, n_out, d),
     (weighted_terms_of<8, 16>),
     (weighted_terms_of<4, 8>))
 
@@ -297,11 +296,11 @@ AUTOCIRCUIT_KERNEL(
     (add_row_products_of<4, 3, 8>))
 
 AUTOCIRCUIT_KERNEL(
-    sum_rows,
+    add_rows,
     (float* out, ConstRows rows, int64_t n, int64_t d),
     (out, rows, n, d),
-    (sum_rows_of),
-    (sum_rows_of))
+    (add_rows_of),
+    (add_rows_of))
 
 AUTOCIRCUIT_KERNEL(
     sum_and_subtract_rows,

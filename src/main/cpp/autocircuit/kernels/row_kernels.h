@@ -15,11 +15,11 @@
 // which one runs.
 namespace autocircuit::kernels {
 
-/// out[r] = base + sum over i of weights[r, i] * in[i], for n_out rows; base
-/// nullptr: out[r] += ... `scratch` holds n_out * n_in floats.
+/// out[r] = bases[r] + sum over i of weights[r, i] * in[i], for n_out rows;
+/// bases nullptr: out[r] += ... `scratch` holds n_out * n_in floats.
 void weighted_rows(
     Rows out,
-    const float* base,
+    const float* const* bases,
     ConstMatrix weights,
     ConstRows in,
     int64_t n_out,
@@ -27,11 +27,11 @@ void weighted_rows(
     int64_t d,
     float* scratch);
 
-/// out[r] = base + sum over t in [starts[r], starts[r + 1]) of weights[t] *
+/// out[r] = bases[r] + sum over t in [starts[r], starts[r + 1]) of weights[t] *
 /// in[terms[t]], for n_out rows.
 void weighted_terms(
     Rows out,
-    const float* base,
+    const float* const* bases,
     const int64_t* starts,
     const int64_t* terms,
     const float* weights,
@@ -48,8 +48,8 @@ void add_row_products(
     int64_t n_b,
     int64_t d);
 
-/// out = sum of n rows.
-void sum_rows(float* out, ConstRows rows, int64_t n, int64_t d);
+/// out += n rows, one after another.
+void add_rows(float* out, ConstRows rows, int64_t n, int64_t d);
 
 /// out = sum of n rows, and each row becomes patch - row.
 void sum_and_subtract_rows(

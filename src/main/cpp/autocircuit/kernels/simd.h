@@ -58,19 +58,20 @@ AUTOCIRCUIT_INLINE float sum_of(const typename Vector<W>::type& v) {
   }
 }
 
-/// out[r] = base + sum over i of weights[r, i] * in[i], for R rows and one tile
-/// of V vectors of columns; base nullptr: out[r] += ...
-template <int R, int V, int W>
+/// out[r] = base(r) + sum over i of weights[r, i] * in[i], for R rows and one
+/// tile of V vectors of columns; base(r) is a pointer, and may be that of
+/// out[r].
+template <int R, int V, int W, typename Base>
 AUTOCIRCUIT_INLINE void weighted_tile(
     Rows out,
-    const float* base,
+    const Base& base,
     ConstMatrix weights,
     ConstRows in,
     int64_t n_in) {
   typename Vector<W>::type sums[R][V];
   AUTOCIRCUIT_UNROLL
   for (int r = 0; r < R; r++) {
-    const float* first = base != nullptr ? base : out.data + r * out.stride;
+    const float* first = base(r);
     AUTOCIRCUIT_UNROLL
     for (int v = 0; v < V; v++) {
       load<W>(sums[r][v], first + v * W);

@@ -76,6 +76,12 @@ class Attention {
       const std::optional<Norm>& post_norm,
       Hooks& hooks) const;
 
+  /// What the stream has beside the heads' outputs: b_O [d_model], or
+  /// undefined.
+  const at::Tensor& constant() const {
+    return b_o_;
+  }
+
   int64_t window() const {
     return shape_.window;
   }

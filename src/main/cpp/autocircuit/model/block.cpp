@@ -63,6 +63,9 @@ Block::Block(
   const std::string prefix = block_prefix(block);
   const int64_t d_model = shape.attention.d_model;
   if (shape.post_norms) {
+    TORCH_CHECK(
+        !attention_.constant().defined(),
+        "expected no bias of the attention output before a post-norm");
     ln1_post_.emplace(weights, prefix + "ln1_post", d_model, shape.norm);
   }
   if (shape.d_mlp == 0) {
@@ -116,6 +119,23 @@ std::vector<ModelNode> Block::nodes(int64_t block) const {
   }
   nodes.push_back(std::move(mlp));
   return nodes;
+}
+
+std::vector<StreamPart> Block::stream_parts() const {
+  std::vector<StreamPart> parts{
+      {.sources = {hook(kResult)},
+       .seen_from = hook(parallel_ || !mlp_ ? kResidPost : kResidMid),
+       .constant = attention_.constant()}};
+  if (autoencoder_) {
+    parts.push_back(
+        {.sources = autoencoder_->sources(),
+         .seen_from = hook(kResidPost),
+         .constant = autoencoder_->constant()});
+  } else if (mlp_) {
+    parts.push_back(
+        {.sources = {hook(kMlpOut)}, .seen_from = hook(kResidPost)});
+  }
+  return parts;
 }
 
 int64_t Block::kept_bytes(int64_t seq, int64_t size) const {

@@ -104,6 +104,9 @@ class Block {
   /// The heads and the MLP of this block.
   std::vector<ModelNode> nodes(int64_t block) const;
 
+  /// What they add to the residual stream.
+  std::vector<StreamPart> stream_parts() const;
+
   HookId last_hook() const {
     return hook(kResidPost);
   }

@@ -92,9 +92,11 @@ at::Tensor few_rows_product(
       0, pieces, grain(rows * k * kColumns), [&](int64_t from, int64_t to) {
         std::vector<float> scratch(static_cast<size_t>(rows * k));
         const int64_t first = from * kColumns;
+        const std::vector<const float*> bases(
+            static_cast<size_t>(rows), base.const_data_ptr<float>() + first);
         kernels::weighted_rows(
             {out.mutable_data_ptr<float>() + first, out.stride(0)},
-            base.const_data_ptr<float>() + first,
+            bases.data(),
             factors,
             {w.const_data_ptr<float>() + first, w.stride(0)},
             rows,

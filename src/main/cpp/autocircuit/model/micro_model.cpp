@@ -24,6 +24,7 @@ MicroModel::MicroModel(const std::string& description, Weights weights)
           Description(description).size("d_model")) {
   const int64_t heads = Description(description).size("n_heads");
   std::vector<std::string> hooks{"input"};
+  std::vector<StreamPart> parts{{.sources = {kInput}, .seen_from = kInput}};
   for (int64_t n = 0; n < n_layers(); n++) {
     const std::string block = "blocks." + std::to_string(n) + ".";
     block_weights_.push_back(
@@ -33,9 +34,11 @@ MicroModel::MicroModel(const std::string& description, Weights weights)
         {block + "head_inputs",
          block + "head_outputs",
          "resids." + std::to_string(n)});
+    parts.push_back(
+        {.sources = {block_hook(n, 1)}, .seen_from = block_hook(n, 2)});
   }
   hooks.emplace_back("output");
-  set_structure(std::move(hooks), {});
+  set_structure(std::move(hooks), {}, std::move(parts));
 }
 
 void MicroModel::check_first_input(const at::Tensor& value) const {

@@ -22,8 +22,10 @@ at::Tensor slice_positions(const at::Tensor& value, OutputSlice slice) {
 
 void Model::set_structure(
     std::vector<std::string> hook_names,
-    std::vector<ModelNode> nodes) {
+    std::vector<ModelNode> nodes,
+    std::vector<StreamPart> stream_parts) {
   hook_names_ = std::move(hook_names);
+  stream_parts_ = std::move(stream_parts);
   nodes_ = std::move(nodes);
   node_at_.assign(hook_names_.size(), 0);
   is_projection_.assign(hook_names_.size(), false);

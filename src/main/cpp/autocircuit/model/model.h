@@ -52,6 +52,14 @@ struct ModelNode {
   double cost = 0; // multiplications for each token
 };
 
+/// What is added to the residual stream at one place: outputs of sources, and a
+/// constant that no source carries.
+struct StreamPart {
+  std::vector<HookId> sources = {}; // hook points of all that is put out
+  HookId seen_from = 0;             // first hook point where the stream has it
+  at::Tensor constant = {};         // [d_model]; undefined for none
+};
+
 /// A transformer, or what stands for one. Immutable after construction, so
 /// any number of threads may run it; all that a pass needs beyond the weights
 /// comes in as arguments.
@@ -74,6 +82,11 @@ class Model {
   /// the end, which writes nothing; none if it does not tell.
   const std::vector<ModelNode>& nodes() const {
     return nodes_;
+  }
+
+  /// All that the residual stream consists of, in the order of addition.
+  const std::vector<StreamPart>& stream_parts() const {
+    return stream_parts_;
   }
 
   /// Place in `nodes()` of the node that reads, writes or ends at a hook point;
@@ -135,7 +148,8 @@ class Model {
   /// Called by constructors only.
   void set_structure(
       std::vector<std::string> hook_names,
-      std::vector<ModelNode> nodes);
+      std::vector<ModelNode> nodes,
+      std::vector<StreamPart> stream_parts);
 
  private:
   std::string description_;
@@ -144,6 +158,7 @@ class Model {
   int64_t d_model_;
   std::vector<std::string> hook_names_;
   std::vector<ModelNode> nodes_;
+  std::vector<StreamPart> stream_parts_;
   std::vector<size_t> node_at_;     // by hook
   std::vector<bool> is_projection_; // by hook
 };

@@ -45,6 +45,17 @@ SparseAutoencoder::SparseAutoencoder(
   bias_ = weights.get(prefix + ".bias", {d_model});
 }
 
+std::vector<HookId> SparseAutoencoder::sources() const {
+  std::vector<HookId> sources;
+  if (shape_.n_latents > 0) {
+    sources.push_back(hook(kLatentOuts));
+  }
+  if (shape_.error_node) {
+    sources.push_back(hook(kError));
+  }
+  return sources;
+}
+
 at::Tensor SparseAutoencoder::operator()(const at::Tensor& x, Hooks& hooks)
     const {
   TORCH_CHECK(

@@ -5,6 +5,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/weights.h"
@@ -49,6 +50,13 @@ class SparseAutoencoder {
       int64_t d_model,
       const AutoencoderShape& shape,
       HookId first_hook);
+
+  /// Hook points of the sources that it takes x apart into, and what the stream
+  /// has beside them [d_model].
+  std::vector<HookId> sources() const;
+  const at::Tensor& constant() const {
+    return bias_;
+  }
 
   /// x: [batch, seq, d_model]. Returns what the stream goes on with.
   at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;

@@ -105,6 +105,7 @@ Transformer::Transformer(const std::string& text, Weights weights)
 
   std::vector<std::string> hooks{"hook_embed", "hook_pos_embed"};
   std::vector<ModelNode> nodes{{.outputs = {kEmbed, kPosEmbed}}};
+  std::vector<StreamPart> parts;
   w_e_ = w.get("embed.W_E", {d_vocab, d_model()});
   if (description.text("positions", "learned") == "learned") {
     w_pos_ = w.get("pos_embed.W_pos", {n_ctx_, d_model()});
@@ -117,11 +118,16 @@ Transformer::Transformer(const std::string& text, Weights weights)
     blocks_.emplace_back(w, n, shape, static_cast<HookId>(hooks.size()));
     const std::vector<std::string> names = Block::hook_names(n, shape);
     if (n == 0) { // hook_resid_pre, the sum of the embeddings
-      nodes[0].outputs.push_back(static_cast<HookId>(hooks.size()));
+      const auto stream = static_cast<HookId>(hooks.size());
+      nodes[0].outputs.push_back(stream);
+      parts.push_back({.sources = {stream}, .seen_from = stream});
     }
     hooks.insert(hooks.end(), names.begin(), names.end());
     for (ModelNode& node : blocks_.back().nodes(n)) {
       nodes.push_back(std::move(node));
+    }
+    for (StreamPart& part : blocks_.back().stream_parts()) {
+      parts.push_back(std::move(part));
     }
     const int64_t window = blocks_.back().window();
     if (std::find(windows_.begin(), windows_.end(), window) == windows_.end()) {
@@ -136,7 +142,7 @@ Transformer::Transformer(const std::string& text, Weights weights)
   b_u_ = w.get_optional("unembed.b_U", {d_vocab});
   nodes.push_back(
       {.inputs = {blocks_.back().last_hook()}, .block = n_layers()});
-  set_structure(std::move(hooks), std::move(nodes));
+  set_structure(std::move(hooks), std::move(nodes), std::move(parts));
 }
 
 void Transformer::check_first_input(const at::Tensor& value) const {

@@ -47,6 +47,13 @@ class PatchWrapper {
   void check_sources(int64_t n) const;
 };
 
+/// Which destination inputs are nearer to fully patched than to the residual
+/// stream, of values f(mask) [..., n]: 1 where they sum to more than n / 2, 0
+/// elsewhere, [..., 1]. Those are computed from constant + sum of patches, the
+/// others from the stream, so that neither leaves the rounding of large terms
+/// in a small rest. Not differentiable.
+at::Tensor mostly_patched(const at::Tensor& values);
+
 /// The patch wrapper's forward by itself: arg0 + sum over sources of f(mask) *
 /// (src_acts - curr_src_outs), from plain differentiable operations.
 /// arg0: [batch, seq, d_model] or [batch, seq, rows, d_model]; src_acts,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "autocircuit/model/precision.h"
+
 namespace autocircuit {
 
 namespace {
@@ -68,7 +70,53 @@ PatchableModel::PatchableModel(
         n_srcs_,
         ", got ",
         w.in_stop);
+    constants_.push_back(constants_of(w));
   }
+}
+
+std::optional<std::vector<at::Tensor>> PatchableModel::constants_of(
+    const PatchWrapper& dest) const {
+  if (!dest.is_dest()) {
+    return std::nullopt;
+  }
+  const HookId hook = model_->hook_id(dest.module);
+  // A first source that is a destination, too, is the stream up to there.
+  HookId stream = -1;
+  int64_t n = 0;
+  for (const PatchWrapper& w : wrappers_) {
+    if (w.is_dest() && w.src_start == dest.in_start) {
+      stream = model_->hook_id(w.module);
+      n = w.src_stop - w.src_start;
+    }
+  }
+  std::vector<at::Tensor> constants;
+  for (const StreamPart& part : model_->stream_parts()) {
+    if (part.seen_from <= stream || part.seen_from > hook) {
+      continue;
+    }
+    for (const HookId source : part.sources) {
+      const PatchWrapper* w = wrapper(source);
+      if (w == nullptr || !w->is_src() || w->src_start < dest.in_start ||
+          w->src_stop > dest.in_stop) {
+        return std::nullopt;
+      }
+      n += w->src_stop - w->src_start;
+    }
+    if (part.constant.defined()) {
+      constants.push_back(part.constant);
+    }
+  }
+  return n == dest.n_in() ? std::optional(std::move(constants)) : std::nullopt;
+}
+
+at::Tensor PatchableModel::constant(const PatchWrapper& wrapper) const {
+  const at::ScalarType type =
+      accumulation_type(c10::typeMetaToScalarType(model_->options().dtype()));
+  at::Tensor sum;
+  for (const at::Tensor& constant : *constants_[index_of(wrapper)]) {
+    sum = sum.defined() ? sum + constant : constant.to(type);
+  }
+  return sum;
 }
 
 } // namespace autocircuit

@@ -29,6 +29,15 @@ class PatchableModel {
   const std::vector<PatchWrapper>& wrappers() const {
     return wrappers_;
   }
+  /// Whether a destination, one of `wrappers()`, reads its sources and a
+  /// constant and nothing else.
+  bool reads_only_sources(const PatchWrapper& wrapper) const {
+    return constants_[index_of(wrapper)].has_value();
+  }
+  /// That constant, in the type in which the model accumulates: [d_model], or
+  /// undefined for none.
+  at::Tensor constant(const PatchWrapper& wrapper) const;
+
   /// No other patchable model of this process has it.
   uint64_t id() const {
     return id_;
@@ -41,9 +50,17 @@ class PatchableModel {
   }
 
  private:
+  size_t index_of(const PatchWrapper& wrapper) const {
+    return static_cast<size_t>(&wrapper - wrappers_.data());
+  }
+  std::optional<std::vector<at::Tensor>> constants_of(
+      const PatchWrapper& wrapper) const;
+
   std::shared_ptr<const Model> model_;
   std::vector<PatchWrapper> wrappers_;
   std::vector<int64_t> wrapper_at_; // by hook; -1: none
+  /// Of destinations, by wrapper: none where they read something else, too.
+  std::vector<std::optional<std::vector<at::Tensor>>> constants_;
   uint64_t id_;
   int64_t n_srcs_ = 0;
   int64_t n_masks_ = 0;

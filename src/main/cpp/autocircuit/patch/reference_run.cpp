@@ -1,6 +1,7 @@
 #include "autocircuit/patch/reference_run.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/stack.h>
 
 #include <utility>
@@ -158,14 +159,31 @@ class ReferenceRun final : public Hooks {
           " feeds it, but was not recorded before it");
       current.push_back(output);
     }
-    return interpolate(
-        resid,
-        request_.context->patch_src_outs.narrow(0, w.in_start, w.n_in()),
-        at::stack(current),
-        w.module_values(values_),
-        /*has_rows=*/true,
-        w.seq_len > 0,
-        /*transform=*/{});
+    at::Tensor values = w.token_values(values_, resid.size(1));
+    const at::ScalarType wide = values.scalar_type();
+    const at::Tensor patch =
+        request_.context->patch_src_outs.narrow(0, w.in_start, w.n_in());
+    at::Tensor base = resid.to(wide).unsqueeze(2);
+    if (model_.reads_only_sources(w)) {
+      const at::Tensor patched = mostly_patched(values);
+      // 0 or 1 of each: exact, and without waiting for a device.
+      base = base * (1 - patched) + fully_patched(w, patch) * patched;
+      values = values - patched;
+    }
+    const at::Tensor delta =
+        (patch - at::stack(current)).to(wide).permute({1, 2, 0, 3});
+    return (base + at::matmul(values, delta)).to(resid.scalar_type());
+  }
+
+  /// Constant + sum of the patches: [batch, seq, 1, d_model].
+  at::Tensor fully_patched(const PatchWrapper& w, const at::Tensor& patch)
+      const {
+    at::Tensor sum = patch[0].to(values_.scalar_type());
+    for (int64_t s = 1; s < patch.size(0); s++) {
+      sum = sum + patch[s];
+    }
+    const at::Tensor constant = model_.constant(w);
+    return (constant.defined() ? constant + sum : sum).unsqueeze(2);
   }
 
   const PatchableModel& model_;

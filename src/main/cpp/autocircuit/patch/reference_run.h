@@ -6,7 +6,8 @@ namespace autocircuit {
 
 /// The executor that is obviously right: at every destination the difference
 /// between patched and current source outputs anew, as the Python original
-/// computes it, from plain differentiable operations. Every faster executor is
+/// computes it, added to the stream or taken from constant + sum of patches,
+/// from plain differentiable operations. Every faster executor is
 /// compared with it. It alone reads hook points, and weights can be trained
 /// through it. Expects a checked request.
 ForwardResult reference_forward(

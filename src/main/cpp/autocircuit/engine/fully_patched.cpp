@@ -1,0 +1,42 @@
+#include "autocircuit/engine/fully_patched.h"
+
+#include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/engine/pass_end.h"
+
+namespace autocircuit {
+
+FullyPatched::FullyPatched(
+    const PatchableModel& model,
+    const at::Tensor& patch_src_outs)
+    : model_(model),
+      patch_(patch_src_outs.permute({1, 2, 0, 3})),
+      batch_(patch_.size(0)),
+      seq_(patch_.size(1)) {
+  for (const int64_t dim : {0, 1}) { // of means and zeros, one is enough
+    if (patch_.stride(dim) == 0) {
+      patch_ = patch_.narrow(dim, 0, 1);
+    }
+  }
+}
+
+at::Tensor FullyPatched::input(const PatchWrapper& dest, int64_t positions) {
+  if (!model_.reads_only_sources(dest)) {
+    return {};
+  }
+  if (dest.in_start != start_ || dest.in_stop < stop_) {
+    start_ = dest.in_start;
+    stop_ = start_;
+    sum_ = at::Tensor();
+  }
+  if (dest.in_stop > stop_) {
+    sum_ = add_rows(sum_, patch_.narrow(2, stop_, dest.in_stop - stop_));
+    stop_ = dest.in_stop;
+  }
+  const at::Tensor constant = model_.constant(dest);
+  return last_positions(
+      (constant.defined() ? constant + sum_ : sum_)
+          .expand({batch_, seq_, sum_.size(2)}),
+      positions);
+}
+
+} // namespace autocircuit

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "autocircuit/patch/patchable_model.h"
+
+namespace autocircuit {
+
+/// What destinations read whose edges are all patched: constant + sum of the
+/// patches, added in the order of the sources in the type in which the model
+/// accumulates. It depends on nothing else, so it carries no rounding of
+/// current activations. One for each pass.
+class FullyPatched {
+ public:
+  /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
+  FullyPatched(const PatchableModel& model, const at::Tensor& patch_src_outs);
+
+  /// What `dest` reads at so many positions at the end: [batch, positions,
+  /// d_model]; undefined where it reads more than its sources. Destinations
+  /// come in the order of the pass. Differentiable in the patches.
+  at::Tensor input(const PatchWrapper& dest, int64_t positions);
+
+ private:
+  const PatchableModel& model_;
+  at::Tensor patch_; // [batch or 1, seq or 1, n_srcs, d_model]
+  int64_t batch_;
+  int64_t seq_;
+  int64_t start_ = -1; // sources from here on are in the sum
+  int64_t stop_ = -1;  // up to here
+  at::Tensor sum_;     // [batch or 1, seq or 1, d_model]
+};
+
+} // namespace autocircuit
