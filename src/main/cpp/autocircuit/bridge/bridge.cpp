@@ -222,9 +222,14 @@ void release_all_ones_cache(int64_t cache) {
   release_handle<AllOnesCache>(cache);
 }
 
-int64_t new_mask_plans() {
+int64_t new_mask_plans(const at::Tensor& masks) {
   return translating_errors(
-      [] { return to_handle(std::make_shared<MaskPlans>()); });
+      [&] { return to_handle(std::make_shared<MaskPlans>(masks)); });
+}
+
+at::Tensor mask_plans_tensor(int64_t plans) {
+  return translating_errors(
+      [&] { return from_handle<MaskPlans>(plans)->masks(); });
 }
 
 void release_mask_plans(int64_t plans) {

@@ -74,7 +74,8 @@ AUTOCIRCUIT_API void clear_all_ones_cache(int64_t cache);
 AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 
 /// What passes plan from masks that never change; belongs to them.
-AUTOCIRCUIT_API int64_t new_mask_plans();
+AUTOCIRCUIT_API int64_t new_mask_plans(const at::Tensor& masks);
+AUTOCIRCUIT_API at::Tensor mask_plans_tensor(int64_t plans);
 AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 
 // What a pass reads is one vector of tensors, `input`:

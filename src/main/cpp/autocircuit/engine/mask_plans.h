@@ -33,6 +33,13 @@ class MaskPlans {
     bool operator==(const Key& other) const = default;
   };
 
+  explicit MaskPlans(at::Tensor masks = {}) : masks_(std::move(masks)) {}
+
+  /// The masks, which nobody writes into.
+  const at::Tensor& masks() const {
+    return masks_;
+  }
+
   /// The plan of a key; `make` makes it if there is none.
   std::shared_ptr<const Plan> get(
       const Key& key,
@@ -42,6 +49,7 @@ class MaskPlans {
   int64_t made() const;
 
  private:
+  at::Tensor masks_;
   mutable std::mutex mutex_;
   std::list<std::pair<Key, std::shared_ptr<const Plan>>> plans_;
   int64_t made_ = 0;

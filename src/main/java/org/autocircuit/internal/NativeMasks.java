@@ -9,34 +9,23 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class NativeMasks {
 
-  private final Tensor tensor;
   private final long plans;
   private final NativeResource resource;
 
-  /** Takes charge of a tensor that nobody writes into. */
+  /** Shares a tensor that nobody writes into. */
   public NativeMasks(Tensor masks) {
-    try (CallScope scope = new CallScope()) {
-      Tensor kept = scope.keep(new Tensor(masks));
-      long made = NativeLibrary.newMaskPlans();
-      tensor = kept;
-      plans = made;
-      resource =
-          NativeResource.collected(
-              "Masks",
-              () -> {
-                NativeLibrary.releaseMaskPlans(made);
-                kept.releaseReference();
-              });
-    }
+    long made = NativeLibrary.newMaskPlans(masks);
+    plans = made;
+    resource = NativeResource.collected("Masks", () -> NativeLibrary.releaseMaskPlans(made));
   }
 
   NativeResource.Use use() {
     return resource.use();
   }
 
-  /** To be used while {@link #use} is open. */
+  /** The caller's; to be asked for while {@link #use} is open. */
   Tensor tensor() {
-    return tensor;
+    return NativeLibrary.maskPlansTensor(plans);
   }
 
   long plans() {

@@ -91,7 +91,12 @@ public final class NativeLibrary {
   public static native void releaseAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
 
   @Name("new_mask_plans")
-  public static native @Cast("int64_t") long newMaskPlans() throws NativeException;
+  public static native @Cast("int64_t") long newMaskPlans(@Const @ByRef Tensor masks)
+      throws NativeException;
+
+  @Name("mask_plans_tensor")
+  public static native @ByVal Tensor maskPlansTensor(@Cast("int64_t") long plans)
+      throws NativeException;
 
   @Name("release_mask_plans")
   public static native void releaseMaskPlans(@Cast("int64_t") long plans) throws NativeException;
