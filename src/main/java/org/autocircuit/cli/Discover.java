@@ -14,6 +14,7 @@ import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
@@ -213,7 +214,7 @@ final class Discover implements Callable<Integer> {
   }
 
   private void warn(List<String> warnings) {
-    warnings.forEach(line -> err.println("warning: " + line));
+    warnings.forEach(line -> err.println("warning: " + VisibleText.of(line)));
     err.flush();
   }
 
@@ -283,12 +284,12 @@ final class Discover implements Callable<Integer> {
 
   /** A name and what there is to say about it. */
   private void fact(String name, String format, Object... values) {
-    String text = String.format(Locale.ROOT, format, values);
+    String text = VisibleText.of(String.format(Locale.ROOT, format, values));
     out.println(Wrap.lines(String.format("%-9s", name), text, 80));
   }
 
   private void print(String format, Object... values) {
-    out.println(String.format(Locale.ROOT, format, values));
+    out.println(VisibleText.of(String.format(Locale.ROOT, format, values)));
   }
 
   private void wrap(String format, Object... values) {

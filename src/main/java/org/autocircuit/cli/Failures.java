@@ -85,6 +85,6 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
   }
 
   private static String firstLine(String message) {
-    return message.lines().findFirst().orElse("").strip();
+    return VisibleText.of(message.lines().findFirst().orElse("").strip());
   }
 }

@@ -14,6 +14,7 @@ import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Tokenizer;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -141,7 +142,7 @@ final class RunPrompt implements Callable<Integer> {
         warnings.add("--corrupt has the tokens of --prompt: patching changes nothing");
       }
     }
-    warnings.forEach(line -> err.println("warning: " + line));
+    warnings.forEach(line -> err.println("warning: " + VisibleText.of(line)));
     err.flush();
     return corrupt == null ? new long[][] {clean} : new long[][] {clean, other};
   }
@@ -177,8 +178,8 @@ final class RunPrompt implements Callable<Integer> {
     EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
     long[][] clean = {tokens[0]};
     Logits before = logits(model, clean, PatchContext.NONE);
-    out.println("model    " + folder.describe());
-    out.printf("prompt   %s  (%s tokens)%n", prompt, tokens[0].length);
+    out.println("model    " + VisibleText.of(folder.describe()));
+    out.printf("prompt   %s  (%s tokens)%n", VisibleText.of(prompt), tokens[0].length);
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }
@@ -187,7 +188,9 @@ final class RunPrompt implements Callable<Integer> {
       out.print(table(folder.tokenizer(), before, null));
       return;
     }
-    out.println("corrupt  " + (corrupt == null ? "(none: patched edges carry zeros)" : corrupt));
+    out.println(
+        "corrupt  "
+            + (corrupt == null ? "(none: patched edges carry zeros)" : VisibleText.of(corrupt)));
     out.println(
         "patched  "
             + patch.stream()

@@ -14,6 +14,7 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcNode;
 import org.autocircuit.model.HuggingFaceConfig;
+import org.autocircuit.model.VisibleText;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -150,6 +151,7 @@ final class ShowGraph implements Callable<Integer> {
   }
 
   private static void line(PrintWriter out, String name, String format, Object... values) {
-    out.println(String.format("%-16s", name) + String.format(Locale.ROOT, format, values));
+    out.println(
+        String.format("%-16s", name) + VisibleText.of(String.format(Locale.ROOT, format, values)));
   }
 }

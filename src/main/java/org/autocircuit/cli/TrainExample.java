@@ -8,6 +8,7 @@ import java.util.concurrent.Callable;
 import org.autocircuit.Threads;
 import org.autocircuit.data.Sentence.Pattern;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.report.TextTable;
 import org.autocircuit.train.AnswerScore;
 import org.autocircuit.train.HeldOutScores;
@@ -177,7 +178,7 @@ final class TrainExample implements Callable<Integer> {
     out.printf(
         Locale.ROOT,
         "Saved to %s after %,d steps in %s; training loss %.3f.%n%n",
-        output,
+        VisibleText.of(output.toString()),
         report.steps(),
         seconds(),
         report.loss());

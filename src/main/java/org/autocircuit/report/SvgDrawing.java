@@ -3,6 +3,7 @@ package org.autocircuit.report;
 import java.util.Locale;
 import java.util.function.IntFunction;
 import org.autocircuit.graph.Edge;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 import org.autocircuit.report.PictureLayout.Box;
 
@@ -46,7 +47,8 @@ final class SvgDrawing {
   }
 
   static String escape(String text) {
-    return text.replace("&", "&amp;")
+    return VisibleText.of(text)
+        .replace("&", "&amp;")
         .replace("<", "&lt;")
         .replace(">", "&gt;")
         .replace("\"", "&quot;");
@@ -96,7 +98,8 @@ final class SvgDrawing {
     int y2 = to.port(PictureLayout.port(edge.dest()));
     double bend = Math.max(40, (to.x() - from.right()) * 0.45);
     int sag = PictureLayout.sag(from, to) * 4 / 3;
-    double share = greatest > 0 ? Math.min(1, Math.abs(scored.score()) / greatest) : 0;
+    double part = Math.abs(scored.score()) / greatest;
+    double share = part >= 0 ? Math.min(1, part) : 0; // a score that is no number is thin
     boolean negative = scored.score() < 0;
     add(
         "<path class=\"edge\" data-from=\"%s\" data-to=\"%s\" d=\"M%d %d C%.1f %d %.1f %d %d %d\""

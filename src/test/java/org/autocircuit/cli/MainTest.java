@@ -104,4 +104,15 @@ class MainTest {
             "autocircuit: unexpected UnsupportedOperationException: no (--debug shows where)"
                 + System.lineSeparator());
   }
+
+  /** A terminal obeys what follows its escape character; a file's name may hold it. */
+  @Test
+  void whatATerminalWouldObeyIsShown() {
+    CommandRun folder = CommandRun.of("run", "--model", "no\u001b[31mfolder", "--prompt", "a");
+    assertThat(folder.err()).contains("no\\u001b[31mfolder").doesNotContain("\u001b");
+    CommandRun option = CommandRun.of("run", "--prompt", "a", "--no\u001b[31m");
+    assertThat(option.err()).contains("\\u001b[31m").doesNotContain("\u001b");
+    CommandRun prompt = CommandRun.of("run", "--prompt", "Mary\u001b[31m");
+    assertThat(prompt.out() + prompt.err()).doesNotContain("\u001b");
+  }
 }

@@ -52,6 +52,21 @@ class CircuitPictureTest {
   }
 
   @Test
+  void titlesAndScoresThatNoXmlHoldsGiveAValidPicture() throws Exception {
+    ModelGraph graph = ModelGraph.of(config(1), true, true);
+    List<ScoredEdge> edges =
+        List.of(
+            new ScoredEdge(graph.edges().get(0), 1),
+            new ScoredEdge(graph.edges().get(1), Double.NaN));
+    String svg = CircuitPicture.of(graph, edges, "\u001b[31m red \u0000 \ud800 \n").svg();
+    Document document = parse(svg);
+    assertThat(document.getElementsByTagName("title").item(0).getTextContent())
+        .isEqualTo("\\u001b[31m red \\u0000 \\ud800 \\n");
+    assertThat(svg).doesNotContain("\"NaN\"");
+    assertThat(count(document, "path", "edge")).isEqualTo(2);
+  }
+
+  @Test
   void drawsAllNodesOfASmallGraph() throws Exception {
     ModelGraph graph = ModelGraph.of(config(2), true, true);
     PruneScores scores =
