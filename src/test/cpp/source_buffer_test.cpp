@@ -259,7 +259,7 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
         return buffer.record_heads(start, z, weights);
       },
       [&](const at::Tensor& b, const at::Tensor& v, int64_t s, const Norm* n) {
-        return buffer.rows(b, /*patched=*/{}, v, s, n);
+        return buffer.rows({b}, v, s, n);
       });
   std::vector<at::Tensor> deltas(5);
   const auto keep = [&](int64_t start, const at::Tensor& out) {
@@ -307,7 +307,7 @@ TEST(equal_rows_have_the_gradients_of_separate_rows) {
         {(rows * weights).square().sum()}, {x, values});
   };
   const auto equal = grads(buffer.equal_rows(x, values, 0, &norm));
-  const auto apart = grads(buffer.rows(x, /*patched=*/{}, values, 0, &norm));
+  const auto apart = grads(buffer.rows({x}, values, 0, &norm));
   CHECK_CLOSE(equal[0], apart[0], 1e-12, 1e-12);
   CHECK_CLOSE(equal[1], apart[1], 1e-12, 1e-12);
 }

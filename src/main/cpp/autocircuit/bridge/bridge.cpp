@@ -399,8 +399,7 @@ Tensors edge_attribution(
     int64_t memory_limit) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
-    const auto handle = from_handle<const PatchableModel>(model);
-    const PatchableModel& patchable = *handle;
+    const auto patchable = from_handle<const PatchableModel>(model);
     EdgeAttribution request{
         .clean = model_input(clean),
         .patch_src_outs = patch_src_outs,
@@ -410,9 +409,9 @@ Tensors edge_attribution(
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
     }
-    const PassThreads threads(patchable.model(), request.clean);
+    const PassThreads threads(patchable->model(), request.clean);
     const MaskGradient result = autocircuit::edge_attribution(
-        patchable, request, split_within(patchable, request, memory_limit));
+        *patchable, request, split_within(*patchable, request, memory_limit));
     return Tensors{result.grad, result.loss, result.logits};
   });
 }

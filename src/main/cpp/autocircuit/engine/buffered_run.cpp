@@ -167,26 +167,33 @@ class BufferedRun final : public Hooks {
     const PatchWrapper& first = *wrappers[0];
     const int64_t positions = resid.size(1);
     const at::Tensor values = values_together(wrappers, values_, positions);
-    const at::Tensor patched =
-        any_patched(values) ? patched_->input(first, positions) : at::Tensor();
     if (uniform_ && first.in_start == 0 &&
-        first.in_stop == deltas_->recorded() &&
-        (*uniform_ == 0 || patched.defined())) {
-      return deltas_->equal_rows(
-          uniformly_patched(resid, patched, *uniform_),
-          values,
-          first.in_start,
-          norm);
+        first.in_stop == deltas_->recorded()) {
+      const at::Tensor patched =
+          *uniform_ == 0 ? at::Tensor() : patched_->input(first, positions);
+      if (*uniform_ == 0 || patched.defined()) {
+        return deltas_->equal_rows(
+            uniformly_patched(resid, patched, *uniform_),
+            values,
+            first.in_start,
+            norm);
+      }
     }
-    return deltas_->rows(resid, patched, values, first.in_start, norm);
-  }
-
-  /// Whether rows may be based on what a fully patched destination reads;
-  /// devices that would have to be waited for are not asked.
-  bool any_patched(const at::Tensor& values) const {
-    return uniform_
+    RowBases bases{.stream = resid};
+    at::Tensor weights = values;
+    const at::Tensor is_patched = mostly_patched(values);
+    // Devices that would have to be waited for are not asked.
+    const bool any_patched = uniform_
         ? *uniform_ != 0
-        : !values.is_cpu() || mostly_patched(values).any().item<bool>();
+        : !is_patched.is_cpu() || is_patched.any().item<bool>();
+    if (any_patched) {
+      bases.patched = patched_->input(first, positions);
+    }
+    if (bases.patched.defined()) {
+      bases.is_patched = is_patched;
+      weights = values - is_patched;
+    }
+    return deltas_->rows(bases, weights, first.in_start, norm);
   }
 
   const PatchableModel& model_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "autocircuit/engine/dest_rows.h"
+#include "autocircuit/engine/fully_patched.h"
 
 namespace autocircuit {
 
@@ -84,12 +85,9 @@ class CompactRun final : public Hooks {
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& resid,
       const Norm* norm) const {
-    at::Tensor patched;
-    if (value_ != 0) {
-      const at::Tensor constant = model_.constant(*wrappers[0]);
-      const at::Tensor& sum = sources_->patch_sum();
-      patched = constant.defined() ? constant + sum : sum;
-    }
+    const at::Tensor patched = value_ == 0
+        ? at::Tensor()
+        : plus_constant(model_, *wrappers[0], sources_->patch_sum());
     return equal_rows(
         uniformly_patched(resid, patched, value_),
         values_together(wrappers, masks_, resid.size(1)),

@@ -1,6 +1,7 @@
 #include "autocircuit/engine/dest_rows.h"
 
 #include <ATen/ops/cat.h>
+
 namespace autocircuit {
 
 std::vector<const PatchWrapper*> wrappers_together(

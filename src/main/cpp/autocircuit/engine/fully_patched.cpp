@@ -5,6 +5,14 @@
 
 namespace autocircuit {
 
+at::Tensor plus_constant(
+    const PatchableModel& model,
+    const PatchWrapper& dest,
+    const at::Tensor& sum) {
+  const at::Tensor constant = model.constant(dest);
+  return constant.defined() ? constant + sum : sum;
+}
+
 FullyPatched::FullyPatched(
     const PatchableModel& model,
     const at::Tensor& patch_src_outs)
@@ -32,10 +40,8 @@ at::Tensor FullyPatched::input(const PatchWrapper& dest, int64_t positions) {
     sum_ = add_rows(sum_, patch_.narrow(2, stop_, dest.in_stop - stop_));
     stop_ = dest.in_stop;
   }
-  const at::Tensor constant = model_.constant(dest);
   return last_positions(
-      (constant.defined() ? constant + sum_ : sum_)
-          .expand({batch_, seq_, sum_.size(2)}),
+      plus_constant(model_, dest, sum_).expand({batch_, seq_, sum_.size(2)}),
       positions);
 }
 

@@ -8,6 +8,12 @@
 
 namespace autocircuit {
 
+/// The constant that a destination reads, if there is one, plus a sum.
+at::Tensor plus_constant(
+    const PatchableModel& model,
+    const PatchWrapper& dest,
+    const at::Tensor& sum);
+
 /// What destinations read whose edges are all patched: constant + sum of the
 /// patches, added in the order of the sources in the type in which the model
 /// accumulates. It depends on nothing else, so it carries no rounding of

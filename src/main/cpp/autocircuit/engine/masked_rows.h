@@ -80,8 +80,8 @@ MaskedRowsGradient equal_rows_backward(
 at::Tensor add_rows(const at::Tensor& sum, const at::Tensor& rows);
 
 /// Sum of rows [batch, seq, n, d_model] -> [batch, seq, d_model], of the type
-/// in which the model accumulates. Where `patch`
-/// is defined, each row of `rows` then becomes that of patch minus itself.
+/// in which the model accumulates. Where `patch` is defined, each row of `rows`
+/// then becomes that of patch minus itself.
 at::Tensor sum_rows(const at::Tensor& rows, const at::Tensor& patch = {});
 
 } // namespace autocircuit

@@ -148,44 +148,30 @@ struct RecordHeadsFunction : torch::autograd::Function<RecordHeadsFunction> {
   }
 };
 
-/// What values are weights of, and the weights.
-struct BasedRows {
-  BasedRows(
-      const at::Tensor& stream,
-      const at::Tensor& patched,
-      const at::Tensor& values)
-      : bases{.stream = stream}, weights(values) {
-    if (patched.defined()) {
-      bases.patched = patched;
-      bases.is_patched = mostly_patched(values);
-      weights = values - bases.is_patched;
-    }
-  }
-
-  RowBases bases;
-  at::Tensor weights;
-};
-
 struct RowsFunction : torch::autograd::Function<RowsFunction> {
   static at::Tensor forward(
       AutogradContext* ctx,
       const at::Tensor& stream,
-      const at::Tensor& values,
+      const at::Tensor& weights,
       const at::Tensor& token,
-      const std::optional<at::Tensor>& fully_patched,
+      const std::optional<at::Tensor>& patched,
+      const std::optional<at::Tensor>& is_patched,
       const Deltas& deltas,
       int64_t start,
       const Norm* norm) {
     (void)token;
-    const at::Tensor patched = fully_patched.value_or(at::Tensor());
-    ctx->save_for_backward({stream, patched, values});
+    const RowBases bases{
+        stream,
+        patched.value_or(at::Tensor()),
+        is_patched.value_or(at::Tensor())};
+    ctx->save_for_backward(
+        {bases.stream, bases.patched, bases.is_patched, weights});
     save(ctx, deltas, start);
     save_norm(ctx, norm);
-    const BasedRows rows(stream, patched, values);
     return masked_rows(
-        rows.bases,
-        rows.weights,
-        sources_of(deltas->delta, start, values.size(3), stream.size(1)),
+        bases,
+        weights,
+        sources_of(deltas->delta, start, weights.size(3), stream.size(1)),
         norm);
   }
 
@@ -194,11 +180,12 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
       const variable_list& grads) {
     const BackwardScope scope;
     const auto saved = ctx->get_saved_variables();
-    const BasedRows rows(saved[0], saved[1], saved[2]);
-    const int64_t positions = saved[0].size(1);
+    const RowBases bases{saved[0], saved[1], saved[2]};
+    const at::Tensor& weights = saved[3];
+    const int64_t positions = bases.stream.size(1);
     const Deltas deltas = saved_deltas(ctx);
     const int64_t start = saved_start(ctx);
-    const int64_t n = rows.weights.size(3);
+    const int64_t n = weights.size(3);
     const bool to_sources = ctx->needs_input_grad(2);
     at::Tensor grad_delta;
     if (to_sources) {
@@ -212,18 +199,19 @@ struct RowsFunction : torch::autograd::Function<RowsFunction> {
     const std::optional<Norm> norm = saved_norm(ctx);
     const MaskedRowsGradient result = masked_rows_backward(
         grads[0],
-        rows.bases,
-        rows.weights,
+        bases,
+        weights,
         sources_of(deltas->delta, start, n, positions),
         norm ? &*norm : nullptr,
         {.values = ctx->needs_input_grad(1),
-         .patched = saved[1].defined() && ctx->needs_input_grad(3)},
+         .patched = bases.patched.defined() && ctx->needs_input_grad(3)},
         grad_delta);
     return {
         ctx->needs_input_grad(0) ? result.stream : at::Tensor(),
         result.values,
         to_sources ? at::zeros({}, deltas->delta.options()) : at::Tensor(),
         result.patched,
+        {},
         {},
         {},
         {}};
@@ -292,16 +280,19 @@ at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
 }
 
 at::Tensor SourceBuffer::rows(
-    const at::Tensor& stream,
-    const at::Tensor& patched,
-    const at::Tensor& values,
+    const RowBases& bases,
+    const at::Tensor& weights,
     int64_t in_start,
     const Norm* norm) const {
+  const auto given = [](const at::Tensor& x) {
+    return x.defined() ? std::optional<at::Tensor>(x) : std::nullopt;
+  };
   return RowsFunction::apply(
-      stream,
-      values,
+      bases.stream,
+      weights,
       token_,
-      patched.defined() ? std::optional<at::Tensor>(patched) : std::nullopt,
+      given(bases.patched),
+      given(bases.is_patched),
       deltas_,
       in_start,
       norm);

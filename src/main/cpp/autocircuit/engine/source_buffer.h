@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "autocircuit/engine/differences.h"
+#include "autocircuit/engine/masked_rows.h"
 
 namespace autocircuit {
 
@@ -86,14 +87,12 @@ class SourceBuffer {
   }
 
   /// The rows of a destination, normed if `norm` is given: for each row of
-  /// values [batch or 1, positions or 1, rows, n], `stream` [batch, positions,
-  /// d_model] plus the weighted sum of the differences of sources in_start...;
-  /// or, if `patched` is defined, the same from that where values are mostly 1:
+  /// weights [batch or 1, positions or 1, rows, n], its base [batch, positions,
+  /// d_model] plus the weighted sum of the differences of sources in_start...:
   /// see masked_rows.h. [batch, positions, rows, d_model].
   at::Tensor rows(
-      const at::Tensor& stream,
-      const at::Tensor& patched,
-      const at::Tensor& values,
+      const RowBases& bases,
+      const at::Tensor& weights,
       int64_t in_start,
       const Norm* norm) const;
 

@@ -325,7 +325,8 @@ final class PassArguments {
       for (int i = 0; i < seq; i++) {
         if (tokens < 1 || of[i] != (i < seq - tokens ? 0 : 1)) {
           throw new IllegalArgumentException(
-              "%s: expected in each row 0 for padding, then 1 for at least one token, got %s in row %s"
+              ("%s: expected in each row 0 for padding, then 1 for at least one token, got %s in row"
+                      + " %s")
                   .formatted(name, Arrays.toString(of), row));
         }
       }

@@ -199,7 +199,8 @@ public final class PrefixCache implements AutoCloseable {
         || type != modelPrecision.scalarType()
         || !device.equals(modelDevice)) {
       throw new IllegalArgumentException(
-          "prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s in %s"
+          ("prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s in"
+                  + " %s")
               .formatted(
                   SHAPE,
                   transformer.nKeyValueHeads(),

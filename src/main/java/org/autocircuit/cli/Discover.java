@@ -134,7 +134,7 @@ final class Discover implements Callable<Integer> {
     try (Progress loading = Progress.waiting("loading the model", err);
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
-      warn(prompts.warnings());
+      Failures.warn(err, prompts.warnings());
       PatchableModelOptions options = graphOptions.modelOptions();
       if (perPosition) {
         options = options.withSeqLen(prompts.oneLength());
@@ -164,16 +164,17 @@ final class Discover implements Callable<Integer> {
     out.println();
     out.flush();
 
-    warn(Spellings.warnings(model, prompts.tokens(), folder.tokenizer()));
+    Failures.warn(err, Spellings.warnings(model, prompts.tokens(), folder.tokenizer()));
+    IntFunction<String> labels = prompts.labels(folder.tokenizer());
     PruneScores scores = attribute(model, prompts);
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
-    write(graph, scores, prompts.labels(folder.tokenizer()));
+    write(graph, scores, labels);
     requireDifferent(scores);
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
     out.println();
-    out.print(ScoreTable.of(scores.top(top), prompts.labels(folder.tokenizer())));
+    out.print(ScoreTable.of(scores.top(top), labels));
     out.println();
     wrap(
         "The score estimates how much the %s falls when the edge alone is patched with the corrupt"
@@ -206,16 +207,11 @@ final class Discover implements Callable<Integer> {
     }
     throw new IllegalArgumentException(
         String.format(
-                Locale.ROOT,
-                "all %,d edges have the same score, %s: the prompts tell none from another; do clean and corrupt",
-                scores.size(),
-                first)
-            + " prompts differ in what decides the answer?");
-  }
-
-  private void warn(List<String> warnings) {
-    warnings.forEach(line -> err.println("warning: " + VisibleText.of(line)));
-    err.flush();
+            Locale.ROOT,
+            "all %,d edges have the same score, %s: the prompts tell none from another; do clean"
+                + " and corrupt prompts differ in what decides the answer?",
+            scores.size(),
+            first));
   }
 
   private PruneScores attribute(PatchableModel model, Prompts prompts) {

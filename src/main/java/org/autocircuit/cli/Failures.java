@@ -80,6 +80,12 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
     err.flush();
   }
 
+  /** Prints what is probably not meant, a line each. */
+  static void warn(PrintWriter err, List<String> warnings) {
+    warnings.forEach(line -> err.println("warning: " + VisibleText.of(line)));
+    err.flush();
+  }
+
   private static String visibleLines(String message) {
     return message.lines().map(VisibleText::of).collect(Collectors.joining(System.lineSeparator()));
   }

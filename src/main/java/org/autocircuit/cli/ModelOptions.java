@@ -61,7 +61,7 @@ final class ModelOptions {
       try {
         Threads.set(threads);
       } catch (IllegalArgumentException e) {
-        throw new ParameterException(spec.commandLine(), "--" + e.getMessage(), e);
+        throw wrongUsage(e);
       }
     }
   }
@@ -74,8 +74,13 @@ final class ModelOptions {
       }
       Devices.require(device);
     } catch (IllegalArgumentException e) {
-      throw new ParameterException(spec.commandLine(), "--" + e.getMessage(), e);
+      throw wrongUsage(e);
     }
     return LoadOptions.DEFAULT.withPrecision(precision).withDevice(device);
+  }
+
+  /** The library names what is wrong as the option does. */
+  private ParameterException wrongUsage(IllegalArgumentException e) {
+    return new ParameterException(spec.commandLine(), "--" + e.getMessage(), e);
   }
 }

@@ -34,8 +34,7 @@ final class Outputs {
   /** Notes an output file. */
   void add(String option, Path file) {
     try {
-      AtomicFile.requireWritable(file);
-      Path place = AtomicFile.resolve(file);
+      Path place = AtomicFile.requireWritable(file);
       String other = taken.putIfAbsent(place, option);
       if (other != null && (!Files.exists(place) || Files.isRegularFile(place))) {
         throw refused("%s %s is the file of %s, too".formatted(option, file, other));

@@ -117,7 +117,6 @@ final class RunPrompt implements Callable<Integer> {
 
   /** The tokens of the prompt, and of the corrupt one if there is one; checked. */
   private long[][] tokens(Tokenizer tokenizer, int longest) {
-    PrintWriter err = spec.commandLine().getErr();
     boolean bos = tokenizer.prependsBos();
     long[] clean = tokenizer.encode(prompt, bos);
     long[] other = corrupt == null ? clean : tokenizer.encode(corrupt, bos);
@@ -142,8 +141,7 @@ final class RunPrompt implements Callable<Integer> {
         warnings.add("--corrupt has the tokens of --prompt: patching changes nothing");
       }
     }
-    warnings.forEach(line -> err.println("warning: " + VisibleText.of(line)));
-    err.flush();
+    Failures.warn(spec.commandLine().getErr(), warnings);
     return corrupt == null ? new long[][] {clean} : new long[][] {clean, other};
   }
 

@@ -67,7 +67,8 @@ public final class PromptPairBatch {
   static void requireLength(PromptText first, int length, PromptText prompt, long[] tokens) {
     if (tokens.length != length) {
       throw new IllegalArgumentException(
-          "prompts of one pair or batch must have the same number of tokens: \"%s\" has %s, \"%s\" has %s"
+          ("prompts of one pair or batch must have the same number of tokens: \"%s\" has %s, \"%s\""
+                  + " has %s")
               .formatted(first, length, prompt, tokens.length));
     }
   }

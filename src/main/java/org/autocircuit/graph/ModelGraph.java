@@ -86,11 +86,11 @@ public final class ModelGraph {
     if (layout.maskSize > Integer.MAX_VALUE) {
       throw new IllegalArgumentException(
           String.format(
-                  Locale.ROOT,
-                  "the graph has %,d edges, more than the %,d that can be numbered; leave out the sequence",
-                  layout.maskSize,
-                  Integer.MAX_VALUE)
-              + " length or use a residual graph");
+              Locale.ROOT,
+              "the graph has %,d edges, more than the %,d that can be numbered; leave out the"
+                  + " sequence length or use a residual graph",
+              layout.maskSize,
+              Integer.MAX_VALUE));
     }
     maskSize = (int) layout.maskSize;
     srcs = List.copyOf(layout.srcs);

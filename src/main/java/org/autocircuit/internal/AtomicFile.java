@@ -91,14 +91,16 @@ public final class AtomicFile {
    * Finds out whether a file could be written now, as far as that can be known: writes some bytes
    * beside it and deletes them.
    *
+   * @return where it is or would be, without symbolic links
    * @throws IOException if not
    */
-  public static void requireWritable(Path target) throws IOException {
+  public static Path requireWritable(Path target) throws IOException {
     try {
       Path place = place(target);
       if (!isSpecial(place)) {
         probe(place.getParent());
       }
+      return place;
     } catch (IOException e) {
       throw failure(target, e);
     }

@@ -25,12 +25,7 @@ public final class ScoreTable {
 
   /** The same, with what stands at each position beside it. */
   public static String of(List<ScoredEdge> edges, IntFunction<String> label) {
-    double greatest =
-        edges.stream()
-            .mapToDouble(edge -> Math.abs(edge.score()))
-            .filter(Double::isFinite)
-            .max()
-            .orElse(0);
+    double greatest = greatest(edges);
     boolean positions = edges.stream().anyMatch(edge -> edge.edge().position().isPresent());
     TextTable table = new TextTable().indent(2).right("#").left("edge");
     if (positions) {
@@ -50,6 +45,15 @@ public final class ScoreTable {
       table.row(cells.toArray(String[]::new));
     }
     return table.toString();
+  }
+
+  /** The greatest absolute score that is finite; 0 if none is. */
+  static double greatest(List<ScoredEdge> edges) {
+    return edges.stream()
+        .mapToDouble(edge -> Math.abs(edge.score()))
+        .filter(Double::isFinite)
+        .max()
+        .orElse(0);
   }
 
   /** A score with its sign and four significant digits. */

@@ -24,12 +24,7 @@ final class SvgDrawing {
   private SvgDrawing(PictureLayout layout, IntFunction<String> positions) {
     this.positions = positions;
     this.layout = layout;
-    this.greatest =
-        layout.edges().stream()
-            .mapToDouble(edge -> Math.abs(edge.score()))
-            .filter(Double::isFinite)
-            .max()
-            .orElse(0);
+    this.greatest = ScoreTable.greatest(layout.edges());
   }
 
   static String of(PictureLayout layout, IntFunction<String> positions, String title) {

@@ -28,6 +28,7 @@ import org.junit.jupiter.api.io.TempDir;
 class OutputFilesTest {
 
   private static final int KILLS = 12;
+  private static final String[] WRITTEN = {"circuit.svg", "model", "prompts.json", "scores.json"};
 
   @TempDir private Path folder;
 
@@ -41,8 +42,7 @@ class OutputFilesTest {
       requireWhole();
     }
     OutputWriter.write(folder, 7);
-    assertThat(names(folder))
-        .containsExactlyInAnyOrder("circuit.svg", "model", "prompts.json", "scores.json");
+    assertThat(names(folder)).containsExactlyInAnyOrder(WRITTEN);
     assertThat(names(folder.resolve("model")))
         .containsExactlyInAnyOrder(
             "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json");
@@ -56,8 +56,7 @@ class OutputFilesTest {
     for (int end = 0; end < KILLS; end++) {
       endWriter(random.nextInt(60), false);
       requireWhole();
-      assertThat(names(folder))
-          .containsExactlyInAnyOrder("circuit.svg", "model", "prompts.json", "scores.json");
+      assertThat(names(folder)).containsExactlyInAnyOrder(WRITTEN);
       assertThat(names(folder.resolve("model"))).noneMatch(name -> name.startsWith("."));
     }
   }
