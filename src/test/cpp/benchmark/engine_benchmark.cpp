@@ -156,7 +156,7 @@ class PlannedStep {
   PlannedStep& operator=(const PlannedStep&) = delete;
 
   void run(const at::Tensor& base) const {
-    (*rows_)(dests_, base, /*norm=*/nullptr);
+    (*rows_)(dests_, base, /*patched=*/{}, /*norm=*/nullptr);
   }
 
   int64_t n_terms = 0;
