@@ -121,7 +121,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * weights are shared with the model, which is not changed and may be closed.
    */
   public static PatchableModel of(Model model, PatchableModelOptions options) {
-    return makeModelPatchable(model, graph(model.config(), options), options.outputSlice());
+    return makeModelPatchable(model, options.graph(model.config()), options.outputSlice());
   }
 
   /**
@@ -464,11 +464,5 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
         model.close();
       }
     }
-  }
-
-  private static ModelGraph graph(ModelConfig config, PatchableModelOptions options) {
-    ModelGraph graph =
-        ModelGraph.of(config, options.factorized(), options.separateQkv(), options.seqLen());
-    return options.ungroupKeyValues() ? graph.ungroupKeyValues() : graph;
   }
 }

@@ -2,6 +2,8 @@ package org.autocircuit;
 
 import java.util.Objects;
 import java.util.OptionalInt;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.ModelConfig;
 import org.autocircuit.patch.OutputSlice;
 
 /**
@@ -77,5 +79,16 @@ public record PatchableModelOptions(
   /** These options with the logits of other positions. */
   public PatchableModelOptions withOutputSlice(OutputSlice value) {
     return new PatchableModelOptions(factorized, separateQkv, ungroupKeyValues, seqLen, value);
+  }
+
+  /**
+   * The graph that a model is given with these options.
+   *
+   * @throws IllegalArgumentException as {@link ModelGraph#of(ModelConfig, boolean, boolean,
+   *     OptionalInt)}
+   */
+  public ModelGraph graph(ModelConfig config) {
+    ModelGraph graph = ModelGraph.of(config, factorized, separateQkv, seqLen);
+    return ungroupKeyValues ? graph.ungroupKeyValues() : graph;
   }
 }

@@ -135,7 +135,7 @@ final class Discover implements Callable<Integer> {
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
       Failures.warn(err, prompts.warnings());
-      PatchableModelOptions options = graphOptions.modelOptions();
+      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
       if (perPosition) {
         options = options.withSeqLen(prompts.oneLength());
       }
@@ -264,6 +264,7 @@ final class Discover implements Callable<Integer> {
           spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
     }
     sizeOptions.check(spec);
+    graphOptions.check();
     promptOptions.check(spec, modelOptions);
     Outputs outputs = new Outputs(spec);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));

@@ -83,7 +83,12 @@ final class ModelFolder implements AutoCloseable {
 
   /** How many tokens the model takes. */
   int longest() {
-    return config.transformer().nCtx();
+    return config().nCtx();
+  }
+
+  /** The model's structure. */
+  TransformerConfig config() {
+    return config.transformer();
   }
 
   /** Loads the weights. */
@@ -101,12 +106,17 @@ final class ModelFolder implements AutoCloseable {
     TransformerConfig sizes = config.transformer();
     return String.format(
         Locale.ROOT,
-        "%d layers, %d heads, d_model %d, vocabulary %,d, %,d weights",
+        "%d layers, %d heads%s, d_model %d, vocabulary %,d, %,d weights",
         sizes.nLayers(),
         sizes.nHeads(),
+        sizes.groupedQueries() ? ", " + keyValueHeads(sizes.nKeyValueHeads()) : "",
         sizes.dModel(),
         sizes.dVocab(),
         config.nWeights());
+  }
+
+  private static String keyValueHeads(int n) {
+    return n + (n == 1 ? " key/value head" : " key/value heads");
   }
 
   @Override

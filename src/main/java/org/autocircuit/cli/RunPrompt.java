@@ -12,7 +12,9 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.VisibleText;
 import org.autocircuit.patch.AblationType;
@@ -96,13 +98,14 @@ final class RunPrompt implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--corrupt has no effect without edges; name some with --patch");
     }
+    graphOptions.check();
     PrintWriter out = spec.commandLine().getOut();
     try (Progress waiting = Progress.waiting("loading", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
       long[][] tokens = tokens(tokenizer, folder.longest());
       boolean perPosition = patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
-      PatchableModelOptions options = graphOptions.modelOptions();
+      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
       if (perPosition) {
         options = options.withSeqLen(tokens[0].length);
       }
@@ -162,14 +165,19 @@ final class RunPrompt implements Callable<Integer> {
     return table;
   }
 
-  /** An edge's name; where it has a position, with the token there. */
-  private static String withToken(String name, Tokenizer tokenizer, long[] tokens) {
-    return POSITION.matcher(name).matches()
-        ? name
-            + " ("
-            + tokenizer.show(tokens[Integer.parseInt(name.substring(name.lastIndexOf('@') + 1))])
-            + ")"
-        : name;
+  /** An edge's name; where it has a position, with the token there; and who reads shared keys. */
+  private static String explained(
+      String name, ModelGraph graph, Tokenizer tokenizer, long[] tokens) {
+    List<String> notes = new ArrayList<>();
+    if (POSITION.matcher(name).matches()) {
+      int position = Integer.parseInt(name.substring(name.lastIndexOf('@') + 1));
+      notes.add(tokenizer.show(tokens[position]));
+    }
+    DestNode dest = graph.edge(graph.indices(name)[0]).dest();
+    if (!dest.queryHeads().isEmpty()) {
+      notes.add(dest.readers());
+    }
+    return notes.isEmpty() ? name : name + " (" + String.join("; ", notes) + ")";
   }
 
   private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
@@ -192,7 +200,7 @@ final class RunPrompt implements Callable<Integer> {
     out.println(
         "patched  "
             + patch.stream()
-                .map(name -> withToken(name, folder.tokenizer(), tokens[0]))
+                .map(name -> explained(name, model.graph(), folder.tokenizer(), tokens[0]))
                 .collect(Collectors.joining(", ")));
     out.println();
     AblationType type = corrupt == null ? AblationType.ZERO : AblationType.RESAMPLE;

@@ -5,9 +5,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashSet;
 import java.util.Locale;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.Edge;
@@ -69,6 +69,7 @@ final class ShowGraph implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--positions must be at least 1, got " + positions);
     }
+    graphOptions.check();
     HuggingFaceConfig config = config();
     int longest = config.transformer().nCtx();
     if (positions != null && positions > longest) {
@@ -80,12 +81,9 @@ final class ShowGraph implements Callable<Integer> {
               positions,
               longest));
     }
+    PatchableModelOptions options = graphOptions.modelOptions(config.transformer());
     ModelGraph graph =
-        ModelGraph.of(
-            config.transformer(),
-            graphOptions.factorized(),
-            graphOptions.separateQkv(),
-            positions == null ? OptionalInt.empty() : OptionalInt.of(positions));
+        (positions == null ? options : options.withSeqLen(positions)).graph(config.transformer());
     PrintWriter out = spec.commandLine().getOut();
     if (list) {
       printNames(out, graph);
@@ -134,7 +132,7 @@ final class ShowGraph implements Callable<Integer> {
     Set<String> names = new LinkedHashSet<>();
     for (int i = 0; i < EXAMPLES; i++) {
       long index = (long) i * (graph.nEdges() - 1) / (EXAMPLES - 1);
-      names.add(graph.edge((int) index).name());
+      names.add(graph.edge((int) index).label());
     }
     return names;
   }

@@ -1,5 +1,7 @@
 package org.autocircuit.graph;
 
+import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -15,6 +17,8 @@ import java.util.OptionalInt;
  * @param weight the parameter that reads the input
  * @param weightHeadDim dimension of the parameter that counts heads
  * @param minSrcIdx index of the first source that feeds this node
+ * @param queryHeads the query heads that read the keys or values of this node, neighbours in
+ *     ascending order, where several do (grouped queries); empty otherwise
  */
 public record DestNode(
     String name,
@@ -24,8 +28,42 @@ public record DestNode(
     OptionalInt headDim,
     Optional<String> weight,
     OptionalInt weightHeadDim,
-    int minSrcIdx)
+    int minSrcIdx,
+    List<Integer> queryHeads)
     implements Node {
+
+  /** Checks that nothing is {@code null}, and copies the list. */
+  public DestNode {
+    Objects.requireNonNull(name, "name");
+    Objects.requireNonNull(moduleName, "moduleName");
+    Objects.requireNonNull(headIdx, "headIdx");
+    Objects.requireNonNull(headDim, "headDim");
+    Objects.requireNonNull(weight, "weight");
+    Objects.requireNonNull(weightHeadDim, "weightHeadDim");
+    queryHeads = List.copyOf(queryHeads);
+  }
+
+  /**
+   * The name, and for a key/value head that several query heads share which one it is and who reads
+   * it: {@code A4.1.V (kv 1: heads 2, 3)}. For people; look-ups and files use the name alone.
+   */
+  public String label() {
+    return readers().isEmpty() ? name : name + " (" + readers() + ")";
+  }
+
+  /** The part of the label in brackets, {@code kv 1: heads 2, 3}; empty where there is none. */
+  public String readers() {
+    return queryHeads.isEmpty() ? "" : "kv " + headIdx.getAsInt() + ": " + heads();
+  }
+
+  /** The query heads in words, {@code heads 2, 3} or {@code heads 4-7}; empty without any. */
+  public String heads() {
+    if (queryHeads.isEmpty()) {
+      return "";
+    }
+    String between = queryHeads.size() == 2 ? ", " : "-";
+    return "heads " + queryHeads.get(0) + between + queryHeads.get(queryHeads.size() - 1);
+  }
 
   /** The node's name. */
   @Override

@@ -37,9 +37,17 @@ public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
     return src.name() + "->" + dest.name();
   }
 
-  /** The name, followed by the position in brackets if there is one. */
+  /**
+   * The name, with the query heads that read a shared key/value head: {@code A0.1->A4.1.V (kv 1:
+   * heads 2, 3)}. For people; look-ups and files use the name.
+   */
+  public String label() {
+    return src.name() + "->" + dest.label();
+  }
+
+  /** The label, followed by the position in square brackets if there is one. */
   @Override
   public String toString() {
-    return position.isPresent() ? name() + " [" + position.getAsInt() + "]" : name();
+    return position.isPresent() ? label() + " [" + position.getAsInt() + "]" : label();
   }
 }

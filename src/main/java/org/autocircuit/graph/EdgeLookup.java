@@ -3,7 +3,9 @@ package org.autocircuit.graph;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
@@ -11,6 +13,7 @@ import java.util.stream.IntStream;
 final class EdgeLookup {
 
   private static final Pattern POSITION = Pattern.compile("-?[0-9]{1,9}");
+  private static final Pattern KEY_OR_VALUE = Pattern.compile("(A[0-9]+\\.)([0-9]{1,6})(\\.[KV])");
 
   private final List<SrcNode> srcs;
   private final List<DestNode> dests;
@@ -66,7 +69,7 @@ final class EdgeLookup {
     int arrow = name.indexOf("->");
     if (arrow < 0) {
       throw new IllegalArgumentException(
-          "unknown edge '%s': expected a name of the form 'source->destination'; did you mean '%s'?"
+          "unknown edge '%s': expected a name of the form 'source->destination'; did you mean %s?"
               .formatted(name, nearest(name, "")));
     }
     String srcName = name.substring(0, arrow);
@@ -75,7 +78,7 @@ final class EdgeLookup {
     Integer dest = destByName.get(destName);
     if (src == null || dest == null || !moduleOfDest[dest].isFedBy(src)) {
       throw new IllegalArgumentException(
-          "unknown edge '%s': %s; did you mean '%s'?"
+          "unknown edge '%s': %s; did you mean %s?"
               .formatted(name, reason(srcName, destName), nearest(srcName, destName)));
     }
     if (position.isPresent()) {
@@ -128,25 +131,69 @@ final class EdgeLookup {
     SrcNode src = srcByName.get(srcName);
     Integer dest = destByName.get(destName);
     if (src == null && dest == null) {
-      return "neither source '%s' nor destination '%s' exists".formatted(srcName, destName);
+      return "neither source '%s' nor destination '%s' exists".formatted(srcName, destName)
+          + sharedHeads(destName);
     }
     if (src == null) {
       return "there is no source '%s'".formatted(srcName);
     }
     if (dest == null) {
-      return "there is no destination '%s'".formatted(destName);
+      return "there is no destination '%s'".formatted(destName) + sharedHeads(destName);
     }
     DestModule module = moduleOfDest[dest];
     String reason =
         src.srcIdx() >= module.inStop()
-            ? "source '%s' does not come before destination '%s'"
-            : "source '%s' reaches destination '%s' only through a residual node";
+            ? "source '%s' does not come before destination '%s'%s"
+            : "source '%s' reaches destination '%s'%s only through a residual node";
     return (reason + "; that destination is fed by '%s' to '%s'")
-        .formatted(srcName, destName, srcs.get(module.inStart()), srcs.get(module.inStop() - 1));
+        .formatted(
+            srcName,
+            destName,
+            readers(dests.get(dest)),
+            srcs.get(module.inStart()),
+            srcs.get(module.inStop() - 1));
   }
 
-  /** The existing edge whose two node names are nearest to the given ones. */
+  private static String readers(DestNode dest) {
+    return dest.queryHeads().isEmpty() ? "" : " (" + dest.readers() + ")";
+  }
+
+  /** Says how many heads keys and values have, if the name counts them as query heads. */
+  private String sharedHeads(String destName) {
+    Matcher matcher = KEY_OR_VALUE.matcher(destName);
+    Integer first =
+        matcher.matches() ? destByName.get(matcher.group(1) + 0 + matcher.group(3)) : null;
+    if (first == null || dests.get(first).queryHeads().isEmpty()) {
+      return "";
+    }
+    String count =
+        " (there are %s key/value heads unless they are ungrouped"
+            .formatted(moduleOfDest[first].nDests());
+    return sharedBy(destName)
+        .map(
+            dest ->
+                "%s; query head %s reads kv %s)"
+                    .formatted(count, matcher.group(2), dest.headIdx().getAsInt()))
+        .orElse(count + ")");
+  }
+
+  /** The key/value head that is read by the query head that a name such as A4.7.V means. */
+  private Optional<DestNode> sharedBy(String destName) {
+    Matcher matcher = KEY_OR_VALUE.matcher(destName);
+    if (!matcher.matches() || destByName.containsKey(destName)) {
+      return Optional.empty();
+    }
+    int queryHead = Integer.parseInt(matcher.group(2));
+    return dests.stream()
+        .filter(dest -> dest.queryHeads().contains(queryHead))
+        .filter(dest -> dest.name().startsWith(matcher.group(1)))
+        .filter(dest -> dest.name().endsWith(matcher.group(3)))
+        .findFirst();
+  }
+
+  /** The existing edge whose two node names are nearest to the given ones, in quotes. */
   private String nearest(String srcName, String destName) {
+    String name = sharedBy(destName).map(DestNode::name).orElse(destName);
     int[] srcDistance = new int[srcs.size()];
     for (SrcNode src : srcs) {
       srcDistance[src.srcIdx()] = NearestName.distance(srcName, src.name());
@@ -160,13 +207,13 @@ final class EdgeLookup {
       }
       for (int row = 0; row < module.nDests(); row++) {
         DestNode dest = dests.get(module.firstDest() + row);
-        int distance = srcDistance[nearestSrc] + NearestName.distance(destName, dest.name());
+        int distance = srcDistance[nearestSrc] + NearestName.distance(name, dest.name());
         if (distance < best) {
           best = distance;
           nearest = new Edge(srcs.get(nearestSrc), dest);
         }
       }
     }
-    return nearest.name();
+    return "'" + nearest.name() + "'" + readers(nearest.dest());
   }
 }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.MicroModelConfig;
@@ -62,6 +63,7 @@ final class GraphLayout {
       TransformerConfig config, boolean separateQkv, boolean ungroupKeyValues) {
     int heads = config.nHeads();
     int keyValueHeads = ungroupKeyValues ? heads : config.nKeyValueHeads();
+    int sharedBy = heads / keyValueHeads;
     source("Resid Start", "blocks.0.hook_resid_pre", "embed.W_E");
     for (int block = 0; block < config.nLayers(); block++) {
       String prefix = "blocks." + block + ".";
@@ -74,10 +76,11 @@ final class GraphLayout {
               "." + input,
               prefix + "hook_" + input.toLowerCase(Locale.ROOT) + "_input",
               prefix + "attn.W_" + input,
-              input.equals("Q") ? heads : keyValueHeads);
+              input.equals("Q") ? heads : keyValueHeads,
+              input.equals("Q") ? 1 : sharedBy);
         }
       } else {
-        headDests(attention, "", prefix + "hook_attn_in", prefix + "attn.W_QKV", heads);
+        headDests(attention, "", prefix + "hook_attn_in", prefix + "attn.W_QKV", heads, 1);
       }
       if (config.blockKind() == BlockKind.PARALLEL) {
         // Of the same layer as the heads, and before they are sources: it does not read them.
@@ -155,7 +158,7 @@ final class GraphLayout {
       String head = "B" + block + ".";
       if (factorized) {
         layer++;
-        headDests(head, "", prefix + "head_inputs", null, config.nHeads());
+        headDests(head, "", prefix + "head_inputs", null, config.nHeads(), 1);
       }
       headSources(head, prefix + "head_outputs", "weights", config.nHeads());
       if (!factorized && block < config.nLayers() - 1) {
@@ -204,10 +207,20 @@ final class GraphLayout {
     OptionalInt none = OptionalInt.empty();
     dests.add(
         new DestNode(
-            name, module, layer, none, none, Optional.ofNullable(weight), none, minSrcIdx));
+            name,
+            module,
+            layer,
+            none,
+            none,
+            Optional.ofNullable(weight),
+            none,
+            minSrcIdx,
+            List.of()));
   }
 
-  private void headDests(String prefix, String suffix, String module, String weight, int heads) {
+  /** A destination for each head, each read by {@code sharedBy} query heads. */
+  private void headDests(
+      String prefix, String suffix, String module, String weight, int heads, int sharedBy) {
     module(module, heads, 0);
     for (int head = 0; head < heads; head++) {
       dests.add(
@@ -219,8 +232,15 @@ final class GraphLayout {
               OptionalInt.of(HEAD_DIM),
               Optional.ofNullable(weight),
               weight == null ? OptionalInt.empty() : OptionalInt.of(0),
-              0));
+              0,
+              queryHeads(head, sharedBy)));
     }
+  }
+
+  private static List<Integer> queryHeads(int head, int sharedBy) {
+    return sharedBy == 1
+        ? List.of()
+        : IntStream.range(head * sharedBy, (head + 1) * sharedBy).boxed().toList();
   }
 
   private void module(String name, int rows, int inStart) {

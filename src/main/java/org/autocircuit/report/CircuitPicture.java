@@ -15,7 +15,8 @@ import org.autocircuit.prune.ScoredEdge;
  * A picture of a circuit: nodes in columns from the model's input on the left to its output on the
  * right, edges between them as curves, as wide as their absolute score. Edges with a positive score
  * are orange and solid, those with a negative one blue and dashed. A head's query, key and value
- * inputs are three places at its left side.
+ * inputs are three places at its left side. A key/value head that several query heads read is a box
+ * above theirs, tied to them, with the places for key and value.
  *
  * <p>Pictures stand alone: they need neither network nor other files. Immutable, safe to share
  * between threads.
@@ -96,17 +97,22 @@ public final class CircuitPicture {
   /** The picture in a page, with a list of the edges; pointing at a node shows its edges alone. */
   public String html() {
     StringBuilder page = new StringBuilder();
-    page.append("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>")
+    page.append("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
+        .append("<meta name=\"viewport\" content=\"width=device-width\">\n<title>")
         .append(SvgDrawing.escape(title))
         .append("</title>\n<style>\n")
         .append("body{font:14px sans-serif;margin:24px;color:#1f2937;background:#fff}\n")
-        .append("svg{max-width:100%;height:auto}\n")
+        .append(".picture{overflow-x:auto}\n")
+        // A little smaller than it is, so as to fit; beyond that it would not be legible.
+        .append("svg{max-width:100%;min-width:")
+        .append(layout.width() * 3 / 4)
+        .append("px;height:auto}\n")
         .append("td,th{padding:2px 14px 2px 0;text-align:left}\n")
         .append("td.n{text-align:right;font-variant-numeric:tabular-nums}\n")
         .append("svg.focus .edge:not(.on){opacity:.06}\n")
-        .append("</style>\n</head>\n<body>\n")
+        .append("</style>\n</head>\n<body>\n<div class=\"picture\">\n")
         .append(SvgDrawing.of(layout, positions, title))
-        .append("<table>\n<tr><th>#</th><th>edge</th><th>score</th></tr>\n");
+        .append("</div>\n<table>\n<tr><th>#</th><th>edge</th><th>score</th></tr>\n");
     int rank = 0;
     for (ScoredEdge edge : edges) {
       page.append("<tr><td class=\"n\">")

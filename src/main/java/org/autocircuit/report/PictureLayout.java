@@ -2,6 +2,8 @@ package org.autocircuit.report;
 
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -15,7 +17,7 @@ import org.autocircuit.prune.ScoredEdge;
 
 /**
  * Where the boxes of a picture are. A head is one box, whether it is a source, a destination, or
- * three of them.
+ * three of them. A key/value head that query heads share is a box of its own, above theirs.
  */
 final class PictureLayout {
 
@@ -33,11 +35,18 @@ final class PictureLayout {
   private static final int MIN_WIDTH = 640;
 
   /**
-   * A box; {@code ports} are the inputs it has places for, none for the middle of its side; {@code
-   * low} if it is below the heads.
+   * A box; {@code note} is a second line; {@code ports} are the inputs it has places for, none for
+   * the middle of its side; {@code low} if it is below the heads.
    */
   record Box(
-      String name, int column, boolean low, int x, int y, List<String> ports, boolean touched) {
+      String name,
+      String note,
+      int column,
+      boolean low,
+      int x,
+      int y,
+      List<String> ports,
+      boolean touched) {
 
     int right() {
       return x + BOX_WIDTH;
@@ -54,13 +63,18 @@ final class PictureLayout {
     }
   }
 
+  /** A line between neighbouring boxes of a key/value head and those that read it. */
+  record Tie(int x, int top, int bottom) {}
+
   private final Map<String, Box> boxes;
+  private final Set<Tie> ties;
   private final List<ScoredEdge> edges;
   private final int width;
   private final int height;
 
-  private PictureLayout(Map<String, Box> boxes, List<ScoredEdge> edges) {
+  private PictureLayout(Map<String, Box> boxes, Set<Tie> ties, List<ScoredEdge> edges) {
     this.boxes = boxes;
+    this.ties = ties;
     this.edges = edges;
     width =
         Math.max(MIN_WIDTH, boxes.values().stream().mapToInt(Box::right).max().orElse(0) + MARGIN);
@@ -82,7 +96,11 @@ final class PictureLayout {
     }
     Map<String, Integer> layers = new LinkedHashMap<>();
     Map<String, Set<String>> ports = new LinkedHashMap<>();
+    Map<String, String> notes = new HashMap<>();
     for (Node node : nodes(graph)) {
+      if (isShared(node)) {
+        notes.put(box(node), ((DestNode) node).heads());
+      }
       layers.merge(box(node), node.layer(), Math::max);
       if (!port(node).isEmpty()) {
         ports.computeIfAbsent(box(node), name -> new LinkedHashSet<>()).add(port(node));
@@ -104,16 +122,21 @@ final class PictureLayout {
       for (String name : names) {
         List<String> inputs = sorted(ports.getOrDefault(name, Set.of()));
         int x = MARGIN + column * COLUMN_WIDTH;
-        boxes.put(name, new Box(name, column, low, x, y, inputs, touched.contains(name)));
+        String note = notes.getOrDefault(name, "");
+        boxes.put(name, new Box(name, note, column, low, x, y, inputs, touched.contains(name)));
         y += ROW_HEIGHT;
       }
       column++;
     }
-    return new PictureLayout(boxes, edges);
+    return new PictureLayout(boxes, ties(graph, boxes), edges);
   }
 
   Collection<Box> boxes() {
     return boxes.values();
+  }
+
+  Set<Tie> ties() {
+    return ties;
   }
 
   /** How far an edge hangs down, so as to pass below the boxes between. */
@@ -152,19 +175,60 @@ final class PictureLayout {
   }
 
   private static String box(Node node) {
+    if (isShared(node)) {
+      return block(node) + " kv " + node.headIdx().getAsInt();
+    }
     String port = port(node);
     return port.isEmpty()
         ? node.name()
         : node.name().substring(0, node.name().length() - port.length() - 1);
   }
 
+  /** The part of a head's name that all heads of a block share. */
+  private static String block(Node head) {
+    return head.name().substring(0, head.name().indexOf('.'));
+  }
+
+  private static Set<Tie> ties(ModelGraph graph, Map<String, Box> boxes) {
+    Set<Tie> ties = new LinkedHashSet<>();
+    for (DestNode dest : graph.dests()) {
+      Box above = boxes.get(box(dest));
+      for (int head : dest.queryHeads()) {
+        Box below = boxes.get(block(dest) + "." + head);
+        if (above != null && below != null) {
+          ties.add(new Tie(above.x() + BOX_WIDTH / 2, above.y() + BOX_HEIGHT, below.y()));
+          above = below;
+        }
+      }
+    }
+    return ties;
+  }
+
   private static List<String> sorted(Set<String> ports) {
     return PORTS.stream().filter(ports::contains).toList();
   }
 
+  /** Whether a node is the keys or the values of several query heads. */
+  private static boolean isShared(Node node) {
+    return node instanceof DestNode dest && !dest.queryHeads().isEmpty();
+  }
+
+  /**
+   * The nodes of each layer in the order of their boxes: heads, each group below what it shares.
+   */
   private static List<Node> nodes(ModelGraph graph) {
-    List<Node> nodes = new ArrayList<>(graph.srcs());
-    nodes.addAll(graph.dests());
+    List<DestNode> dests = new ArrayList<>(graph.dests());
+    dests.sort(
+        Comparator.comparingInt(DestNode::layer)
+            .thenComparingInt(PictureLayout::queryHead)
+            .thenComparing(dest -> !isShared(dest)));
+    List<Node> nodes = new ArrayList<>(dests);
+    nodes.addAll(graph.srcs());
     return nodes;
+  }
+
+  /** The first query head that a destination is read by; after all of them, what is no head. */
+  private static int queryHead(DestNode dest) {
+    return isShared(dest) ? dest.queryHeads().get(0) : dest.headIdx().orElse(Integer.MAX_VALUE);
   }
 }

@@ -7,17 +7,22 @@ import java.util.function.IntFunction;
 import org.autocircuit.model.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 
-/** A table of scored edges with a small bar for each: plain text of at most 80 columns. */
+/**
+ * A table of scored edges with a small bar for each: plain text of 80 columns, more only if names
+ * need them.
+ */
 public final class ScoreTable {
 
+  private static final int WIDTH = 80;
   private static final int BAR_WIDTH = 24;
+  private static final int SHORTEST_BAR = 8;
 
   private ScoreTable() {}
 
   /**
    * Lists edges in the given order. Bars are relative to the greatest absolute score that is
    * finite, and scores that are not have none; {@code #} stands for positive scores and {@code -}
-   * for negative ones.
+   * for negative ones. Names say which query heads read a shared key/value head.
    */
   public static String of(List<ScoredEdge> edges) {
     return of(edges, position -> "");
@@ -25,6 +30,11 @@ public final class ScoreTable {
 
   /** The same, with what stands at each position beside it. */
   public static String of(List<ScoredEdge> edges, IntFunction<String> label) {
+    int width = table(edges, label, 0).lines().mapToInt(String::length).max().orElse(0);
+    return table(edges, label, Math.max(SHORTEST_BAR, Math.min(BAR_WIDTH, WIDTH - width - 2)));
+  }
+
+  private static String table(List<ScoredEdge> edges, IntFunction<String> label, int barWidth) {
     double greatest = greatest(edges);
     boolean positions = edges.stream().anyMatch(edge -> edge.edge().position().isPresent());
     TextTable table = new TextTable().indent(2).right("#").left("edge");
@@ -34,14 +44,14 @@ public final class ScoreTable {
     table.right("score").left("");
     int rank = 0;
     for (ScoredEdge scored : edges) {
-      List<String> cells = new ArrayList<>(List.of(String.valueOf(++rank), scored.edge().name()));
+      List<String> cells = new ArrayList<>(List.of(String.valueOf(++rank), scored.edge().label()));
       if (positions) {
         int position = scored.edge().position().orElse(0);
         cells.add(String.valueOf(position));
         cells.add(VisibleText.of(label.apply(position)));
       }
       cells.add(score(scored.score()));
-      cells.add(bar(scored.score(), greatest));
+      cells.add(bar(scored.score(), greatest, barWidth));
       table.row(cells.toArray(String[]::new));
     }
     return table.toString();
@@ -63,11 +73,11 @@ public final class ScoreTable {
         : String.format(Locale.ROOT, "%+.3e", score);
   }
 
-  private static String bar(double score, double greatest) {
+  private static String bar(double score, double greatest, int width) {
     if (!(greatest > 0) || !Double.isFinite(score / greatest)) {
       return "";
     }
-    int length = (int) Math.round(Math.abs(score) / greatest * BAR_WIDTH);
+    int length = (int) Math.round(Math.abs(score) / greatest * width);
     return (score < 0 ? "-" : "#").repeat(length);
   }
 }

@@ -6,6 +6,7 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.model.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 import org.autocircuit.report.PictureLayout.Box;
+import org.autocircuit.report.PictureLayout.Tie;
 
 /** Draws a laid-out circuit as an SVG element. */
 final class SvgDrawing {
@@ -13,6 +14,7 @@ final class SvgDrawing {
   private static final String POSITIVE = "#d95f02";
   private static final String NEGATIVE = "#2563eb";
   private static final String INK = "#1f2937";
+  private static final String GREY = "#6b7280";
   private static final double MIN_STROKE = 1;
   private static final double MAX_STROKE = 7;
 
@@ -31,14 +33,14 @@ final class SvgDrawing {
     return new SvgDrawing(layout, positions).draw(title);
   }
 
-  /** The edge's name, with the position if it has one, and what stands there. */
+  /** The edge's label, with the position if it has one, and what stands there. */
   static String label(Edge edge, IntFunction<String> positions) {
     if (edge.position().isEmpty()) {
-      return edge.name();
+      return edge.label();
     }
     int position = edge.position().getAsInt();
     String there = positions.apply(position);
-    return edge.name() + " at position " + position + (there.isEmpty() ? "" : " " + there);
+    return edge.label() + " at position " + position + (there.isEmpty() ? "" : " " + there);
   }
 
   static String escape(String text) {
@@ -64,6 +66,7 @@ final class SvgDrawing {
     for (int i = layout.edges().size() - 1; i >= 0; i--) {
       edge(layout.edges().get(i));
     }
+    layout.ties().forEach(this::tie);
     layout.boxes().forEach(this::box);
     return svg.append("</svg>\n").toString();
   }
@@ -73,9 +76,9 @@ final class SvgDrawing {
     legendLine(x, POSITIVE, false, "positive: works for the answer");
     legendLine(x + 260, NEGATIVE, true, "negative: works against it");
     add(
-        "<text x=\"%d\" y=\"70\" font-size=\"11\" fill=\"#6b7280\">width: absolute score, up to"
+        "<text x=\"%d\" y=\"70\" font-size=\"11\" fill=\"%s\">width: absolute score, up to"
             + " %s</text>",
-        x, ScoreTable.score(greatest).substring(1));
+        x, GREY, ScoreTable.score(greatest).substring(1));
   }
 
   private void legendLine(int x, String colour, boolean dashed, String text) {
@@ -117,6 +120,12 @@ final class SvgDrawing {
         ScoreTable.score(scored.score()));
   }
 
+  private void tie(Tie tie) {
+    add(
+        "<line class=\"tie\" x1=\"%1$d\" y1=\"%2$d\" x2=\"%1$d\" y2=\"%3$d\" stroke=\"%4$s\" stroke-width=\"3\"/>",
+        tie.x(), tie.top(), tie.bottom(), GREY);
+  }
+
   private void box(Box box) {
     add(
         "<g class=\"node\" data-name=\"%s\"%s>",
@@ -128,13 +137,18 @@ final class SvgDrawing {
     add(
         "<text x=\"%d\" y=\"%d\" font-size=\"12\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
         box.x() + PictureLayout.BOX_WIDTH / 2 + (box.ports().isEmpty() ? 0 : 4),
-        box.middle() + 4,
+        box.middle() + (box.note().isEmpty() ? 4 : -2),
         INK,
         escape(box.name()));
+    if (!box.note().isEmpty()) {
+      add(
+          "<text x=\"%d\" y=\"%d\" font-size=\"10\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
+          box.x() + PictureLayout.BOX_WIDTH / 2 + 4, box.middle() + 11, GREY, escape(box.note()));
+    }
     for (String port : box.ports()) {
       add(
-          "<text x=\"%d\" y=\"%d\" font-size=\"8\" fill=\"#6b7280\">%s</text>",
-          box.x() + 4, box.port(port) + 3, port);
+          "<text x=\"%d\" y=\"%d\" font-size=\"8\" fill=\"%s\">%s</text>",
+          box.x() + 4, box.port(port) + 3, GREY, port);
     }
     add("</g>");
   }

@@ -73,6 +73,28 @@ class DiscoverTest {
   }
 
   @Test
+  void groupedQueriesAreScoredByKeyValueHeadOrUngrouped() throws IOException {
+    Path llama = TinyModel.writeLlama(shared.resolve("llama"));
+    Path page = folder.resolve("circuit.html");
+    for (String option : List.of("--separate-qkv", "--per-position")) {
+      CommandRun grouped = run(llama, prompts, "--top", 200, "--picture", page, option);
+      assertThat(grouped.err()).isEmpty();
+      assertThat(grouped.out())
+          .contains("4 heads, 2 key/value", ".K (kv 0: heads 0, 1)", ".V (kv 1: heads 2, 3)")
+          .doesNotContain(".2.K", ".3.V");
+      assertThat(page).content().contains("heads 0, 1");
+      assertThat(folder.resolve("scores.json")).content().doesNotContain("kv 0");
+
+      CommandRun ungrouped =
+          run(llama, prompts, "--top", 200, "--picture", page, option, "--ungroup");
+      assertThat(ungrouped.err()).isEmpty();
+      assertThat(ungrouped.out()).contains(".2.K", ".3.V").doesNotContain("(kv");
+      assertThat(page).content().doesNotContain("kv");
+    }
+    assertThat(discover("--ungroup").code()).isEqualTo(Main.USAGE);
+  }
+
+  @Test
   void writesTheScoresBeforeItRunsCircuits() {
     String out = discover("--random", 0).out();
     assertThat(out.indexOf("scores   ")).isPositive().isLessThan(out.indexOf("Circuits on"));

@@ -84,6 +84,36 @@ class RunPromptTest {
   }
 
   @Test
+  void groupedQueries() throws IOException {
+    List<Object> grouped =
+        List.of("run", "--model", TinyModel.writeLlama(shared.resolve("llama")), "--prompt", CLEAN);
+    CommandRun run = with(grouped, "--patch", "A0.1->A1.1.V", "--patch", "A0.1->A1.3.Q");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out())
+        .contains("4 heads, 2 key/value heads")
+        .contains(
+            "patched  A0.1->A1.1.V (kv 1: heads 2, 3), A0.1->A1.3.Q" + System.lineSeparator());
+    assertThat(with(grouped, "--patch", "A0.1->A1.1.V@5", "--tokens").out())
+        .contains("patched  A0.1->A1.1.V@5 ('John'; kv 1: heads 2, 3)");
+    CommandRun missing = with(grouped, "--patch", "A0.1->A1.3.V");
+    assertThat(missing.code()).isEqualTo(Main.FAILURE);
+    assertThat(missing.err())
+        .contains("there are 2 key/value heads", "did you mean 'A0.1->A1.1.V' (kv 1: heads 2, 3)?");
+    CommandRun ungrouped = with(grouped, "--ungroup", "--patch", "A0.1->A1.3.V");
+    assertThat(ungrouped.err()).isEmpty();
+    assertThat(ungrouped.out()).contains("patched  A0.1->A1.3.V" + System.lineSeparator());
+    CommandRun nothing = run("--prompt", CLEAN, "--ungroup");
+    assertThat(nothing.code()).isEqualTo(Main.USAGE);
+    assertThat(nothing.err()).contains("each of the model's 2 query heads").hasLineCount(1);
+  }
+
+  private static CommandRun with(List<Object> arguments, String... more) {
+    List<Object> all = new ArrayList<>(arguments);
+    all.addAll(List.of(more));
+    return CommandRun.of(all.toArray());
+  }
+
+  @Test
   void saysWhatIsWrong() {
     CommandRun lengths =
         run("--prompt", CLEAN, "--corrupt", "Mary and", "--patch", "MLP 0->Resid End");

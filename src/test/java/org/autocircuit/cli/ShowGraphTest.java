@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -48,6 +50,61 @@ class ShowGraphTest {
         .contains("487,365, 32,491 at each of 15 positions");
     assertThat(CommandRun.of("graph", config, "--joint").out()).contains("edges           11,611");
     assertThat(CommandRun.of("graph", config, "--residual").code()).isEqualTo(Main.OK);
+  }
+
+  @Test
+  void ungroupsGroupedQueries() throws IOException {
+    Path llama = folder.resolve("llama.json");
+    Files.writeString(
+        llama,
+        """
+        {"model_type": "llama", "num_hidden_layers": 5, "hidden_size": 64, "vocab_size": 512,
+         "num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 172,
+         "max_position_embeddings": 512, "rms_norm_eps": 1e-05, "hidden_act": "silu"}
+        """);
+    CommandRun grouped = CommandRun.of("graph", llama);
+    assertThat(grouped.out())
+        .contains("5 layers, 8 heads, 4 key/value heads, d_model 64")
+        .contains("edges           1,701")
+        .contains("A4.1.K (kv 1: heads 2, 3)");
+    assertThat(CommandRun.of("graph", llama, "--list").out())
+        .contains("MLP 0->A4.1.K" + System.lineSeparator())
+        .doesNotContain("kv");
+    for (String more : List.of("--positions=3", "--separate-qkv")) {
+      CommandRun ungrouped = CommandRun.of("graph", llama, "--ungroup", more);
+      assertThat(ungrouped.err()).isEmpty();
+      assertThat(ungrouped.out()).contains("2,461").doesNotContain("kv");
+    }
+    Files.writeString(
+        llama,
+        Files.readString(llama)
+            .replace("\"num_key_value_heads\": 4", "\"num_key_value_heads\": 1"));
+    assertThat(CommandRun.of("graph", llama).out()).contains("8 heads, 1 key/value head, d_model");
+  }
+
+  @Test
+  void refusesToUngroupWhatIsNotGrouped() {
+    CommandRun none = CommandRun.of("graph", config, "--ungroup");
+    assertThat(none.code()).isEqualTo(Main.USAGE);
+    assertThat(none.err())
+        .startsWith(
+            "autocircuit: --ungroup: each of the model's 12 query heads has keys and values of its"
+                + " own; there is nothing to ungroup;");
+    for (String command : List.of("graph", "run", "discover")) {
+      for (String other : List.of("--joint", "--residual")) {
+        // Before anything is read: there is no such model.
+        List<Object> arguments = new ArrayList<>(List.of(command, "--ungroup", other));
+        arguments.addAll(
+            switch (command) {
+              case "graph" -> List.of(folder.resolve("gone"));
+              case "run" -> List.of("--model", folder.resolve("gone"), "--prompt", "Mary");
+              default -> List.of("--model", folder.resolve("gone"), "--prompts", config);
+            });
+        CommandRun run = CommandRun.of(arguments.toArray());
+        assertThat(run.code()).isEqualTo(Main.USAGE);
+        assertThat(run.err()).contains("--ungroup has no effect with " + other).hasLineCount(1);
+      }
+    }
   }
 
   @Test

@@ -15,6 +15,15 @@ class EdgeLookupTest {
 
   private static final TransformerConfig CONFIG =
       new TransformerConfig(2, 16, 4, 4, 32, 53, 32, 1e-5, "gelu_new");
+  private static final TransformerConfig GROUPED =
+      TransformerConfig.builder()
+          .nLayers(2)
+          .dModel(16)
+          .nHeads(4)
+          .nKeyValueHeads(2)
+          .dVocab(53)
+          .nCtx(32)
+          .build();
   private static final ModelGraph GRAPH = ModelGraph.of(CONFIG, true, true);
   private static final ModelGraph RESIDUAL = ModelGraph.of(CONFIG, false, true);
   private static final ModelGraph POSITIONS = ModelGraph.of(CONFIG, true, true, 6);
@@ -33,6 +42,40 @@ class EdgeLookupTest {
         .hasMessageContaining("did you mean 'Resid Start->MLP 1'?");
     assertRefused(() -> GRAPH.edges("no such edge")).hasMessageContaining("'source->destination'");
     assertRefused(() -> GRAPH.index("")).hasMessageContaining("unknown edge ''");
+  }
+
+  @Test
+  void keysAndValuesOfQueryHeadsThatShareThem() {
+    ModelGraph grouped = ModelGraph.of(GROUPED, true, true);
+    assertRefused(() -> grouped.edge("A0.1->A1.3.V"))
+        .hasMessage(
+            "unknown edge 'A0.1->A1.3.V': there is no destination 'A1.3.V' (there are 2 key/value"
+                + " heads unless they are ungrouped; query head 3 reads kv 1); did you mean"
+                + " 'A0.1->A1.1.V' (kv 1: heads 2, 3)?");
+    assertRefused(() -> grouped.indices("A0.1->A1.2.K"))
+        .hasMessageEndingWith(
+            "query head 2 reads kv 1); did you mean 'A0.1->A1.1.K' (kv 1: heads 2, 3)?");
+    assertRefused(() -> grouped.edge("A0.9->A1.3.V"))
+        .hasMessageContaining("neither source 'A0.9' nor destination 'A1.3.V' exists (there are 2");
+    // No query head at all, no such block, and what only looks like a number.
+    assertRefused(() -> grouped.edge("A0.1->A1.4.V"))
+        .hasMessageContaining("(there are 2 key/value heads unless they are ungrouped); did you");
+    for (String name : List.of("A0.1->A2.3.V", "A0.1->A1.99999999999.V", "A0.1->A1.3.W")) {
+      assertRefused(() -> grouped.edge(name)).hasMessageNotContaining("key/value");
+    }
+    assertRefused(() -> grouped.edge("MLP 1->A1.1.V"))
+        .hasMessageContaining("does not come before destination 'A1.1.V' (kv 1: heads 2, 3);");
+    assertRefused(() -> ModelGraph.of(GROUPED, true, true, 6).edge("A0.1->A1.3.V@2"))
+        .hasMessageContaining("query head 3 reads kv 1");
+
+    assertThat(grouped.ungroupKeyValues().edge("A0.1->A1.3.V").label()).isEqualTo("A0.1->A1.3.V");
+    assertRefused(() -> grouped.ungroupKeyValues().edge("A0.1->A1.4.V"))
+        .hasMessageNotContaining("key/value");
+    Edge shared = grouped.edge("A0.1->A1.1.V");
+    assertRefused(() -> grouped.ungroupKeyValues().index(shared))
+        .hasMessage(
+            "edge 'A0.1->A1.1.V (kv 1: heads 2, 3)' belongs to a graph in which its nodes are other"
+                + " ones than those of 'A0.1->A1.1.V' here");
   }
 
   @Test

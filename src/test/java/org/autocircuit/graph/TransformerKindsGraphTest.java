@@ -36,6 +36,37 @@ class TransformerKindsGraphTest {
   }
 
   @Test
+  void labelsSayWhichQueryHeadsReadAKeyValueHead() {
+    ModelGraph grouped = ModelGraph.of(small().nKeyValueHeads(2).build(), true, true, 6);
+    Edge edge = grouped.edge("A0.1->A1.1.V", 3);
+    assertThat(edge.dest().queryHeads()).containsExactly(2, 3);
+    assertThat(edge.dest().label()).isEqualTo("A1.1.V (kv 1: heads 2, 3)");
+    assertThat(edge.label()).isEqualTo("A0.1->A1.1.V (kv 1: heads 2, 3)");
+    assertThat(edge).hasToString("A0.1->A1.1.V (kv 1: heads 2, 3) [3]");
+    // Machines keep to the names.
+    assertThat(edge.name()).isEqualTo("A0.1->A1.1.V");
+    assertThat(grouped.edge(edge.name() + "@3")).isEqualTo(edge);
+
+    ModelGraph single = ModelGraph.of(small().nKeyValueHeads(1).build(), true, true);
+    assertThat(single.edge("A0.1->A1.0.K").label()).isEqualTo("A0.1->A1.0.K (kv 0: heads 0-3)");
+
+    for (ModelGraph graph :
+        List.of(
+            ModelGraph.of(small().build(), true, true),
+            ModelGraph.of(small().nKeyValueHeads(2).build(), true, false),
+            ModelGraph.of(small().nKeyValueHeads(2).build(), false, true),
+            grouped.ungroupKeyValues())) {
+      assertThat(graph.dests()).allMatch(dest -> dest.queryHeads().isEmpty());
+      assertThat(graph.dests()).allMatch(dest -> dest.label().equals(dest.name()));
+    }
+    assertThat(grouped.dests())
+        .filteredOn(dest -> !dest.queryHeads().isEmpty())
+        .extracting(Node::name)
+        .containsExactly(
+            "A0.0.K", "A0.1.K", "A0.0.V", "A0.1.V", "A1.0.K", "A1.1.K", "A1.0.V", "A1.1.V");
+  }
+
+  @Test
   void nothingToUngroupIsTheSameGraph() {
     for (ModelGraph graph :
         List.of(
