@@ -37,6 +37,7 @@ public final class CircuitPicture {
     this.positions = Objects.requireNonNull(positions, "positions");
     this.title = Objects.requireNonNull(title, "title");
     this.edges = List.copyOf(edges);
+    this.edges.forEach(edge -> graph.index(edge.edge()));
     this.layout = PictureLayout.of(graph, this.edges);
   }
 
@@ -46,6 +47,7 @@ public final class CircuitPicture {
    * @param graph the whole graph
    * @param edges what to draw, the most important first
    * @param title a line of text above
+   * @throws IllegalArgumentException if an edge is not part of the graph
    */
   public static CircuitPicture of(ModelGraph graph, List<ScoredEdge> edges, String title) {
     return of(graph, edges, title, position -> "");

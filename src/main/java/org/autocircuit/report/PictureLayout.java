@@ -33,14 +33,15 @@ final class PictureLayout {
   private static final int ROW_HEIGHT = 50;
   private static final List<String> PORTS = List.of("Q", "K", "V");
   private static final int MIN_WIDTH = 640;
+  private static final int LONGEST_LINE = 13;
 
   /**
-   * A box; {@code note} is a second line; {@code ports} are the inputs it has places for, none for
-   * the middle of its side; {@code low} if it is below the heads.
+   * A box; {@code lines} are one or two of text; {@code ports} are the inputs it has places for,
+   * none for the middle of its side; {@code low} if it is below the heads.
    */
   record Box(
       String name,
-      String note,
+      List<String> lines,
       int column,
       boolean low,
       int x,
@@ -96,11 +97,9 @@ final class PictureLayout {
     }
     Map<String, Integer> layers = new LinkedHashMap<>();
     Map<String, Set<String>> ports = new LinkedHashMap<>();
-    Map<String, String> notes = new HashMap<>();
+    Map<String, List<String>> lines = new HashMap<>();
     for (Node node : nodes(graph)) {
-      if (isShared(node)) {
-        notes.put(box(node), ((DestNode) node).heads());
-      }
+      lines.put(box(node), lines(node));
       layers.merge(box(node), node.layer(), Math::max);
       if (!port(node).isEmpty()) {
         ports.computeIfAbsent(box(node), name -> new LinkedHashSet<>()).add(port(node));
@@ -122,8 +121,8 @@ final class PictureLayout {
       for (String name : names) {
         List<String> inputs = sorted(ports.getOrDefault(name, Set.of()));
         int x = MARGIN + column * COLUMN_WIDTH;
-        String note = notes.getOrDefault(name, "");
-        boxes.put(name, new Box(name, note, column, low, x, y, inputs, touched.contains(name)));
+        boolean isTouched = touched.contains(name);
+        boxes.put(name, new Box(name, lines.get(name), column, low, x, y, inputs, isTouched));
         y += ROW_HEIGHT;
       }
       column++;
@@ -182,6 +181,16 @@ final class PictureLayout {
     return port.isEmpty()
         ? node.name()
         : node.name().substring(0, node.name().length() - port.length() - 1);
+  }
+
+  /** What stands in a node's box: its name, in two lines if it is a long one, or who reads it. */
+  private static List<String> lines(Node node) {
+    String name = box(node);
+    if (isShared(node)) {
+      return List.of(name, ((DestNode) node).heads());
+    }
+    int blank = name.length() > LONGEST_LINE ? name.indexOf(' ', name.indexOf(' ') + 1) : -1;
+    return blank < 0 ? List.of(name) : List.of(name.substring(0, blank), name.substring(blank + 1));
   }
 
   /** The part of a head's name that all heads of a block share. */

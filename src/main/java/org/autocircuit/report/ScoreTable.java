@@ -15,7 +15,7 @@ public final class ScoreTable {
 
   private static final int WIDTH = 80;
   private static final int BAR_WIDTH = 24;
-  private static final int SHORTEST_BAR = 8;
+  private static final int SHORTEST_BAR = 4;
 
   private ScoreTable() {}
 

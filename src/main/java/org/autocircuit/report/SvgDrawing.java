@@ -134,16 +134,10 @@ final class SvgDrawing {
         "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"6\" fill=\"#f3f4f6\""
             + " stroke=\"%s\"/>",
         box.x(), box.y(), PictureLayout.BOX_WIDTH, PictureLayout.BOX_HEIGHT, INK);
-    add(
-        "<text x=\"%d\" y=\"%d\" font-size=\"12\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
-        box.x() + PictureLayout.BOX_WIDTH / 2 + (box.ports().isEmpty() ? 0 : 4),
-        box.middle() + (box.note().isEmpty() ? 4 : -2),
-        INK,
-        escape(box.name()));
-    if (!box.note().isEmpty()) {
-      add(
-          "<text x=\"%d\" y=\"%d\" font-size=\"10\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
-          box.x() + PictureLayout.BOX_WIDTH / 2 + 4, box.middle() + 11, GREY, escape(box.note()));
+    boolean single = box.lines().size() == 1;
+    line(box, box.lines().get(0), single ? 4 : -2, 12, INK);
+    if (!single) {
+      line(box, box.lines().get(1), 11, 10, GREY);
     }
     for (String port : box.ports()) {
       add(
@@ -151,6 +145,16 @@ final class SvgDrawing {
           box.x() + 4, box.port(port) + 3, GREY, port);
     }
     add("</g>");
+  }
+
+  private void line(Box box, String text, int below, int size, String colour) {
+    add(
+        "<text x=\"%d\" y=\"%d\" font-size=\"%d\" text-anchor=\"middle\" fill=\"%s\">%s</text>",
+        box.x() + PictureLayout.BOX_WIDTH / 2 + (box.ports().isEmpty() ? 0 : 4),
+        box.middle() + below,
+        size,
+        colour,
+        escape(text));
   }
 
   private void add(String format, Object... arguments) {

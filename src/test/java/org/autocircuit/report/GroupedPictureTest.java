@@ -1,6 +1,7 @@
 package org.autocircuit.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import java.io.StringReader;
 import java.util.ArrayList;
@@ -8,8 +9,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.TreeMap;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.prune.PruneScores;
@@ -175,6 +178,32 @@ class GroupedPictureTest {
     Map<String, Box> ungrouped =
         boxes(draw(ModelGraph.of(grouped, true, true).ungroupKeyValues(), List.of()));
     assertThat(ungrouped.get("A1.3").ports()).containsOnlyKeys("Q", "K", "V");
+  }
+
+  @Test
+  void longNamesTakeTwoLines() throws Exception {
+    AutoencoderConfig autoencoders =
+        new AutoencoderConfig(new TreeMap<>(Map.of(1, 3000)), OptionalInt.empty(), true);
+    ModelGraph graph =
+        ModelGraph.of(config(12, 4, 2).autoencoders(autoencoders).build(), true, true);
+    PruneScores scores =
+        PruneScores.ofCircuitNames(
+            graph, List.of("MLP 1 Latent 2911->A11.1.K", "MLP 1 Error->MLP 10"));
+    Document document = draw(graph, scores.top(2));
+    assertThat(boxes(document))
+        .containsOnlyKeys("MLP 1 / Latent 2911", "MLP 1 Error", "MLP 10", "A11 kv 1 / heads 2, 3");
+    assertThat(elements(document, "path", "edge"))
+        .extracting(edge -> edge.getAttribute("data-from"))
+        .contains("MLP 1 Latent 2911");
+  }
+
+  @Test
+  void edgesOfAnotherGraphAreRefused() {
+    ModelGraph graph = ModelGraph.of(config(2, 4, 2).build(), true, true);
+    List<ScoredEdge> edges = List.of(new ScoredEdge(graph.edge("A0.1->A1.1.V"), 1));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CircuitPicture.of(graph.ungroupKeyValues(), edges, "t"))
+        .withMessageContaining("'A0.1->A1.1.V (kv 1: heads 2, 3)' belongs to a graph");
   }
 
   @Test

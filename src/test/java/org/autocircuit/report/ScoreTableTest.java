@@ -34,7 +34,7 @@ class ScoreTableTest {
     List<String> lines = ScoreTable.of(edges, position -> "'token'").lines().toList();
     // Bars make room for the names.
     assertThat(lines.get(1))
-        .matches(" +1  MLP 10->A11\\.7\\.V \\(kv 7: heads 21-23\\) +10  'token'  -2.0000  -{8,23}")
+        .matches(" +1  MLP 10->A11\\.7\\.V \\(kv 7: heads 21-23\\) +10  'token'  -2.0000  -{4,23}")
         .hasSize(80);
     assertThat(lines.get(2)).contains("2  A0.1->A1.1.Q  ").matches(".*\\+1.0000  #+");
   }
