@@ -2,7 +2,7 @@
 # Configures and builds the native code with CMake. Arguments are CMake targets:
 #   autocircuit        libautocircuit.so
 #   jniautocircuit     the JNI library, from the sources that JavaCPP generated
-#   autocircuit_tests  the C++ tests
+#   autocircuit_tests  the C++ tests, and the next
 #   engine_benchmark   see run-engine-benchmark.sh
 # Without arguments: everything. With nothing changed, nothing is compiled.
 set -euo pipefail
