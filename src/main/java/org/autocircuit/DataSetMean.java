@@ -55,12 +55,16 @@ final class DataSetMean implements AutoCloseable {
   /**
    * The mean {@code [n_srcs, 1, seq, d_model]}, which goes to the innermost scope; 0 at positions
    * where all prompts have padding.
+   *
+   * @throws NotFiniteException if a number in it is NaN or infinite: one prompt is enough
    */
   Tensor mean() {
     if (sum == null) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
     }
-    return sum.div(prompts.clamp_min(new Scalar(1))).to(precision.scalarType());
+    Tensor mean = sum.div(prompts.clamp_min(new Scalar(1))).to(precision.scalarType());
+    precision.requireFinite("mean activations", mean);
+    return mean;
   }
 
   @Override

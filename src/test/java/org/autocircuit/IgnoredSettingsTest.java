@@ -1,13 +1,25 @@
 package org.autocircuit;
 
+import java.util.List;
 import java.util.stream.Stream;
+import org.autocircuit.AnswerLoss.AnswerFunction;
+import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.PatchWrapper.Mask;
+import org.autocircuit.data.PromptBatches;
+import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchMode;
 import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.CleanCorrupt;
+import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.FaithfulnessTarget;
+import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.RandomPruneScores;
+import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -29,10 +41,18 @@ class IgnoredSettingsTest {
   Stream<DynamicTest> whatNothingWouldReadIsRefused() {
     startSourceOutputs();
     noise();
+    patchInput();
+    callsThatBringTheirOwn();
+    probing();
     table.illegal(
         "a tolerance of tests that are whole runs",
         s -> Acdc.builder().sequential().tolerance(0.1).build(),
         "tolerance");
+    table.illegal(
+        "padding of prompts that are equally long",
+        s -> PromptBatches.Options.ofSize(2).withPadding().withGroupByLength(),
+        "groupByLength",
+        "pad");
     return table.tests();
   }
 
@@ -99,5 +119,109 @@ class IgnoredSettingsTest {
         "noise of a mask without samples",
         s -> new Mask(s.floats(3), false, false, MaskFn.NONE, 0, Noise.seeded(1, 2)),
         "noise");
+  }
+
+  private void patchInput() {
+    for (AblationType type : AblationType.values()) {
+      if (type.meanOverDataset() || type == AblationType.ZERO) {
+        String[] message = {"patchInput", type.name()};
+        table.illegal(
+            "prompts for gradients with the ablation " + type,
+            s -> MaskGradient.builder().patchInput(CleanCorrupt.CLEAN).ablationType(type).build(),
+            message);
+        table.illegal(
+            "prompts for single edges with the ablation " + type,
+            s ->
+                EdgeActivationPatching.builder()
+                    .ablationType(type)
+                    .patchInput(CleanCorrupt.CORRUPT)
+                    .build(),
+            message);
+      }
+    }
+  }
+
+  private void callsThatBringTheirOwn() {
+    table.illegal(
+        "a loss beside that of the call",
+        s -> scores(s, EdgeActivationPatching.builder().loss(FaithfulnessTarget.KL_DIV)),
+        "loss",
+        "the call brings a loss");
+    table.illegal(
+        "an answer function beside the loss of the call",
+        s ->
+            scores(
+                s,
+                EdgeActivationPatching.builder().loss(GradFunction.PROB, AnswerFunction.AVG_VAL)),
+        "loss",
+        "the call brings a loss");
+    table.illegal(
+        "an ablation beside the activations of the call",
+        s -> scores(s, EdgeActivationPatching.builder().ablationType(AblationType.RESAMPLE)),
+        "ablationType",
+        "the call brings the activations");
+    table.illegal(
+        "prompts beside the activations of the call",
+        s -> scores(s, EdgeActivationPatching.builder().patchInput(CleanCorrupt.CORRUPT)),
+        "patchInput",
+        "the call brings the activations");
+    table.illegal(
+        "an ablation of circuits beside the activations of the call",
+        s -> run(s, circuits(s).ablationType(AblationType.ZERO)),
+        "ablationType",
+        "the call brings the activations");
+    table.illegal(
+        "a reversal beside the input of the call",
+        s -> run(s, circuits(s).reverseCleanCorrupt(true)),
+        "reverseCleanCorrupt",
+        "the call brings input");
+  }
+
+  private static void scores(MisuseTable.Subject s, EdgeActivationPatching.Builder builder) {
+    builder
+        .build()
+        .pruneScores(
+            s.model,
+            ModelInput.of(s.tokens),
+            s.activations,
+            s.loss(new long[][] {{1}, {2}}, new long[][] {{3}, {4}}));
+  }
+
+  private static CircuitRuns.Builder circuits(MisuseTable.Subject s) {
+    return CircuitRuns.builder(RandomPruneScores.of(s.graph, 1)).sizes(List.of(3));
+  }
+
+  private static void run(MisuseTable.Subject s, CircuitRuns.Builder builder) {
+    builder.build().run(s.model, s.tokens, s.activations);
+  }
+
+  private void probing() {
+    table.illegal(
+        "a faithfulness target beside the loss of a step",
+        s -> step(s, SubnetworkProbing.builder().faithfulnessTarget(FaithfulnessTarget.MSE)),
+        "faithfulnessTarget",
+        "the step brings a loss");
+    table.illegal(
+        "memory for targets beside the loss of a step",
+        s -> step(s, SubnetworkProbing.builder().targetMemory(1000)),
+        "targetMemory",
+        "the step brings a loss");
+    table.illegal(
+        "a seed beside the noise of a step",
+        s -> step(s, SubnetworkProbing.builder().seed(1)),
+        "seed",
+        "the step brings noise");
+    table.illegal(
+        "a seed of probing without samples",
+        s -> step(s, SubnetworkProbing.builder().seed(1).maskFn(MaskFn.SIGMOID)),
+        "seed",
+        "SIGMOID");
+  }
+
+  private static void step(MisuseTable.Subject s, SubnetworkProbing.Builder builder) {
+    try (SubnetworkProbing probing = builder.begin(s.model, s.activations)) {
+      Noise noise = Noise.seeded(3, 4);
+      probing.step(ModelInput.of(s.tokens), Tensor::sum, noise, noise);
+    }
   }
 }

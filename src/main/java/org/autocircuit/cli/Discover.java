@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
@@ -218,16 +217,11 @@ final class Discover implements Callable<Integer> {
     AnswerFunction answers =
         prompts.haveWrongAnswers() ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL;
     try (Progress progress = Progress.of("attribution", err)) {
-      PruneScores scores =
-          MaskGradient.builder()
-              .answerFunction(answers)
-              .progress((done, total) -> progress.report(done, total))
-              .build()
-              .pruneScores(model, prompts.finding());
-      if (!Arrays.stream(scores.toArray()).allMatch(Double::isFinite)) {
-        throw model.precision().notFinite("scores");
-      }
-      return scores;
+      return MaskGradient.builder()
+          .answerFunction(answers)
+          .progress((done, total) -> progress.report(done, total))
+          .build()
+          .pruneScores(model, prompts.finding());
     }
   }
 
@@ -269,6 +263,12 @@ final class Discover implements Callable<Integer> {
     Outputs outputs = new Outputs(spec);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     outputs.add("--output", output);
+    for (String option : List.of("--picture", "--picture-edges")) {
+      if (noPicture && spec.commandLine().getParseResult().hasMatchedOption(option)) {
+        throw new ParameterException(
+            spec.commandLine(), option + " says how to draw what --no-picture leaves out");
+      }
+    }
     if (!noPicture) {
       try {
         CircuitPicture.isHtml(picture);

@@ -52,13 +52,18 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       OptionalLong shuffleSeed) {
 
     /**
-     * Checks the batch size.
+     * Checks what can be checked without prompts.
      *
-     * @throws IllegalArgumentException if it is not positive
+     * @throws IllegalArgumentException if the batch size is not positive, or if prompts are to be
+     *     padded and sorted by length, which leaves none to pad
      */
     public Options {
       if (batchSize < 1) {
         throw new IllegalArgumentException("batchSize must be positive, got " + batchSize);
+      }
+      if (groupByLength && pad) {
+        throw new IllegalArgumentException(
+            "expected groupByLength or pad, got both: batches of one length have nothing to pad");
       }
     }
 

@@ -16,6 +16,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
+import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -88,6 +89,7 @@ public final class CircuitRuns {
   private final AblationType ablationType;
   private final boolean reverseCleanCorrupt;
   private final Progress progress;
+  private final Settings settings;
 
   private CircuitRuns(Builder builder) {
     if (builder.sizes.isEmpty()) {
@@ -105,6 +107,7 @@ public final class CircuitRuns {
     ablationType = builder.ablationType;
     reverseCleanCorrupt = builder.reverseCleanCorrupt;
     progress = builder.progress;
+    settings = builder.settings.copy();
   }
 
   /** Begins with the original's defaults: edge patching, resampling, not reversed. */
@@ -176,13 +179,14 @@ public final class CircuitRuns {
   }
 
   /**
-   * Runs all circuits on one input of any kind, with activations of the caller's choice. The
-   * ablation type and the reversal have no effect here.
+   * Runs all circuits on one input of any kind, with activations of the caller's choice.
    *
    * @param input tokens {@code [batch, seq]}, or what else the model takes
    * @param activations what is patched in
    * @return logits by size, in the order of the sizes asked for
-   * @throws IllegalArgumentException if the scores are those of another graph than the model's
+   * @throws IllegalArgumentException if the scores are those of another graph than the model's, or
+   *     an ablation type or a reversal was set, which this would ignore
+   * @throws StoppedException if it was stopped; has the {@code Map} of the circuits that ran
    */
   public Map<Integer, Logits> run(
       PatchableModel model, Tensor input, SourceActivations activations) {
@@ -192,12 +196,19 @@ public final class CircuitRuns {
   /** As {@link #run(PatchableModel, Tensor, SourceActivations)}, of an input that may be padded. */
   public Map<Integer, Logits> run(
       PatchableModel model, ModelInput input, SourceActivations activations) {
+    settings.refuse("the call brings the activations", "ablationType");
+    settings.refuse("the call brings input and activations", "reverseCleanCorrupt");
     Map<Integer, Logits> outputs = new LinkedHashMap<>();
     try (Use ofModel = model.use();
         Use ofActivations = activations.use();
         Use ofInput = input.use()) {
       circuits.forEach(
-          (edges, circuit) -> outputs.put(edges, run(model, input, activations, circuit)));
+          (edges, circuit) -> {
+            outputs.put(edges, run(model, input, activations, circuit));
+            progress.report(outputs.size(), circuits.size());
+          });
+    } catch (StoppedException e) {
+      throw new StoppedException(e, outputs);
     }
     return outputs;
   }
@@ -272,6 +283,7 @@ public final class CircuitRuns {
     private AblationType ablationType = AblationType.RESAMPLE;
     private boolean reverseCleanCorrupt;
     private Progress progress = (done, total) -> {};
+    private final Settings settings = new Settings();
 
     private Builder(PruneScores scores) {
       this.scores = Objects.requireNonNull(scores, "scores");
@@ -301,12 +313,14 @@ public final class CircuitRuns {
     /** Sets what sources are patched with. */
     public Builder ablationType(AblationType value) {
       ablationType = Objects.requireNonNull(value, "ablationType");
+      settings.made("ablationType");
       return this;
     }
 
     /** Sets whether clean and corrupt prompts change places. */
     public Builder reverseCleanCorrupt(boolean value) {
       reverseCleanCorrupt = value;
+      settings.made("reverseCleanCorrupt");
       return this;
     }
 

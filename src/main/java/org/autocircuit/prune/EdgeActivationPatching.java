@@ -21,6 +21,7 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -72,6 +73,7 @@ public final class EdgeActivationPatching {
   private final CleanCorrupt patchInput;
   private final Optional<List<Edge>> edges;
   private final BiConsumer<Long, Long> progress;
+  private final Settings settings;
 
   private EdgeActivationPatching(Builder builder) {
     loss = builder.loss;
@@ -79,6 +81,7 @@ public final class EdgeActivationPatching {
     patchInput = builder.patchInput;
     edges = Optional.ofNullable(builder.edges);
     progress = builder.progress;
+    settings = builder.settings.copy();
   }
 
   /**
@@ -97,7 +100,7 @@ public final class EdgeActivationPatching {
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
+   * @throws org.autocircuit.NotFiniteException if a logit or a loss is NaN or infinite
    * @throws StoppedException if it was stopped; has {@code PruneScores}, of each edge the mean over
    *     the prompts with which it was tested
    */
@@ -126,11 +129,13 @@ public final class EdgeActivationPatching {
 
   /**
    * Scores the edges of a model on one input of any kind, with activations and a loss of the
-   * caller's choice. The builder's loss and ablation have no effect here. A score is the difference
-   * in the loss of the whole input: for an {@link AnswerLoss} the mean over its prompts.
+   * caller's choice. A score is the difference in the loss of the whole input: for an {@link
+   * AnswerLoss} the mean over its prompts.
    *
-   * @throws IllegalArgumentException if something does not fit the model
+   * @throws IllegalArgumentException if something does not fit the model, or if the builder was
+   *     given a loss, an ablation type or patch input, too
    * @throws IllegalStateException if the model or the activations are closed
+   * @throws org.autocircuit.NotFiniteException if a logit or a loss is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the edges done
    */
   public PruneScores pruneScores(
@@ -138,6 +143,8 @@ public final class EdgeActivationPatching {
       ModelInput clean,
       SourceActivations activations,
       AnswerLoss answerLoss) {
+    settings.refuse("the call brings a loss of its own", "loss");
+    settings.refuse("the call brings the activations", "ablationType", "patchInput");
     Mean mean = new Mean(model, chosen(model.graph()), 1);
     try {
       mean.add(clean, activations, logits -> answerLoss::loss, 1);
@@ -197,7 +204,7 @@ public final class EdgeActivationPatching {
         Tensor logits = run.logits().to(ScalarType.Double);
         model.precision().requireFinite("logits", logits);
         UnaryOperator<Tensor> loss = lossOf.apply(logits);
-        double plain = loss.apply(logits).item_double();
+        double plain = value(loss, logits);
         for (int edge : chosen) {
           Stop.check();
           scores[edge] += share * (patched(run, edge, loss) - plain);
@@ -209,13 +216,17 @@ public final class EdgeActivationPatching {
 
     private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
       try (CallScope scope = new CallScope()) {
-        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1).to(ScalarType.Double);
-        double value = loss.apply(logits).item_double();
-        if (!Double.isFinite(value)) {
-          model.precision().requireFinite("logits", logits);
-        }
-        return value;
+        return value(loss, run.withMasks(EdgeSet.of(model.graph(), edge), 1).to(ScalarType.Double));
       }
+    }
+
+    private double value(UnaryOperator<Tensor> loss, Tensor logits) {
+      double value = loss.apply(logits).item_double();
+      if (!Double.isFinite(value)) {
+        model.precision().requireFinite("logits", logits);
+        throw model.precision().notFinite("losses");
+      }
+      return value;
     }
   }
 
@@ -227,6 +238,7 @@ public final class EdgeActivationPatching {
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private List<Edge> edges;
     private BiConsumer<Long, Long> progress = (done, total) -> {};
+    private final Settings settings = new Settings();
 
     private Builder() {}
 
@@ -240,6 +252,7 @@ public final class EdgeActivationPatching {
       if (answerFunction == AnswerFunction.MSE) {
         throw new IllegalArgumentException("answerFunction: expected one of answers, got MSE");
       }
+      settings.made("loss");
       loss = answers(gradFunction, answerFunction);
       return this;
     }
@@ -247,6 +260,7 @@ public final class EdgeActivationPatching {
     /** Sets a loss made for each batch: the mean over the batch's prompts. */
     public Builder loss(Function<? super PromptPairBatch, AnswerLoss> value) {
       Objects.requireNonNull(value, "loss");
+      settings.made("loss");
       loss = (batch, clean) -> value.apply(batch)::loss;
       return this;
     }
@@ -254,6 +268,7 @@ public final class EdgeActivationPatching {
     /** Sets the loss to the divergence from the plain model's outputs, which need no answers. */
     public Builder loss(FaithfulnessTarget value) {
       Objects.requireNonNull(value, "loss");
+      settings.made("loss");
       loss =
           (batch, clean) -> {
             Tensor target = value.target(clean);
@@ -265,12 +280,14 @@ public final class EdgeActivationPatching {
     /** Sets what edges are patched with. */
     public Builder ablationType(AblationType value) {
       ablationType = Objects.requireNonNull(value, "ablationType");
+      settings.made("ablationType");
       return this;
     }
 
     /** Sets the prompts that ablations of single batches are computed from. */
     public Builder patchInput(CleanCorrupt value) {
       patchInput = Objects.requireNonNull(value, "patchInput");
+      settings.made("patchInput");
       return this;
     }
 
@@ -286,8 +303,14 @@ public final class EdgeActivationPatching {
       return this;
     }
 
-    /** Makes the algorithm. */
+    /**
+     * Makes the algorithm.
+     *
+     * @throws IllegalArgumentException if patch input is set for an ablation that depends on no
+     *     single batch
+     */
     public EdgeActivationPatching build() {
+      PatchedBatches.requireUse(settings, ablationType);
       return new EdgeActivationPatching(this);
     }
 

@@ -20,6 +20,7 @@ import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
@@ -89,8 +90,7 @@ public final class MaskGradient {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite; where only the loss
-   *     or its gradient is, scores are NaN
+   * @throws org.autocircuit.NotFiniteException if a logit or a score is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the batches done
    * @throws org.autocircuit.NativeException if not even one prompt fits into the limit of memory
    */
@@ -165,6 +165,7 @@ public final class MaskGradient {
                 .withMaskValue(maskValue)
                 .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE)));
     model.precision().requireFinite("logits", result.logits());
+    model.precision().requireFinite("scores", result.gradient());
     return result.gradient();
   }
 
@@ -221,6 +222,7 @@ public final class MaskGradient {
     private OptionalLong memoryLimit = OptionalLong.empty();
     private boolean sumOfBatchMeans;
     private BiConsumer<Integer, Integer> progress = (done, total) -> {};
+    private final Settings settings = new Settings();
 
     private Builder() {}
 
@@ -264,6 +266,7 @@ public final class MaskGradient {
     /** Sets the prompts that ablations of single batches are computed from. */
     public Builder patchInput(CleanCorrupt value) {
       patchInput = Objects.requireNonNull(value, "patchInput");
+      settings.made("patchInput");
       return this;
     }
 
@@ -312,8 +315,9 @@ public final class MaskGradient {
     /**
      * Makes the algorithm.
      *
-     * @throws IllegalArgumentException if both a mask value and a number of samples are set, or if
-     *     targets and the answer function do not belong together
+     * @throws IllegalArgumentException if both a mask value and a number of samples are set, if
+     *     targets and the answer function do not belong together, or if patch input is set for an
+     *     ablation that depends on no single batch
      */
     public MaskGradient build() {
       if (maskValue.isPresent() && integratedGradSamples.isPresent()) {
@@ -326,6 +330,7 @@ public final class MaskGradient {
             "targets: expected with the answer function MSE and only then, got %s with %s"
                 .formatted(targets == null ? "none" : "some", answerFunction));
       }
+      PatchedBatches.requireUse(settings, ablationType);
       return new MaskGradient(this);
     }
 

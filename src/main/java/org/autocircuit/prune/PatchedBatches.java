@@ -4,6 +4,7 @@ import java.util.Collection;
 import java.util.function.BiConsumer;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.Settings;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 
@@ -15,6 +16,17 @@ final class PatchedBatches {
   static void requireSome(Collection<? extends PromptPairBatch> batches) {
     if (batches.isEmpty()) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+  }
+
+  /**
+   * Refuses prompts that an ablation would not look at.
+   *
+   * @param settings may have a {@code patchInput}
+   */
+  static void requireUse(Settings settings, AblationType type) {
+    if (type.meanOverDataset() || type == AblationType.ZERO) {
+      settings.refuse("the ablation type " + type + " depends on no single batch", "patchInput");
     }
   }
 

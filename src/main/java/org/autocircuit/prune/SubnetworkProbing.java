@@ -1,23 +1,17 @@
 package org.autocircuit.prune;
 
 import java.util.Arrays;
-import java.util.Iterator;
-import java.util.LinkedHashMap;
-import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
 import org.autocircuit.AnswerLoss;
-import org.autocircuit.ForwardRequest;
 import org.autocircuit.ModelInput;
 import org.autocircuit.NotFiniteException;
-import org.autocircuit.PatchWrapper;
-import org.autocircuit.PatchWrapper.Mask;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
@@ -26,9 +20,7 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
-import org.autocircuit.patch.TrainMaskMode;
 import org.autocircuit.patch.Use;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -75,56 +67,33 @@ public final class SubnetworkProbing implements AutoCloseable {
    */
   public record Losses(double total, double faithfulness, double edges) {}
 
-  private static final String NAME = "SubnetworkProbing";
-
-  private static final long TARGET_MEMORY = 256L << 20;
-
   private final PatchableModel model;
-  private final SourceActivations activations;
-  private final MaskFn maskFn;
-  private final PatchType patchType;
-  private final FaithfulnessTarget faithfulnessTarget;
-  private final double regularizeLambda;
-  private final OptionalInt circuitSize;
-  private final double dropout;
+  private final ProbingLoss losses;
+  private final Settings settings;
   private final long seed;
   private final MaskParameters masks;
   private final MaskAdam adam;
-
-  /** By the batch's key, the one used last at the end. */
-  private final Map<String, Tensor> targets = new LinkedHashMap<>(16, 0.75f, true);
-
-  private final long targetMemory;
-  private long targetBytes;
-
+  private final FullModelTargets targets;
   private final NativeResource resource;
   private long steps;
 
   /** Takes masks and optimiser over. */
   private SubnetworkProbing(
-      Builder builder,
-      PatchableModel model,
-      SourceActivations activations,
-      MaskParameters masks,
-      MaskAdam adam) {
-    this.model = model;
-    this.activations = activations;
+      Builder builder, ProbingLoss losses, MaskParameters masks, MaskAdam adam) {
+    model = losses.model();
+    this.losses = losses;
     this.masks = masks;
     this.adam = adam;
-    maskFn = builder.maskFn;
-    patchType = builder.patchType;
-    faithfulnessTarget = builder.faithfulnessTarget;
-    regularizeLambda = builder.regularizeLambda;
-    circuitSize = builder.circuitSize;
-    dropout = builder.dropout;
+    settings = builder.settings.copy();
     seed = builder.seed;
-    targetMemory = builder.targetMemory;
-    Map<String, Tensor> kept = targets;
+    FullModelTargets kept =
+        new FullModelTargets(model, builder.faithfulnessTarget, builder.targetMemory);
+    targets = kept;
     resource =
         new NativeResource(
-            NAME,
+            "SubnetworkProbing",
             () -> {
-              kept.values().forEach(Tensor::releaseReference);
+              kept.close();
               adam.close();
               masks.close();
             });
@@ -158,21 +127,18 @@ public final class SubnetworkProbing implements AutoCloseable {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
-        Use ofActivations = activations.use();
+        Use ofActivations = losses.activations().use();
         CallScope scope = new CallScope()) {
-      Tensor target = targets.get(batch.key());
-      if (target == null) {
-        target = target(ModelInput.ofPrompts(batch.clean(), model.device()));
-        keep(batch.key(), target, scope);
-      }
-      Tensor of = target;
       ModelInput input = input(batch);
-      return step(
-          input, logits -> faithfulnessTarget.divergence(logits, of, input.attentionMask()));
+      return stepDown(input, targets.divergence(batch, input, scope));
     }
   }
 
-  /** One step on an answer loss, instead of the divergence. */
+  /**
+   * One step on an answer loss, instead of the divergence.
+   *
+   * @throws IllegalArgumentException as {@link #step(ModelInput, UnaryOperator)}
+   */
   public Losses step(PromptPairBatch batch, AnswerLoss loss) {
     try (CallScope scope = new CallScope()) {
       return step(input(batch), loss::loss);
@@ -185,14 +151,21 @@ public final class SubnetworkProbing implements AutoCloseable {
    * @param loss differentiable, from logits of the model's output slice, in the precision in which
    *     the model accumulates, to a tensor without dimensions. What it needs of the full model is
    *     best computed once
+   * @throws IllegalArgumentException if something does not fit the model, or if the builder was
+   *     given a faithfulness target or memory for targets, which this would ignore
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
+    requireNoTarget();
+    return stepDown(input, loss);
+  }
+
+  private Losses stepDown(ModelInput input, UnaryOperator<Tensor> loss) {
     // Two draws of one step must not be the same.
-    boolean samples = maskFn == MaskFn.HARD_CONCRETE;
-    return step(
+    boolean samples = losses.maskFn() == MaskFn.HARD_CONCRETE;
+    return stepDown(
         input,
         loss,
-        samples || dropout > 0 ? Noise.seeded(seed, 2 * steps) : Noise.DEFAULT,
+        samples || losses.dropout() > 0 ? Noise.seeded(seed, 2 * steps) : Noise.DEFAULT,
         samples ? Noise.seeded(seed, 2 * steps + 1) : Noise.DEFAULT);
   }
 
@@ -201,104 +174,43 @@ public final class SubnetworkProbing implements AutoCloseable {
    *
    * @param forward of the masks of each prompt
    * @param count of the masks that are counted; uniforms are {@code [1, n_masks]}
-   * @throws IllegalArgumentException if there is no sampling that would take the noise
+   * @throws IllegalArgumentException if there is no sampling that would take the noise, or if the
+   *     builder was given a seed, a faithfulness target or memory for targets, which this would
+   *     ignore
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
+    requireNoTarget();
+    settings.refuse("the step brings noise of its own", "seed");
+    return stepDown(input, loss, forward, count);
+  }
+
+  private void requireNoTarget() {
+    settings.refuse("the step brings a loss of its own", "faithfulnessTarget", "targetMemory");
+  }
+
+  private Losses stepDown(
+      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
-        Use ofActivations = activations.use();
+        Use ofActivations = losses.activations().use();
         CallScope scope = new CallScope()) {
-      Losses losses = backward(input, loss, forward, count);
+      Losses before = losses.backward(masks, input, loss, forward, count);
       adam.step();
       masks.zeroGrad();
       steps++;
-      return losses;
-    }
-  }
-
-  private Losses backward(
-      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
-    PatchContext context =
-        PatchContext.builder(activations, masks)
-            .maskFn(maskFn)
-            .dropout(dropout)
-            .noise(forward)
-            .build();
-    try (TrainMaskMode training = model.trainMaskMode(masks)) {
-      Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
-      Tensor faithfulness = loss.apply(accumulated(logits));
-      Tensor edges = edges(count);
-      Tensor excess =
-          circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
-      double weight = regularizeLambda / model.graph().nEdges();
-      Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
-      Losses losses =
-          new Losses(total.item_double(), faithfulness.item_double(), edges.item_double());
-      if (!Double.isFinite(losses.total)) {
-        model.precision().requireFinite("logits", logits);
-        throw model.precision().notFinite("losses");
-      }
-      NativeMath.backward(total);
-      requireFiniteGradients();
-      return losses;
-    }
-  }
-
-  /** A step with them would leave no mask that is a number. */
-  private void requireFiniteGradients() {
-    try {
-      model.precision().requireFinite("gradients of masks", masks.gradients());
-    } catch (NotFiniteException e) {
-      masks.zeroGrad();
-      throw e;
-    }
-  }
-
-  /** A sample of how many edges are in the circuit: those patched, or those not. */
-  private Tensor edges(Noise noise) {
-    Tensor patched =
-        PatchWrapper.applyMaskFn(new Mask(masks.tensor(), false, false, maskFn, 0, noise), 1).sum();
-    return patchType == PatchType.TREE_PATCH
-        ? patched.neg().add(new Scalar(model.graph().nEdges()))
-        : patched;
-  }
-
-  /** Keeps a target as long as there is room for it; the one used least recently goes first. */
-  private void keep(String key, Tensor target, CallScope scope) {
-    if (target.nbytes() > targetMemory) {
-      return;
-    }
-    targets.put(key, scope.keep(target));
-    targetBytes += target.nbytes();
-    Iterator<Tensor> oldest = targets.values().iterator();
-    while (targetBytes > targetMemory) {
-      Tensor given = oldest.next();
-      oldest.remove();
-      targetBytes -= given.nbytes();
-      given.releaseReference();
+      return before;
     }
   }
 
   /** Memory of the targets that are kept. */
   long targetBytes() {
-    return targetBytes;
-  }
-
-  private Tensor target(ModelInput clean) {
-    ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
-    Tensor logits = model.forward(plain).logits();
-    model.precision().requireFinite("logits", logits);
-    return faithfulnessTarget.target(accumulated(logits));
+    return targets.bytes();
   }
 
   private ModelInput input(PromptPairBatch batch) {
-    boolean tree = patchType == PatchType.TREE_PATCH;
+    boolean tree = losses.patchType() == PatchType.TREE_PATCH;
     return ModelInput.ofPrompts(tree ? batch.clean() : batch.corrupt(), model.device());
-  }
-
-  private Tensor accumulated(Tensor logits) {
-    return logits.to(model.precision().accumulation().scalarType());
   }
 
   /** Number of steps done. */
@@ -316,7 +228,7 @@ public final class SubnetworkProbing implements AutoCloseable {
    * least 0.
    */
   public PruneScores scores() {
-    double sign = patchType == PatchType.TREE_PATCH ? -1 : 1;
+    double sign = losses.patchType() == PatchType.TREE_PATCH ? -1 : 1;
     double[] values = Arrays.stream(masks.toArray()).map(value -> sign * value).toArray();
     double least = Arrays.stream(values).min().orElse(0);
     return PruneScores.wrap(
@@ -341,7 +253,8 @@ public final class SubnetworkProbing implements AutoCloseable {
     private double initialValue = Math.log(5); // 1.2 sigmoid(ln 5) - 0.1 = 0.9
     private double dropout;
     private long seed;
-    private long targetMemory = TARGET_MEMORY;
+    private long targetMemory = 256L << 20;
+    private final Settings settings = new Settings();
 
     private Builder() {}
 
@@ -363,6 +276,7 @@ public final class SubnetworkProbing implements AutoCloseable {
     /** Sets how outputs are compared with the full model's where no other loss is given. */
     public Builder faithfulnessTarget(FaithfulnessTarget value) {
       faithfulnessTarget = Objects.requireNonNull(value, "faithfulnessTarget");
+      settings.made("faithfulnessTarget");
       return this;
     }
 
@@ -431,6 +345,7 @@ public final class SubnetworkProbing implements AutoCloseable {
     /** Sets what the samples follow from. */
     public Builder seed(long value) {
       seed = value;
+      settings.made("seed");
       return this;
     }
 
@@ -446,6 +361,7 @@ public final class SubnetworkProbing implements AutoCloseable {
         throw new IllegalArgumentException("targetMemory: expected 0 or more, got " + bytes);
       }
       targetMemory = bytes;
+      settings.made("targetMemory");
       return this;
     }
 
@@ -454,21 +370,26 @@ public final class SubnetworkProbing implements AutoCloseable {
      *
      * @param activations what edges are patched with, in the original the mean of the corrupt
      *     prompts at each position; {@linkplain SourceActivations#trim trimmed}
+     * @throws IllegalArgumentException if a seed is set where neither mask function nor dropout
+     *     takes samples
      * @throws IllegalStateException if the model or the activations are closed
      */
     public SubnetworkProbing begin(PatchableModel model, SourceActivations activations) {
+      if (maskFn != MaskFn.HARD_CONCRETE && dropout == 0) {
+        settings.refuse(
+            "the mask function " + maskFn + " without dropout takes no samples", "seed");
+      }
       Objects.requireNonNull(activations, "activations").trim();
+      ProbingLoss losses =
+          new ProbingLoss(
+              model, activations, maskFn, patchType, dropout, regularizeLambda, circuitSize);
       MaskParameters masks = model.newMaskParameters();
-      boolean made = false;
       try {
         masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
-        MaskAdam adam = new MaskAdam(masks, learningRate);
-        made = true;
-        return new SubnetworkProbing(this, model, activations, masks, adam);
-      } finally {
-        if (!made) {
-          masks.close();
-        }
+        return new SubnetworkProbing(this, losses, masks, new MaskAdam(masks, learningRate));
+      } catch (RuntimeException | Error e) {
+        masks.close();
+        throw e;
       }
     }
   }

@@ -188,6 +188,10 @@ class DiscoverTest {
     assertUsage(discover("--edges", "100000"), "--edges 100,000: the graph has only");
     assertUsage(discover("--picture", "circuit.png"), "must end in .svg or .html");
     assertUsage(discover("--random", "-1"), "--random at least 0");
+    assertUsage(discover("--picture-edges", "3"), "--picture-edges says how to draw what --no-pic");
+    assertUsage(
+        discover("--picture", "circuit.svg", "--no-picture"),
+        "--picture says how to draw what --no-picture leaves out");
     assertUsage(discover("--held-out", "100"), "--held-out must be");
     assertUsage(discover("--batch-size", "0"), "--batch-size must be at least 1");
     assertUsage(discover("--joint", "--separate-qkv"), "mutually exclusive");

@@ -173,13 +173,15 @@ final class GoldenCircuitOps {
       return outputs;
     }
     AblationType type = AblationType.valueOf(op.param("ablation_type").asText());
+    CircuitRuns given = builder(op, scores(g, op), sizes(op, Integer.MAX_VALUE)).build();
     for (int batch = 0; batch < g.batches(); batch++) {
       String other = runs.runsOnClean() ? "corrupt" : "clean";
       try (SourceActivations activations =
           type.meanOverDataset()
               ? meanOfCorrupt(g, type)
               : g.model().sourceAblations(g.input(other, batch), type)) {
-        runs.run(g.model(), g.input(runs.runsOnClean() ? "clean" : "corrupt", batch), activations)
+        given
+            .run(g.model(), g.input(runs.runsOnClean() ? "clean" : "corrupt", batch), activations)
             .forEach(
                 (size, logits) ->
                     outputs.computeIfAbsent(size, key -> new ArrayList<>()).add(logits));
@@ -201,12 +203,16 @@ final class GoldenCircuitOps {
 
   /** An operation with scores and sizes in the place of its own. */
   static CircuitRuns runs(GoldenOp op, PruneScores scores, List<Integer> sizes) {
-    return CircuitRuns.builder(scores)
-        .sizes(sizes)
-        .patchType(PatchType.valueOf(op.param("patch_type").asText()))
+    return builder(op, scores, sizes)
         .ablationType(AblationType.valueOf(op.param("ablation_type").asText()))
         .reverseCleanCorrupt(op.param("reverse_clean_corrupt").asBoolean())
         .build();
+  }
+
+  private static CircuitRuns.Builder builder(GoldenOp op, PruneScores scores, List<Integer> sizes) {
+    return CircuitRuns.builder(scores)
+        .sizes(sizes)
+        .patchType(PatchType.valueOf(op.param("patch_type").asText()));
   }
 
   private static boolean isTree(GoldenOp op) {

@@ -233,8 +233,10 @@ final class GoldenGradientOps {
             .sumOfBatchMeans()
             .gradFunction(gradFunction(op))
             .answerFunction(answerFunction(op))
-            .ablationType(type)
-            .patchInput(CleanCorrupt.valueOf(patchInput(op, type).toUpperCase(Locale.ROOT)));
+            .ablationType(type);
+    if (needsPrompts(type)) {
+      builder.patchInput(CleanCorrupt.valueOf(patchInput(op, type).toUpperCase(Locale.ROOT)));
+    }
     JsonNode samples = op.param("integrated_grad_samples");
     if (samples.isInt()) {
       builder.integratedGradSamples(samples.asInt());
@@ -255,11 +257,14 @@ final class GoldenGradientOps {
     return AnswerFunction.valueOf(op.param("answer_function").asText().toUpperCase(Locale.ROOT));
   }
 
+  private static boolean needsPrompts(AblationType type) {
+    return !type.meanOverDataset() && type != AblationType.ZERO;
+  }
+
   /** The prompts whose activations patch: by default the corrupt ones. */
   private static String patchInput(GoldenOp op, AblationType type) {
     String given = op.param("clean_corrupt").asText("null");
-    boolean any = type.meanOverDataset() || type == AblationType.ZERO;
-    if (!any && op.param("clean_corrupt").isNull()) {
+    if (needsPrompts(type) && op.param("clean_corrupt").isNull()) {
       throw new IllegalStateException(op + ": " + type + " needs clean or corrupt prompts");
     }
     return given.equals("null") || given.isEmpty() ? "corrupt" : given;

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import java.util.List;
 import java.util.Map;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.autocircuit.AnswerLoss;
+import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ModelInput;
 import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchableModel;
@@ -14,6 +16,7 @@ import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.PatchType;
@@ -21,6 +24,7 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -74,6 +78,79 @@ class NotFiniteTest {
         assertRefused("probing", () -> probing.step(batch), "are not finite");
         assertThat(probing.masks().toArray()).isEqualTo(masks);
       }
+    }
+  }
+
+  /** Finite logits of clean prompts, corrupt ones with a token whose embedding is infinite. */
+  @ParameterizedTest
+  @CsvSource({
+    "FLOAT16, (overflow in FLOAT16? try BFLOAT16 or FLOAT32)",
+    "FLOAT32, '(are the weights finite? if they are, try FLOAT64)'"
+  })
+  void activationsAreLookedAtToo(Precision precision, String advice) {
+    try (Model weights = TestModels.transformer(precision, false, 1);
+        PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
+        PointerScope scope = new PointerScope()) {
+      long infinite = TestModels.CONFIG.dVocab() - 1L;
+      model
+          .weights()
+          .get("embed.W_E")
+          .select(0, infinite)
+          .fill_(new Scalar(Double.POSITIVE_INFINITY));
+      PromptPairBatch pairs =
+          TestModels.batch(
+              new long[][] {{1, 2, 3}, {3, 4, 6}}, new long[][] {{1, 2, infinite}, {3, 4, 5}}, 1);
+      for (AblationType type : List.of(AblationType.RESAMPLE, AblationType.BATCH_TOKENWISE_MEAN)) {
+        for (MaskGradient.Builder gradient :
+            List.of(
+                MaskGradient.builder(),
+                MaskGradient.builder().memoryLimit(1 << 30),
+                MaskGradient.builder().maskValue(0))) {
+          assertRefused(
+              "gradients by " + type,
+              () -> gradient.ablationType(type).build().pruneScores(model, List.of(pairs)),
+              "scores are not finite " + advice);
+        }
+      }
+      AblationType mean = AblationType.TOKENWISE_MEAN_CORRUPT;
+      String message = "mean activations are not finite " + advice;
+      assertRefused("mean", () -> model.sourceAblations(List.of(pairs), mean).close(), message);
+      assertRefused(
+          "exact patching by means",
+          () ->
+              EdgeActivationPatching.builder()
+                  .ablationType(mean)
+                  .build()
+                  .pruneScores(model, List.of(pairs)),
+          message);
+    }
+  }
+
+  /** A loss that is none of finite logits, since its target is none. */
+  @Test
+  void lossesAreLookedAtToo() {
+    try (PatchableModel model = model(Precision.FLOAT32, 1);
+        PointerScope scope = new PointerScope();
+        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+      Tensor targets =
+          torch.full(new long[] {3, TestModels.CONFIG.dVocab()}, new Scalar(Double.NaN));
+      AnswerLoss loss = AnswerLoss.mse(GradFunction.LOGIT, targets);
+      assertRefused(
+          "gradients",
+          () ->
+              MaskGradient.builder()
+                  .targets(prompts -> targets)
+                  .build()
+                  .pruneScores(model, List.of(batch)),
+          "scores are not finite (are the weights finite?");
+      EdgeActivationPatching patching =
+          EdgeActivationPatching.builder().edges(List.of(model.graph().edge(5))).build();
+      assertRefused(
+          "single edges",
+          () ->
+              patching.pruneScores(
+                  model, ModelInput.ofPrompts(batch.clean(), "cpu"), corrupt, loss),
+          "losses are not finite (are the weights finite?");
     }
   }
 

@@ -1,0 +1,90 @@
+package org.autocircuit.prune;
+
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.function.UnaryOperator;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.ModelInput;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.patch.PatchContext;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * What the full model puts out on the clean prompts of batches, for comparison with a patched one.
+ * The targets of the last batches are kept, as many as fit into a number of bytes. For one thread;
+ * closed on any.
+ */
+final class FullModelTargets implements AutoCloseable {
+
+  private final PatchableModel model;
+  private final FaithfulnessTarget faithfulness;
+  private final long memory;
+
+  /** By the batch's key, the one used last at the end. */
+  private final Map<String, Tensor> kept = new LinkedHashMap<>(16, 0.75f, true);
+
+  private long bytes;
+
+  /** Keeps targets of up to so many bytes. */
+  FullModelTargets(PatchableModel model, FaithfulnessTarget faithfulness, long memory) {
+    this.model = model;
+    this.faithfulness = faithfulness;
+    this.memory = memory;
+  }
+
+  /**
+   * The divergence from the full model on a batch's clean prompts, as a function of logits.
+   *
+   * @param input what the logits are of; its padding does not count
+   * @param scope open as long as the function is used
+   */
+  UnaryOperator<Tensor> divergence(PromptPairBatch batch, ModelInput input, CallScope scope) {
+    Tensor target = target(batch, scope);
+    return logits -> faithfulness.divergence(logits, target, input.attentionMask());
+  }
+
+  private Tensor target(PromptPairBatch batch, CallScope scope) {
+    Tensor target = kept.get(batch.key());
+    if (target == null) {
+      target = target(ModelInput.ofPrompts(batch.clean(), model.device()));
+      keep(batch.key(), target, scope);
+    }
+    return target;
+  }
+
+  private Tensor target(ModelInput clean) {
+    ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
+    Tensor logits = model.forward(plain).logits();
+    model.precision().requireFinite("logits", logits);
+    return faithfulness.target(logits.to(model.precision().accumulation().scalarType()));
+  }
+
+  /** Keeps a target as long as there is room for it; the one used least recently goes first. */
+  private void keep(String key, Tensor target, CallScope scope) {
+    if (target.nbytes() > memory) {
+      return;
+    }
+    kept.put(key, scope.keep(target));
+    bytes += target.nbytes();
+    Iterator<Tensor> oldest = kept.values().iterator();
+    while (bytes > memory) {
+      Tensor given = oldest.next();
+      oldest.remove();
+      bytes -= given.nbytes();
+      given.releaseReference();
+    }
+  }
+
+  /** Memory of the targets that are kept. */
+  long bytes() {
+    return bytes;
+  }
+
+  @Override
+  public void close() {
+    kept.values().forEach(Tensor::releaseReference);
+  }
+}

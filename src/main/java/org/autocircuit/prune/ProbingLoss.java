@@ -1,0 +1,99 @@
+package org.autocircuit.prune;
+
+import java.util.OptionalInt;
+import java.util.function.UnaryOperator;
+import org.autocircuit.ForwardRequest;
+import org.autocircuit.ModelInput;
+import org.autocircuit.NotFiniteException;
+import org.autocircuit.PatchWrapper;
+import org.autocircuit.PatchWrapper.Mask;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.internal.NativeMath;
+import org.autocircuit.patch.MaskFn;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.patch.TrainMaskMode;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+
+/**
+ * What {@link SubnetworkProbing} goes down, as a function of masks: how far a patched run is from
+ * what it should be, and how many edges its circuit has.
+ *
+ * @param activations what edges are patched with
+ * @param dropout probability of dropping a mask value
+ * @param lambda what all edges of the graph weigh against the loss of the run
+ * @param circuitSize number of edges that cost nothing
+ */
+record ProbingLoss(
+    PatchableModel model,
+    SourceActivations activations,
+    MaskFn maskFn,
+    PatchType patchType,
+    double dropout,
+    double lambda,
+    OptionalInt circuitSize) {
+
+  /**
+   * Runs the model, and leaves the gradient in the masks.
+   *
+   * @param loss of logits in the precision in which the model accumulates
+   * @param forward noise of the run
+   * @param count noise of the masks that are counted
+   * @throws NotFiniteException if something is NaN or infinite; the masks have no gradients then
+   */
+  SubnetworkProbing.Losses backward(
+      MaskParameters masks,
+      ModelInput input,
+      UnaryOperator<Tensor> loss,
+      Noise forward,
+      Noise count) {
+    PatchContext context =
+        PatchContext.builder(activations, masks)
+            .maskFn(maskFn)
+            .dropout(dropout)
+            .noise(forward)
+            .build();
+    try (TrainMaskMode training = model.trainMaskMode(masks)) {
+      Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
+      Tensor faithfulness = loss.apply(logits.to(model.precision().accumulation().scalarType()));
+      Tensor edges = edges(masks, count);
+      Tensor excess =
+          circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
+      double weight = lambda / model.graph().nEdges();
+      Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
+      SubnetworkProbing.Losses losses =
+          new SubnetworkProbing.Losses(
+              total.item_double(), faithfulness.item_double(), edges.item_double());
+      if (!Double.isFinite(losses.total())) {
+        model.precision().requireFinite("logits", logits);
+        throw model.precision().notFinite("losses");
+      }
+      NativeMath.backward(total);
+      requireFiniteGradients(masks);
+      return losses;
+    }
+  }
+
+  /** A step with them would leave no mask that is a number. */
+  private void requireFiniteGradients(MaskParameters masks) {
+    try {
+      model.precision().requireFinite("gradients of masks", masks.gradients());
+    } catch (NotFiniteException e) {
+      masks.zeroGrad();
+      throw e;
+    }
+  }
+
+  /** A sample of how many edges are in the circuit: those patched, or those not. */
+  private Tensor edges(MaskParameters masks, Noise noise) {
+    Tensor patched =
+        PatchWrapper.applyMaskFn(new Mask(masks.tensor(), false, false, maskFn, 0, noise), 1).sum();
+    return patchType == PatchType.TREE_PATCH
+        ? patched.neg().add(new Scalar(model.graph().nEdges()))
+        : patched;
+  }
+}
