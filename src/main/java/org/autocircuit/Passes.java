@@ -1,36 +1,24 @@
 package org.autocircuit;
 
-import java.lang.System.Logger;
-import java.lang.System.Logger.Level;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.function.Consumer;
-import java.util.function.Function;
-import java.util.function.Supplier;
 import org.autocircuit.PassArguments.Size;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.WrapperSpec;
-import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.IncrementalHandle;
-import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.PatchableHandle;
 import org.autocircuit.internal.PatchableHandle.Patch;
-import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.jfr.ForwardEvent;
 import org.autocircuit.internal.jfr.GradientEvent;
-import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.autocircuit.model.Model;
-import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskValues;
@@ -43,18 +31,14 @@ import org.bytedeco.pytorch.Tensor;
 /** The native passes of a patchable model, arguments checked, results handed out. */
 final class Passes {
 
-  private static final Logger MEMORY = System.getLogger("org.autocircuit.memory");
-  private static final long LARGE = 1L << 30;
-
   private final String name;
   private final List<String> hookNames;
   private final PassArguments arguments;
   private final OutputSlice defaultSlice;
-  private final Precision precision;
   private final String device;
   private final long vocabulary;
-  private final Optional<PrefixCache> prefix;
-  private final PatchableHandle handle;
+  private final PassHandle handle;
+  private final AblationPasses ablations;
 
   /** The prefix stays the caller's. */
   Passes(
@@ -64,15 +48,15 @@ final class Passes {
     arguments =
         new PassArguments(graph, model.precision(), model.device(), new LinkedHashSet<>(hookNames));
     defaultSlice = slice;
-    precision = model.precision();
     device = model.device();
     vocabulary = AnswerTokens.vocabulary(model.config());
-    this.prefix = prefix;
     WrapperSpec.Packed wrappers = WrapperSpec.pack(graph.wrapperSpecs());
-    handle =
+    PatchableHandle made =
         model
             .handle()
             .makePatchable(name, wrappers.modules(), wrappers.numbers(), graph.seqLen().orElse(0));
+    handle = new PassHandle(made, arguments, prefix);
+    ablations = new AblationPasses(name, model.precision(), device, arguments, handle);
   }
 
   List<String> hookNames() {
@@ -81,14 +65,14 @@ final class Passes {
 
   /** What stands before the prompts of all passes that bring no prefix of their own. */
   Optional<PrefixCache> prefix() {
-    return prefix;
+    return handle.prefix();
   }
 
   ForwardResult forward(ForwardRequest request, PatchContext context) {
     ForwardEvent event = ForwardEvent.begun();
-    try (Use use = use(request.input(), context);
+    try (Use use = handle.use(request.input(), context);
         CallScope scope = new CallScope()) {
-      ModelInput input = behindPrefix(request.input());
+      ModelInput input = handle.behindPrefix(request.input());
       OptionalInt start = request.startBlock();
       Size size =
           start.isPresent() ? arguments.residual(start.getAsInt(), input) : arguments.input(input);
@@ -108,10 +92,10 @@ final class Passes {
                       || requiresGrad(patch.patchSrcOuts())
                       || requiresGrad(patch.masks()));
       List<Tensor> results =
-          run(
+          handle.run(
               input,
-              passed ->
-                  handle.forward(
+              (model, passed) ->
+                  model.forward(
                       passed,
                       start.orElse(-1),
                       startSrcOuts,
@@ -132,7 +116,7 @@ final class Passes {
 
   IncrementalRun incrementalRun(ModelInput given, PatchContext context, OutputSlice slice) {
     ForwardEvent event = ForwardEvent.begun();
-    try (Use use = use(given, context);
+    try (Use use = handle.use(given, context);
         CallScope scope = new CallScope()) {
       if (!context.isPatched()
           || context.maskFn() != MaskFn.NONE
@@ -147,18 +131,19 @@ final class Passes {
                 + context);
       }
       requireNoStart(false, context);
-      ModelInput input = behindPrefix(given);
+      ModelInput input = handle.behindPrefix(given);
       Size size = arguments.input(input);
       Patch patch = arguments.patch(context, size, false);
       IncrementalHandle run =
-          run(input, passed -> handle.incrementalRun(passed, NativeCodes.of(slice), patch));
+          handle.run(
+              input, (model, passed) -> model.incrementalRun(passed, NativeCodes.of(slice), patch));
       event.end(name, size.batch(), size.seq(), true, false, false);
       return new IncrementalRun(name, arguments.graph(), size, run);
     }
   }
 
   float[][] logits(long[][] tokens, PatchContext context) {
-    try (Use use = use();
+    try (Use use = handle.use();
         CallScope scope = new CallScope()) {
       ForwardRequest request =
           ForwardRequest.of(ModelInput.ofPrompts(tokens, device))
@@ -169,75 +154,40 @@ final class Passes {
   }
 
   SourceActivations sourceAblations(ModelInput input, AblationType type) {
-    if (type.meanOverDataset()) {
-      throw new IllegalArgumentException(
-          type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
-    }
-    try (Use use = use(input, PatchContext.NONE);
-        CallScope scope = new CallScope()) {
-      AllOnesCache cache = new AllOnesCache();
-      try {
-        return SourceActivations.of(ablated(input, type, cache), Optional.of(type), cache);
-      } catch (RuntimeException | Error e) {
-        cache.close();
-        throw e;
-      }
-    }
+    return ablations.of(input, type);
   }
 
   SourceActivations sourceAblations(long[][] tokens, AblationType type) {
-    try (CallScope scope = new CallScope()) {
-      return sourceAblations(ModelInput.ofPrompts(tokens, device), type);
-    }
+    return ablations.of(tokens, type);
   }
 
   SourceActivations sourceAblations(
       Iterable<? extends PromptPairBatch> batches, AblationType type) {
-    return mean(
-        type,
-        mean -> {
-          for (PromptPairBatch batch : batches) {
-            if (type.cleanDataset()) {
-              add(mean, ModelInput.ofPrompts(batch.clean(), device));
-            }
-            if (type.corruptDataset()) {
-              add(mean, ModelInput.ofPrompts(batch.corrupt(), device));
-            }
-          }
-        });
+    return ablations.of(batches, type);
   }
 
   SourceActivations sourceAblations(
       Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
-    return mean(
-        type,
-        mean -> {
-          if (type.cleanDataset()) {
-            clean.forEach(input -> add(mean, ModelInput.of(input)));
-          }
-          if (type.corruptDataset()) {
-            corrupt.forEach(input -> add(mean, ModelInput.of(input)));
-          }
-        });
+    return ablations.of(clean, corrupt, type);
   }
 
   MaskGradientResult maskGradient(ModelInput given, PatchContext context, AnswerLoss loss) {
     GradientEvent event = GradientEvent.begun();
-    try (Use use = use(given, context);
+    try (Use use = handle.use(given, context);
         CallScope scope = new CallScope()) {
       if (!context.isPatched()) {
         throw new IllegalArgumentException("context: expected one that patches, got " + context);
       }
       requireNoStart(false, context);
-      ModelInput input = behindPrefix(given);
+      ModelInput input = handle.behindPrefix(given);
       Size size = arguments.input(input);
       Patch patch = arguments.patch(context, size, true);
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
       List<Tensor> results =
-          run(
+          handle.run(
               input,
-              passed ->
-                  handle.maskGradient(
+              (model, passed) ->
+                  model.maskGradient(
                       passed,
                       patch,
                       NativeCodes.of(loss.gradFunction()),
@@ -259,11 +209,11 @@ final class Passes {
 
   MaskGradientResult maskGradient(EdgeAttribution attribution) {
     GradientEvent event = GradientEvent.begun();
-    try (Use use = use(attribution);
+    try (Use use = handle.use(attribution);
         CallScope scope = new CallScope()) {
-      ModelInput clean = behindPrefix(attribution.clean());
+      ModelInput clean = handle.behindPrefix(attribution.clean());
       Size size = arguments.input(clean);
-      Optional<ModelInput> corrupt = attribution.corrupt().map(this::behindPrefix);
+      Optional<ModelInput> corrupt = attribution.corrupt().map(handle::behindPrefix);
       corrupt.ifPresent(input -> arguments.corrupt(input, size));
       Tensor activations =
           attribution
@@ -273,12 +223,12 @@ final class Passes {
       AnswerLoss loss = attribution.loss();
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
       List<Tensor> results =
-          run(
+          handle.run(
               attribution.inputs(),
-              () ->
-                  handle.edgeAttribution(
-                      passed(clean),
-                      corrupt.map(Passes::passed).orElse(null),
+              model ->
+                  model.edgeAttribution(
+                      PassHandle.passed(clean),
+                      corrupt.map(PassHandle::passed).orElse(null),
                       activations,
                       attribution.maskValue(),
                       NativeCodes.of(loss.gradFunction()),
@@ -303,22 +253,7 @@ final class Passes {
 
   /** Keeps the model and its prefix open for this thread. */
   Use use() {
-    Use use = handle.use()::close;
-    return prefix.isPresent() ? use.and(prefix.get()::use) : use;
-  }
-
-  /** Keeps all that a pass needs open for this thread. */
-  private Use use(ModelInput input, PatchContext context) {
-    return use().and(context::use).and(input::use);
-  }
-
-  private Use use(EdgeAttribution attribution) {
-    Use use = use();
-    for (ModelInput input : attribution.inputs()) {
-      use = use.and(input::use);
-    }
-    Optional<SourceActivations> activations = attribution.activations();
-    return activations.isPresent() ? use.and(activations.get()::use) : use;
+    return handle.use();
   }
 
   void requireUsable() {
@@ -332,47 +267,6 @@ final class Passes {
   /** Closes; false if it was closed before. */
   boolean close() {
     return handle.close();
-  }
-
-  private SourceActivations mean(AblationType type, Consumer<DataSetMean> addAll) {
-    if (!type.meanOverDataset()) {
-      throw new IllegalArgumentException(
-          type + " is none over a data set: expected one tensor of inputs, got batches");
-    }
-    try (Use use = use();
-        CallScope scope = new CallScope();
-        DataSetMean mean = new DataSetMean(precision)) {
-      addAll.accept(mean);
-      return SourceActivations.of(mean.mean(), Optional.of(type), null);
-    }
-  }
-
-  private void add(DataSetMean mean, ModelInput input) {
-    Stop.check();
-    try (CallScope scope = new CallScope()) {
-      mean.add(ablated(input, AblationType.RESAMPLE, null), input.attentionMask());
-    }
-  }
-
-  private Tensor ablated(ModelInput given, AblationType type, AllOnesCache cache) {
-    ForwardEvent event = ForwardEvent.begun();
-    ModelInput input = behindPrefix(given);
-    Size size = arguments.input(input);
-    Tensor activations =
-        run(input, passed -> handle.sourceAblations(passed, NativeCodes.of(type), cache));
-    event.end(name, size.batch(), size.seq(), false, false, true);
-    long bytes = activations.storage().nbytes();
-    if (bytes >= LARGE) {
-      MEMORY.log(
-          Level.INFO,
-          String.format(
-              Locale.ROOT,
-              "source activations %s of %s hold %,d bytes",
-              Arrays.toString(activations.shape()),
-              name,
-              bytes));
-    }
-    return activations;
   }
 
   /** Refuses what a pass from the tokens would ignore. */
@@ -405,33 +299,6 @@ final class Passes {
               + ", got none");
     }
     return null;
-  }
-
-  private ModelInput behindPrefix(ModelInput input) {
-    return prefix.isPresent() && input.prefix().isEmpty() ? input.withPrefix(prefix.get()) : input;
-  }
-
-  /** Makes a native call. If it fails, the input's tokens are looked at for a better word. */
-  private <T> T run(ModelInput input, Function<PatchableHandle.Input, T> call) {
-    return run(List.of(input), () -> call.apply(passed(input)));
-  }
-
-  private <T> T run(List<ModelInput> inputs, Supplier<T> call) {
-    try {
-      T results = call.get();
-      WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
-      return results;
-    } catch (NativeException e) {
-      inputs.forEach(input -> arguments.tokens(input.value(), e));
-      throw e;
-    }
-  }
-
-  private static PatchableHandle.Input passed(ModelInput input) {
-    return new PatchableHandle.Input(
-        input.value(),
-        input.attentionMask().orElse(null),
-        input.prefix().map(PrefixCache::entries).orElse(List.of()));
   }
 
   private static boolean requiresGrad(Tensor tensor) {
