@@ -4,12 +4,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.Supplier;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -23,67 +25,112 @@ import org.junit.jupiter.params.provider.EnumSource;
 @ExtendWith(NativeScope.class)
 class SharedActivationsTest {
 
-  private static final int CIRCUITS = 12;
-  private static final int THREADS = 16;
+  private static final int CIRCUITS = 10;
+  private static final int THREADS = 64;
   private static final int SEQ = 5;
+
+  /** Some prompts in one circuit. */
+  private record Request(int prompts, Masks masks) {
+
+    float[][] run(PatchableModel model, SourceActivations patch) {
+      return logits(model, patch, prompts);
+    }
+
+    /** What somebody else may have asked before. */
+    void runOthers(PatchableModel model, SourceActivations patch) {
+      logits(model, patch, 1000 + prompts);
+    }
+
+    private float[][] logits(PatchableModel model, SourceActivations patch, long seed) {
+      return model.logits(TestModels.tokens(prompts, SEQ, seed), PatchContext.of(patch, masks));
+    }
+  }
+
+  /** A request, and what it gets from activations that nobody has used. */
+  @SuppressWarnings("ArrayRecordComponent") // never compared
+  private record Expected(Request request, float[][] logits) {}
 
   @ParameterizedTest
   @EnumSource(
       value = Precision.class,
       names = {"FLOAT32", "BFLOAT16"})
   void bitsDoNotDependOnEarlierCallers(Precision precision) throws Exception {
+    int[] any = {1, 3, 8};
     try (PatchableModel model = TestModels.patchable(precision, PatchableModelOptions.defaults())) {
-      long[][] tokens = TestModels.tokens(3, SEQ, 1);
-      for (AblationType type : List.of(AblationType.ZERO, AblationType.RESAMPLE)) {
-        List<Masks> circuits = circuits(model);
-        float[][][] fresh = new float[CIRCUITS][][];
-        for (int i = 0; i < CIRCUITS; i++) {
-          try (SourceActivations patch = activations(model, type)) {
-            fresh[i] = model.logits(tokens, PatchContext.of(patch, circuits.get(i)));
-          }
-        }
-        try (SourceActivations patch = activations(model, type)) {
-          // Others first, with other prompts.
-          for (Masks masks : circuits) {
-            model.logits(TestModels.tokens(3, SEQ, 99), PatchContext.of(patch, masks));
-          }
-          check(model, tokens, patch, circuits, fresh);
-          patch.trim();
-          check(model, tokens, patch, circuits, fresh);
-          ExecutorService pool = Executors.newFixedThreadPool(THREADS);
-          try {
-            List<Callable<float[][]>> calls = new ArrayList<>();
-            for (int i = 0; i < 4 * CIRCUITS; i++) {
-              Masks masks = circuits.get(i % CIRCUITS);
-              calls.add(() -> model.logits(tokens, PatchContext.of(patch, masks)));
-            }
-            List<Future<float[][]>> results = pool.invokeAll(calls);
-            for (int i = 0; i < results.size(); i++) {
-              assertThat(results.get(i).get()).isDeepEqualTo(fresh[i % CIRCUITS]);
-            }
-          } finally {
-            pool.shutdown();
-          }
-        }
+      for (AblationType type :
+          List.of(
+              AblationType.ZERO,
+              AblationType.RESAMPLE,
+              AblationType.BATCH_TOKENWISE_MEAN,
+              AblationType.BATCH_ALL_TOK_MEAN)) {
+        long[][] three = TestModels.tokens(3, SEQ, 2);
+        check(model, "three of " + type, () -> model.sourceAblations(three, type), 3);
+        // Those of a single prompt are everybody's.
+        long[][] one = {three[0]};
+        check(model, "one of " + type, () -> model.sourceAblations(one, type), any);
       }
+      AblationType mean = AblationType.TOKENWISE_MEAN_CORRUPT;
+      check(
+          model,
+          "" + mean,
+          () -> model.sourceAblations(List.of(TestModels.batch(3, SEQ, 4)), mean),
+          any);
     }
   }
 
-  private static SourceActivations activations(PatchableModel model, AblationType type) {
-    return model.sourceAblations(TestModels.tokens(3, SEQ, 2), type);
+  private static void check(
+      PatchableModel model, String name, Supplier<SourceActivations> activations, int... sizes)
+      throws Exception {
+    List<Expected> expected = new ArrayList<>();
+    for (Masks circuit : circuits(model)) {
+      for (int prompts : sizes) {
+        Request request = new Request(prompts, circuit);
+        try (SourceActivations fresh = activations.get()) {
+          expected.add(new Expected(request, request.run(model, fresh)));
+        }
+      }
+    }
+    try (SourceActivations patch = activations.get()) {
+      expected.forEach(each -> each.request.runOthers(model, patch));
+      assertSame(name + ", used by others", model, patch, expected);
+      patch.trim();
+      Collections.reverse(expected);
+      assertSame(name + ", trimmed", model, patch, expected);
+      patch.trim();
+      assertSameAtOnce(name + ", by " + THREADS + " threads", model, patch, expected);
+    }
   }
 
-  /** The last circuit first. */
-  private static void check(
-      PatchableModel model,
-      long[][] tokens,
-      SourceActivations patch,
-      List<Masks> circuits,
-      float[][][] fresh) {
-    for (int i = CIRCUITS - 1; i >= 0; i--) {
-      assertThat(model.logits(tokens, PatchContext.of(patch, circuits.get(i))))
-          .as("circuit %s", i)
-          .isDeepEqualTo(fresh[i]);
+  private static void assertSame(
+      String name, PatchableModel model, SourceActivations patch, List<Expected> expected) {
+    for (Expected each : expected) {
+      assertThat(each.request.run(model, patch)).as(name).isDeepEqualTo(each.logits);
+    }
+  }
+
+  /** All requests, each beside one of somebody else. */
+  private static void assertSameAtOnce(
+      String name, PatchableModel model, SourceActivations patch, List<Expected> expected)
+      throws Exception {
+    ExecutorService pool = Executors.newFixedThreadPool(THREADS);
+    try {
+      List<Callable<float[][]>> calls = new ArrayList<>();
+      for (int i = 0; i < 2 * THREADS; i++) {
+        Request request = expected.get(i % expected.size()).request;
+        calls.add(
+            () -> {
+              request.runOthers(model, patch);
+              return request.run(model, patch);
+            });
+      }
+      List<Future<float[][]>> results = pool.invokeAll(calls);
+      for (int i = 0; i < results.size(); i++) {
+        assertThat(results.get(i).get())
+            .as(name)
+            .isDeepEqualTo(expected.get(i % expected.size()).logits);
+      }
+    } finally {
+      pool.shutdown();
     }
   }
 
