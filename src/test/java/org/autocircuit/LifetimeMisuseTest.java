@@ -1,5 +1,9 @@
 package org.autocircuit;
 
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assumptions.assumeThat;
+
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -13,11 +17,16 @@ import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.PatchContext;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -72,31 +81,22 @@ class LifetimeMisuseTest {
           }
         },
         "blocks.0.weights");
-    table.illegal(
-        "an unknown device",
-        s -> s.model.to("gpu"),
-        "device: expected cpu, cuda, cuda:N",
-        "got gpu");
-    table.illegal("a device that is not there", s -> s.model.to("cuda:99"), "device cuda:99: ");
   }
 
   @SuppressWarnings("MustBeClosedChecker") // they are never opened
   private void closedThings() {
-    table.state(
-        "a closed model",
-        s -> {
-          s.model.close();
-          s.model.forward(s.tokens);
-        },
-        "PatchableModel",
-        "closed");
-    table.state(
-        "scopes of a closed model",
-        s -> {
-          s.model.close();
-          s.model.patchMode(s.activations, s.masks);
-        },
-        "closed");
+    closedModel("a pass", s -> s.model.forward(s.tokens));
+    closedModel("a pass in a context", s -> s.model.forward(s.tokens, PatchContext.NONE));
+    closedModel("logits", s -> s.model.logits(new long[][] {{1}}));
+    closedModel("ablations", s -> s.model.sourceAblations(s.tokens, AblationType.ZERO));
+    closedModel("a mode", s -> s.model.patchMode(s.activations));
+    closedModel("a mode with masks", s -> s.model.patchMode(s.activations, s.masks));
+    closedModel("a mask function", s -> s.model.maskFnMode(MaskFn.NONE));
+    closedModel("training", s -> s.model.trainMaskMode());
+    closedModel("new masks", s -> s.model.newMaskParameters());
+    closedModel("masks", s -> s.model.masks());
+    closedModel("weights", s -> s.model.weights());
+    closedModel("a device", s -> s.model.to("cpu"));
     table.state(
         "the masks of a closed model",
         s -> {
@@ -111,8 +111,7 @@ class LifetimeMisuseTest {
           s.activations.close();
           s.model.forward(s.tokens, s.context);
         },
-        "SourceActivations",
-        "closed");
+        "SourceActivations is closed");
     table.state(
         "closed masks",
         s -> {
@@ -131,7 +130,30 @@ class LifetimeMisuseTest {
         },
         "tokens",
         "closed");
+    table.state(
+        "a tensor of a closed scope",
+        s -> {
+          Tensor closed;
+          try (PointerScope scope = new PointerScope()) {
+            closed = RandomModels.tokens(CONFIG, 2, 4, 1);
+          }
+          s.model.forward(closed);
+        },
+        "tokens is closed");
     table.state("gradients of nothing", s -> s.model.masks().gradients(), "no gradients");
+  }
+
+  private void closedModel(String name, Consumer<MisuseTable.Subject> call) {
+    table.state(
+        name + " of a closed model",
+        s -> {
+          s.model.close();
+          s.model.close();
+          assertThat(s.model.graph()).isEqualTo(s.graph);
+          call.accept(s);
+        },
+        "PatchableModel of Model",
+        "is closed");
   }
 
   private void files() {
@@ -161,6 +183,25 @@ class LifetimeMisuseTest {
                 }),
         "config.json",
         "n_layer");
+  }
+
+  @Test
+  void aDeviceThatIsNotThereIsRefusedInALine() {
+    try (PatchableModel model = TestModels.patchable()) {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> model.to("nonsense"))
+          .withMessage("device: expected cpu, cuda, cuda:N or meta, got nonsense");
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> model.to("cuda:99"))
+          .withMessageStartingWith("device cuda:99: ")
+          .withMessageNotContainingAny("\n", "frame #");
+      assumeThat(torch.cuda_is_available()).isFalse();
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> model.to("cuda"))
+          .withMessageStartingWith("device cuda: this LibTorch is the CPU build; ")
+          .withMessageContaining("linux-x86_64-gpu")
+          .withMessageNotContainingAny("\n", "frame #");
+    }
   }
 
   private interface Damage {
