@@ -59,7 +59,8 @@ final class GraphOptions {
     if (ungroup && !config.groupedQueries()) {
       throw new ParameterException(
           spec.commandLine(),
-          "--ungroup: each of the model's %s query heads has keys and values of its own; there is nothing to ungroup"
+          ("--ungroup: each of the model's %s query heads has keys and values of its own; there is"
+                  + " nothing to ungroup")
               .formatted(config.nHeads()));
     }
     return PatchableModelOptions.defaults()

@@ -166,9 +166,10 @@ final class EdgeLookup {
     if (first == null || dests.get(first).queryHeads().isEmpty()) {
       return "";
     }
+    int heads = moduleOfDest[first].nDests();
     String count =
-        " (there are %s key/value heads unless they are ungrouped"
-            .formatted(moduleOfDest[first].nDests());
+        " (there %s unless ungrouped"
+            .formatted(heads == 1 ? "is 1 key/value head" : "are " + heads + " key/value heads");
     return sharedBy(destName)
         .map(
             dest ->

@@ -30,7 +30,8 @@ import org.autocircuit.model.TransformerConfig;
  *
  * <p>Names that do not exist are errors: every look-up by name throws an {@link
  * IllegalArgumentException} that says what is wrong and suggests the nearest existing name. (The
- * Python original ignores unknown edge names.)
+ * Python original ignores unknown edge names.) With grouped queries {@code A4.1.V} is the value
+ * input of key/value head 1, not of query head 1; {@link Edge#label} says which heads read it.
  *
  * <p>Immutable; safe to share between threads. Two graphs are equal if they were made from equal
  * arguments.

@@ -122,7 +122,8 @@ final class SvgDrawing {
 
   private void tie(Tie tie) {
     add(
-        "<line class=\"tie\" x1=\"%1$d\" y1=\"%2$d\" x2=\"%1$d\" y2=\"%3$d\" stroke=\"%4$s\" stroke-width=\"3\"/>",
+        "<line class=\"tie\" x1=\"%1$d\" y1=\"%2$d\" x2=\"%1$d\" y2=\"%3$d\" stroke=\"%4$s\""
+            + " stroke-width=\"3\"/>",
         tie.x(), tie.top(), tie.bottom(), GREY);
   }
 

@@ -50,7 +50,7 @@ class EdgeLookupTest {
     assertRefused(() -> grouped.edge("A0.1->A1.3.V"))
         .hasMessage(
             "unknown edge 'A0.1->A1.3.V': there is no destination 'A1.3.V' (there are 2 key/value"
-                + " heads unless they are ungrouped; query head 3 reads kv 1); did you mean"
+                + " heads unless ungrouped; query head 3 reads kv 1); did you mean"
                 + " 'A0.1->A1.1.V' (kv 1: heads 2, 3)?");
     assertRefused(() -> grouped.indices("A0.1->A1.2.K"))
         .hasMessageEndingWith(
@@ -59,12 +59,25 @@ class EdgeLookupTest {
         .hasMessageContaining("neither source 'A0.9' nor destination 'A1.3.V' exists (there are 2");
     // No query head at all, no such block, and what only looks like a number.
     assertRefused(() -> grouped.edge("A0.1->A1.4.V"))
-        .hasMessageContaining("(there are 2 key/value heads unless they are ungrouped); did you");
+        .hasMessageContaining("(there are 2 key/value heads unless ungrouped); did you");
     for (String name : List.of("A0.1->A2.3.V", "A0.1->A1.99999999999.V", "A0.1->A1.3.W")) {
       assertRefused(() -> grouped.edge(name)).hasMessageNotContaining("key/value");
     }
     assertRefused(() -> grouped.edge("MLP 1->A1.1.V"))
         .hasMessageContaining("does not come before destination 'A1.1.V' (kv 1: heads 2, 3);");
+    TransformerConfig single =
+        TransformerConfig.builder()
+            .nLayers(2)
+            .dModel(16)
+            .nHeads(4)
+            .nKeyValueHeads(1)
+            .dVocab(53)
+            .nCtx(32)
+            .build();
+    assertRefused(() -> ModelGraph.of(single, true, true).edge("A0.1->A1.3.V"))
+        .hasMessageContaining(
+            "(there is 1 key/value head unless ungrouped; query head 3 reads kv 0); did you mean"
+                + " 'A0.1->A1.0.V' (kv 0: heads 0-3)?");
     assertRefused(() -> ModelGraph.of(GROUPED, true, true, 6).edge("A0.1->A1.3.V@2"))
         .hasMessageContaining("query head 3 reads kv 1");
 
