@@ -15,6 +15,7 @@
 #include "kinds.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -26,6 +27,7 @@ struct SmallCircuit {
       std::shared_ptr<AllOnesCache> all_ones = std::make_shared<AllOnesCache>(),
       at::ScalarType type = at::kDouble)
       : kind(Shape(), 0, type), cache(std::move(all_ones)) {
+    cpu_only("circuits are planned there only");
     const at::NoGradGuard no_grad;
     at::manual_seed(5);
     mean = at::randn({kind.model.n_srcs(), 1, 5, kind.shape.d_model})
@@ -275,6 +277,7 @@ TEST(late_starts_do_not_depend_on_who_ran_before) {
 }
 
 TEST(only_circuits_make_a_run) {
+  cpu_only("circuits are planned there only");
   Kind kind{Shape()};
   const auto cache = std::make_shared<AllOnesCache>();
   {

@@ -51,16 +51,18 @@ template <typename... Parts>
   throw CheckFailure(text.str());
 }
 
-// |actual - expected| <= atol + rtol * |expected|, elementwise; shapes and
-// dtypes must agree.
+// |actual - expected| <= atol + rtol * |expected|, elementwise, compared on the
+// CPU; shapes and dtypes must agree.
 inline void check_close(
     const char* file,
     int line,
     const char* what,
-    const at::Tensor& actual,
-    const at::Tensor& expected,
+    const at::Tensor& any_actual,
+    const at::Tensor& any_expected,
     double rtol,
     double atol) {
+  const at::Tensor actual = any_actual.cpu();
+  const at::Tensor expected = any_expected.cpu();
   if (actual.sizes() != expected.sizes() ||
       actual.scalar_type() != expected.scalar_type()) {
     fail(

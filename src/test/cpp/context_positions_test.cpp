@@ -4,6 +4,7 @@
 #include "autocircuit/model/context_positions.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -20,7 +21,7 @@ at::Tensor bias(std::vector<int64_t> hidden, at::IntArrayRef shape) {
 // CHECK_CLOSE has no tolerance for infinities.
 void check_equal(const at::Tensor& actual, const at::Tensor& expected) {
   CHECK_EQUAL(actual.sizes().vec(), expected.sizes().vec());
-  CHECK(at::equal(actual, expected));
+  CHECK(at::equal(actual.cpu(), expected));
 }
 
 ContextPositions positions(
@@ -28,7 +29,13 @@ ContextPositions positions(
     int64_t prefix,
     const at::Tensor& mask,
     at::IntArrayRef windows = {0}) {
-  return {seq, prefix, mask, at::kDouble, std::nullopt, windows};
+  return {
+      seq,
+      prefix,
+      to_device(mask),
+      at::TensorOptions(test_device()).dtype(at::kDouble),
+      std::nullopt,
+      windows};
 }
 
 } // namespace
@@ -73,17 +80,18 @@ TEST(learned_positions_count_neither_padding_nor_gaps) {
   const at::Tensor mask =
       at::tensor({0, 1, 1, 1, 0, 7}, at::kLong).view({2, 3});
   check_equal(
-      positions(3, 2, mask).embed(w_pos).squeeze(2),
+      positions(3, 2, mask).embed(to_device(w_pos)).squeeze(2),
       at::tensor({0.0, 3.0, 4.0, 3.0, 0.0, 4.0}).view({2, 3}));
   check_equal(
-      positions(3, 2, {}).embed(w_pos).squeeze(2),
+      positions(3, 2, {}).embed(to_device(w_pos)).squeeze(2),
       at::tensor({3.0, 4.0, 5.0}).view({1, 3}));
 }
 
 TEST(patterns_of_padding_are_zero) {
   const at::Tensor mask = at::tensor({0, 1}, at::kLong).view({1, 2}) != 0;
   check_equal(
-      positions(2, 0, mask).clear_padding(at::ones({1, 1, 2, 2}, at::kDouble)),
+      positions(2, 0, mask)
+          .clear_padding(to_device(at::ones({1, 1, 2, 2}, at::kDouble))),
       at::tensor({0.0, 0.0, 1.0, 1.0}).view({1, 1, 2, 2}));
 }
 

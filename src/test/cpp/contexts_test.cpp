@@ -19,6 +19,7 @@
 #include "models.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -60,11 +61,13 @@ struct Requests {
     at::manual_seed(7);
     patch_src_outs = source_ablations(
         model,
-        {.value = at::randint(shape.d_vocab, {3, 4}, at::kLong)},
+        {.value = to_device(at::randint(shape.d_vocab, {3, 4}, at::kLong))},
         BatchAblation::kResample);
     for (int i = 0; i < kThreads; i++) {
-      inputs.push_back(at::randint(shape.d_vocab, {3, 4}, at::kLong));
-      masks.push_back(at::rand({model.n_masks()}, accumulation_type(dtype)));
+      inputs.push_back(
+          to_device(at::randint(shape.d_vocab, {3, 4}, at::kLong)));
+      masks.push_back(
+          to_device(at::rand({model.n_masks()}, accumulation_type(dtype))));
     }
   }
 
@@ -96,8 +99,9 @@ struct Requests {
         own,
         {.grad_function = GradFunction::kLogit,
          .answer_function = AnswerFunction::kAvgDiff,
-         .answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1}),
-         .wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1})});
+         .answers = to_device(at::tensor({1, 2, 3}, at::kLong).view({3, 1})),
+         .wrong_answers =
+             to_device(at::tensor({4, 5, 6}, at::kLong).view({3, 1}))});
     results.push_back(gradient.grad);
     return results;
   }
@@ -132,7 +136,7 @@ struct Circuits {
       : requests(dtype), cache(std::make_shared<AllOnesCache>()) {
     const c10::NoGradGuard no_grad;
     at::manual_seed(11);
-    corrupt = at::randint(requests.shape.d_vocab, {3, 4}, at::kLong);
+    corrupt = to_device(at::randint(requests.shape.d_vocab, {3, 4}, at::kLong));
     activations = source_ablations(
         requests.model,
         {.value = corrupt},
@@ -163,7 +167,7 @@ struct Circuits {
     request.context = &context;
     request.policy = policy;
     const at::Tensor logits = forward(requests.model, request).logits;
-    if (all_ones && policy == PlanPolicy::kAllOnes) {
+    if (all_ones && policy == PlanPolicy::kAllOnes && logits.is_cpu()) {
       CHECK_EQUAL(all_ones->stats().runs, int64_t{1});
     }
     return logits;
@@ -261,7 +265,8 @@ TEST(a_model_outlives_its_owner_in_the_passes_that_run) {
   auto model = std::make_shared<const PatchableModel>(
       random_transformer(shape, at::kDouble), edge_wrappers(shape));
   at::manual_seed(8);
-  const at::Tensor input = at::randint(shape.d_vocab, {2, 3}, at::kLong);
+  const at::Tensor input =
+      to_device(at::randint(shape.d_vocab, {2, 3}, at::kLong));
   const c10::NoGradGuard no_grad;
   const at::Tensor expected = logits(*model, input);
   std::vector<std::shared_ptr<const PatchableModel>> uses(kThreads, model);
@@ -274,6 +279,7 @@ TEST(a_model_outlives_its_owner_in_the_passes_that_run) {
 }
 
 TEST(workspaces_are_never_shared_by_two_tensors) {
+  cpu_only("its memory");
   const int64_t limit = workspace_limit();
   set_workspace_limit(int64_t{1} << 20U);
   const int64_t leased = workspace_stats().leased_bytes;
@@ -300,6 +306,7 @@ TEST(workspaces_are_never_shared_by_two_tensors) {
 }
 
 TEST(the_number_of_threads_reaches_threads_that_have_computed_before) {
+  cpu_only("its threads");
   const int before = at::get_num_threads();
   std::vector<int> seen;
   bridge::set_pool_sizes(2);

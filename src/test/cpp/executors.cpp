@@ -120,8 +120,8 @@ void check_executors_agree(
   check_plans_agree(kind, request, expected.logits, close);
 
   AnswerLoss loss;
-  loss.answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1});
-  loss.wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1});
+  loss.answers = to_device(at::tensor({1, 2, 3}, at::kLong).view({3, 1}));
+  loss.wrong_answers = to_device(at::tensor({4, 5, 6}, at::kLong).view({3, 1}));
   const auto [wanted, got] = both([&](PlanPolicy policy) {
     return mask_gradient(kind.model, input, context, loss, policy);
   });

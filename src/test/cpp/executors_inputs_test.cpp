@@ -8,6 +8,7 @@
 #include "executors.h"
 
 #include "check.h"
+#include "devices.h"
 #include "threads.h"
 
 namespace autocircuit::test {
@@ -57,10 +58,10 @@ TEST(executors_agree_on_several_threads) {
           w.mul_(1 / std::sqrt(static_cast<double>(wider)));
         }
       }
-      kind.clean = at::randint(shape.d_vocab, {3, 12}, at::kLong);
+      kind.clean = to_device(at::randint(shape.d_vocab, {3, 12}, at::kLong));
       kind.context.patch_src_outs = source_ablations(
           kind.model,
-          {.value = at::randint(shape.d_vocab, {3, 12}, at::kLong)},
+          {.value = to_device(at::randint(shape.d_vocab, {3, 12}, at::kLong))},
           BatchAblation::kResample);
       for (const MaskKind masks : {MaskKind::kSparse, MaskKind::kRandom}) {
         kind.context.masks = masks_of(
@@ -76,15 +77,16 @@ TEST(executors_agree_on_padding_behind_a_prefix) {
     Kind kind(shape);
     const int64_t kv_heads = shape.kv_heads > 0 ? shape.kv_heads : shape.heads;
     const auto entry = [&](int64_t rows) {
-      return at::randn({rows, 3, kv_heads, shape.d_head}, at::kDouble);
+      return to_device(
+          at::randn({rows, 3, kv_heads, shape.d_head}, at::kDouble));
     };
     for (const int64_t rows : {int64_t{1}, kind.clean.size(0)}) {
       ModelInput input{
           .value = kind.corrupt,
-          .attention_mask =
+          .attention_mask = to_device(
               at::tensor(
                   {0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, at::kLong)
-                  .view({3, 5})};
+                  .view({3, 5}))};
       for (int64_t n = 0; n < shape.layers; n++) {
         input.prefix.keys.push_back(entry(rows));
         input.prefix.values.push_back(entry(rows));
@@ -168,6 +170,7 @@ TEST(plans_agree_on_circuits) {
 }
 
 TEST(activations_forget_what_circuits_need_and_learn_it_again) {
+  cpu_only("circuits are planned there only");
   Kind kind{Shape()};
   const at::NoGradGuard no_grad;
   kind.context.all_ones = std::make_shared<AllOnesCache>();

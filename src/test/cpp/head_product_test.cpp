@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -50,6 +51,7 @@ at::Tensor wide(const at::Tensor& x) {
 } // namespace
 
 TEST(head_products_are_those_of_the_general_product) {
+  cpu_only("kernels");
   for (const Sizes& s : kSizes) {
     const Operands o(s);
     for (const at::Tensor& w : {o.columns, o.rows}) {
@@ -67,6 +69,7 @@ TEST(head_products_are_those_of_the_general_product) {
 }
 
 TEST(head_products_are_written_where_they_belong) {
+  cpu_only("kernels");
   for (const Sizes& s : kSizes) {
     const Operands o(s);
     const int64_t heads = s.heads * s.repeats;
@@ -82,6 +85,7 @@ TEST(head_products_are_written_where_they_belong) {
 }
 
 TEST(head_products_have_the_gradient_of_the_general_product) {
+  cpu_only("kernels");
   for (const Sizes& s : kSizes) {
     const Operands o(s);
     const auto gradient = [&](const auto& type) {
@@ -100,6 +104,7 @@ TEST(head_products_have_the_gradient_of_the_general_product) {
 }
 
 TEST(head_products_name_shapes_that_do_not_fit) {
+  cpu_only("kernels");
   const Operands o(kSizes[1]);
   CHECK_THROWS(head_product(o.x.narrow(2, 0, 2), o.columns), "[2, 3, 2, 5]");
   CHECK_THROWS(head_product(o.x.narrow(3, 0, 4), o.columns), "[3, 5, 7]");
@@ -108,6 +113,7 @@ TEST(head_products_name_shapes_that_do_not_fit) {
 
 // Weights that are trained have gradients of their own.
 TEST(head_products_of_trained_weights_reach_them) {
+  cpu_only("kernels");
   const Operands o(kSizes[1]);
   const at::Tensor w = o.columns.detach().requires_grad_(true);
   const at::Tensor y = head_product(o.x, w, o.bias);

@@ -11,6 +11,7 @@
 #include "kinds.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -228,6 +229,7 @@ TEST(a_run_says_that_its_weights_have_changed) {
 // Of tensors, and in every step: what is kept by a part of a run, by a whole
 // one, and what no plan can be made for.
 TEST(memory_that_runs_out_leaves_a_run_as_it_was) {
+  cpu_only("its memory");
   for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
     for (const std::vector<int64_t>& flips : some_flips()) {
       Search search(type, OutputSlice::kLastSeq);
@@ -250,6 +252,7 @@ TEST(memory_that_runs_out_leaves_a_run_as_it_was) {
 // The same of all that `new` makes while a part of a run is kept; the whole
 // ones are left out, since LibTorch ends the process in them.
 TEST(keeping_where_nothing_can_be_allocated_leaves_a_run_as_it_was) {
+  cpu_only("its memory");
   int failed = 0;
   for (const int64_t place : {6, 20, 44}) {
     bool kept = false;

@@ -102,11 +102,12 @@ Kind::Kind(const Shape& s, int64_t seq_len, at::ScalarType type)
     : shape(s),
       model(random_transformer(shape, type), edge_wrappers(shape, seq_len)) {
   at::manual_seed(3);
-  clean = at::randint(shape.d_vocab, {3, 5}, at::kLong);
-  corrupt = at::randint(shape.d_vocab, {3, 5}, at::kLong);
+  clean = to_device(at::randint(shape.d_vocab, {3, 5}, at::kLong));
+  corrupt = to_device(at::randint(shape.d_vocab, {3, 5}, at::kLong));
   context.patch_src_outs =
       source_ablations(model, {.value = corrupt}, BatchAblation::kResample);
-  context.masks = at::rand({model.n_masks()}, accumulation_type(type));
+  context.masks =
+      to_device(at::rand({model.n_masks()}, accumulation_type(type)));
 }
 
 void for_each_kind(const std::function<void(const Shape&)>& body) {

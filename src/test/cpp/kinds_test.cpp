@@ -100,7 +100,7 @@ TEST(gradients_of_every_kind_equal_finite_differences) {
     for (const int64_t seq_len : {0, 5}) {
       Kind k(shape, seq_len);
       const at::Tensor weights =
-          at::randn({3, 5, k.shape.d_vocab}, at::kDouble);
+          to_device(at::randn({3, 5, k.shape.d_vocab}, at::kDouble));
       const auto loss = [&](const PatchContext& context) {
         return (logits(k.model, k.clean, &context) * weights).sum();
       };
@@ -187,7 +187,7 @@ TEST(adjacent_pairs_are_halves_of_other_dimensions) {
         const at::Tensor heads = w.unflatten(-1, at::IntArrayRef{8, 4});
         return at::cat(
                    {heads.narrow(-2, 0, 6).index_select(
-                        -1, at::tensor({0, 2, 1, 3}, at::kLong)),
+                        -1, to_device(at::tensor({0, 2, 1, 3}, at::kLong))),
                     heads.narrow(-2, 6, 2)},
                    -2)
             .flatten(-2);

@@ -1,6 +1,10 @@
 // Runs the registered tests: all, those whose name contains the argument, or
-// with --file those of one source file. Exit code 1 if any fails.
+// with --file those of one source file, on the device that
+// AUTOCIRCUIT_TEST_DEVICE names. Exit code 1 if any fails.
+#include "devices.h"
+
 #include "check.h"
+#include "far_device.h"
 
 #include <chrono>
 #include <cstring>
@@ -27,6 +31,9 @@ Outcome run(const TestCase& test) {
   } catch (const autocircuit::test::TestSkipped& skipped) {
     outcome = Outcome::kSkipped;
     message = skipped.what();
+  } catch (const c10::Error& error) {
+    outcome = Outcome::kFailed;
+    message = error.what_without_backtrace();
   } catch (const std::exception& error) {
     outcome = Outcome::kFailed;
     message = error.what();
@@ -51,6 +58,23 @@ Outcome run(const TestCase& test) {
 } // namespace
 
 int main(int argc, char** argv) {
+  if (const char* device = std::getenv("AUTOCIRCUIT_TEST_DEVICE")) {
+    if (std::strcmp(device, "far") == 0) {
+      autocircuit::test::install_far_device();
+    }
+    try {
+      at::empty({1}, autocircuit::test::test_device());
+    } catch (const c10::Error& error) {
+      const std::string message = error.what_without_backtrace();
+      std::printf(
+          "no device %s: %s\n",
+          device,
+          message.find("Could not run") != std::string::npos
+              ? "this LibTorch was built without it"
+              : message.substr(0, message.find('\n')).c_str());
+      return 1;
+    }
+  }
   const bool by_file = argc > 2 && std::strcmp(argv[1], "--file") == 0;
   const std::string filter = argc > 1 ? argv[argc - 1] : "";
   int passed = 0;

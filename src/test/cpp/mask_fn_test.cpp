@@ -31,7 +31,7 @@ double sigmoid(double x) {
 } // namespace
 
 TEST(values_without_noise) {
-  const at::Tensor masks = at::tensor({-2.0, 0.0, 0.5, 3.0});
+  const at::Tensor masks = to_device(at::tensor({-2.0, 0.0, 0.5, 3.0}));
   CHECK_CLOSE(
       mask_values(masks, false, 3, seeded(MaskFn::kNone, 0, 0)), masks, 0, 0);
   CHECK_CLOSE(
@@ -46,7 +46,7 @@ TEST(hard_concrete_samples_have_their_distribution) {
   const double cut = 2.0 / 3.0 * std::log(11.0);
   for (const double mask : {-1.0, 0.0, 2.0}) {
     const at::Tensor samples = mask_values(
-        at::full({kDraws}, mask, at::kDouble),
+        to_device(at::full({kDraws}, mask, at::kDouble)),
         false,
         1,
         seeded(MaskFn::kHardConcrete, 1, 1));
@@ -58,7 +58,7 @@ TEST(hard_concrete_samples_have_their_distribution) {
 }
 
 TEST(each_example_draws_its_own_samples) {
-  const at::Tensor masks = at::zeros({64}, at::kDouble);
+  const at::Tensor masks = to_device(at::zeros({64}, at::kDouble));
   const at::Tensor samples =
       mask_values(masks, false, 3, seeded(MaskFn::kHardConcrete, 1, 1));
   CHECK_EQUAL(samples.sizes().vec(), (std::vector<int64_t>{3, 64}));
@@ -67,7 +67,7 @@ TEST(each_example_draws_its_own_samples) {
 }
 
 TEST(noise_depends_on_seed_and_step_and_on_nothing_else) {
-  const at::Tensor masks = at::zeros({1000}, at::kDouble);
+  const at::Tensor masks = to_device(at::zeros({1000}, at::kDouble));
   const auto draw = [&](int64_t seed, int64_t step) {
     return mask_values(
         masks, false, 1, seeded(MaskFn::kHardConcrete, seed, step));
@@ -93,8 +93,8 @@ TEST(noise_depends_on_seed_and_step_and_on_nothing_else) {
 TEST(dropout_drops_its_share_and_scales_the_rest) {
   MaskTransform transform = seeded(MaskFn::kNone, 2, 1);
   transform.dropout = 0.3;
-  const at::Tensor values =
-      mask_values(at::ones({kDraws}, at::kDouble), false, 1, transform);
+  const at::Tensor values = mask_values(
+      to_device(at::ones({kDraws}, at::kDouble)), false, 1, transform);
   CHECK_CLOSE(share(values == 0), 0.3, 0, 0.005);
   const at::Tensor kept = values.masked_select(values != 0);
   CHECK_CLOSE(kept, at::full_like(kept, 1 / 0.7), 1e-12, 0);
@@ -102,7 +102,7 @@ TEST(dropout_drops_its_share_and_scales_the_rest) {
 
 TEST(dropout_and_samples_are_independent) {
   MaskTransform transform = seeded(MaskFn::kHardConcrete, 2, 1);
-  const at::Tensor masks = at::zeros({kDraws}, at::kDouble);
+  const at::Tensor masks = to_device(at::zeros({kDraws}, at::kDouble));
   const at::Tensor samples = mask_values(masks, false, 1, transform);
   transform.dropout = 0.5;
   const at::Tensor dropped = mask_values(masks, false, 1, transform);
@@ -112,7 +112,8 @@ TEST(dropout_and_samples_are_independent) {
 }
 
 TEST(gradients_vanish_where_a_sample_is_cut) {
-  at::Tensor masks = at::zeros({1000}, at::kDouble).requires_grad_(true);
+  at::Tensor masks =
+      to_device(at::zeros({1000}, at::kDouble)).requires_grad_(true);
   const at::Tensor samples =
       mask_values(masks, false, 1, seeded(MaskFn::kHardConcrete, 5, 1));
   const at::Tensor grad = torch::autograd::grad({samples.sum()}, {masks})[0];
@@ -121,13 +122,13 @@ TEST(gradients_vanish_where_a_sample_is_cut) {
   CHECK(at::equal(grad == 0, cut));
 }
 
-TEST(cuda_noise_is_that_of_the_cpu) {
-  const at::Device cuda = cuda_or_skip();
+TEST(noise_is_that_of_the_cpu) {
+  const at::Device device = other_device_or_skip();
   const at::Tensor masks = at::randn({100}, at::kDouble);
   MaskTransform transform = seeded(MaskFn::kHardConcrete, 5, 1);
   transform.dropout = 0.2;
   CHECK_CLOSE(
-      mask_values(masks.to(cuda), false, 2, transform).cpu(),
+      mask_values(masks.to(device), false, 2, transform).cpu(),
       mask_values(masks, false, 2, transform),
       1e-10,
       1e-10);

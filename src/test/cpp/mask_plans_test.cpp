@@ -8,6 +8,7 @@
 #include "executors.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -55,6 +56,7 @@ TEST(plans_are_made_once_and_change_nothing) {
 }
 
 TEST(plans_of_other_models_and_starts_are_others) {
+  cpu_only("circuits are planned there only");
   const Kind kind{Shape()};
   const Kind other{Shape()};
   const at::NoGradGuard no_grad;

@@ -21,7 +21,7 @@ PatchableModel small() {
 }
 
 at::Tensor tokens() {
-  return at::arange(12, at::kLong).view({3, 4}).remainder(11);
+  return to_device(at::arange(12, at::kLong).view({3, 4}).remainder(11));
 }
 
 } // namespace
@@ -37,10 +37,11 @@ TEST(misuse_of_masks_and_prefixes_is_named) {
          .prefix = std::move(prefix)},
         BatchAblation::kZero);
   };
-  CHECK_THROWS(run(at::ones({3, 3}, at::kLong)), "attention mask [3, 4]");
-  CHECK_THROWS(run(at::ones({3, 4})), "of integers or booleans");
+  CHECK_THROWS(
+      run(to_device(at::ones({3, 3}, at::kLong))), "attention mask [3, 4]");
+  CHECK_THROWS(run(to_device(at::ones({3, 4}))), "of integers or booleans");
   const auto prefix = [&](at::IntArrayRef shape, size_t blocks = 2) {
-    const at::Tensor entry = at::zeros(shape, at::kDouble);
+    const at::Tensor entry = to_device(at::zeros(shape, at::kDouble));
     return PrefixCache{
         .keys = std::vector<at::Tensor>(blocks, entry),
         .values = std::vector<at::Tensor>(blocks, entry)};
@@ -56,8 +57,8 @@ TEST(misuse_of_masks_and_prefixes_is_named) {
   CHECK_THROWS(
       source_ablations(
           micro,
-          {.value = at::zeros({1, 1, 2}, at::kDouble),
-           .attention_mask = at::ones({1, 1}, at::kLong)},
+          {.value = to_device(at::zeros({1, 1, 2}, at::kDouble)),
+           .attention_mask = to_device(at::ones({1, 1}, at::kLong))},
           BatchAblation::kZero),
       "no attention");
 }
@@ -72,9 +73,9 @@ TEST(masks_of_any_values_are_safe) {
         {.value = tokens(), .attention_mask = mask},
         BatchAblation::kResample);
   };
-  const at::Tensor wild =
+  const at::Tensor wild = to_device(
       at::tensor({0, 7, -3, 1000000, 0, 0, 0, 0, 1, 0, 2, 0}, at::kLong)
-          .view({3, 4});
+          .view({3, 4}));
   CHECK_CLOSE(run(wild), run(wild != 0), 0, 0);
 }
 

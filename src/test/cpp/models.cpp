@@ -15,7 +15,7 @@ class WeightList {
             ? at::empty(shape, options_)
             : (at::randn(shape, generator_, options_.dtype(at::kDouble)) *
                scale)
-                  .to(options_.dtype()));
+                  .to(options_));
   }
   Weights finish() {
     return {names_, tensors_};
@@ -184,7 +184,7 @@ std::shared_ptr<const Model> micro_model(int64_t layers) {
   std::vector<at::Tensor> tensors;
   for (int64_t n = 0; n < layers; n++) {
     names.push_back("blocks." + std::to_string(n) + ".weights");
-    tensors.push_back(at::tensor({1.0, 2.0, 3.0, 4.0}).view({2, 2}));
+    tensors.push_back(to_device(at::tensor({1.0, 2.0, 3.0, 4.0}).view({2, 2})));
   }
   return make_model(
       "kind=micro\nn_layers=" + std::to_string(layers) +

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "autocircuit/patch/patchable_model.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
@@ -41,7 +42,7 @@ struct Shape {
 std::shared_ptr<const Model> random_transformer(
     const Shape& shape,
     at::ScalarType dtype,
-    at::Device device = at::kCPU);
+    at::Device device = test_device());
 
 std::string description(const Shape& shape);
 

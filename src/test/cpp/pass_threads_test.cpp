@@ -5,6 +5,7 @@
 #include <ATen/ops/ones.h>
 
 #include "check.h"
+#include "devices.h"
 #include "models.h"
 #include "threads.h"
 
@@ -35,6 +36,7 @@ int within(const Model& model, const ModelInput& input) {
 } // namespace
 
 TEST(threads_are_worth_it_where_blocks_are_large) {
+  cpu_only("its threads");
   // Blocks of 96, 256 and 768 numbers, in prompts of 16 tokens.
   const double embedded = 12 * 96 * 96;
   const double four_layers = 12 * 256 * 256;
@@ -49,6 +51,7 @@ TEST(threads_are_worth_it_where_blocks_are_large) {
 }
 
 TEST(passes_take_threads_by_their_work_and_give_them_back) {
+  cpu_only("its threads");
   const Threads three(3);
   const auto wide = wide_model();
   const auto small = random_transformer({}, at::kFloat);
@@ -60,6 +63,7 @@ TEST(passes_take_threads_by_their_work_and_give_them_back) {
 }
 
 TEST(backward_passes_take_the_threads_of_the_pass_that_was_recorded) {
+  cpu_only("its threads");
   const Threads three(3);
   const auto wide = wide_model();
   const auto small = random_transformer({}, at::kFloat);
@@ -79,6 +83,7 @@ TEST(backward_passes_take_the_threads_of_the_pass_that_was_recorded) {
 
 // The last: there is no way back.
 TEST(zz_a_number_that_was_set_is_every_pass_s) {
+  cpu_only("its threads");
   const auto small = random_transformer({}, at::kFloat);
   bridge::set_pool_sizes(2);
   CHECK_EQUAL(within(*small, tokens(8, 8)), 2);

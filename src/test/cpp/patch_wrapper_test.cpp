@@ -157,6 +157,7 @@ constexpr MaskFn kMaskFns[] = {
 } // namespace
 
 TEST(interpolate_is_what_a_loop_computes) {
+  cpu_only("held against loops on the host");
   for (const MaskShape& shape : mask_shapes()) {
     for (const MaskFn fn : kMaskFns) {
       const Inputs in(shape);
@@ -170,6 +171,7 @@ TEST(interpolate_is_what_a_loop_computes) {
 }
 
 TEST(interpolate_takes_an_input_for_each_row) {
+  cpu_only("held against loops on the host");
   for (const MaskShape& shape : mask_shapes()) {
     if (!shape.has_rows) {
       continue;
@@ -186,6 +188,7 @@ TEST(interpolate_takes_an_input_for_each_row) {
 }
 
 TEST(interpolate_is_differentiable_in_every_tensor) {
+  cpu_only("held against loops on the host");
   for (const MaskShape& shape : mask_shapes()) {
     for (const MaskFn fn : kMaskFns) {
       Inputs in(shape);
@@ -216,6 +219,7 @@ TEST(interpolate_is_differentiable_in_every_tensor) {
 
 // The mask is fp32, gradients have the types of what they belong to.
 TEST(interpolate_in_16_bits) {
+  cpu_only("held against loops on the host");
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     const double tolerance = type == at::kHalf ? 4e-3 : 3e-2;
     for (const MaskShape& shape : mask_shapes()) {
@@ -266,6 +270,7 @@ TEST(interpolate_in_16_bits) {
 }
 
 TEST(interpolate_names_what_does_not_fit) {
+  cpu_only("held against loops on the host");
   const MaskShape shape{false, true, true};
   const Inputs good(shape);
   const MaskTransform plain = transform(MaskFn::kNone, {});
@@ -291,6 +296,7 @@ TEST(interpolate_names_what_does_not_fit) {
 }
 
 TEST(record_source_writes_its_rows_only) {
+  cpu_only("held against loops on the host");
   at::manual_seed(2);
   at::Tensor outputs = at::zeros({kSources, kBatch, kSeq, kModel}, at::kDouble);
   const at::Tensor single = at::randn({kBatch, kSeq, kModel}, at::kDouble);
@@ -307,15 +313,15 @@ TEST(record_source_writes_its_rows_only) {
   CHECK_THROWS(record_source(single.narrow(0, 0, 1), outputs, 0), "that fits");
 }
 
-TEST(cuda_interpolate) {
-  const at::Device cuda = cuda_or_skip();
+TEST(interpolate_is_that_of_the_cpu) {
+  const at::Device device = other_device_or_skip();
   for (const MaskShape& shape : mask_shapes()) {
     for (const MaskFn fn : kMaskFns) {
       Inputs in(shape);
       const at::Tensor expected = by_loop(in, shape, fn);
       for (at::Tensor* tensor :
            {&in.arg0, &in.src_acts, &in.curr, &in.mask, &in.uniforms}) {
-        *tensor = tensor->to(cuda);
+        *tensor = tensor->to(device);
       }
       CHECK_CLOSE(
           mixed(in, shape, transform(fn, in.uniforms)).cpu(),
@@ -326,11 +332,11 @@ TEST(cuda_interpolate) {
   }
 }
 
-TEST(cuda_record_source) {
-  const at::Device cuda = cuda_or_skip();
+TEST(record_source_is_that_of_the_cpu) {
+  const at::Device device = other_device_or_skip();
   const at::Tensor output = at::randn({kBatch, kSeq, 2, kModel});
-  at::Tensor outputs = at::zeros({3, kBatch, kSeq, kModel}, cuda);
-  record_source(output.to(cuda), outputs, 1);
+  at::Tensor outputs = at::zeros({3, kBatch, kSeq, kModel}, device);
+  record_source(output.to(device), outputs, 1);
   CHECK_CLOSE(outputs[2].cpu(), output.select(2, 1).contiguous(), 0, 0);
 }
 

@@ -51,13 +51,13 @@ TEST(products_of_16_bits) {
     for (const bool batches : {false, true}) {
       const auto random = [&](int64_t n, int64_t m) {
         const at::Tensor x = batches ? at::randn({3, n, m}) : at::randn({n, m});
-        return x.to(type).requires_grad_(true);
+        return to_device(x.to(type)).requires_grad_(true);
       };
       const at::Tensor a = random(5, 40);
       const at::Tensor b = random(40, 7);
       const at::Tensor y = product(a, b);
       CHECK_EQUAL(y.scalar_type(), type);
-      const at::Tensor g = at::randn(y.sizes()).to(type);
+      const at::Tensor g = to_device(at::randn(y.sizes()).to(type));
       const auto grads = torch::autograd::grad({y}, {a, b}, {g});
       const auto close = [&](const at::Tensor& x, const at::Tensor& expected) {
         CHECK_EQUAL(x.scalar_type(), type);
@@ -79,7 +79,8 @@ TEST(means_over_many_prompts_of_16_bits) {
   for (const at::ScalarType type : kNarrowTypes) {
     const Kind k(llama(), 0, type);
     const at::Tensor one = k.clean.narrow(0, 0, 1);
-    const at::Tensor present = at::ones({kPrompts, one.size(1)}, at::kLong);
+    const at::Tensor present =
+        to_device(at::ones({kPrompts, one.size(1)}, at::kLong));
     const at::Tensor expected =
         source_ablations(k.model, {.value = one}, BatchAblation::kResample);
     for (const at::Tensor& mask : {at::Tensor(), present}) {
@@ -121,10 +122,11 @@ TEST(gradients_of_a_mean_over_many_prompts_do_not_vanish) {
     }
     const at::ScalarType type =
         accumulation_type(context.patch_src_outs.scalar_type());
-    context.masks = at::full({model.n_masks()}, 0.5, type);
+    context.masks = to_device(at::full({model.n_masks()}, 0.5, type));
     AnswerLoss loss;
-    loss.answers = at::full({input.value.size(0), 1}, 1, at::kLong);
-    loss.wrong_answers = at::full({input.value.size(0), 1}, 2, at::kLong);
+    loss.answers = to_device(at::full({input.value.size(0), 1}, 1, at::kLong));
+    loss.wrong_answers =
+        to_device(at::full({input.value.size(0), 1}, 2, at::kLong));
     const at::Tensor grad = mask_gradient(model, input, context, loss).grad;
     CHECK_EQUAL(grad.scalar_type(), type);
     return grad.to(at::kDouble);

@@ -9,6 +9,7 @@
 #include "autocircuit/model/few_rows.h"
 
 #include "check.h"
+#include "devices.h"
 #include "threads.h"
 
 namespace autocircuit::test {
@@ -53,6 +54,7 @@ const Factors kFactors[] = {
 } // namespace
 
 TEST(products_are_those_of_libtorch) {
+  cpu_only("kernels");
   for (const int threads : {1, 2, 3}) {
     const Threads scope(threads);
     for (const Factors& of : kFactors) {
@@ -68,6 +70,7 @@ TEST(products_are_those_of_libtorch) {
 }
 
 TEST(products_of_floats_where_they_lie) {
+  cpu_only("kernels");
   for (const int threads : {1, 3}) {
     const Threads scope(threads);
     for (const int64_t m : {17, 491}) {
@@ -100,6 +103,7 @@ TEST(products_of_floats_where_they_lie) {
 }
 
 TEST(products_of_few_rows) {
+  cpu_only("kernels");
   for (const int threads : {1, 3}) {
     const Threads scope(threads);
     for (const int64_t rows : {1, 8, 13, 16}) {
@@ -121,12 +125,14 @@ TEST(products_of_few_rows) {
 }
 
 TEST(biases_that_do_not_fit_are_named) {
+  cpu_only("kernels");
   CHECK_THROWS(
       affine(at::randn({20, 3}), at::randn({3, 4}), at::randn({5})),
       "expected 4 numbers to add, got [5]");
 }
 
 TEST(products_without_terms) {
+  cpu_only("kernels");
   const at::Tensor a = at::randn({3, 0});
   const at::Tensor b = at::randn({0, 5});
   const at::Tensor bias = at::randn({5});
@@ -135,6 +141,7 @@ TEST(products_without_terms) {
 }
 
 TEST(gradients_of_products_are_those_of_libtorch) {
+  cpu_only("kernels");
   const Threads scope(3);
   for (const Factors& of : kFactors) {
     const auto gradients = [&](auto multiply) {
@@ -162,6 +169,7 @@ TEST(gradients_of_products_are_those_of_libtorch) {
 }
 
 TEST(products_inside_a_thread_of_a_pass) {
+  cpu_only("kernels");
   const Threads scope(3);
   const Factors of{{}, 16, 256, 1031};
   const at::Tensor a = of.a(at::kFloat).requires_grad_(true);

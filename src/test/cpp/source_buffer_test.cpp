@@ -117,6 +117,7 @@ void check_kernels(const Mix& m, const Norm* norm) {
 } // namespace
 
 TEST(masked_rows_are_batched_products) {
+  cpu_only("kernels");
   at::manual_seed(3);
   for (const Mix& m : mixes()) {
     const at::Tensor base = at::randn({m.batch, m.seq, m.d}, at::kDouble);
@@ -131,6 +132,7 @@ TEST(masked_rows_are_batched_products) {
 }
 
 TEST(kernels_agree_with_plain_operations) {
+  cpu_only("kernels");
   at::manual_seed(4);
   for (const Mix& m : mixes()) {
     check_kernels(m, nullptr);
@@ -145,6 +147,7 @@ TEST(kernels_agree_with_plain_operations) {
 
 // Rows of no terms, of fewer than are read at once, and of more.
 TEST(sparse_rows_are_sums_of_their_terms) {
+  cpu_only("kernels");
   const at::Tensor base = at::randn({2, 3, 37});
   const at::Tensor delta = at::randn({2, 3, 31, 37});
   const std::vector<int64_t> starts{0, 0, 7, 36, 37};
@@ -177,6 +180,7 @@ TEST(sparse_rows_are_sums_of_their_terms) {
 // Against fp64 arithmetic on the same 16-bit operands: sums over a thousand
 // sources are as good as one rounding, gradients as good as fp32.
 TEST(masked_rows_of_16_bits_are_rounded_once) {
+  cpu_only("kernels");
   for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
     // Half of the gap between neighbouring numbers, and what fp32 adds.
     const double rounding = type == at::kHalf ? 0x1.01p-11 : 0x1.01p-8;
@@ -215,6 +219,7 @@ TEST(masked_rows_of_16_bits_are_rounded_once) {
 }
 
 TEST(masked_rows_name_types_that_do_not_fit) {
+  cpu_only("kernels");
   const at::Tensor delta = at::zeros({1, 1, 2, 4}, at::kBFloat16);
   const at::Tensor base = at::zeros({1, 1, 4}, at::kBFloat16);
   const at::Tensor values = at::zeros({1, 1, 3, 2});
@@ -232,6 +237,7 @@ TEST(masked_rows_name_types_that_do_not_fit) {
 
 // A buffer that two destinations read, the first between two records.
 TEST(source_buffer_gradients_are_those_of_plain_operations) {
+  cpu_only("kernels");
   at::manual_seed(6);
   const auto leaf = [](at::IntArrayRef shape) {
     return at::randn(shape, at::kDouble).requires_grad_(true);
@@ -293,6 +299,7 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
 // Where all values are 0, rows are equal; their gradients are those of rows
 // that are apart.
 TEST(equal_rows_have_the_gradients_of_separate_rows) {
+  cpu_only("kernels");
   at::manual_seed(7);
   const Norm norm = random_norm(4, /*centred=*/true, /*affine=*/true);
   const at::Tensor patch = at::randn({3, 2, 3, 4}, at::kDouble);
@@ -312,8 +319,8 @@ TEST(equal_rows_have_the_gradients_of_separate_rows) {
   CHECK_CLOSE(equal[1], apart[1], 1e-12, 1e-12);
 }
 
-TEST(cuda_masked_rows) {
-  const at::Device cuda = cuda_or_skip();
+TEST(masked_rows_are_those_of_the_cpu) {
+  const at::Device device = other_device_or_skip();
   at::manual_seed(8);
   for (const Mix& m : mixes()) {
     const at::Tensor base = at::randn({m.batch, m.seq, m.d}, at::kDouble);
@@ -321,25 +328,26 @@ TEST(cuda_masked_rows) {
     const at::Tensor values = m.values();
     const at::Tensor rows = masked_rows({base}, values, delta, nullptr);
     CHECK_CLOSE(
-        masked_rows({base.to(cuda)}, values.to(cuda), delta.to(cuda), nullptr)
+        masked_rows(
+            {base.to(device)}, values.to(device), delta.to(device), nullptr)
             .cpu(),
         rows,
         1e-10,
         1e-10);
     const at::Tensor on_cpu = at::zeros_like(delta);
-    const at::Tensor on_cuda = at::zeros_like(delta).to(cuda);
+    const at::Tensor on_device = at::zeros_like(delta).to(device);
     const auto expected =
         masked_rows_backward(rows, {base}, values, delta, nullptr, {}, on_cpu);
     const auto actual = masked_rows_backward(
-        rows.to(cuda),
-        {base.to(cuda)},
-        values.to(cuda),
-        delta.to(cuda),
+        rows.to(device),
+        {base.to(device)},
+        values.to(device),
+        delta.to(device),
         nullptr,
         {},
-        on_cuda);
+        on_device);
     CHECK_CLOSE(actual.values.cpu(), expected.values, 1e-10, 1e-10);
-    CHECK_CLOSE(on_cuda.cpu(), on_cpu, 1e-10, 1e-10);
+    CHECK_CLOSE(on_device.cpu(), on_cpu, 1e-10, 1e-10);
   }
 }
 

@@ -54,7 +54,7 @@ class Watcher final : public Hooks {
 };
 
 at::Tensor matrix(std::vector<double> values, at::IntArrayRef shape) {
-  return at::tensor(values, at::kDouble).view(shape);
+  return to_device(at::tensor(values, at::kDouble).view(shape));
 }
 
 // Two latents of a stream of width 2:
@@ -158,7 +158,7 @@ TEST(without_latents_the_bias_is_left) {
   const PatchableModel model(
       random_transformer(shape, at::kDouble), edge_wrappers(shape));
   ForwardRequest request;
-  request.input = {.value = at::zeros({3, 5}, at::kLong)};
+  request.input = {.value = to_device(at::zeros({3, 5}, at::kLong))};
   request.reads = {
       "blocks.1.hook_mlp_out", "blocks.1.hook_mlp_out.latent_outs"};
   const ForwardResult result = forward(model, request);
@@ -206,7 +206,8 @@ TEST(errors_make_the_model_what_it_was_without_autoencoders) {
   shape.latents = -1;
   const PatchableModel without(
       make_model(description(shape), {names, tensors}), {});
-  const at::Tensor tokens = at::randint(shape.d_vocab, {3, 5}, at::kLong);
+  const at::Tensor tokens =
+      to_device(at::randint(shape.d_vocab, {3, 5}, at::kLong));
   const at::Tensor expected = logits(without, tokens);
   CHECK_CLOSE(logits(with, tokens), expected, 0, 0);
 

@@ -62,6 +62,7 @@ constexpr int64_t kHuge = int64_t{1} << 40;
 } // namespace
 
 TEST(every_floating_type_is_converted) {
+  cpu_only("files are read there");
   at::manual_seed(1);
   const at::Tensor values = at::randn({3, 5}, at::kDouble);
   for (const at::ScalarType type :
@@ -80,6 +81,7 @@ TEST(every_floating_type_is_converted) {
 }
 
 TEST(entries_need_not_be_aligned) {
+  cpu_only("files are read there");
   const at::Tensor values = at::randn({7});
   for (const int64_t offset : {1, 2, 3, 5, 4097}) {
     const TemporaryFile file(
@@ -93,6 +95,7 @@ TEST(entries_need_not_be_aligned) {
 }
 
 TEST(many_pages_in_any_order) {
+  cpu_only("files are read there");
   const at::Tensor a = at::randn({5000});
   const at::Tensor b = at::randn({3000});
   const TemporaryFile file(bytes_of(a) + bytes_of(b));
@@ -109,6 +112,7 @@ TEST(many_pages_in_any_order) {
 }
 
 TEST(conversions_of_more_than_the_buffer_holds) {
+  cpu_only("files are read there");
   const at::Tensor values = at::randn({3, 1000003}).to(at::kHalf);
   const TemporaryFile file("x" + bytes_of(values));
   const auto end = static_cast<int64_t>(values.nbytes()) + 1;
@@ -120,6 +124,7 @@ TEST(conversions_of_more_than_the_buffer_holds) {
 }
 
 TEST(meta_tensors_have_no_values_to_read) {
+  cpu_only("files are read there");
   const TemporaryFile file(std::string(24, 'x'));
   const at::Tensor tensor =
       read_tensors(
@@ -131,6 +136,7 @@ TEST(meta_tensors_have_no_values_to_read) {
 
 // What a mapping could not survive: a page that is gone when it is read.
 TEST(files_that_shrink_while_they_are_read) {
+  cpu_only("files are read there");
   constexpr int64_t kValues = 500000;
   const at::Tensor values = at::randn({kValues});
   const TemporaryFile file(bytes_of(values));
@@ -159,6 +165,7 @@ TEST(files_that_shrink_while_they_are_read) {
 }
 
 TEST(empty_tensors_and_scalars) {
+  cpu_only("files are read there");
   const TemporaryFile file(bytes_of(at::full({1}, 2.5F)));
   CHECK_EQUAL(
       read_one(file.path(), {at::kFloat, 4, 4, {0, 3}}).sizes().vec(),
@@ -168,6 +175,7 @@ TEST(empty_tensors_and_scalars) {
 }
 
 TEST(broken_layouts_are_refused) {
+  cpu_only("files are read there");
   const TemporaryFile file(std::string(100, 'x'));
   // Truncated: the entry ends behind the file.
   CHECK_THROWS(read_one(file.path(), {at::kFloat, 0, 104, {26}}), "100 bytes");
@@ -193,6 +201,7 @@ TEST(broken_layouts_are_refused) {
 }
 
 TEST(broken_files_are_named) {
+  cpu_only("files are read there");
   CHECK_THROWS(
       read_one("/nowhere/tensors.bin", {at::kFloat, 0, 4, {1}}),
       "/nowhere/tensors.bin");
@@ -205,12 +214,13 @@ TEST(broken_files_are_named) {
       std::filesystem::temp_directory_path().string());
 }
 
-TEST(cuda_tensors_out_of_a_file) {
-  const at::Device cuda = cuda_or_skip();
+TEST(tensors_out_of_a_file_are_those_of_the_cpu) {
+  const at::Device device = other_device_or_skip();
   const at::Tensor values = at::randn({7});
   const TemporaryFile file(bytes_of(values));
   CHECK_CLOSE(
-      read_tensors(file.path(), {{at::kFloat, 0, 28, {7}}}, at::kFloat, cuda)[0]
+      read_tensors(
+          file.path(), {{at::kFloat, 0, 28, {7}}}, at::kFloat, device)[0]
           .cpu(),
       values,
       0,

@@ -6,10 +6,12 @@
 #include "kinds.h"
 
 #include "check.h"
+#include "devices.h"
 
 namespace autocircuit::test {
 
 TEST(workspaces_are_used_again) {
+  cpu_only("its memory");
   const at::Tensor big = at::ones({64, 1024});
   const auto pass = [&] {
     const WorkspaceScope workspace;
@@ -25,6 +27,7 @@ TEST(workspaces_are_used_again) {
 }
 
 TEST(a_workspace_stays_leased_while_a_tensor_holds_it) {
+  cpu_only("its memory");
   at::Tensor held;
   const auto make = [] {
     const WorkspaceScope workspace;
@@ -38,6 +41,7 @@ TEST(a_workspace_stays_leased_while_a_tensor_holds_it) {
 }
 
 TEST(idle_workspaces_stay_within_the_limit) {
+  cpu_only("its memory");
   const int64_t before = workspace_limit();
   set_workspace_limit(1 << 20);
   {
@@ -55,6 +59,7 @@ TEST(idle_workspaces_stay_within_the_limit) {
 
 // Tensors are freed where an exception ends the process.
 TEST(workspaces_are_given_back_where_nothing_can_be_allocated) {
+  cpu_only("its memory");
   const int64_t before = workspace_limit();
   set_workspace_limit(1 << 20);
   const int64_t leased = workspace_stats().leased_bytes;
