@@ -24,7 +24,8 @@ final class ModelFolder implements AutoCloseable {
     this.folder = folder;
     options.setThreads();
     load = options.loadOptions();
-    config = HuggingFaceConfig.read(folder);
+    // Before the tokenizer: what a folder is says more than that a file is missing in it.
+    config = HuggingFaceConfig.ofModel(folder);
     tokenizer = Tokenizer.load(tokenizerFolder(folder, options.tokenizer));
   }
 
@@ -48,13 +49,14 @@ final class ModelFolder implements AutoCloseable {
   }
 
   private static void requireModel(Path model) {
-    if (!Files.exists(model)) {
+    if (!Files.exists(model) && !Files.isSymbolicLink(model)) {
       throw new IllegalArgumentException(
           ("--model %s: no such folder or file; nothing is downloaded: expected a folder with"
                   + " config.json, model.safetensors and tokenizer.json, or a GGUF file")
               .formatted(model));
     }
-    if (Files.isRegularFile(model) && model.toString().matches(".*\\.(json|safetensors|bin)")) {
+    if (Files.isRegularFile(model)
+        && model.toString().matches(".*\\.(json|safetensors|bin|pth?|model)")) {
       throw new IllegalArgumentException(
           "--model %s: a file of a model folder; name the folder itself".formatted(model));
     }

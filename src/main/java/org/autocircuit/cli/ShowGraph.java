@@ -100,7 +100,7 @@ final class ShowGraph implements Callable<Integer> {
         return HuggingFaceConfig.read(embedded.folder());
       }
     }
-    if (!Files.exists(folder)) {
+    if (!Files.exists(folder) && !Files.isSymbolicLink(folder)) {
       throw new IllegalArgumentException(
           ("%s: no such file; nothing is downloaded: expected a model folder, its config.json or a"
                   + " GGUF file")

@@ -5,7 +5,6 @@ import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.nio.channels.WritableByteChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -35,8 +34,7 @@ final class Checkpoints {
   private Checkpoints() {}
 
   static Model load(Path path, LoadOptions options) {
-    HuggingFaceCheckpoint checkpoint =
-        Files.isRegularFile(path) ? GgufCheckpoint.open(path) : HuggingFaceCheckpoint.open(path);
+    HuggingFaceCheckpoint checkpoint = HuggingFaceCheckpoint.open(path);
     try (CallScope scope = new CallScope()) {
       if (options.device().startsWith("cpu")) {
         requireMemory(path, bytes(checkpoint, options.precision()));

@@ -55,9 +55,7 @@ final class GgufHeader {
 
   static GgufHeader read(Path file) {
     try {
-      if (Files.size(file) <= 1024) {
-        UnreadableFolders.refusePointer(file, Files.readAllBytes(file));
-      }
+      UnreadableFiles.refuseText(file, "a GGUF file (a Hugging Face model is named by its folder)");
     } catch (IOException e) {
       throw new CheckpointException("%s: cannot be read: %s".formatted(file, e), e);
     }

@@ -30,12 +30,19 @@ record HuggingFaceCheckpoint(
   }
 
   /**
-   * Reads a model folder's configuration and the headers of its weights.
+   * Reads a model folder's configuration and the headers of its weights, or a GGUF file's.
    *
    * @throws CheckpointException if the folder or one of the files is missing, malformed,
    *     unsupported or contradicts the other
    */
-  static HuggingFaceCheckpoint open(Path folder) {
+  static HuggingFaceCheckpoint open(Path path) {
+    return Files.isRegularFile(path) ? GgufCheckpoint.open(path) : openFolder(path);
+  }
+
+  private static HuggingFaceCheckpoint openFolder(Path folder) {
+    if (UnreadableFiles.isDangling(folder)) {
+      throw UnreadableFiles.missing(folder);
+    }
     if (!Files.isDirectory(folder)) {
       throw new CheckpointException(
           "%s: no such folder, expected a model folder with %s and %s"

@@ -122,6 +122,17 @@ public record HuggingFaceConfig(
   }
 
   /**
+   * Reads a model's configuration and checks that the headers of its weights fit it. No weight is
+   * read: this tells in little time whether {@link Model#load(Path)} can read the model.
+   *
+   * @param path the model folder, or a GGUF file
+   * @throws CheckpointException naming what is missing, not supported or does not fit
+   */
+  public static HuggingFaceConfig ofModel(Path path) {
+    return HuggingFaceCheckpoint.open(path).config();
+  }
+
+  /**
    * Writes {@code config.json}, replacing the file in one step. {@link #read} gives back an equal
    * configuration, and Hugging Face's own reader makes the same model of it.
    *

@@ -1,12 +1,9 @@
 package org.autocircuit.model;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -14,17 +11,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.AtomicFolder;
+import org.autocircuit.internal.StrictJson;
 
 /** Small JSON files of a model folder, read strictly and written in one step. */
 final class JsonFiles {
   private static final long MAX_BYTES = 16 << 20;
-
-  /** Duplicate keys and text after the document are errors: both hide a value from the reader. */
-  static final JsonMapper STRICT =
-      JsonMapper.builder()
-          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
-          .build();
 
   private JsonFiles() {}
 
@@ -33,7 +24,7 @@ final class JsonFiles {
     byte[] bytes;
     try {
       if (!Files.isRegularFile(file)) {
-        throw new CheckpointException("%s: no such file".formatted(file));
+        throw UnreadableFiles.missing(file);
       }
       if (Files.size(file) > MAX_BYTES) {
         throw new CheckpointException(
@@ -44,13 +35,13 @@ final class JsonFiles {
     } catch (IOException e) {
       throw new CheckpointException("%s: cannot be read: %s".formatted(file, e.getMessage()), e);
     }
-    UnreadableFolders.refusePointer(file, bytes);
+    UnreadableFiles.refuse(file, bytes);
     return parseObject(file, bytes);
   }
 
   private static ObjectNode parseObject(Path file, byte[] bytes) {
     try {
-      JsonNode node = STRICT.readTree(bytes);
+      JsonNode node = StrictJson.MAPPER.readTree(bytes);
       if (node instanceof ObjectNode object) {
         return object;
       }
@@ -72,7 +63,8 @@ final class JsonFiles {
         new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n"));
     try {
       byte[] json =
-          (STRICT.writer(printer).writeValueAsString(node) + "\n").getBytes(StandardCharsets.UTF_8);
+          (StrictJson.MAPPER.writer(printer).writeValueAsString(node) + "\n")
+              .getBytes(StandardCharsets.UTF_8);
       AtomicFile.write(file, json);
     } catch (IOException e) {
       throw new CheckpointException(e.getMessage(), e);
@@ -98,7 +90,7 @@ final class JsonFiles {
     if (node == null || node.isMissingNode()) {
       return "nothing";
     }
-    String text = node.toString();
+    String text = StrictJson.text(node);
     return switch (node.getNodeType()) {
       case OBJECT -> "an object";
       case ARRAY -> "an array";

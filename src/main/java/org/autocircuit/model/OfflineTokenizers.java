@@ -20,6 +20,10 @@ final class OfflineTokenizers {
   // The properties are put back afterwards: the host program may use DJL in its own way.
   static synchronized HuggingFaceTokenizer parse(Path file, byte[] json) {
     Map<String, String> before = new HashMap<>();
+    Thread caller = Thread.currentThread();
+    ClassLoader context = caller.getContextClassLoader();
+    // DJL looks for its own files with it, and threads that it starts would keep the caller's.
+    caller.setContextClassLoader(HuggingFaceTokenizer.class.getClassLoader());
     OFFLINE.forEach((key, value) -> before.put(key, System.setProperty(key, value)));
     try {
       return HuggingFaceTokenizer.newInstance(new ByteArrayInputStream(json), PLAIN);
@@ -32,6 +36,7 @@ final class OfflineTokenizers {
     } catch (IOException | RuntimeException e) {
       throw new CheckpointException("%s: not a tokenizer: %s".formatted(file, e.getMessage()), e);
     } finally {
+      caller.setContextClassLoader(context);
       before.forEach(
           (key, value) -> {
             if (value == null) {

@@ -34,8 +34,6 @@ public final class SafetensorsFile {
 
   static final int LENGTH_BYTES = 8;
 
-  private static final int MAX_POINTER_BYTES = 1024;
-
   private final Path path;
   private final long length;
   private final Map<String, TensorEntry> entries;
@@ -59,7 +57,7 @@ public final class SafetensorsFile {
    */
   public static SafetensorsFile open(Path path) {
     if (!Files.isRegularFile(path)) {
-      throw new CheckpointException("%s: no such file".formatted(path));
+      throw UnreadableFiles.missing(path);
     }
     try (SeekableByteChannel channel = Files.newByteChannel(path)) {
       long length = channel.size();
@@ -81,9 +79,9 @@ public final class SafetensorsFile {
     }
     ByteBuffer prefix = ByteBuffer.allocate(LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN);
     readFully(path, channel, prefix);
-    refusePointer(path, channel, prefix.array(), length);
     long headerLength = prefix.flip().getLong();
     if (headerLength < 0 || headerLength > MAX_HEADER_BYTES) {
+      UnreadableFiles.refuseText(path, "a safetensors file");
       throw new CheckpointException(
           "%s: the header claims %s bytes, at most %s are allowed; is this a safetensors file?"
               .formatted(path, Long.toUnsignedString(headerLength), MAX_HEADER_BYTES));
@@ -96,17 +94,6 @@ public final class SafetensorsFile {
     ByteBuffer header = ByteBuffer.allocate((int) headerLength);
     readFully(path, channel, header);
     return header.array();
-  }
-
-  private static void refusePointer(
-      Path path, SeekableByteChannel channel, byte[] begin, long length) throws IOException {
-    if (length > MAX_POINTER_BYTES || begin[0] != 'v') {
-      return;
-    }
-    ByteBuffer whole = ByteBuffer.allocate((int) length);
-    readFully(path, channel.position(0), whole);
-    UnreadableFolders.refusePointer(path, whole.array());
-    channel.position(LENGTH_BYTES);
   }
 
   private static void readFully(Path path, SeekableByteChannel channel, ByteBuffer buffer)

@@ -14,6 +14,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.autocircuit.internal.StrictJson;
 
 /**
  * Parser of a safetensors header. It streams, so that memory follows the tensors that are really
@@ -24,7 +25,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
   private static final int MAX_DIMENSIONS = 64;
 
   private static final JsonFactory JSON =
-      JsonFactory.builder()
+      StrictJson.factory()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .streamReadConstraints(
               StreamReadConstraints.builder().maxNestingDepth(16).maxNumberLength(32).build())

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.autocircuit.internal.AtomicFile;
+import org.autocircuit.internal.StrictJson;
 
 /**
  * Writes a safetensors file. Tensors are named first and their bytes are asked for, one tensor
@@ -184,7 +185,7 @@ public final class SafetensorsWriter {
       node.putArray("data_offsets").add(offset).add(end);
       offset = end;
     }
-    byte[] text = JsonFiles.STRICT.writeValueAsBytes(json);
+    byte[] text = StrictJson.MAPPER.writeValueAsBytes(json);
     byte[] padded = Arrays.copyOf(text, (text.length + 7) / 8 * 8);
     Arrays.fill(padded, text.length, padded.length, (byte) ' ');
     return padded;

@@ -50,7 +50,9 @@ import java.util.function.Function;
  * environment variable or system property {@code DJL_CACHE_DIR} names another folder. No network is
  * used: DJL's telemetry and its download of a CUDA build are switched off during {@link #load},
  * unless the environment variables {@code OPT_OUT_TRACKING=false} or {@code RUST_FLAVOR} ask for
- * them, which DJL ranks above what a program sets.
+ * them, which DJL ranks above what a program sets. One class loader at a time can have DJL's native
+ * library, and JNA, which DJL uses, keeps it from going: servers put both where applications share
+ * them.
  */
 public final class Tokenizer implements AutoCloseable {
 
@@ -114,7 +116,7 @@ public final class Tokenizer implements AutoCloseable {
     } catch (IOException e) {
       throw new CheckpointException("%s: cannot be read: %s".formatted(file, e), e);
     }
-    UnreadableFolders.refusePointer(file, json);
+    UnreadableFiles.refuse(file, json);
     TokenizerSettings settings =
         TokenizerSettings.read(file.toAbsolutePath().getParent(), file, json);
     HuggingFaceTokenizer tokenizer = OfflineTokenizers.parse(file, json);

@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
+import org.autocircuit.internal.StrictJson;
 
 /**
  * What {@code tokenizer.json} is made of, looked at before native code sees it. Where that meets
@@ -81,7 +82,7 @@ final class TokenizerJson {
 
   // The names of a vocabulary are all different: remembering them would only cost memory.
   private static final JsonFactory STREAM =
-      JsonFactory.builder()
+      StrictJson.factory()
           .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
           .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
           .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)

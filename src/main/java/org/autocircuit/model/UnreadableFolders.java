@@ -2,7 +2,6 @@ package org.autocircuit.model;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -11,11 +10,13 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 
-/** Says what folders and files are that look like models but cannot be read, and what to do. */
+/** Says what folders are that look like models but cannot be read, and what to do. */
 final class UnreadableFolders {
 
-  private static final String LFS = "version https://git-lfs";
   private static final String ADAPTER = "adapter_config.json";
+  private static final String PARAMETERS = "params.json";
+  private static final String MAKERS_OWN =
+      "params\\.json|consolidated\\..*|tokenizer\\.model|tekken\\.json";
 
   private static final String CONVERT =
       "; convert it with Hugging Face's transformers: AutoModelForCausalLM.from_pretrained(\"%s\")"
@@ -35,23 +36,33 @@ final class UnreadableFolders {
 
   private UnreadableFolders() {}
 
-  /** Refuses a file that git-lfs left in another's place. */
-  static void refusePointer(Path file, byte[] begin) {
-    int length = Math.min(begin.length, LFS.length());
-    if (new String(begin, 0, length, StandardCharsets.US_ASCII).equals(LFS)) {
-      throw new CheckpointException(
-          "%s: a git-lfs pointer, expected the file itself; run \"git lfs pull\" in its folder"
-              .formatted(file));
-    }
-  }
-
   /** What a folder without a configuration is. */
   static CheckpointException withoutConfig(Path folder) {
+    Path config = folder.resolve(HuggingFaceConfig.FILE_NAME);
+    if (UnreadableFiles.isDangling(config)) {
+      return UnreadableFiles.missing(config);
+    }
     List<String> names = names(folder);
     if (names.contains(ADAPTER)) {
       return adapter(folder);
     }
+    if (names.contains(PARAMETERS)) {
+      return new CheckpointException(
+          ("%s: a model in its maker's own format (%s), expected Hugging Face's, with %s and %s;"
+                  + " name its folder in that format, or make it with its family's"
+                  + " convert_..._weights_to_hf.py in Hugging Face's transformers")
+              .formatted(
+                  folder,
+                  firstFew(names.stream().filter(name -> name.matches(MAKERS_OWN)).toList()),
+                  HuggingFaceConfig.FILE_NAME,
+                  WeightFiles.SINGLE));
+    }
     List<Path> models = models(folder);
+    if (models.size() == 1) {
+      return new CheckpointException(
+          "%s: no model, but the folder %s inside is one; name that"
+              .formatted(folder, models.get(0)));
+    }
     if (!models.isEmpty()) {
       return new CheckpointException(
           "%s: no model but a folder of models; name one of them: %s"
@@ -66,7 +77,7 @@ final class UnreadableFolders {
     return new CheckpointException(
         "%s: no such file, expected a model folder with %s, %s and %s; it has %s"
             .formatted(
-                folder.resolve(HuggingFaceConfig.FILE_NAME),
+                config,
                 HuggingFaceConfig.FILE_NAME,
                 WeightFiles.SINGLE,
                 Tokenizer.FILE_NAME,
@@ -75,9 +86,21 @@ final class UnreadableFolders {
 
   /** What a folder without weights in safetensors files is. */
   static CheckpointException withoutWeights(Path folder) {
+    for (String name : List.of(WeightFiles.SINGLE, WeightFiles.INDEX)) {
+      if (UnreadableFiles.isDangling(folder.resolve(name))) {
+        return UnreadableFiles.missing(folder.resolve(name));
+      }
+    }
     List<String> names = names(folder);
     if (names.contains(ADAPTER)) {
       return adapter(folder);
+    }
+    Optional<String> own =
+        names.stream().filter(name -> name.startsWith("consolidated.")).findFirst();
+    if (own.isPresent()) {
+      return new CheckpointException(
+          "%s: found %s, its maker's own format, expected Hugging Face's %s; download that"
+              .formatted(folder, own.get(), WeightFiles.SINGLE));
     }
     for (String end : List.of(".bin", ".pth", ".pt", ".bin.index.json", ".h5", ".msgpack")) {
       Optional<String> found =
@@ -105,6 +128,9 @@ final class UnreadableFolders {
 
   /** What a folder without a tokenizer that can be read has in its place. */
   static CheckpointException withoutTokenizer(Path file) {
+    if (UnreadableFiles.isDangling(file)) {
+      return UnreadableFiles.missing(file);
+    }
     Path folder = file.toAbsolutePath().getParent();
     List<String> names = names(folder);
     for (String other : List.of("tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")) {
@@ -115,6 +141,12 @@ final class UnreadableFolders {
                     + ".save_pretrained(\"%s\")")
                 .formatted(file, other, folder, folder));
       }
+    }
+    if (names.contains("tekken.json")) {
+      return new CheckpointException(
+          ("%s: no such file; the folder has tekken.json, Mistral's own format, which is not read:"
+                  + " put the tokenizer.json of a model with the same vocabulary there")
+              .formatted(file));
     }
     return new CheckpointException(
         "%s: no such file, expected the tokenizer in the model's folder or in one that is named"

@@ -91,8 +91,11 @@ record WeightFiles(Path path, Map<String, StoredTensor> tensors) {
       Path path = folder.resolve(shard);
       if (!Files.isRegularFile(path)) {
         throw new CheckpointException(
-            "%s: lists the shard %s, which is missing; is the download complete?"
-                .formatted(index, shard));
+            "%s: lists the shard %s, which is %s; is the download complete?"
+                .formatted(
+                    index,
+                    shard,
+                    UnreadableFiles.isDangling(path) ? UnreadableFiles.dangling(path) : "missing"));
       }
       SafetensorsFile file = SafetensorsFile.open(path);
       for (TensorEntry entry : file.entries().values()) {

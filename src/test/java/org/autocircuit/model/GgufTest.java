@@ -305,7 +305,7 @@ class GgufTest {
   @Test
   void filesThatAreNoneAreNamed() throws IOException {
     Files.writeString(file(), "{\"model_type\": \"llama\"}");
-    assertRefused("not a GGUF file; a Hugging Face model is named by its folder");
+    assertRefused("expected a GGUF file (a Hugging Face model is named by its folder)");
     byte[] future = "GGUF\4\0\0\0".getBytes(StandardCharsets.US_ASCII);
     Files.write(file(), future);
     assertRefused("GGUF version is 4");

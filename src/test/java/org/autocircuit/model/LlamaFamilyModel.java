@@ -7,6 +7,7 @@ import static org.autocircuit.model.FamilyOps.linear;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
+import org.autocircuit.internal.StrictJson;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
@@ -34,7 +35,7 @@ final class LlamaFamilyModel extends FamilyModel {
       config.put("head_dim", dHead);
     }
     try {
-      JsonFiles.STRICT.readerForUpdating(config).readValue(settings.replace('\'', '"'));
+      StrictJson.MAPPER.readerForUpdating(config).readValue(settings.replace('\'', '"'));
     } catch (java.io.IOException e) {
       throw new IllegalArgumentException(e);
     }

@@ -11,6 +11,7 @@ import java.util.SplittableRandom;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.internal.StrictJson;
 import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Tag;
@@ -44,7 +45,7 @@ class ModelFamilySettingsTest {
       return;
     }
     try {
-      object.set(last, JsonFiles.STRICT.readTree(value.replace('\'', '"')));
+      object.set(last, StrictJson.MAPPER.readTree(value.replace('\'', '"')));
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException(value, e);
     }

@@ -92,7 +92,7 @@ class SafetensorsFileTest {
   @Test
   void refusesAMissingFileAndAFolder() {
     assertRefused(folder.resolve("nothing"), "no such file");
-    assertRefused(folder, "no such file");
+    assertRefused(folder, "a folder, expected a file");
   }
 
   @ParameterizedTest

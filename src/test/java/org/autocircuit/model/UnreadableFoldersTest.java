@@ -13,6 +13,7 @@ import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.autocircuit.NativeScope;
+import org.autocircuit.internal.StrictJson;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -87,7 +88,7 @@ class UnreadableFoldersTest {
       strings = {
         "pytorch_model.bin",
         "pytorch_model-00001-of-00002.bin",
-        "consolidated.00.pth",
+        "model.pth",
         "tf_model.h5",
         "flax_model.msgpack",
         "pytorch_model.bin.index.json"
@@ -116,8 +117,38 @@ class UnreadableFoldersTest {
       Path root = above;
       assertSays(
           () -> Model.load(root),
-          root + ": no model but a folder of models; name one of them: " + snapshot);
+          root + ": no model, but the folder " + snapshot + " inside is one; name that");
     }
+    Path other = Files.createDirectories(snapshot.resolveSibling("b5dd3c3d"));
+    Files.copy(folder.resolve("config.json"), other.resolve("config.json"));
+    assertSays(
+        () -> Model.load(home),
+        home + ": no model but a folder of models; name one of them: ",
+        snapshot.toString(),
+        other.toString());
+  }
+
+  @Test
+  void namesTheOneModelInside(@TempDir Path above) throws IOException {
+    Path inside = Files.createDirectory(above.resolve("inside"));
+    Files.copy(folder.resolve("config.json"), inside.resolve("config.json"));
+    assertSays(
+        () -> Model.load(above),
+        above + ": no model, but the folder " + inside + " inside is one; name that");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"consolidated.00.pth", "consolidated.safetensors"})
+  void namesTheMakersOwnFormats(String name) throws IOException {
+    Files.delete(weights);
+    Files.createFile(folder.resolve(name));
+    assertSays(() -> Model.load(folder), name, "expected");
+    Files.writeString(folder.resolve("params.json"), "{\"dim\": 4096}");
+    Files.delete(folder.resolve("config.json"));
+    assertSays(
+        () -> Model.load(folder),
+        folder + ": a model in its maker's own format (" + name + ", params.json)",
+        "convert_..._weights_to_hf.py");
   }
 
   @Test
@@ -218,7 +249,7 @@ class UnreadableFoldersTest {
         "quantization|{'group_size': 64, 'bits': 4}|the weights are quantised",
       })
   void namesTheMethodOfQuantisation(String key, String value, String part) throws IOException {
-    ObjectNode object = (ObjectNode) JsonFiles.STRICT.readTree(value.replace('\'', '"'));
+    ObjectNode object = (ObjectNode) StrictJson.MAPPER.readTree(value.replace('\'', '"'));
     configure(json -> json.set(key, object));
     assertSays(
         () -> Model.load(folder),
@@ -238,7 +269,12 @@ class UnreadableFoldersTest {
           () -> Tokenizer.load(folder),
           folder.resolve("tokenizer.json") + ": no such file; the folder has " + name,
           "AutoTokenizer.from_pretrained");
+      Files.delete(folder.resolve(name));
     }
+    Files.createFile(folder.resolve("tekken.json"));
+    assertSays(
+        () -> Tokenizer.load(folder),
+        "the folder has tekken.json, Mistral's own format, which is not read: put");
   }
 
   @Test
