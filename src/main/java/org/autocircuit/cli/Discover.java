@@ -136,7 +136,7 @@ final class Discover implements Callable<Integer> {
       Failures.warn(err, prompts.warnings());
       PatchableModelOptions options = graphOptions.modelOptions(folder.config());
       if (perPosition) {
-        options = options.withSeqLen(prompts.oneLength());
+        options = options.withSeqLen(prompts.tokens().oneLength());
       }
       try (PatchableModel model = folder.patchable(options)) {
         loading.close();

@@ -20,7 +20,10 @@ final class PromptOptions {
               + " it the indirect-object sentences that come with the program.")
   private Path file;
 
-  @Option(names = "--limit", paramLabel = "N", description = "Use the first N pairs only.")
+  @Option(
+      names = "--limit",
+      paramLabel = "N",
+      description = "Use the first N pairs only; no more of the file is read.")
   private Integer limit;
 
   @Option(
@@ -61,9 +64,17 @@ final class PromptOptions {
     return Optional.ofNullable(file);
   }
 
+  private PromptDataset builtIn() {
+    PromptDataset all = IndirectObjectPrompts.builtIn();
+    return all.slice(0, Math.min(most(), all.size()));
+  }
+
+  private int most() {
+    return limit == null ? Integer.MAX_VALUE : limit;
+  }
+
   Prompts read(Tokenizer tokenizer, int longest) {
-    PromptDataset all = file == null ? IndirectObjectPrompts.builtIn() : PromptDataset.read(file);
-    PromptDataset used = limit == null ? all : all.slice(0, Math.min(limit, all.size()));
+    PromptDataset used = file == null ? builtIn() : PromptDataset.read(file, most());
     int testing = (int) Math.round(used.size() * heldOut / 100);
     // At least one pair on either side, where there are two.
     testing = heldOut > 0 ? Math.max(1, Math.min(testing, used.size() - 1)) : 0;

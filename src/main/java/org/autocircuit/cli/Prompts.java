@@ -95,29 +95,6 @@ record Prompts(
         .noneMatch(pair -> pair.wrongAnswers().isEmpty());
   }
 
-  /**
-   * The number of tokens of all prompts.
-   *
-   * @throws IllegalArgumentException if there are several
-   */
-  int oneLength() {
-    PromptPairBatch first = finding.get(0);
-    all()
-        .filter(batch -> batch.seqLength() != first.seqLength())
-        .findFirst()
-        .ifPresent(
-            other -> {
-              throw new IllegalArgumentException(
-                  "--per-position needs prompts of one length: \"%s\" has %s tokens, \"%s\" has %s"
-                      .formatted(
-                          first.pairs().get(0).clean(),
-                          first.seqLength(),
-                          other.pairs().get(0).clean(),
-                          other.seqLength()));
-            });
-    return first.seqLength();
-  }
-
   /** What stands at a position: its label, else the token that all clean prompts have there. */
   IntFunction<String> labels(Tokenizer tokenizer) {
     return position -> {

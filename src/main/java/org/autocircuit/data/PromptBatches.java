@@ -111,18 +111,22 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
         options.shuffleSeed().isPresent()
             ? SeededShuffle.shuffled(rows, options.shuffleSeed().getAsLong())
             : rows;
-    List<PromptPairBatch> made = new ArrayList<>();
+    List<List<PromptTokens.Row>> made = new ArrayList<>();
     int kept = 0;
     for (List<PromptTokens.Row> group : groups(tokens, options.groupByLength())) {
       for (int begin = 0; begin < group.size(); begin += options.batchSize()) {
         int end = Math.min(begin + options.batchSize(), group.size());
         if (end - begin == options.batchSize() || !options.dropPartial()) {
-          made.add(batch(group.subList(begin, end), options.pad()));
+          made.add(group.subList(begin, end));
           kept += end - begin;
         }
       }
     }
-    this.batches = List.copyOf(made);
+    if (!options.pad()) {
+      PromptLengths.requireOne(
+          dataset.source(), made, "without padding those of a batch need one length");
+    }
+    this.batches = made.stream().map(PromptBatches::batch).toList();
     this.droppedPrompts = rows.size() - kept;
     this.seqLabels = shiftedLabels(dataset.seqLabels(), prependBos);
     this.wordIdxs = new LinkedHashMap<>();
@@ -146,9 +150,9 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    * @param options how to cut
    * @throws PromptDatasetException naming all problems of the dataset and their places: where a
    *     clean prompt and its corrupt one have different numbers of tokens, an answer is not the
-   *     same single token after both, or is a wrong answer too
-   * @throws IllegalArgumentException if (without {@link Options#groupByLength} or {@link
-   *     Options#pad}) two prompts of one batch have different numbers of tokens, naming both
+   *     same single token after both, or is a wrong answer too; and (without {@link
+   *     Options#groupByLength} or {@link Options#pad}) where prompts of one batch have different
+   *     numbers of tokens
    */
   public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
     return PromptTokens.of(dataset, tokenizer, options.prependBos())
@@ -165,14 +169,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     return groups.values();
   }
 
-  private static PromptPairBatch batch(List<PromptTokens.Row> rows, boolean pad) {
-    PromptTokens.Row first = rows.get(0);
-    if (!pad) {
-      rows.forEach(
-          row ->
-              PromptPairBatch.requireLength(
-                  first.pair().clean(), first.clean().length, row.pair().clean(), row.clean()));
-    }
+  private static PromptPairBatch batch(List<PromptTokens.Row> rows) {
     return new PromptPairBatch(
         rows.stream().map(PromptTokens.Row::pair).toList(),
         rows.stream().map(PromptTokens.Row::clean).toArray(long[][]::new),

@@ -2,7 +2,6 @@ package org.autocircuit.data;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -81,14 +80,22 @@ public record PromptDataset(
    *     prompts[3].answers}), what was met and what is expected
    */
   public static PromptDataset read(Path file) {
-    if (!Files.isRegularFile(file)) {
-      throw new PromptDatasetException("%s: no such file".formatted(file));
+    return read(file, Integer.MAX_VALUE);
+  }
+
+  /**
+   * Reads the first pairs of a file, and no more of it than that needs: what follows them is not
+   * checked. Labels and positions count if they stand before the prompts, where {@link #write} puts
+   * them; a file that has them at its end is refused if it has more pairs than the limit.
+   *
+   * @param limit most pairs, at least 1
+   * @throws PromptDatasetException as {@link #read(Path)}, for what is read
+   */
+  public static PromptDataset read(Path file, int limit) {
+    if (limit < 1) {
+      throw new IllegalArgumentException("limit must be at least 1, got " + limit);
     }
-    try (InputStream stream = Files.newInputStream(file)) {
-      return read(stream, file.toString());
-    } catch (IOException e) {
-      throw new PromptDatasetException("%s: cannot be read: %s".formatted(file, e), e);
-    }
+    return PromptDatasetJson.read(file, limit);
   }
 
   /**

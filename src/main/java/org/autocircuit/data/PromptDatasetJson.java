@@ -1,41 +1,93 @@
 package org.autocircuit.data;
 
+import com.fasterxml.jackson.core.JsonParseException;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
 import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.SeekableByteChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.autocircuit.internal.StrictJson;
 
 /** The JSON form of a {@link PromptDataset}; complaints name the place in the file. */
 final class PromptDatasetJson {
-  private static final JsonMapper JSON =
-      JsonMapper.builder()
-          .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-          .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
-          .build();
+  private static final int END_BYTES = 1 << 16;
+
+  /** A key, since quotes inside of texts have a backslash. */
+  private static final Pattern LABELS = Pattern.compile("(?<!\\\\)\"(seq_labels|word_idxs)\"\\s*:");
 
   private final String file;
   private final List<String> problems = new ArrayList<>();
+
+  /** Where reading stopped, in bytes; negative if it did not stop before the end. */
+  private long stoppedAt = -1;
 
   private PromptDatasetJson(String file) {
     this.file = file;
   }
 
-  static PromptDataset read(InputStream stream, String file) {
-    JsonNode root;
-    try {
-      root = JSON.readTree(stream);
+  /** Reads a stream to its end. */
+  static PromptDataset read(InputStream stream, String name) {
+    return new PromptDatasetJson(name).read(stream, Integer.MAX_VALUE);
+  }
+
+  /**
+   * Reads a file as far as need be.
+   *
+   * @param limit most pairs; of what follows them only the end is searched for labels
+   */
+  static PromptDataset read(Path path, int limit) {
+    if (!Files.isRegularFile(path)) {
+      throw new PromptDatasetException("%s: no such file".formatted(path));
+    }
+    PromptDatasetJson reader = new PromptDatasetJson(path.toString());
+    try (InputStream stream = Files.newInputStream(path)) {
+      PromptDataset dataset = reader.read(stream, limit);
+      if (reader.stoppedAt >= 0) {
+        requireNoLabelsAtTheEnd(path, reader.stoppedAt);
+      }
+      return dataset;
+    } catch (IOException e) {
+      throw new PromptDatasetException("%s: cannot be read: %s".formatted(path, e), e);
+    }
+  }
+
+  private static void requireNoLabelsAtTheEnd(Path path, long from) throws IOException {
+    ByteBuffer end = ByteBuffer.allocate(END_BYTES);
+    try (SeekableByteChannel channel = Files.newByteChannel(path)) {
+      channel.position(Math.max(from, channel.size() - END_BYTES));
+      while (end.hasRemaining() && channel.read(end) >= 0) {}
+    }
+    Matcher labels =
+        LABELS.matcher(new String(end.array(), 0, end.position(), StandardCharsets.UTF_8));
+    if (labels.find()) {
+      throw new PromptDatasetException(
+          ("%s: %s comes after the prompts, where it is not read if not all of them are; put it"
+                  + " before them, or read all")
+              .formatted(path, labels.group(1)));
+    }
+  }
+
+  private PromptDataset read(InputStream stream, int limit) {
+    try (JsonParser json = StrictJson.PARTS.createParser(stream)) {
+      return dataset(json, limit);
     } catch (JsonProcessingException e) {
       String place = e.getLocation() == null ? "" : " at line " + e.getLocation().getLineNr();
       throw new PromptDatasetException(
@@ -45,39 +97,76 @@ final class PromptDatasetJson {
     } catch (IOException e) {
       throw new PromptDatasetException("%s: cannot be read: %s".formatted(file, e), e);
     }
-    return new PromptDatasetJson(file).dataset(root);
   }
 
-  private PromptDataset dataset(JsonNode root) {
-    if (!root.isObject()) {
-      bad("the document", root, "an object with prompts");
+  private PromptDataset dataset(JsonParser json, int limit) throws IOException {
+    if (json.nextToken() != JsonToken.START_OBJECT) {
+      bad("the document", tree(json), "an object with prompts");
       throw PromptDatasetException.of(file, problems);
     }
-    JsonNode prompts = root.path("prompts");
-    if (!prompts.isArray() || prompts.isEmpty()) {
-      bad("prompts", prompts, "an array of prompt pairs, not empty");
-    }
+    boolean found = false;
     List<PromptPair> pairs = new ArrayList<>();
-    for (int i = 0; prompts.isArray() && i < prompts.size(); i++) {
-      int before = problems.size();
-      PairParts parts = pair(prompts.get(i), "prompts[" + i + "]");
-      if (problems.size() == before) {
-        pairs.add(
-            new PromptPair(parts.clean(), parts.corrupt(), parts.answers(), parts.wrongAnswers()));
+    List<String> labels = List.of();
+    Map<String, Integer> positions = Map.of();
+    while (stoppedAt < 0 && json.nextToken() == JsonToken.FIELD_NAME) {
+      String key = json.currentName();
+      json.nextToken();
+      switch (key) {
+        case "prompts" -> {
+          found = true;
+          readPairs(json, limit, pairs);
+        }
+        case "seq_labels" -> labels = strings(tree(json), key);
+        case "word_idxs" -> positions = wordIdxs(tree(json));
+        default -> json.skipChildren();
       }
     }
-    List<String> labels =
-        root.hasNonNull("seq_labels") ? strings(root.get("seq_labels"), "seq_labels") : List.of();
-    Map<String, Integer> positions = wordIdxs(root.path("word_idxs"));
+    if (!found) {
+      badPrompts(MissingNode.getInstance());
+    }
+    if (stoppedAt < 0 && json.nextToken() != null) {
+      throw new JsonParseException(json, "there is text after the end of the document");
+    }
     if (!problems.isEmpty()) {
       throw PromptDatasetException.of(file, problems);
     }
     return new PromptDataset(labels, positions, pairs, file);
   }
 
+  private void readPairs(JsonParser json, int limit, List<PromptPair> pairs) throws IOException {
+    if (json.currentToken() != JsonToken.START_ARRAY) {
+      badPrompts(tree(json));
+      return;
+    }
+    int read = 0;
+    for (; json.nextToken() != JsonToken.END_ARRAY; read++) {
+      if (read == limit) {
+        stoppedAt = Math.max(0, json.currentTokenLocation().getByteOffset());
+        return;
+      }
+      int before = problems.size();
+      PairParts parts = pair(tree(json), "prompts[" + read + "]");
+      if (problems.size() == before) {
+        pairs.add(
+            new PromptPair(parts.clean(), parts.corrupt(), parts.answers(), parts.wrongAnswers()));
+      }
+    }
+    if (read == 0) {
+      badPrompts(JsonNodeFactory.instance.arrayNode());
+    }
+  }
+
+  private void badPrompts(JsonNode got) {
+    bad("prompts", got, "an array of prompt pairs, not empty");
+  }
+
+  private static JsonNode tree(JsonParser json) throws IOException {
+    return json.currentToken() == null ? MissingNode.getInstance() : json.readValueAsTree();
+  }
+
   private Map<String, Integer> wordIdxs(JsonNode node) {
     Map<String, Integer> positions = new LinkedHashMap<>();
-    if (!node.isObject() && !node.isNull() && !node.isMissingNode()) {
+    if (!node.isObject() && !node.isNull()) {
       bad("word_idxs", node, "an object of positions");
     }
     for (Map.Entry<String, JsonNode> entry : node.properties()) {
@@ -161,6 +250,9 @@ final class PromptDatasetJson {
 
   private List<String> strings(JsonNode node, String place) {
     List<String> strings = new ArrayList<>();
+    if (node.isNull()) {
+      return strings;
+    }
     if (!node.isArray()) {
       bad(place, node, "an array of strings");
       return strings;
@@ -181,7 +273,7 @@ final class PromptDatasetJson {
           case MISSING -> "missing";
           case OBJECT -> "an object";
           case ARRAY -> got.isEmpty() ? "an empty array" : "an array";
-          default -> shorten(got.toString());
+          default -> shorten(StrictJson.text(got));
         };
     problems.add("%s is %s, expected %s".formatted(shorten(place), shown, expected));
   }
@@ -191,7 +283,7 @@ final class PromptDatasetJson {
   }
 
   static byte[] write(PromptDataset dataset) throws IOException {
-    ObjectNode root = JSON.createObjectNode();
+    ObjectNode root = StrictJson.MAPPER.createObjectNode();
     if (!dataset.seqLabels().isEmpty()) {
       dataset.seqLabels().forEach(root.putArray("seq_labels")::add);
     }
@@ -208,7 +300,8 @@ final class PromptDatasetJson {
     }
     DefaultPrettyPrinter printer =
         new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n"));
-    return (JSON.writer(printer).writeValueAsString(root) + "\n").getBytes(StandardCharsets.UTF_8);
+    return (StrictJson.MAPPER.writer(printer).writeValueAsString(root) + "\n")
+        .getBytes(StandardCharsets.UTF_8);
   }
 
   private static void putPrompt(ObjectNode node, String key, PromptText prompt) {

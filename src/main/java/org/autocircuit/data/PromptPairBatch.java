@@ -51,7 +51,12 @@ public final class PromptPairBatch {
     int longest = 0;
     for (int row = 0; row < batch; row++) {
       PromptPair pair = pairs.get(row);
-      requireLength(pair.clean(), clean[row].length, pair.corrupt(), corrupt[row]);
+      if (clean[row].length != corrupt[row].length) {
+        throw new IllegalArgumentException(
+            "pair %s: corrupt has %s tokens, clean has %s: \"%s\"; clean: \"%s\""
+                .formatted(
+                    row, corrupt[row].length, clean[row].length, pair.corrupt(), pair.clean()));
+      }
       longest = Math.max(longest, clean[row].length);
     }
     this.pairs = List.copyOf(pairs);
@@ -62,15 +67,6 @@ public final class PromptPairBatch {
     this.seqLength = longest;
     this.divergeIndex = divergeIndex(clean, corrupt, longest);
     this.key = BatchKey.of(clean, corrupt, this.answers, this.wrongAnswers);
-  }
-
-  static void requireLength(PromptText first, int length, PromptText prompt, long[] tokens) {
-    if (tokens.length != length) {
-      throw new IllegalArgumentException(
-          ("prompts of one pair or batch must have the same number of tokens: \"%s\" has %s, \"%s\""
-                  + " has %s")
-              .formatted(first, length, prompt, tokens.length));
-    }
   }
 
   private static long[][] padded(long[][] rows) {

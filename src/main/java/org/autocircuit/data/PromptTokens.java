@@ -187,6 +187,17 @@ public final class PromptTokens {
     }
   }
 
+  /**
+   * The number of tokens that all prompts have, which masks for each position need.
+   *
+   * @throws PromptDatasetException naming the prompts that are shorter or longer than the first
+   */
+  public int oneLength() {
+    PromptLengths.requireOne(
+        dataset.source(), List.of(rows), "scores per position need prompts of one length");
+    return rows.get(0).clean().length;
+  }
+
   /** Other spellings of answers that would be other tokens, in the order of the prompts. */
   public List<OtherSpelling> otherSpellings() {
     return rows.stream().flatMap(row -> row.others().stream()).toList();

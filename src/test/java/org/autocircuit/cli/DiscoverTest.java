@@ -225,8 +225,15 @@ class DiscoverTest {
                 new PromptPair("Mary and", "John and", List.of("Mary"), List.of("John")),
                 new PromptPair("and", "to", List.of("Mary"), List.of("John"))))
         .write(lengths);
-    assertFailure(withPrompts(lengths, "--per-position"), "--per-position needs prompts of one");
+    assertFailure(
+        withPrompts(lengths, "--per-position"),
+        lengths + ": prompts[1].clean has 1 tokens, prompts[0].clean has 2; scores per position");
     assertThat(withPrompts(lengths).code()).isEqualTo(Main.OK);
+    Path tail = folder.resolve("tail.json");
+    Files.writeString(
+        tail, Files.readString(prompts).replaceFirst("\\]\\s*\\}\\s*$", ", {\"clean\": "));
+    assertThat(withPrompts(tail, "--limit", 2, "--random", 0).code()).isEqualTo(Main.OK);
+    assertFailure(withPrompts(tail), tail + ": not valid JSON");
 
     Path broken = folder.resolve("broken.json");
     Files.writeString(broken, "{\"prompts\": [{\"clean\": \"Mary\"}]}");
@@ -332,6 +339,21 @@ class DiscoverTest {
     assertFailure(
         missing,
         "gone: no such folder or file; nothing is downloaded: expected a folder with config.json");
+    // What the folder is, not that it lacks a tokenizer, too.
+    Path other = Files.createDirectory(folder.resolve("other"));
+    Files.copy(model.resolve("config.json"), other.resolve("config.json"));
+    Files.createFile(other.resolve("pytorch_model.bin"));
+    assertFailure(
+        CommandRun.of("discover", "--prompts", prompts, "--model", other),
+        other + ": found pytorch_model.bin, but only model.safetensors");
+    assertFailure(
+        CommandRun.of("run", "--prompt", "a", "--model", other),
+        other + ": found pytorch_model.bin, but only model.safetensors");
+    Path link = Files.createSymbolicLink(folder.resolve("link"), Path.of("gone"));
+    assertFailure(
+        CommandRun.of("run", "--prompt", "a", "--model", link),
+        link + ": a link to gone, where nothing is");
+    assertFailure(CommandRun.of("graph", link), link + ": a link to gone, where nothing is");
 
     Path truncated = Files.createDirectory(folder.resolve("truncated"));
     for (String file : List.of("config.json", "tokenizer.json", "model.safetensors")) {

@@ -1,12 +1,14 @@
 package org.autocircuit.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.autocircuit.data.PromptBatches.Options;
 import org.autocircuit.model.Tokenizer;
@@ -122,12 +124,23 @@ class PromptBatchesTest {
             "prompts[0].corrupt has 2 tokens, clean has 3: ['<|endoftext|>', 'one']; clean:"
                 + " ['<|endoftext|>', 'one', 'two']");
     PromptDataset between =
-        new PromptDataset(List.of(pair("one two", "one six"), pair("three", "four")));
-    assertThatIllegalArgumentException()
+        new PromptDataset(
+            List.of(),
+            Map.of(),
+            List.of(pair("one two", "one six"), pair("three", "four"), pair("one", "two")),
+            "a.json");
+    String first = ".clean has 2 tokens, prompts[0].clean has 3; ";
+    assertThatExceptionOfType(PromptDatasetException.class)
         .isThrownBy(() -> PromptBatches.of(between, tokenizer, 2))
-        .withMessageContaining("\"one two\" has 3")
-        .withMessageContaining("\"three\" has 2");
-    assertThat(PromptBatches.of(between, tokenizer, 1)).hasSize(2);
+        .withMessage(
+            "a.json: prompts[1]" + first + "without padding those of a batch need one length");
+    assertThatExceptionOfType(PromptDatasetException.class)
+        .isThrownBy(() -> PromptTokens.of(between, tokenizer, Optional.empty()).oneLength())
+        .withMessageContainingAll(
+            "a.json: 2 problems",
+            "prompts[1]" + first + "scores per position need prompts of one length",
+            "prompts[2]" + first);
+    assertThat(PromptBatches.of(between, tokenizer, 1)).hasSize(3);
   }
 
   @Test
