@@ -75,13 +75,9 @@ enum LeakWorkload {
     Path folder = Path.of(arguments[0]);
     boolean soak = Boolean.parseBoolean(arguments[1]);
     Threads.set(1);
-    try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
-      model.save(folder);
-    }
-    LoadOptions half = LoadOptions.DEFAULT.withPrecision(Precision.BFLOAT16);
+    save(folder);
     try (PatchableModel model = PatchableModel.open(folder);
-        PatchableModel halfModel =
-            PatchableModel.open(folder, half, PatchableModelOptions.defaults())) {
+        PatchableModel halfModel = openHalf(folder)) {
       // Allocators, caches and the compiler reach their sizes.
       for (LeakWorkload workload : values()) {
         workload.repeat(workload.rounds, model, halfModel, folder);
@@ -103,6 +99,28 @@ enum LeakWorkload {
                 .toList());
       }
     }
+  }
+
+  /** Does everything some times; the folder is for the model. */
+  static void repeatAll(int times, Path folder) {
+    save(folder);
+    try (PatchableModel model = PatchableModel.open(folder);
+        PatchableModel halfModel = openHalf(folder)) {
+      for (LeakWorkload workload : values()) {
+        workload.repeat(times, model, halfModel, folder);
+      }
+    }
+  }
+
+  private static void save(Path folder) {
+    try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
+      model.save(folder);
+    }
+  }
+
+  private static PatchableModel openHalf(Path folder) {
+    LoadOptions half = LoadOptions.DEFAULT.withPrecision(Precision.BFLOAT16);
+    return PatchableModel.open(folder, half, PatchableModelOptions.defaults());
   }
 
   private void repeat(int times, PatchableModel model, PatchableModel half, Path folder) {
@@ -343,7 +361,7 @@ enum LeakWorkload {
     throw new AssertionError("a call that should fail did not");
   }
 
-  private static double residentBytes() {
+  static double residentBytes() {
     System.gc();
     try {
       return Long.parseLong(Files.readString(Path.of("/proc/self/statm")).split(" ", -1)[1])

@@ -128,6 +128,19 @@ class NativeLoadTest {
         .containsExactly("patched", "patched");
   }
 
+  /** Six times, so that what is left of each would show. */
+  @Test
+  void applicationsThatEndLeaveNothing() throws IOException {
+    JavaProcess process =
+        new JavaProcess().with(unpacked(), "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0", "-Xmx256m");
+    JavaProcess.Result result = process.run(RedeployProbe.class, MOST_SECONDS, "6");
+    assertThat(result.exitCode()).as(result.output()).isZero();
+    assertThat(result.output().lines().filter(line -> line.contains("left, resident")))
+        .singleElement()
+        .asString()
+        .startsWith("0 left");
+  }
+
   /** Without the check LibTorch would end the process. */
   @Test
   void twoClassLoadersWithTheirOwnLibrariesAreRefused() throws IOException {

@@ -37,16 +37,12 @@ public final class Temporary implements AutoCloseable {
   /** Those of this process, whose lock it would lose by opening them once more. */
   private static final Set<Temporary> ALIVE = new HashSet<>();
 
-  private static boolean ending;
+  /** Registered while there are any: it would keep the class loader. */
+  private static final Thread HOOK =
+      new Thread(null, Temporary::deleteAll, "autocircuit-temporary-files", 0, false);
 
-  static {
-    try {
-      Runtime.getRuntime()
-          .addShutdownHook(new Thread(Temporary::deleteAll, "autocircuit-temporary-files"));
-    } catch (IllegalStateException shuttingDown) {
-      ending = true;
-    }
-  }
+  private static boolean hooked;
+  private static boolean ending;
 
   private final Path file;
   private final FileChannel channel;
@@ -66,6 +62,7 @@ public final class Temporary implements AutoCloseable {
       Path file = parent.resolve(PREFIX + UUID.randomUUID() + FILE);
       Temporary temporary;
       synchronized (ALIVE) {
+        hookIfNeeded(true);
         requireNotEnding();
         // Not Files.createTempFile: that makes the file unreadable to everyone but its owner.
         temporary =
@@ -165,7 +162,21 @@ public final class Temporary implements AutoCloseable {
       channel.close();
       synchronized (ALIVE) {
         ALIVE.remove(this);
+        hookIfNeeded(!ALIVE.isEmpty());
       }
+    }
+  }
+
+  private static void hookIfNeeded(boolean needed) {
+    try {
+      if (needed && !hooked) {
+        Runtime.getRuntime().addShutdownHook(HOOK);
+      } else if (!needed && hooked) {
+        Runtime.getRuntime().removeShutdownHook(HOOK);
+      }
+      hooked = needed;
+    } catch (IllegalStateException shuttingDown) {
+      ending = true;
     }
   }
 

@@ -16,6 +16,7 @@ import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.AtomicFile;
+import org.autocircuit.internal.StrictJson;
 
 /**
  * Prune scores as a JSON file: a header that says which graph the scores belong to, then one entry
@@ -70,7 +71,7 @@ public final class PruneScoresJson {
     boolean single = isSinglePrecision(values);
     // A failure half-way must not leave a file that looks complete.
     JsonFactory factory =
-        JsonFactory.builder()
+        StrictJson.factory()
             .disable(StreamWriteFeature.AUTO_CLOSE_TARGET, StreamWriteFeature.AUTO_CLOSE_CONTENT)
             .build();
     try (JsonGenerator json = factory.createGenerator(out)) {

@@ -11,6 +11,7 @@ import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.StrictJson;
 
 /** Reads one JSON object of the form that {@link PruneScoresJson} describes. */
 final class PruneScoresReader implements AutoCloseable {
@@ -26,7 +27,7 @@ final class PruneScoresReader implements AutoCloseable {
     this.source = source;
     // Edge names are all different, so interning them as field names would only cost memory.
     this.json =
-        JsonFactory.builder()
+        StrictJson.factory()
             .disable(StreamReadFeature.AUTO_CLOSE_SOURCE)
             .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
             .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
