@@ -46,6 +46,12 @@ final class GraphOptions {
 
   /** Refuses options that exclude each other. */
   void check() {
+    if (residual && inputs != null) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "%s has no effect with --residual, where heads have no inputs of their own"
+              .formatted(inputs.joint ? "--joint" : "--separate-qkv"));
+    }
     if (ungroup && (residual || !separateQkv())) {
       throw new ParameterException(
           spec.commandLine(),

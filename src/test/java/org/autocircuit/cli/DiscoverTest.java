@@ -195,6 +195,9 @@ class DiscoverTest {
     assertUsage(discover("--held-out", "100"), "--held-out must be");
     assertUsage(discover("--batch-size", "0"), "--batch-size must be at least 1");
     assertUsage(discover("--joint", "--separate-qkv"), "mutually exclusive");
+    assertUsage(discover("--joint", "--residual"), "--joint has no effect with --residual");
+    assertUsage(
+        discover("--separate-qkv", "--residual"), "--separate-qkv has no effect with --residual");
     assertUsage(discover("--dtype", "float8"), "FLOAT32, FLOAT64");
     CommandRun nowhere = CommandRun.of("discover", "--output", folder.resolve("no/x.json"));
     assertUsage(
