@@ -123,7 +123,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       }
     }
     if (!options.pad()) {
-      PromptLengths.requireOne(
+      PromptChecks.requireOneLength(
           dataset.source(), made, "without padding those of a batch need one length");
     }
     this.batches = made.stream().map(PromptBatches::batch).toList();

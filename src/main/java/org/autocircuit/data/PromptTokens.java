@@ -89,8 +89,7 @@ public final class PromptTokens {
           lines.addAll(places.subList(0, shown));
           if (places.size() > shown) {
             lines.add(
-                String.format(
-                    Locale.ROOT, "%s: %,d more prompts like these", kind, places.size() - shown));
+                String.format(Locale.ROOT, "%s: %,d more like these", kind, places.size() - shown));
           }
         });
     return lines;
@@ -158,33 +157,7 @@ public final class PromptTokens {
    *     prompt differs from its clean one
    */
   public void check(int longest) {
-    List<String> found = new ArrayList<>();
-    boolean wrong = rows.stream().anyMatch(row -> row.wrongAnswers().length > 0);
-    for (Row row : rows) {
-      String place = "prompts[" + row.index() + "]";
-      if (row.clean().length > longest) {
-        found.add(
-            String.format(
-                Locale.ROOT,
-                "%s.clean has %,d tokens, the model takes at most %,d",
-                place,
-                row.clean().length,
-                longest));
-      }
-      if (wrong && row.wrongAnswers().length == 0) {
-        found.add(
-            place
-                + ".wrong_answers is empty while others have some: that would change what is"
-                + " measured for all; give it one, or none to the others");
-      }
-    }
-    if (rows.stream().allMatch(row -> Arrays.equals(row.clean(), row.corrupt()))) {
-      found.add(
-          "prompts[0].corrupt has the tokens of clean, and so in all prompts: nothing to find");
-    }
-    if (!found.isEmpty()) {
-      throw PromptDatasetException.of(dataset.source(), found);
-    }
+    PromptChecks.requireComparable(dataset.source(), rows, longest);
   }
 
   /**
@@ -193,7 +166,7 @@ public final class PromptTokens {
    * @throws PromptDatasetException naming the prompts that are shorter or longer than the first
    */
   public int oneLength() {
-    PromptLengths.requireOne(
+    PromptChecks.requireOneLength(
         dataset.source(), List.of(rows), "scores per position need prompts of one length");
     return rows.get(0).clean().length;
   }
@@ -240,7 +213,7 @@ public final class PromptTokens {
     long[] answers = answers(pair, pair.answers(), place + ".answers", others);
     long[] wrong = answers(pair, pair.wrongAnswers(), place + ".wrong_answers", others);
     for (int i = 0; i < wrong.length && problems.size() == before; i++) {
-      int at = indexOf(answers, wrong[i]);
+      int at = Arrays.stream(answers).boxed().toList().indexOf(wrong[i]);
       if (at >= 0) {
         problems.add(
             "%s.wrong_answers[%s] \"%s\" is the same token as answers[%s] \"%s\": %s"
@@ -254,15 +227,6 @@ public final class PromptTokens {
       }
     }
     return new Row(index, pair, clean, corrupt, answers, wrong, others);
-  }
-
-  private static int indexOf(long[] tokens, long token) {
-    for (int i = 0; i < tokens.length; i++) {
-      if (tokens[i] == token) {
-        return i;
-      }
-    }
-    return -1;
   }
 
   private long[] prompt(PromptText prompt, String place) {
