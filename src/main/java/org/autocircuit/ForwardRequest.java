@@ -1,11 +1,13 @@
 package org.autocircuit;
 
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
+import java.util.function.Function;
 import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PlanPolicy;
@@ -33,7 +35,7 @@ public final class ForwardRequest {
 
   /** What a request holds. Written only before the request exists, which then publishes it. */
   private static final class Parts {
-    ModelInput input;
+    Function<String, ModelInput> input;
     OptionalInt startBlock = OptionalInt.empty();
     Tensor startSourceOutputs;
     PatchContext context;
@@ -77,6 +79,23 @@ public final class ForwardRequest {
 
   /** As {@link #of(Tensor)}, of an input that may have padding or stand after a prefix. */
   public static ForwardRequest of(ModelInput input) {
+    Objects.requireNonNull(input, "input");
+    return of(device -> input);
+  }
+
+  /**
+   * As {@link #of(Tensor)}, of prompts as Java arrays, which are copied. They become tensors where
+   * the model is when the request is run; shorter ones are padded on the left.
+   *
+   * @param tokens {@code [batch][seq of each]}
+   * @see ModelInput#ofPrompts
+   */
+  public static ForwardRequest of(long[][] tokens) {
+    long[][] copy = Arrays.stream(tokens).map(long[]::clone).toArray(long[][]::new);
+    return of(device -> ModelInput.ofPrompts(copy, device));
+  }
+
+  private static ForwardRequest of(Function<String, ModelInput> input) {
     Parts parts = new Parts();
     parts.input = input;
     return new ForwardRequest(parts);
@@ -99,12 +118,14 @@ public final class ForwardRequest {
 
   /** This request with padding where a mask is 0; see {@link ModelInput}. */
   public ForwardRequest withAttentionMask(Tensor mask) {
-    return withInput(parts.input.withAttentionMask(mask));
+    Objects.requireNonNull(mask, "attentionMask");
+    return withInput(parts.input.andThen(input -> input.withAttentionMask(mask)));
   }
 
   /** This request after a prefix, instead of the model's own if it has one. */
   public ForwardRequest withPrefix(PrefixCache prefix) {
-    return withInput(parts.input.withPrefix(prefix));
+    Objects.requireNonNull(prefix, "prefix");
+    return withInput(parts.input.andThen(input -> input.withPrefix(prefix)));
   }
 
   /**
@@ -161,9 +182,14 @@ public final class ForwardRequest {
     return with(parts -> parts.startSourceOutputs = value);
   }
 
-  /** Tokens, or the residual stream that enters {@link #startBlock}, and what goes with them. */
-  public ModelInput input() {
-    return parts.input;
+  /**
+   * Tokens, or the residual stream that enters {@link #startBlock}, and what goes with them.
+   *
+   * @param device where prompts that came as Java arrays are made tensors, which belong to the
+   *     innermost {@code PointerScope}; what came as tensors stays as it is
+   */
+  public ModelInput input(String device) {
+    return parts.input.apply(device);
   }
 
   /** The block to begin at; empty: at the embedding. */
@@ -206,7 +232,7 @@ public final class ForwardRequest {
     return parts.planPolicy;
   }
 
-  private ForwardRequest withInput(ModelInput value) {
+  private ForwardRequest withInput(Function<String, ModelInput> value) {
     return with(parts -> parts.input = value);
   }
 }

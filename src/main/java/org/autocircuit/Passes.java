@@ -70,47 +70,57 @@ final class Passes {
 
   ForwardResult forward(ForwardRequest request, PatchContext context) {
     ForwardEvent event = ForwardEvent.begun();
-    try (Use use = handle.use(request.input(), context);
-        CallScope scope = new CallScope()) {
-      ModelInput input = handle.behindPrefix(request.input());
-      OptionalInt start = request.startBlock();
-      Size size =
-          start.isPresent() ? arguments.residual(start.getAsInt(), input) : arguments.input(input);
-      arguments.reads(request.reads(), start);
-      Tensor startSrcOuts =
-          start.isPresent() ? startSourceOutputs(request, context, start.getAsInt(), size) : null;
-      if (start.isEmpty()) {
-        requireNoStart(request.startSourceOutputs().isPresent(), context);
+    // The scope first: prompts that come as arrays are made tensors in it.
+    try (CallScope scope = new CallScope()) {
+      ModelInput given = request.input(device);
+      try (Use use = handle.use(given, context)) {
+        ModelInput input = handle.behindPrefix(given);
+        OptionalInt start = request.startBlock();
+        Size size =
+            start.isPresent()
+                ? arguments.residual(start.getAsInt(), input)
+                : arguments.input(input);
+        arguments.reads(request.reads(), start);
+        Tensor startSrcOuts =
+            start.isPresent() ? startSourceOutputs(request, context, start.getAsInt(), size) : null;
+        if (start.isEmpty()) {
+          requireNoStart(request.startSourceOutputs().isPresent(), context);
+        }
+        Patch patch = arguments.patch(context, size, false);
+        boolean grad =
+            request
+                .grad()
+                .orElse(
+                    requiresGrad(input.value())
+                        || requiresGrad(startSrcOuts)
+                        || requiresGrad(patch.patchSrcOuts())
+                        || requiresGrad(patch.masks()));
+        List<Tensor> results =
+            handle.run(
+                input,
+                (model, passed) ->
+                    model.forward(
+                        passed,
+                        start.orElse(-1),
+                        startSrcOuts,
+                        NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
+                        grad,
+                        request.wantsSourceOutputs(),
+                        context.isPatched(),
+                        patch,
+                        request.reads(),
+                        NativeCodes.of(request.planPolicy())));
+        event.end(
+            name,
+            size.batch(),
+            size.seq(),
+            context.isPatched(),
+            grad,
+            request.wantsSourceOutputs());
+        ForwardResult result = result(request, results);
+        scope.handOutAll(results);
+        return result;
       }
-      Patch patch = arguments.patch(context, size, false);
-      boolean grad =
-          request
-              .grad()
-              .orElse(
-                  requiresGrad(input.value())
-                      || requiresGrad(startSrcOuts)
-                      || requiresGrad(patch.patchSrcOuts())
-                      || requiresGrad(patch.masks()));
-      List<Tensor> results =
-          handle.run(
-              input,
-              (model, passed) ->
-                  model.forward(
-                      passed,
-                      start.orElse(-1),
-                      startSrcOuts,
-                      NativeCodes.of(request.outputSlice().orElse(defaultSlice)),
-                      grad,
-                      request.wantsSourceOutputs(),
-                      context.isPatched(),
-                      patch,
-                      request.reads(),
-                      NativeCodes.of(request.planPolicy())));
-      event.end(
-          name, size.batch(), size.seq(), context.isPatched(), grad, request.wantsSourceOutputs());
-      ForwardResult result = result(request, results);
-      scope.handOutAll(results);
-      return result;
     }
   }
 

@@ -37,10 +37,12 @@ class PackageDependencyTest {
                   "internal", "internal.jni", "internal.jfr", "model", "graph", "data", "patch")),
           Map.entry("prune", Set.of(ROOT, "internal", "model", "graph", "data", "patch")),
           Map.entry("eval", Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune")),
+          Map.entry(
+              "text", Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune", "eval")),
           Map.entry("train", Set.of(ROOT, "internal", "model", "data", "patch")),
           Map.entry(
               "report",
-              Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune", "eval")),
+              Set.of(ROOT, "internal", "model", "graph", "data", "patch", "prune", "eval", "text")),
           Map.entry(
               "cli",
               Set.of(
@@ -52,6 +54,7 @@ class PackageDependencyTest {
                   "patch",
                   "prune",
                   "eval",
+                  "text",
                   "report",
                   "train")));
 

@@ -70,6 +70,29 @@ class PaddedPromptsTest {
   }
 
   @Test
+  void requestsTakePromptsAsArrays() {
+    long[][] prompts = {{1, 2, 3}, {4}, {5, 6}};
+    ForwardRequest request = ForwardRequest.of(prompts);
+    prompts[0][0] = 4;
+    Tensor expected =
+        model.forward(ForwardRequest.of(ModelInput.ofPrompts(PROMPTS, "cpu"))).logits();
+    assertClose("logits", model.forward(request).logits(), expected, 0);
+    assertClose("the second time", model.forward(request).logits(), expected, 0);
+    try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{7, 8}})) {
+      assertClose(
+          "after a prefix",
+          model.forward(request.withPrefix(prefix)).logits(),
+          model
+              .forward(ForwardRequest.of(ModelInput.ofPrompts(PROMPTS, "cpu")).withPrefix(prefix))
+              .logits(),
+          0);
+    }
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> model.forward(ForwardRequest.of(new long[][] {{1}, {}})))
+        .withMessageContaining("got none in row 1");
+  }
+
+  @Test
   void booleansAreMasksToo() {
     ModelInput input = ModelInput.ofPrompts(PROMPTS, "cpu");
     Tensor mask = input.attentionMask().orElseThrow();

@@ -1,82 +1,61 @@
 package org.autocircuit.cli;
 
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.model.CheckpointException;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.text.ExampleFolder;
+import org.autocircuit.text.ModelFiles;
 
 /** A model folder or file, the user's or the embedded one, with its tokenizer loaded. */
 final class ModelFolder implements AutoCloseable {
 
-  private final EmbeddedModel embedded;
-  private final Path folder;
+  private final ExampleFolder example;
+  private final ModelFiles files;
   private final LoadOptions load;
   private final HuggingFaceConfig config;
   private final Tokenizer tokenizer;
 
-  private ModelFolder(EmbeddedModel embedded, Path folder, ModelOptions options) {
-    this.embedded = embedded;
-    this.folder = folder;
+  private ModelFolder(ExampleFolder example, ModelFiles files, ModelOptions options) {
+    this.example = example;
+    this.files = files;
     options.setThreads();
     load = options.loadOptions();
     // Before the tokenizer: what a folder is says more than that a file is missing in it.
-    config = HuggingFaceConfig.ofModel(folder);
-    tokenizer = Tokenizer.load(tokenizerFolder(folder, options.tokenizer));
+    config = files.config();
+    tokenizer = files.loadTokenizer();
   }
 
   static ModelFolder open(ModelOptions options) {
     if (options.folder != null) {
-      requireModel(options.folder);
-      return new ModelFolder(null, options.folder, options);
+      return new ModelFolder(null, files(options), options);
     }
     if (options.tokenizer != null) {
       throw new IllegalArgumentException(
           "--tokenizer %s: expected --model, too; the built-in model has its own tokenizer"
               .formatted(options.tokenizer));
     }
-    EmbeddedModel embedded = EmbeddedModel.unpack();
+    ExampleFolder example = ExampleFolder.unpack();
     try {
-      return new ModelFolder(embedded, embedded.folder(), options);
+      return new ModelFolder(example, ModelFiles.of(example.path()), options);
     } catch (RuntimeException e) {
-      embedded.close();
+      example.close();
       throw e;
     }
   }
 
-  private static void requireModel(Path model) {
-    if (!Files.exists(model) && !Files.isSymbolicLink(model)) {
-      throw new IllegalArgumentException(
-          ("--model %s: no such folder or file; nothing is downloaded: expected a folder with"
-                  + " config.json, model.safetensors and tokenizer.json, or a GGUF file")
-              .formatted(model));
+  private static ModelFiles files(ModelOptions options) {
+    try {
+      return options.tokenizer == null
+          ? ModelFiles.of(options.folder)
+          : new ModelFiles(options.folder, options.tokenizer);
+    } catch (CheckpointException e) {
+      throw new CheckpointException("--model " + e.getMessage(), e);
     }
-    if (Files.isRegularFile(model)
-        && model.toString().matches(".*\\.(json|safetensors|bin|pth?|model)")) {
-      throw new IllegalArgumentException(
-          "--model %s: a file of a model folder; name the folder itself".formatted(model));
-    }
-  }
-
-  private static Path tokenizerFolder(Path model, Path named) {
-    if (named != null) {
-      return named;
-    }
-    if (Files.isDirectory(model)) {
-      return model;
-    }
-    Path beside = model.resolveSibling(Tokenizer.FILE_NAME);
-    if (!Files.exists(beside)) {
-      throw new IllegalArgumentException(
-          ("--model %s: a GGUF file's own tokenizer is not read; name the folder that has its %s"
-                  + " with --tokenizer")
-              .formatted(model, Tokenizer.FILE_NAME));
-    }
-    return beside;
   }
 
   Tokenizer tokenizer() {
@@ -95,12 +74,12 @@ final class ModelFolder implements AutoCloseable {
 
   /** Loads the weights. */
   PatchableModel patchable(PatchableModelOptions options) {
-    return PatchableModel.open(folder, load, options);
+    return PatchableModel.open(files.model(), load, options);
   }
 
   /** The name and the sizes in one line. */
   String describe() {
-    String name = embedded == null ? folder.toString() : EmbeddedModel.NAME + " (built in)";
+    String name = example == null ? files.model().toString() : ExampleFolder.NAME + " (built in)";
     return name + ": " + describe(config);
   }
 
@@ -124,8 +103,8 @@ final class ModelFolder implements AutoCloseable {
   @Override
   public void close() {
     tokenizer.close();
-    if (embedded != null) {
-      embedded.close();
+    if (example != null) {
+      example.close();
     }
   }
 }

@@ -22,6 +22,8 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.report.TextTable;
+import org.autocircuit.text.NextToken;
+import org.autocircuit.text.NextTokens;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -183,7 +185,7 @@ final class RunPrompt implements Callable<Integer> {
   private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
     EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
     long[][] clean = {tokens[0]};
-    Logits before = logits(model, clean, PatchContext.NONE);
+    NextTokens before = next(folder.tokenizer(), model, clean, PatchContext.NONE);
     out.println("model    " + VisibleText.of(folder.describe()));
     out.printf("prompt   %s  (%s tokens)%n", VisibleText.of(prompt), tokens[0].length);
     if (showTokens) {
@@ -191,7 +193,7 @@ final class RunPrompt implements Callable<Integer> {
     }
     if (edges.size() == 0) {
       out.println();
-      out.print(table(folder.tokenizer(), before, null));
+      out.print(table(before, null));
       return;
     }
     out.println(
@@ -207,20 +209,21 @@ final class RunPrompt implements Callable<Integer> {
     long[][] other = {tokens[tokens.length - 1]};
     try (SourceActivations activations = model.sourceAblations(other, type)) {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
-      out.print(table(folder.tokenizer(), before, logits(model, clean, context)));
+      out.print(table(before, next(folder.tokenizer(), model, clean, context)));
     }
   }
 
-  private static Logits logits(PatchableModel model, long[][] tokens, PatchContext context) {
+  private static NextTokens next(
+      Tokenizer tokenizer, PatchableModel model, long[][] tokens, PatchContext context) {
     Logits logits = Logits.of(model.logits(tokens, context));
     if (!logits.isFinite(0)) {
       throw model.precision().notFinite("logits");
     }
-    return logits;
+    return NextTokens.of(logits, 0, tokenizer);
   }
 
   /** The next tokens before patching, and beside them those after it. */
-  private TextTable table(Tokenizer tokenizer, Logits before, Logits after) {
+  private TextTable table(NextTokens before, NextTokens after) {
     TextTable table = new TextTable().indent(2).right("#");
     if (after == null) {
       table.left("next token").right("probability").right("logit");
@@ -228,23 +231,22 @@ final class RunPrompt implements Callable<Integer> {
       table.left("before").right("probability").right("logit");
       table.left("   after").right("probability").right("logit");
     }
-    int[] first = before.topTokens(0, topK);
-    int[] second = after == null ? new int[0] : after.topTokens(0, topK);
-    for (int rank = 0; rank < first.length; rank++) {
+    List<NextToken> first = before.top(topK);
+    List<NextToken> second = after == null ? List.of() : after.top(topK);
+    for (int rank = 0; rank < first.size(); rank++) {
       List<String> cells = new ArrayList<>(List.of(String.valueOf(rank + 1)));
-      add(cells, "", tokenizer, before, first[rank]);
+      add(cells, "", first.get(rank));
       if (after != null) {
-        add(cells, "   ", tokenizer, after, second[rank]);
+        add(cells, "   ", second.get(rank));
       }
       table.row(cells.toArray(String[]::new));
     }
     return table;
   }
 
-  private static void add(
-      List<String> cells, String indent, Tokenizer tokenizer, Logits logits, int token) {
-    cells.add(indent + tokenizer.show(token));
-    cells.add(String.format(Locale.ROOT, "%.2f %%", 100 * logits.probabilities(0)[token]));
-    cells.add(String.format(Locale.ROOT, "%.3f", logits.get(0, token)));
+  private static void add(List<String> cells, String indent, NextToken token) {
+    cells.add(indent + token.spelling());
+    cells.add(String.format(Locale.ROOT, "%.2f %%", 100 * token.probability()));
+    cells.add(String.format(Locale.ROOT, "%.3f", token.logit()));
   }
 }

@@ -15,6 +15,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcNode;
 import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.VisibleText;
+import org.autocircuit.text.ExampleFolder;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -96,8 +97,8 @@ final class ShowGraph implements Callable<Integer> {
 
   private HuggingFaceConfig config() {
     if (folder == null) {
-      try (EmbeddedModel embedded = EmbeddedModel.unpack()) {
-        return HuggingFaceConfig.read(embedded.folder());
+      try (ExampleFolder example = ExampleFolder.unpack()) {
+        return HuggingFaceConfig.read(example.path());
       }
     }
     if (!Files.exists(folder) && !Files.isSymbolicLink(folder)) {
@@ -110,7 +111,7 @@ final class ShowGraph implements Callable<Integer> {
   }
 
   private void printSizes(PrintWriter out, HuggingFaceConfig config, ModelGraph graph) {
-    String name = folder == null ? EmbeddedModel.NAME + " (built in)" : folder.toString();
+    String name = folder == null ? ExampleFolder.NAME + " (built in)" : folder.toString();
     line(out, "model", "%s: %s", name, ModelFolder.describe(config));
     line(out, "nodes", "%,d", graph.srcs().size() + graph.dests().size());
     line(out, "  sources", "%,d", graph.srcs().size());

@@ -2,6 +2,7 @@ package org.autocircuit.eval;
 
 import java.util.Arrays;
 import java.util.Objects;
+import java.util.PriorityQueue;
 import java.util.stream.IntStream;
 import org.autocircuit.NotFiniteException;
 import org.autocircuit.internal.TensorArrays;
@@ -169,17 +170,36 @@ public final class Logits {
   /**
    * The tokens with the greatest logits in descending order, ties in ascending order of tokens.
    *
+   * @param count how many; all tokens where there are fewer
+   * @throws IllegalArgumentException if the count is negative
    * @throws NotFiniteException if a logit of the row is NaN
    */
   public int[] topTokens(int row, int count) {
+    if (count < 0) {
+      throw new IllegalArgumentException("count: expected 0 or more tokens, got " + count);
+    }
     requireNumbers(row);
     double[] values = row(row);
-    return IntStream.range(0, vocabulary)
-        .boxed()
-        .sorted((a, b) -> Double.compare(values[b], values[a]))
-        .limit(count)
-        .mapToInt(Integer::intValue)
-        .toArray();
+    // The best so far, the last of them on top. Later tokens come after earlier ones that tie.
+    PriorityQueue<Integer> best =
+        new PriorityQueue<>(
+            (a, b) -> {
+              int greater = Double.compare(values[a], values[b]);
+              return greater == 0 ? Integer.compare(b, a) : greater;
+            });
+    for (int token = 0; token < vocabulary && count > 0; token++) {
+      if (best.size() < count) {
+        best.add(token);
+      } else if (Double.compare(values[token], values[best.peek()]) > 0) {
+        best.poll();
+        best.add(token);
+      }
+    }
+    int[] tokens = new int[best.size()];
+    for (int rank = tokens.length - 1; rank >= 0; rank--) {
+      tokens[rank] = best.poll();
+    }
+    return tokens;
   }
 
   /** The shape. */

@@ -2,8 +2,6 @@ package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -13,17 +11,6 @@ import org.junit.jupiter.api.io.TempDir;
 class EmbeddedModelTest {
 
   @TempDir private Path folder;
-
-  @Test
-  void isUnpackedAndCleanedUp() throws IOException {
-    Path unpacked;
-    try (EmbeddedModel model = EmbeddedModel.unpack()) {
-      unpacked = model.folder();
-      assertThat(unpacked.resolve("model.safetensors")).isNotEmptyFile();
-      assertThat(unpacked.resolve("tokenizer_config.json")).isNotEmptyFile();
-    }
-    assertThat(Files.exists(unpacked)).isFalse();
-  }
 
   @Test
   void aTenthOfTheEdgesDoesTheTaskAndRandomOnesDoNot() {

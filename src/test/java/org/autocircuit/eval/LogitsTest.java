@@ -46,7 +46,15 @@ class LogitsTest {
     assertThat(ROWS.topToken(0)).isEqualTo(1);
     assertThat(ROWS.topTokens(0, 2)).containsExactly(1, 2);
     assertThat(ROWS.topTokens(1, 9)).containsExactly(2, 0, 1);
+    assertThat(ROWS.topTokens(1, 0)).isEmpty();
     assertThat(Logits.of(new float[][] {{2, 2}}).topToken(0)).isZero();
+    Logits ties = Logits.of(new float[][] {{1, 2, 1, 3, 2, 3, 1}});
+    assertThat(ties.topTokens(0, 4)).containsExactly(3, 5, 1, 4);
+    assertThat(ties.topTokens(0, 5)).containsExactly(3, 5, 1, 4, 0);
+    assertThat(ties.topTokens(0, 7)).containsExactly(3, 5, 1, 4, 0, 2, 6);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> ties.topTokens(0, -1))
+        .withMessageContaining("got -1");
   }
 
   @Test

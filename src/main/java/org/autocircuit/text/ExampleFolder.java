@@ -1,4 +1,4 @@
-package org.autocircuit.cli;
+package org.autocircuit.text;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -10,13 +10,16 @@ import org.autocircuit.internal.Temporary;
 import org.autocircuit.model.Model;
 
 /**
- * The model that comes with the library, unpacked into a temporary folder, since weights are mapped
- * into memory from a file. The folder is gone when this is closed and when the process is asked to
- * end; after a kill, when the next one is unpacked.
+ * The files of the model that comes with the library, unpacked into a temporary folder, for code
+ * that takes a folder; {@link ExampleModel#open()} needs none. Close it to delete them. Otherwise
+ * they are deleted when the process is asked to end; after a kill, when the next one unpacks them.
+ *
+ * <p>Safe to use by several threads.
  */
-final class EmbeddedModel implements AutoCloseable {
+public final class ExampleFolder implements AutoCloseable {
 
-  static final String NAME = "indirect-object";
+  /** What the model is called. */
+  public static final String NAME = "indirect-object";
 
   private static final List<String> FILES =
       List.of(
@@ -29,20 +32,23 @@ final class EmbeddedModel implements AutoCloseable {
   private final Temporary temporary;
   private final Path folder;
 
-  private EmbeddedModel(Temporary temporary) throws IOException {
+  private ExampleFolder(Temporary temporary) throws IOException {
     this.temporary = temporary;
-    folder = temporary.folderFor(Path.of(NAME));
+    // Models are called after their folders.
+    folder = Files.createDirectory(temporary.folderFor(Path.of(NAME)).resolve(NAME));
   }
 
   /**
-   * Unpacks the model.
+   * Unpacks the model into the folder for temporary files, {@code java.io.tmpdir}.
    *
+   * @return to be closed by the caller
    * @throws IllegalStateException if this build has none
+   * @throws UncheckedIOException if the files cannot be written
    */
-  static EmbeddedModel unpack() {
+  public static ExampleFolder unpack() {
     try {
-      EmbeddedModel model =
-          new EmbeddedModel(Temporary.in(Path.of(System.getProperty("java.io.tmpdir"))));
+      ExampleFolder model =
+          new ExampleFolder(Temporary.in(Path.of(System.getProperty("java.io.tmpdir"))));
       try {
         for (String file : FILES) {
           model.unpack(file);
@@ -57,7 +63,8 @@ final class EmbeddedModel implements AutoCloseable {
     }
   }
 
-  Path folder() {
+  /** A Hugging Face folder: configuration, weights and tokenizer. */
+  public Path path() {
     return folder;
   }
 
@@ -65,14 +72,14 @@ final class EmbeddedModel implements AutoCloseable {
     try (InputStream stream = Model.class.getResourceAsStream(NAME + "/" + file)) {
       if (stream == null) {
         throw new IllegalStateException(
-            "this build has no embedded model (%s is missing); name a model folder with --model"
+            "this build has no embedded model (%s is missing); name a folder of a model of your own"
                 .formatted(file));
       }
       Files.copy(stream, folder.resolve(file));
     }
   }
 
-  /** Deletes the files. Pages that are mapped stay valid. */
+  /** Deletes the files. What was loaded from them stays valid. */
   @Override
   public void close() {
     try {

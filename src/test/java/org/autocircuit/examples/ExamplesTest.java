@@ -1,0 +1,100 @@
+package org.autocircuit.examples;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.net.httpserver.HttpServer;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.stream.Stream;
+import org.autocircuit.text.ExampleModel;
+import org.autocircuit.text.TextModel;
+import org.junit.jupiter.api.Test;
+
+/** The programs that the documents show do what they say. */
+class ExamplesTest {
+
+  private static final String PROMPT = "When Mary and John went to the store, John gave a drink to";
+
+  private interface Program {
+    void run(String... args) throws IOException;
+  }
+
+  private static List<String> printed(Program program, String... args) throws IOException {
+    PrintStream console = System.out;
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+    try {
+      program.run(args);
+    } finally {
+      System.setOut(console);
+    }
+    return printed.toString(StandardCharsets.UTF_8).lines().toList();
+  }
+
+  @Test
+  void topTokens() throws IOException {
+    List<String> lines = printed(TopTokens::main);
+    assertThat(lines).hasSize(5);
+    assertThat(lines.get(0)).isEqualTo("'Mary' 99.41 %");
+  }
+
+  @Test
+  void patchEdges() throws IOException {
+    List<String> lines = printed(PatchEdges::main);
+    assertThat(lines).hasSize(2);
+    assertThat(lines.get(0)).startsWith("clean   ['Mary' 99.41 %");
+    assertThat(lines.get(1)).startsWith("patched ['John' ");
+  }
+
+  @Test
+  void aServerAnswersEightPromptsAtOnce() throws IOException {
+    try (TextModel model = ExampleModel.open()) {
+      HttpServer server = PromptServer.start(model, 0);
+      try {
+        HttpClient client = HttpClient.newHttpClient();
+        String address = "http://localhost:" + server.getAddress().getPort() + "/top?";
+        HttpRequest request =
+            HttpRequest.newBuilder(URI.create(address + PROMPT.replace(" ", "%20"))).build();
+        List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
+        for (int i = 0; i < 64; i++) {
+          answers.add(client.sendAsync(request, BodyHandlers.ofString()));
+        }
+        for (CompletableFuture<HttpResponse<String>> answer : answers) {
+          assertThat(answer.join().statusCode()).isEqualTo(200);
+          assertThat(answer.join().body()).startsWith("['Mary' 99.41 %, ");
+        }
+      } finally {
+        server.stop(0);
+        ((ExecutorService) server.getExecutor()).shutdown();
+      }
+    }
+  }
+
+  @Test
+  void theyAreShort() throws IOException {
+    try (Stream<Path> files = Files.list(Path.of("src/test/java/org/autocircuit/examples"))) {
+      for (Path file :
+          files.filter(path -> !path.toString().matches(".*(Test|-info).java")).toList()) {
+        assertThat(
+                Files.readAllLines(file).stream()
+                    .dropWhile(line -> !line.startsWith("public class"))
+                    .toList())
+            .as(file.toString())
+            .hasSizeLessThanOrEqualTo(15);
+      }
+    }
+  }
+}
