@@ -16,7 +16,7 @@ output_dir="${AUTOCIRCUIT_OUTPUT_DIR:-$PROJECT_DIR/target/classes/org/autocircui
 include="$("$NATIVE_BUILD_DIR/fetch-headers.sh")"
 libraries="$("$NATIVE_BUILD_DIR/unpack-libtorch.sh")"
 
-# JavaCPP writes its sources anew each time, and in an order that varies from run
+# JavaCPP rewrites its sources each time, and in an order that varies from run
 # to run: CMake gets them only when what they are made from has changed.
 mkdir -p "$build_dir/jni"
 if [ -f "$jni_sources/jniautocircuit.cpp" ]; then

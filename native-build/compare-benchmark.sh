@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Whether this tree's engine is slower than that of a commit: --help says how.
+# Compares this tree's engine with that of a commit: --help says how.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,5 +1,5 @@
-// What nearly every source file includes, compiled once. Files still name what
-// they use; this only saves time.
+// Headers that nearly every source file includes, compiled once. Files still
+// name what they use; this only saves time.
 #pragma once
 
 #include <ATen/ATen.h>

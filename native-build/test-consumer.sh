@@ -14,7 +14,7 @@ java_home="${AUTOCIRCUIT_JAVA_HOME:-${JAVA_HOME:-$(dirname "$(dirname "$(readlin
 
 work="$PROJECT_DIR/target/consumer"
 rm -rf "$work"
-# What is unpacked here is 700 MB of jars and libraries; the log is enough.
+# The jars and libraries unpacked here take 700 MB; the log is enough.
 trap 'rm -rf "$work/local" "$work/javacpp" "$work/tools"' EXIT
 
 installed="$work/repository/org/autocircuit/autocircuit/$version"

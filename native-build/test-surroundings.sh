@@ -52,7 +52,7 @@ fi
 rm -rf "$project/target"
 for script in "$project"/native-build/*.sh; do
   name="$(basename "$script")"
-  # What others source, and this one.
+  # One is sourced by the others, the other is this one.
   case "$name" in common.sh | test-surroundings.sh) continue ;; esac
   alone "$name" && continue
   errors="$(grep -v '^Fetching ' "$work/alone.err" || true)"

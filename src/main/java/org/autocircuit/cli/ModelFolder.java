@@ -62,7 +62,7 @@ final class ModelFolder implements AutoCloseable {
     return tokenizer;
   }
 
-  /** How many tokens the model takes. */
+  /** Returns how many tokens the model takes. */
   int longest() {
     return config().nCtx();
   }

@@ -66,7 +66,7 @@ final class ModelOptions {
     }
   }
 
-  /** What is to be loaded and how; refuses a device that is not there. */
+  /** Returns how to load the model; refuses a device that is not there. */
   LoadOptions loadOptions() {
     try {
       if (device.startsWith("meta")) {

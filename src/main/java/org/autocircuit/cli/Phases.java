@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 
-/** How long each part of a command took. For one thread. */
+/** Times the parts of a command. For one thread. */
 final class Phases {
 
   private record Phase(String name, long nanos) {}

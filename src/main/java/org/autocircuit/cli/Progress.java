@@ -112,7 +112,7 @@ final class Progress implements AutoCloseable {
         .build();
   }
 
-  /** Whether standard error is a terminal; System.console() tells of the other two streams. */
+  /** Says whether standard error is a terminal; System.console() tells of the other two streams. */
   private static boolean isTerminal() {
     try {
       String file = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();

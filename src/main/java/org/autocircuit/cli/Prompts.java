@@ -23,7 +23,7 @@ import org.autocircuit.model.Tokenizer;
  * @param testing the batches that it is tested with: others, or the same
  * @param heldOut whether they are others
  * @param tokens all of them, with what is to be said of them
- * @param seqLabels a label for each position; empty if there are none
+ * @param seqLabels a label for each position; empty if the prompts bring no labels
  * @param warnings what is probably not meant, a line each
  */
 record Prompts(
@@ -88,14 +88,14 @@ record Prompts(
             + " held-out pairs)");
   }
 
-  /** Whether every pair has a wrong answer to compare with. */
+  /** Says whether every pair has a wrong answer to compare with. */
   boolean haveWrongAnswers() {
     return all()
         .flatMap(batch -> batch.pairs().stream())
         .noneMatch(pair -> pair.wrongAnswers().isEmpty());
   }
 
-  /** What stands at a position: its label, else the token that all clean prompts have there. */
+  /** Names a position: by its label, else by the token that all clean prompts have there. */
   IntFunction<String> labels(Tokenizer tokenizer) {
     return position -> {
       if (position < seqLabels.size()) {

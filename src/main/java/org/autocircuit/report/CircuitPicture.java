@@ -75,7 +75,7 @@ public final class CircuitPicture {
   }
 
   /**
-   * Whether a file of that name would be a page, and not an image.
+   * Says whether a file of that name would be a page, and not an image.
    *
    * @throws IllegalArgumentException if it would be neither
    */

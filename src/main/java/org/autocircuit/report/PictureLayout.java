@@ -16,8 +16,8 @@ import org.autocircuit.graph.Node;
 import org.autocircuit.prune.ScoredEdge;
 
 /**
- * Where the boxes of a picture are. A head is one box, whether it is a source, a destination, or
- * three of them. A key/value head that query heads share is a box of its own, above theirs.
+ * Places the boxes of a picture. A head is one box, whether it is a source, a destination, or three
+ * of them. A key/value head that query heads share is a box of its own, above theirs.
  */
 final class PictureLayout {
 
@@ -115,7 +115,7 @@ final class PictureLayout {
     Map<String, Box> boxes = new LinkedHashMap<>();
     int column = 0;
     for (List<String> names : columns.values()) {
-      // What stands alone between heads goes below them, out of the way of their edges.
+      // A box alone between columns of heads goes below them, out of the way of their edges.
       boolean low = names.size() == 1 && column > 0 && column < columns.size() - 1;
       int y = TOP + (low ? rows * ROW_HEIGHT : (rows - names.size()) * ROW_HEIGHT / 2);
       for (String name : names) {
@@ -138,7 +138,7 @@ final class PictureLayout {
     return ties;
   }
 
-  /** How far an edge hangs down, so as to pass below the boxes between. */
+  /** Returns how far an edge hangs down, so as to pass below the boxes between. */
   static int sag(Box from, Box to) {
     int between = to.column() - from.column() - 1;
     return between > 0 && (from.low() || to.low()) ? 20 + 12 * between : 0;
@@ -183,7 +183,7 @@ final class PictureLayout {
         : node.name().substring(0, node.name().length() - port.length() - 1);
   }
 
-  /** What stands in a node's box: its name, in two lines if it is a long one, or who reads it. */
+  /** Labels a node's box: with its name, in two lines if it is a long one, or with its readers. */
   private static List<String> lines(Node node) {
     String name = box(node);
     if (isShared(node)) {
@@ -217,7 +217,7 @@ final class PictureLayout {
     return PORTS.stream().filter(ports::contains).toList();
   }
 
-  /** Whether a node is the keys or the values of several query heads. */
+  /** Says whether a node is the keys or the values of several query heads. */
   private static boolean isShared(Node node) {
     return node instanceof DestNode dest && !dest.queryHeads().isEmpty();
   }

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Runs what takes too long for .ci/run, stage by stage with its seconds, on a tree
+# that .ci/run has found green: the soak of the leak test, full fuzzing, long
+# random sequences of calls, the thread sanitizer, the site with the javadoc, two
+# builds from nothing that must give the same jars, and the C++ tests on a GPU
+# where there is one. Continues after a failure; ends with the seconds and the
+# result of each stage. Names of stages as arguments run only these.
+set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+cd "$PROJECT_DIR"
+[ -f pom.xml ] || fail "$PROJECT_DIR is not a checkout of the project: pom.xml is missing"
+logs="$PROJECT_DIR/target/release-checks"
+mkdir -p "$logs"
+
+results=()
+failed=0
+only=" $* "
+stage() { # name, command
+  local name="$1" start="$SECONDS" result=ok
+  shift
+  [[ "$only" == "  " || "$only" == *" $name "* ]] || return 0
+  echo "== $name (log: target/release-checks/$name.log)"
+  "$@" >"$logs/$name.log" 2>&1 || {
+    result=FAILED
+    failed=$((failed + 1))
+    tail -n 20 "$logs/$name.log"
+  }
+  results+=("$(printf '%6d s  %-7s %s' $((SECONDS - start)) "$result" "$name")")
+}
+
+java_test() { # class and properties
+  local class="$1"
+  shift
+  mvn -B -ntp test -Dautocircuit.native.skip=true "-Dtest=$class" "$@"
+}
+
+site() {
+  mvn -B -ntp site
+  ! mvn_warned "$logs/site.log"
+}
+
+# The log is being written, but Maven has ended by now.
+mvn_warned() { # log
+  grep -E '^\[WARNING\]|warning:' "$1"
+}
+
+# The jars of two builds from copies of the committed tree; each file's bytes, names and times.
+reproducible() {
+  local work first second
+  work="$(mktemp -d)"
+  for copy in first second; do
+    git clone -q --no-hardlinks "$PROJECT_DIR" "$work/$copy"
+    (cd "$work/$copy" && mvn -B -ntp -q package -DskipTests)
+  done
+  first="$(cd "$work/first/target" && sha256sum autocircuit-*.jar)"
+  second="$(cd "$work/second/target" && sha256sum autocircuit-*.jar)"
+  rm -rf "$work"
+  echo "$first"
+  [ "$first" = "$second" ] || fail "two builds of the same tree gave: $second"
+}
+
+gpu() {
+  if [ ! -x native-build/run-device-tests.sh ] || ! nvidia-smi >/dev/null 2>&1; then
+    echo "no NVIDIA device here: not run"
+    return 0
+  fi
+  native-build/run-device-tests.sh cuda
+}
+
+stage soak java_test LeakTest -Dautocircuit.soak=true
+stage fuzz-files java_test MutatedFilesTest -Dautocircuit.fuzz.files=10000
+stage fuzz-native native-build/run-fuzzers.sh 60
+stage sequences java_test ApiSequenceTest -Dautocircuit.sequences=3000
+stage thread-sanitizer native-build/run-sanitizers.sh thread
+stage site site
+stage reproducible reproducible
+stage gpu gpu
+
+[ ${#results[@]} -gt 0 ] || fail "no stage is called $*"
+printf '%s\n' "${results[@]}"
+[ "$failed" = 0 ] || fail "$failed stages failed; their logs are in $logs"

@@ -1,0 +1,2 @@
+/** Holds the README and the pages of the site to the code: links, names, commands and quotes. */
+package org.autocircuit.document;
