@@ -31,9 +31,18 @@ at::Tensor masks_of(
 struct Tolerance {
   double relative;
   double absolute;
+  /// In 16 bits, in place of both: every executor rounds differently there, and
+  /// single values may be far off, so the error of all of them counts, as a
+  /// share of their norm.
+  double of_norm = 0;
 };
 
 Tolerance tolerance(at::ScalarType type);
+
+void check_agree(
+    const at::Tensor& actual,
+    const at::Tensor& expected,
+    Tolerance close);
 
 /// Logits, source outputs and gradients of both executors; and logits of every
 /// plan, for all positions and for the last.

@@ -8,7 +8,7 @@
 
 #include "allocations.h"
 #include "autocircuit/engine/incremental_run.h"
-#include "kinds.h"
+#include "executors.h"
 
 #include "check.h"
 #include "devices.h"
@@ -16,10 +16,6 @@
 namespace autocircuit::test {
 
 namespace {
-
-double close(at::ScalarType type) {
-  return type == at::kDouble ? 1e-9 : type == at::kFloat ? 1e-3 : 0.5;
-}
 
 ForwardRequest from_tokens(const Kind& kind) {
   ForwardRequest request;
@@ -54,8 +50,7 @@ void check_flips(
   kind.context.masks = masks;
   request.context = &kind.context;
   IncrementalRun run(std::make_shared<PatchableModel>(kind.model), request);
-  CHECK_CLOSE(
-      run.logits(), whole(kind, request, masks), close(type), close(type));
+  check_agree(run.logits(), whole(kind, request, masks), tolerance(type));
   std::mt19937 random(seed);
   for (int i = 0; i < n_flips; i++) {
     std::vector<int64_t> places;
@@ -71,8 +66,7 @@ void check_flips(
       flipped[place] = value;
     }
     const at::Tensor logits = run.with(places, value);
-    CHECK_CLOSE(
-        logits, whole(kind, request, flipped), close(type), close(type));
+    check_agree(logits, whole(kind, request, flipped), tolerance(type));
     if (random() % 2 == 0) {
       run.keep();
       masks = flipped;
@@ -106,10 +100,11 @@ struct Search {
   /// Of some masks, one after another, on top of those that are kept.
   void check_flips_after(const std::vector<int64_t>& kept) {
     std::vector<int64_t> places = kept;
-    const double most = close(kind.context.patch_src_outs.scalar_type());
+    const Tolerance close =
+        tolerance(kind.context.patch_src_outs.scalar_type());
     for (const int64_t place : {int64_t{0}, kind.model.n_masks() - 1}) {
       places.push_back(place);
-      CHECK_CLOSE(run->with({place}, kValue), expected(places), most, most);
+      check_agree(run->with({place}, kValue), expected(places), close);
       run->keep();
     }
   }
@@ -204,9 +199,9 @@ TEST(what_a_run_returns_and_what_it_was_given_are_the_callers) {
       search.kind.clean.zero_();
       search.mask.zero_();
       search.run->keep();
-      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+      check_agree(search.run->logits(), after, tolerance(type));
       search.run->logits().zero_();
-      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+      check_agree(search.run->logits(), after, tolerance(type));
     }
   }
 }
@@ -239,11 +234,11 @@ TEST(memory_that_runs_out_leaves_a_run_as_it_was) {
           fail_at_every_allocation(
               [&] { after = search.run->with(flips, kValue); },
               [&] { CHECK(search.run->logits().equal(before)); }) > 5);
-      CHECK_CLOSE(after, search.expected(flips), close(type), close(type));
+      check_agree(after, search.expected(flips), tolerance(type));
       fail_at_every_allocation(
           [&] { search.run->keep(); },
           [&] { CHECK(search.run->logits().equal(before)); });
-      CHECK_CLOSE(search.run->logits(), after, close(type), close(type));
+      check_agree(search.run->logits(), after, tolerance(type));
       search.check_flips_after(flips);
     }
   }

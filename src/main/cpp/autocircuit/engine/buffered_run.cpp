@@ -181,7 +181,7 @@ class BufferedRun final : public Hooks {
     }
     RowBases bases{.stream = resid};
     at::Tensor weights = values;
-    const at::Tensor is_patched = mostly_patched(values);
+    const at::Tensor is_patched = patched_rows(values);
     // Devices that would have to be waited for are not asked.
     const bool any_patched = uniform_
         ? *uniform_ != 0

@@ -72,7 +72,7 @@ class ChangedRun final : public Hooks {
     for (const HookId module : modules) {
       n_all += model_.wrapper(module)->rows;
       for (const ChangedRow& row : rows_of(module)) {
-        if (!whole || !row.known.empty() || !row.changed.empty()) {
+        if (!whole || row.from_patched || row.n_terms() > 0) {
           listed.push_back({module, &row});
         }
       }
@@ -112,7 +112,7 @@ class ChangedRun final : public Hooks {
     }
     bool any = adds_to_known(hook, *w);
     for (int64_t s = w->src_start; s < w->src_stop; s++) {
-      any = any || slot_of(s) >= 0;
+      any = any || slot_of(s) >= 0 || delta_slot_of(s) >= 0;
     }
     return any;
   }
@@ -152,16 +152,21 @@ class ChangedRun final : public Hooks {
       record(hook, w, outputs, live);
       return outputs.sum(2) + others(hook, w, live);
     }
-    // What changes in z, so that nothing of what is known has to be subtracted
-    // from outputs, which are d_model / d_head times as large.
     const at::Tensor known_z =
         wanted(hook, known_.values[static_cast<size_t>(hook)]);
     for (size_t i = 0; i < live.size(); i++) {
       const int64_t source = w.src_start + live[i];
-      if (slot_of(source) >= 0) {
-        const auto n = static_cast<int64_t>(i);
+      const auto n = static_cast<int64_t>(i);
+      if (delta_slot_of(source) >= 0) {
+        const at::Tensor output = slot(hook, delta_slot_of(source));
         head_product_out(
-            change(hook, source).unsqueeze(2),
+            output.unsqueeze(2), z.narrow(2, n, 1), weights.narrow(0, n, 1));
+        record(hook, source, output);
+      } else if (slot_of(source) >= 0) {
+        // What changes in z, so that nothing of what is known has to be
+        // subtracted from outputs, which are d_model / d_head times as large.
+        head_product_out(
+            slot(hook, slot_of(source)).unsqueeze(2),
             z.narrow(2, n, 1) - known_z.narrow(2, live[i], 1),
             weights.narrow(0, n, 1));
       }
@@ -199,6 +204,10 @@ class ChangedRun final : public Hooks {
 
   int64_t slot_of(int64_t source) const {
     return changes_.slots[static_cast<size_t>(source)];
+  }
+
+  int64_t delta_slot_of(int64_t source) const {
+    return changes_.delta_slots[static_cast<size_t>(source)];
   }
 
   const std::vector<ChangedRow>& rows_of(HookId hook) const {
@@ -252,7 +261,7 @@ class ChangedRun final : public Hooks {
     return {.q = at(0), .k = at(1), .v = at(2)};
   }
 
-  /// What a row differs from by its terms.
+  /// What a row differs from by its terms, unless it is from_patched.
   at::Tensor base(HookId hook, int64_t row, const at::Tensor& resid) const {
     return changes_.from_resid
         ? resid
@@ -309,12 +318,17 @@ class ChangedRun final : public Hooks {
     const PatchWrapper& w = *model_.wrapper(listed.hook);
     const ChangedRow& row = *listed.changed;
     TermRow terms{
-        .base = base(listed.hook, row.row, resid),
+        .base = row.from_patched
+            ? wanted(
+                  listed.hook,
+                  known_.fully_patched[static_cast<size_t>(listed.hook)])
+            : base(listed.hook, row.row, resid),
         .known = row.known,
         .changed = {},
         .weights = {}};
     for (const int64_t source : row.changed) {
-      terms.changed.push_back(slot_of(source));
+      terms.changed.push_back(
+          row.from_patched ? delta_slot_of(source) : slot_of(source));
     }
     const int64_t n_rows = std::max<int64_t>(w.rows, 1);
     const int64_t n_positions = std::max<int64_t>(w.seq_len, 1);
@@ -325,22 +339,22 @@ class ChangedRun final : public Hooks {
       const int64_t first =
           w.mask_offset + (p * n_rows + row.row) * w.n_in() - w.in_start;
       for (const int64_t source : row.known) {
-        const double after = masks_.after[first + source];
+        const int64_t at = first + source;
         terms.weights.push_back(
-            changes_.from_resid ? after
-                                : after - masks_.before[first + source]);
+            masks_.after[at] - (row.from_patched ? 1 : masks_.before[at]));
       }
       for (const int64_t source : row.changed) {
-        const double after = masks_.after[first + source];
-        terms.weights.push_back(changes_.from_resid ? -after : 1 - after);
+        terms.weights.push_back(
+            row.from_patched ? masks_.after[first + source] - 1 : 1);
       }
     }
     return terms;
   }
 
-  /// Where the change of a source is left [batch, seq, d_model].
-  at::Tensor change(HookId hook, int64_t source) const {
-    return wanted(hook, values_.outputs.select(2, slot_of(source)));
+  /// Where the change or the new delta of a source is left [batch, seq,
+  /// d_model].
+  at::Tensor slot(HookId hook, int64_t slot) const {
+    return wanted(hook, values_.outputs.select(2, slot));
   }
 
   /// outputs [batch, seq, n, d_model] of these sources of a wrapper.
@@ -350,15 +364,24 @@ class ChangedRun final : public Hooks {
       const at::Tensor& outputs,
       const std::vector<int64_t>& sources) {
     for (size_t i = 0; i < sources.size(); i++) {
-      const int64_t source = w.src_start + sources[i];
-      if (slot_of(source) >= 0) {
-        at::Tensor out = change(hook, source);
-        at::sub_out(
-            out,
-            outputs.select(2, static_cast<int64_t>(i)),
-            wanted(hook, known_.patch.select(2, source)));
-        out.add_(wanted(hook, known_.delta.select(2, source)));
-      }
+      record(
+          hook,
+          w.src_start + sources[i],
+          outputs.select(2, static_cast<int64_t>(i)));
+    }
+  }
+
+  /// output: [batch, seq, d_model], perhaps where its delta is to be left.
+  void record(HookId hook, int64_t source, const at::Tensor& output) {
+    const at::Tensor patch = wanted(hook, known_.patch.select(2, source));
+    if (slot_of(source) >= 0) {
+      at::Tensor change = slot(hook, slot_of(source));
+      at::sub_out(change, output, patch);
+      change.add_(wanted(hook, known_.delta.select(2, source)));
+    }
+    if (delta_slot_of(source) >= 0) {
+      at::Tensor delta = slot(hook, delta_slot_of(source));
+      at::sub_out(delta, patch, output);
     }
   }
 

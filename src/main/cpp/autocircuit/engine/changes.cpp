@@ -60,7 +60,7 @@ class ChangeFinder {
           const auto [first, last] =
               rows_of_head(nodes_[i], w, static_cast<int64_t>(head));
           for (int64_t row = first; row < last; row++) {
-            for_changed(w, row, /*base=*/1, [&](int64_t source) {
+            for_changed(w, row, [&](int64_t source) {
               is_read[static_cast<size_t>(source)] = true;
             });
           }
@@ -68,7 +68,9 @@ class ChangeFinder {
       }
     }
     Changes changes = finish(false, [&](const PatchWrapper& w, int64_t row) {
-      ChangedRow changed{.row = row};
+      if (is_patched(w, row)) {
+        return patched_row(w, row);
+      }
       std::set<int64_t> known; // once, if it is flipped at several positions
       for (const int64_t at : flips_in(w)) {
         const auto [of_row, source] = place(w, at);
@@ -76,10 +78,9 @@ class ChangeFinder {
           known.insert(source);
         }
       }
-      changed.known.assign(known.begin(), known.end());
-      for_changed(w, row, /*base=*/1, [&](int64_t source) {
-        changed.changed.push_back(source);
-      });
+      ChangedRow changed{.row = row, .known = {known.begin(), known.end()}};
+      for_changed(
+          w, row, [&](int64_t source) { changed.changed.push_back(source); });
       return changed;
     });
     changes.skipped = std::move(skipped);
@@ -88,22 +89,35 @@ class ChangeFinder {
 
   Changes from_resid() {
     Changes changes = finish(true, [&](const PatchWrapper& w, int64_t row) {
-      ChangedRow changed{.row = row};
-      for (int64_t source = w.in_start; source < w.in_stop; source++) {
-        if (differs(w, row, source, /*base=*/0)) {
-          changed.known.push_back(source);
-        }
-      }
-      for_changed(w, row, /*base=*/0, [&](int64_t source) {
-        changed.changed.push_back(source);
-      });
-      return changed;
+      return is_patched(w, row) ? patched_row(w, row) : ChangedRow{.row = row};
     });
     changes.skipped.resize(nodes_.size());
     return changes;
   }
 
  private:
+  /// From the fully patched input: terms for all that is not patched.
+  ChangedRow patched_row(const PatchWrapper& w, int64_t row) const {
+    ChangedRow changed{.row = row, .from_patched = true};
+    for (int64_t source = w.in_start; source < w.in_stop; source++) {
+      if (differs(w, row, source, /*base=*/1)) {
+        (is_changed_[static_cast<size_t>(source)] ? changed.changed
+                                                  : changed.known)
+            .push_back(source);
+      }
+    }
+    return changed;
+  }
+
+  /// Whether a row is computed from the fully patched input: see patched_rows.
+  bool is_patched(const PatchWrapper& w, int64_t row) const {
+    bool any = false;
+    for (int64_t source = w.in_start; source < w.in_stop && !any; source++) {
+      any = differs(w, row, source, /*base=*/0);
+    }
+    return any;
+  }
+
   const PatchWrapper& wrapper(const ModelNode& node, size_t input) const {
     return *model_.wrapper(node.inputs[input]);
   }
@@ -144,16 +158,12 @@ class ChangeFinder {
     return false;
   }
 
-  /// The sources that change and whose mask for a row is not `base`.
+  /// The sources that change and are not patched away from a row.
   template <typename Body>
-  void for_changed(
-      const PatchWrapper& w,
-      int64_t row,
-      double base,
-      const Body& body) const {
+  void for_changed(const PatchWrapper& w, int64_t row, const Body& body) const {
     for (const int64_t source : changed_) {
       if (source >= w.in_start && source < w.in_stop &&
-          differs(w, row, source, base)) {
+          differs(w, row, source, /*base=*/1)) {
         body(source);
       }
     }
@@ -165,9 +175,8 @@ class ChangeFinder {
       rows[static_cast<size_t>(place(w, at).first)] = true;
     }
     for (size_t row = 0; row < rows.size(); row++) {
-      for_changed(w, static_cast<int64_t>(row), /*base=*/1, [&](int64_t) {
-        rows[row] = true;
-      });
+      for_changed(
+          w, static_cast<int64_t>(row), [&](int64_t) { rows[row] = true; });
     }
     return rows;
   }
@@ -191,6 +200,7 @@ class ChangeFinder {
     Changes changes;
     changes.from_resid = from_resid;
     changes.slots.assign(is_changed_.size(), -1);
+    changes.delta_slots = changes.slots;
     changes.first_block = model_.model().n_layers() - 1;
     const auto d_model = static_cast<double>(model_.model().d_model());
     for (size_t i = 0; i < nodes_.size(); i++) {
@@ -217,14 +227,16 @@ class ChangeFinder {
           static_cast<double>(node.heads);
       for (const std::vector<ChangedRow>& rows : of_node.rows) {
         for (const ChangedRow& row : rows) {
-          changes.cost += kTermCost * d_model *
-              static_cast<double>(1 + row.known.size() + row.changed.size());
+          changes.cost +=
+              kTermCost * d_model * static_cast<double>(1 + row.n_terms());
         }
       }
       changes.nodes.push_back(std::move(of_node));
     }
-    for (int64_t& slot : changes.slots) {
-      slot = slot < 0 ? slot : changes.n_slots++;
+    for (std::vector<int64_t>* slots : {&changes.slots, &changes.delta_slots}) {
+      for (int64_t& slot : *slots) {
+        slot = slot < 0 ? slot : changes.n_slots++;
+      }
     }
     return changes;
   }
@@ -252,8 +264,10 @@ class ChangeFinder {
     if (!rows.empty() && rows.back().row >= row.row) {
       return; // heads may share it
     }
+    std::vector<int64_t>& slots =
+        row.from_patched ? changes.delta_slots : changes.slots;
     for (const int64_t source : row.changed) {
-      changes.slots[static_cast<size_t>(source)] = 0;
+      slots[static_cast<size_t>(source)] = 0;
     }
     rows.push_back(std::move(row));
   }

@@ -10,8 +10,13 @@ namespace autocircuit {
 /// A row of a destination, and the sources that make what it reads.
 struct ChangedRow {
   int64_t row = 0;
+  bool from_patched = false;         // its base is the fully patched input
   std::vector<int64_t> known = {};   // as they were in the run before
   std::vector<int64_t> changed = {}; // that put out something else
+
+  size_t n_terms() const {
+    return known.size() + changed.size();
+  }
 };
 
 struct NodeChanges {
@@ -22,22 +27,28 @@ struct NodeChanges {
 /// What is to be computed where masks differ in a few places from those of a
 /// run that is known.
 ///
-/// With the outputs o of the sources and their differences D = patch - o in the
-/// known run, and what changes, c = o' - o, a row is
+/// With the outputs o of the sources and their deltas D = patch - o in the
+/// known run, what changes, c = o' - o, and the new deltas D' = patch - o', a
+/// row is
 ///
-///   x' = x + sum (1 - m') * c + sum (m' - m) * D        from what it read, and
-///   x' = resid' + sum m' * D - sum m' * c               from the stream.
+///   x' = x1 + sum (m' - 1) * D'    where anything is patched, from x1, which
+///                                  it reads if all is; elsewhere
+///   x' = x + sum c - sum m * D     from what it read in the known run, or
+///   x' = resid'                    from the stream.
 ///
-/// The first has terms for what changes and is not patched away. It needs no
-/// residual stream, so nodes that change but do not reach the end need not run.
-/// The second has terms for all that is patched, and where nothing is, all rows
-/// are the stream, so one product serves them all.
+/// So what little a patched row may read is not left over from large terms. Of
+/// the other two, the first has terms for what changes. It needs no residual
+/// stream, so nodes that change but do not reach the end need not run. By the
+/// second, one product serves all rows of which nothing is patched.
 struct Changes {
   bool from_resid = false;
   std::vector<NodeChanges> nodes; // as in Model::nodes()
-  /// By source: its place among those whose change is read; -1: it is not.
+  /// By source: where its change c is left, if that is read; else -1.
   std::vector<int64_t> slots;
-  int64_t n_slots = 0;
+  /// By source that changes: where its new delta is left, if that is read; else
+  /// -1. These slots come behind the others.
+  std::vector<int64_t> delta_slots;
+  int64_t n_slots = 0; // of both kinds
   /// Heads that change and do not run, by node.
   std::vector<std::vector<int64_t>> skipped;
   int64_t first_block = 0; // that something changes in

@@ -45,4 +45,24 @@ at::Tensor FullyPatched::input(const PatchWrapper& dest, int64_t positions) {
       positions);
 }
 
+std::vector<at::Tensor> fully_patched_inputs(
+    const PatchableModel& model,
+    const at::Tensor& patch_src_outs) {
+  std::vector<at::Tensor> inputs(model.model().hook_names().size());
+  FullyPatched patched(model, patch_src_outs);
+  const int64_t seq = patch_src_outs.size(2);
+  for (const ModelNode& node : model.model().nodes()) {
+    for (size_t i = 0; i < node.inputs.size(); i++) {
+      const PatchWrapper& w = *model.wrapper(node.inputs[i]);
+      // Most inputs of a node read the same sources: one tensor for all.
+      const bool same =
+          i > 0 && model.wrapper(node.inputs[i - 1])->in_stop == w.in_stop;
+      inputs[static_cast<size_t>(node.inputs[i])] = same
+          ? inputs[static_cast<size_t>(node.inputs[i - 1])]
+          : patched.input(w, seq);
+    }
+  }
+  return inputs;
+}
+
 } // namespace autocircuit

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "autocircuit/patch/patchable_model.h"
 
@@ -37,5 +38,11 @@ class FullyPatched {
   int64_t stop_ = -1;  // up to here
   at::Tensor sum_;     // [batch or 1, seq or 1, d_model]
 };
+
+/// What every destination of a model with plans reads if all is patched, by
+/// hook point: [batch, seq, d_model]; undefined for other hook points.
+std::vector<at::Tensor> fully_patched_inputs(
+    const PatchableModel& model,
+    const at::Tensor& patch_src_outs);
 
 } // namespace autocircuit

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "autocircuit/engine/changed_run.h"
+#include "autocircuit/engine/fully_patched.h"
 #include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
@@ -47,6 +48,9 @@ IncrementalRun::IncrementalRun(
   patch_ = context_.patch_src_outs.permute({1, 2, 0, 3});
   is_incremental_ = has_plans(*model_) &&
       patch_.scalar_type() == accumulation_type(patch_.scalar_type());
+  if (is_incremental_) {
+    fully_patched_ = fully_patched_inputs(*model_, context_.patch_src_outs);
+  }
   version_ = version();
   baseline_ =
       whole_run(context_.masks.to(at::kCPU, at::kDouble, false, /*copy=*/true)
@@ -181,7 +185,7 @@ IncrementalRun::Pending IncrementalRun::run_changes(
   at::Tensor logits = changed_forward(
       *model_,
       request_.input,
-      {baseline_.values, patch_, baseline_.delta},
+      {baseline_.values, patch_, baseline_.delta, fully_patched_},
       flips,
       values);
   return {masks, std::move(logits), std::move(values)};
@@ -310,34 +314,33 @@ at::Tensor IncrementalRun::update_outputs(
     return last_only ? last_positions(x, 1) : x;
   };
   Baseline& next = update.next;
-  int64_t first_slot = values.changes.n_slots;
-  int64_t last_slot = -1;
-  int64_t n_slots = 0;
+  at::Tensor change;
   for (const int64_t head : live) {
     for_sources(*model_, node, head, [&](int64_t source) {
-      const int64_t slot = values.changes.slots[static_cast<size_t>(source)];
-      if (slot < 0) { // nobody reads it, so nobody wrote its change
+      const auto output = [&](const std::vector<int64_t>& slots) {
+        const int64_t slot = slots[static_cast<size_t>(source)];
+        return slot < 0 ? at::Tensor() : wanted(values.outputs.select(2, slot));
+      };
+      const at::Tensor changed = output(values.changes.slots);
+      const at::Tensor delta = output(values.changes.delta_slots);
+      if (!changed.defined() && !delta.defined()) {
+        // Nobody reads it, so nobody wrote its change.
         next.stale_sources[static_cast<size_t>(source)] = true;
         next.any_stale = true;
         return;
       }
+      const at::Tensor known = wanted(next.delta.select(2, source));
       update.writes.push_back(
-          {wanted(next.delta.select(2, source)),
-           wanted(values.outputs.select(2, slot)),
-           /*subtracts=*/true});
-      first_slot = std::min(first_slot, slot);
-      last_slot = std::max(last_slot, slot);
-      n_slots++;
+          {known,
+           delta.defined() ? delta : changed,
+           /*subtracts=*/!delta.defined()});
+      const at::Tensor added = changed.defined() ? changed : known - delta;
+      change = change.defined() ? change + added : added;
     });
   }
-  if (n_slots == 0 || node.added < 0) {
+  if (!change.defined() || node.added < 0) {
     return {};
   }
-  TORCH_CHECK(
-      last_slot - first_slot + 1 == n_slots,
-      "expected the sources of a node one after another");
-  const at::Tensor change =
-      wanted(values.outputs.narrow(2, first_slot, n_slots)).sum(2);
   at::Tensor& added = next.values[static_cast<size_t>(node.added)];
   added = wanted(added) + change;
   return change;

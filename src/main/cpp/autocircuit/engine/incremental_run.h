@@ -22,7 +22,9 @@ struct ChangedValues {
   std::vector<std::vector<std::pair<int64_t, at::Tensor>>> rows = {};
   /// Queries, keys, values and z of the heads that ran, by hook point.
   RecordedValues of_heads = {};
-  at::Tensor outputs = {}; // new minus old ones [batch, seq, slots, d_model]
+  /// What changes in outputs of sources, and new deltas [batch, seq, slots,
+  /// d_model].
+  at::Tensor outputs = {};
 };
 
 /// A patched run of which all is kept that a run with a few other masks needs:
@@ -122,7 +124,8 @@ class IncrementalRun {
   std::shared_ptr<const PatchableModel> model_;
   ForwardRequest request_;
   PatchContext context_;
-  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
+  at::Tensor patch_;                      // [batch, seq, n_srcs, d_model]
+  std::vector<at::Tensor> fully_patched_; // inputs, by hook point
   bool is_incremental_;
   uint64_t version_; // of what it was made from
 

@@ -11,8 +11,8 @@
 //   delta[b, s, n]).
 //
 // The base is what the plain model would read, and the weights are f(mask); or,
-// where that is mostly 1, it is what a fully patched destination reads, and the
-// weights are f(mask) - 1: see mostly_patched.
+// where any of them is not 0, it is what a fully patched destination reads, and
+// the weights are f(mask) - 1: see patched_rows.
 //
 // Sources and rows lie token by token: delta [batch, seq, n, d_model], rows
 // [batch, seq, rows, d_model]. So masks that all tokens share, masks for each

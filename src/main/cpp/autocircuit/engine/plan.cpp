@@ -32,7 +32,7 @@ Terms terms_of(
   terms.patched_rows.resize(static_cast<size_t>(rows));
   const at::Tensor patched = from_all_ones
       ? at::Tensor()
-      : mostly_patched(w.module_values(values)).contiguous();
+      : patched_rows(w.module_values(values)).contiguous();
   const T* is_patched = from_all_ones ? nullptr : patched.const_data_ptr<T>();
   for (int64_t set = 0; set < n_sets; set++) {
     const T* masks = values.const_data_ptr<T>() + set * n_masks + w.mask_offset;

@@ -26,11 +26,11 @@ struct DestPlan {
 /// A row of a destination is resid + sum f(mask) * delta, and at the same time
 /// x1 + sum (f(mask) - 1) * delta, where x1 is what it reads if all its masks
 /// are 1: constant + sum of patches. From the residual stream, every node runs;
-/// each row is computed from the nearer of the two (see mostly_patched), and
-/// terms are masks that are not 0, or not 1. From the run with all masks 1, all
-/// rows are computed from x1, and only nodes run that lie on a path of masks
-/// that are not 1 from the embedding to the end: all others have what they have
-/// in that run, and there is no stream. So the cost follows the circuit.
+/// each row is the stream or is computed from x1 (see patched_rows), with terms
+/// for masks that are not 1. From the run with all masks 1, all rows are
+/// computed from x1, and only nodes run that lie on a path of masks that are
+/// not 1 from the embedding to the end: all others have what they have in that
+/// run, and there is no stream. So the cost follows the circuit.
 struct Plan {
   bool from_all_ones = false;
   std::vector<DestPlan> dests;            // by hook

@@ -72,7 +72,7 @@ std::pair<at::Tensor, at::Tensor> PlannedRows::weights_of(
     int64_t positions,
     bool any_patched) const {
   at::Tensor values = dest.wrapper->token_values(values_, positions);
-  at::Tensor is_patched = any_patched ? mostly_patched(values) : at::Tensor();
+  at::Tensor is_patched = any_patched ? patched_rows(values) : at::Tensor();
   const std::vector<int64_t>& rows = dest.plan->rows;
   if (static_cast<int64_t>(rows.size()) != values.size(2)) {
     const at::Tensor index = at::tensor(rows, at::kLong);

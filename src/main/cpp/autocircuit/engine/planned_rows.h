@@ -31,8 +31,8 @@ class PlannedRows {
   /// The rows of destinations that read the same sources, one after another:
   /// `base` [batch, seq, d_model] plus their terms, normed if `norm` is given:
   /// [batch, seq, rows, d_model]. `patched`, the same shape, takes the place of
-  /// the base where rows are mostly patched; undefined if the base is that or
-  /// none of them is. A base of fewer positions is that of the last ones.
+  /// the base where rows are patched; undefined if the base is that or none of
+  /// them is. A base of fewer positions is that of the last ones.
   at::Tensor operator()(
       const std::vector<PlannedDest>& dests,
       const at::Tensor& base,

@@ -45,11 +45,10 @@ void PatchWrapper::check_sources(int64_t n) const {
       n);
 }
 
-at::Tensor mostly_patched(const at::Tensor& values) {
-  // In fp64, so that no order of addition decides.
-  const at::Tensor sums =
-      values.detach().sum(-1, /*keepdim=*/true, at::kDouble);
-  return (sums > 0.5 * static_cast<double>(values.size(-1)))
+at::Tensor patched_rows(const at::Tensor& values) {
+  return values.detach()
+      .ne(0)
+      .any(-1, /*keepdim=*/true)
       .to(values.scalar_type());
 }
 

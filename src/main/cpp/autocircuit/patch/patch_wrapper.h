@@ -47,12 +47,12 @@ class PatchWrapper {
   void check_sources(int64_t n) const;
 };
 
-/// Which destination inputs are nearer to fully patched than to the residual
-/// stream, of values f(mask) [..., n]: 1 where they sum to more than n / 2, 0
-/// elsewhere, [..., 1]. Those are computed from constant + sum of patches, the
-/// others from the stream, so that neither leaves the rounding of large terms
-/// in a small rest. Not differentiable.
-at::Tensor mostly_patched(const at::Tensor& values);
+/// Which destination inputs are computed from constant + sum of the patches
+/// rather than from the residual stream, of values f(mask) [..., n]: 1 where
+/// any of them is not 0, 0 elsewhere, [..., 1]. Taken from the stream, what is
+/// left of sources that are not patched would carry the rounding of those that
+/// are, however little it is itself. Not differentiable.
+at::Tensor patched_rows(const at::Tensor& values);
 
 /// The patch wrapper's forward by itself: arg0 + sum over sources of f(mask) *
 /// (src_acts - curr_src_outs), from plain differentiable operations.

@@ -165,7 +165,7 @@ class ReferenceRun final : public Hooks {
         request_.context->patch_src_outs.narrow(0, w.in_start, w.n_in());
     at::Tensor base = resid.to(wide).unsqueeze(2);
     if (model_.reads_only_sources(w)) {
-      const at::Tensor patched = mostly_patched(values);
+      const at::Tensor patched = patched_rows(values);
       // 0 or 1 of each: exact, and without waiting for a device.
       base = base * (1 - patched) + fully_patched(w, patch) * patched;
       values = values - patched;
