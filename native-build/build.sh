@@ -29,7 +29,11 @@ $(cat "$(dirname "$output_dir")"/*.class | sha256sum)"
   fi
 fi
 
-java_home="${AUTOCIRCUIT_JAVA_HOME:-${JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")}}"
+# Only JNI sources need Java.
+java_home="${AUTOCIRCUIT_JAVA_HOME:-${JAVA_HOME:-}}"
+if [ -z "$java_home" ] && command -v javac >/dev/null; then
+  java_home="$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")"
+fi
 generator=()
 if [ ! -f "$build_dir/CMakeCache.txt" ] && command -v ninja >/dev/null; then
   generator=(-G Ninja)
@@ -38,6 +42,7 @@ log="$build_dir/configure.log"
 if ! cmake -S "$NATIVE_BUILD_DIR" -B "$build_dir" "${generator[@]}" \
   -DTORCH_INCLUDE="$include" -DTORCH_LIBRARIES_DIR="$libraries" \
   -DJAVA_INCLUDE="$java_home/include" -DOUTPUT_DIR="$output_dir" \
+  -DOTHER_TORCH="${AUTOCIRCUIT_TORCH_LIBRARIES:-}" \
   -DSANITIZE="${AUTOCIRCUIT_SANITIZE:-}" >"$log" 2>&1; then
   cat "$log" >&2
   fail "cmake could not configure the native build (see $log)"

@@ -2,10 +2,17 @@
 # Prints a folder with the presets' LibTorch and OpenBLAS libraries, unpacked
 # once from their Maven jars: what our library is linked against and what the
 # C++ tests run on. Maven names the jars; by hand the local repository is looked
-# through.
+# through. AUTOCIRCUIT_TORCH_LIBRARIES names an existing folder instead.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+if [ -n "${AUTOCIRCUIT_TORCH_LIBRARIES:-}" ]; then
+  [ -f "$AUTOCIRCUIT_TORCH_LIBRARIES/libtorch_cpu.so" ] ||
+    fail "AUTOCIRCUIT_TORCH_LIBRARIES=$AUTOCIRCUIT_TORCH_LIBRARIES holds no libtorch_cpu.so"
+  echo "$AUTOCIRCUIT_TORCH_LIBRARIES"
+  exit 0
+fi
 
 # The newest jar of an artifact in the local Maven repository; nothing where there is none.
 local_jar() { # artifact, version pattern

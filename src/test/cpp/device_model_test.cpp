@@ -44,6 +44,12 @@ struct OnBoth {
 
 } // namespace
 
+// Or the other tests would not notice what is left on the host.
+TEST(tensors_of_the_cpu_are_refused_beside_those_of_another_device) {
+  const at::Tensor there = at::ones({2}, other_device_or_skip());
+  CHECK_THROWS(there + at::ones({2}), "xpected all tensors");
+}
+
 TEST(forward_is_that_of_the_cpu) {
   const at::Device device = other_device_or_skip();
   const at::NoGradGuard no_grad;

@@ -44,6 +44,7 @@
 #include "autocircuit/bridge/bridge.h"
 #include "autocircuit/bridge/threads.h"
 #include "autocircuit/engine/workspace_pool.h"
+#include "far_device.h"
 #include "lines.h"
 
 namespace autocircuit::benchmark {
@@ -244,7 +245,7 @@ void print_machine(const Options& options) {
   std::fprintf(
       stderr,
       "usage: engine_benchmark [ROUNDS] [--size=gpt2-small|4-layer] "
-      "[--rows=PART OF A NAME] [--threads=N] [--device=cpu|cuda]\n"
+      "[--rows=PART OF A NAME] [--threads=N] [--device=cpu|cuda|far]\n"
       "ROUNDS: 20 unless given; 0: only whether it runs, at a tiny size\n");
   std::exit(2);
 }
@@ -275,6 +276,9 @@ Options parse(int argc, char** argv) {
     } else if (name == "--threads") {
       options.threads = number(value, 1);
     } else if (name == "--device") {
+      if (value == "far") {
+        test::install_far_device();
+      }
       options.device = at::Device(value);
     } else {
       options.rounds = number(argument, 0);

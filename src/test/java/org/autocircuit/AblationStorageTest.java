@@ -75,7 +75,7 @@ class AblationStorageTest {
         SourceActivations once = ablations(model, type)) {
       Tensor whole =
           once.tensor().expand(model.graph().srcs().size(), BATCH, SEQ, D_MODEL).contiguous();
-      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", "cpu");
+      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", TestDevice.NAME);
       Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 1));
       try (SourceActivations each = SourceActivations.of(whole)) {
         for (boolean grad : new boolean[] {false, true}) {
@@ -95,7 +95,7 @@ class AblationStorageTest {
     try (PatchableModel model =
         TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults())) {
       SourceActivations activations = ablations(model, AblationType.RESAMPLE);
-      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", "cpu");
+      Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", TestDevice.NAME);
       Masks circuit = Masks.uniform(model.graph(), 1);
       Tensor before = model.forward(tokens, PatchContext.of(activations, circuit));
       activations.trim();

@@ -75,11 +75,11 @@ class AutoencoderByHandTest {
   }
 
   private static Tensor tensor(double[] values, long... shape) {
-    return TensorArrays.of(values, ScalarType.Double, "cpu", shape);
+    return TensorArrays.of(values, ScalarType.Double, TestDevice.NAME, shape);
   }
 
   private static Tensor token(long token) {
-    return TensorArrays.of(new long[] {token}, "cpu", 1, 1);
+    return TensorArrays.of(new long[] {token}, TestDevice.NAME, 1, 1);
   }
 
   private static void assertStream(Tensor stream, double... expected) {
@@ -97,7 +97,7 @@ class AutoencoderByHandTest {
       String outs = "blocks.0.hook_mlp_out.latent_outs";
       String before = "blocks.0.hook_mlp_out.wrapped_hook";
       String error = "blocks.0.hook_mlp_out.error";
-      Tensor tokens = TensorArrays.of(new long[] {0, 1}, "cpu", 2, 1);
+      Tensor tokens = TensorArrays.of(new long[] {0, 1}, TestDevice.NAME, 2, 1);
       ForwardResult result =
           model.forward(ForwardRequest.of(tokens).withReads(latents, outs, before, error, STREAM));
       assertStream(result.read(before), 3, 2, 3, 0);

@@ -142,7 +142,8 @@ class AutoencoderIdentitiesTest {
   void randomMasksAreWhatPatchingEdgeByEdgeGives(Kind kind) {
     open(kind);
     double[] values = RandomModels.masks(model.graph(), 3);
-    Tensor masks = TensorArrays.of(values, Precision.FLOAT64.scalarType(), "cpu", values.length);
+    Tensor masks =
+        TensorArrays.of(values, Precision.FLOAT64.scalarType(), TestDevice.NAME, values.length);
     PlainPatching patching = new PlainPatching(model.graph(), activations.tensor(), masks);
     Tensor expected = plainly(clean, patching);
     ForwardResult result =

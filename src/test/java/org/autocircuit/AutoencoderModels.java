@@ -48,7 +48,7 @@ public final class AutoencoderModels {
       size *= (int) sizes[dim];
     }
     return TensorArrays.of(
-        RandomModels.normal(size, 0.4, random), precision.scalarType(), "cpu", sizes);
+        RandomModels.normal(size, 0.4, random), precision.scalarType(), TestDevice.NAME, sizes);
   }
 
   /** A random model with an autoencoder on every block. */

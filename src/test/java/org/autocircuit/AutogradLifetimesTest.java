@@ -168,7 +168,7 @@ class AutogradLifetimesTest {
         TensorArrays.of(
             RandomModels.normal(own.numel(), 1e-6, new Random(4)),
             Precision.FLOAT64.scalarType(),
-            "cpu",
+            TestDevice.NAME,
             own.shape());
     double expected = own.grad().mul(step).sum().item_double() * 2;
     Tensor fixed = own.detach();
@@ -197,7 +197,7 @@ class AutogradLifetimesTest {
             TensorArrays.of(
                 RandomModels.normal(weight.numel(), 1e-6, new Random(4)),
                 Precision.FLOAT64.scalarType(),
-                "cpu",
+                TestDevice.NAME,
                 weight.shape());
         double expected = weight.grad().mul(step).sum().item_double() * 2;
         weight.add_(step);

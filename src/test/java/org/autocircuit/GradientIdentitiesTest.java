@@ -148,14 +148,14 @@ class GradientIdentitiesTest {
     ModelGraph graph = open(kind.options());
     double[] values = RandomModels.masks(graph, 7);
     Tensor leaf =
-        TensorArrays.of(values, Precision.FLOAT64.scalarType(), "cpu", values.length)
+        TensorArrays.of(values, Precision.FLOAT64.scalarType(), TestDevice.NAME, values.length)
             .set_requires_grad(true);
     Tensor masks = kind.maskFn == MaskFn.SIGMOID ? leaf.sigmoid() : leaf;
     Tensor weights =
         TensorArrays.of(
             RandomModels.normal((long) BATCH * SMALL.dVocab(), 1, new Random(2)),
             Precision.FLOAT64.scalarType(),
-            "cpu",
+            TestDevice.NAME,
             BATCH,
             SMALL.dVocab());
     Tensor plain =

@@ -217,7 +217,7 @@ class GradientTest {
       double[] loss;
       try (TrainMaskMode train = model.trainMaskMode();
           PatchMode mode = model.patchMode(patch)) {
-        Tensor logits = model.forward(TensorArrays.of(tokens, "tokens", "cpu"));
+        Tensor logits = model.forward(TensorArrays.of(tokens, "tokens", TestDevice.NAME));
         Tensor first = at(logits, 0, 3).sub(at(logits, 0, 5).add(at(logits, 0, 6)).mul(half()));
         Tensor second = at(logits, 1, 4).sub(at(logits, 1, 7));
         Tensor expected = first.add(second).mul(half()).neg();

@@ -37,7 +37,7 @@ class IncrementalRunTest {
     try (PatchableModel model = TestModels.patchable(Precision.FLOAT64, options);
         PointerScope scope = new PointerScope();
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
-      ModelInput clean = ModelInput.ofPrompts(CLEAN, "cpu");
+      ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       BitSet patched = new BitSet();
       Random random = new Random(3);
       try (IncrementalRun run =
@@ -67,7 +67,7 @@ class IncrementalRunTest {
     try (PointerScope scope = new PointerScope()) {
       PatchableModel model = TestModels.patchable();
       SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
-      ModelInput clean = ModelInput.ofPrompts(CLEAN, "cpu");
+      ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       PatchContext none = context(model, corrupt, new BitSet());
       EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
       try (IncrementalRun run = IncrementalRun.begin(model, clean, none)) {
@@ -91,7 +91,9 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             IncrementalRun.begin(
-                model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
+                model,
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       Tensor first = run.logits();
       run.keep();
       assertThat(run.logits().equal(first)).isTrue();
@@ -112,7 +114,9 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             IncrementalRun.begin(
-                model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
+                model,
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
       Tensor before = run.logits().clone();
       run.logits().zero_();
@@ -136,7 +140,9 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             IncrementalRun.begin(
-                model, ModelInput.ofPrompts(CLEAN, "cpu"), context(model, corrupt, new BitSet()))) {
+                model,
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       List<Tensor> alone =
           IntStream.range(0, 40)
               .mapToObj(edge -> run.withMasks(EdgeSet.of(model.graph(), edge), 1))
@@ -161,7 +167,7 @@ class IncrementalRunTest {
         PatchableModel other = TestModels.patchable(Precision.FLOAT32, positions);
         PointerScope scope = new PointerScope();
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
-      ModelInput clean = ModelInput.ofPrompts(CLEAN, "cpu");
+      ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       PatchContext none = context(model, corrupt, new BitSet());
       double[][] masks = new double[2][model.graph().maskSize()];
       for (PatchContext context :
@@ -173,7 +179,7 @@ class IncrementalRunTest {
             .isThrownBy(() -> IncrementalRun.begin(model, clean, context))
             .withMessageContaining("context: expected one that patches");
       }
-      ModelInput longer = ModelInput.ofPrompts(TestModels.tokens(2, 4, 1), "cpu");
+      ModelInput longer = ModelInput.ofPrompts(TestModels.tokens(2, 4, 1), TestDevice.NAME);
       assertThatIllegalArgumentException()
           .isThrownBy(() -> IncrementalRun.begin(model, longer, none))
           .withMessageContaining("source activations");

@@ -70,7 +70,7 @@ class LatentPruningTest {
   }
 
   private static Tensor tensor(double[] values, long... shape) {
-    return TensorArrays.of(values, ScalarType.Double, "cpu", shape);
+    return TensorArrays.of(values, ScalarType.Double, TestDevice.NAME, shape);
   }
 
   private static AutoencoderConfig autoencoders(Model model) {
@@ -230,7 +230,7 @@ class LatentPruningTest {
             PatchableModel before = PatchableModel.of(sparse, PatchableModelOptions.defaults());
             PatchableModel after = PatchableModel.of(pruned, PatchableModelOptions.defaults())) {
           assertThat(after.graph().srcs().size()).isLessThan(before.graph().srcs().size());
-          Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+          Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
           assertClose("logits", after.forward(tokens), before.forward(tokens), 1e-12);
         }
       }
@@ -250,7 +250,7 @@ class LatentPruningTest {
           .isEqualTo(
               new AutoencoderConfig(new TreeMap<>(Map.of(0, 7, 1, 7)), OptionalInt.of(3), false));
       String latents = FIRST + "latents";
-      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
       ForwardRequest request = ForwardRequest.of(tokens).withReads(latents);
       Tensor all = before.forward(request).read(latents).sum(0); // [seq, latents]
       Tensor kept = after.forward(request).read(latents).sum(0);

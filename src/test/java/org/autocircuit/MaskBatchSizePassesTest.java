@@ -75,7 +75,7 @@ class MaskBatchSizePassesTest {
           IntStream.range(0, batch)
               .mapToObj(i -> new Random(seed + 2 + i).doubles(size).toArray())
               .toArray(double[][]::new),
-          TensorArrays.of(draws, Precision.FLOAT64.scalarType(), "cpu", batch, size));
+          TensorArrays.of(draws, Precision.FLOAT64.scalarType(), TestDevice.NAME, batch, size));
     }
 
     Examples only(int i) {

@@ -205,14 +205,14 @@ class MaskBatchSizeTest {
       try (MaskBatchSize size = model.setMaskBatchSize(own, BATCH)) {
         assertThat(own.examples()).hasValue(BATCH);
         assertThat(model.masks().examples()).isEmpty();
-        try (PatchableModel moved = model.to("cpu")) {
+        try (PatchableModel moved = model.to(TestDevice.NAME)) {
           assertThat(moved.masks().examples()).isEmpty();
         }
       }
     }
     try (MaskBatchSize size = model.setMaskBatchSize(2);
         MaskParameters fresh = model.newMaskParameters();
-        PatchableModel moved = model.to("cpu")) {
+        PatchableModel moved = model.to(TestDevice.NAME)) {
       assertThat(fresh.examples()).isEmpty();
       assertThat(moved.masks().examples()).isEmpty();
     }

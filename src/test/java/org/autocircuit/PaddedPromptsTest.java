@@ -60,12 +60,12 @@ class PaddedPromptsTest {
 
   @Test
   void shorterPromptsArePaddedOnTheLeft() {
-    ModelInput input = ModelInput.ofPrompts(PROMPTS, "cpu");
+    ModelInput input = ModelInput.ofPrompts(PROMPTS, TestDevice.NAME);
     assertThat(TensorArrays.longs(input.value())).containsExactly(1, 2, 3, 0, 0, 4, 0, 5, 6);
     assertThat(TensorArrays.longs(input.attentionMask().orElseThrow()))
         .containsExactly(1, 1, 1, 0, 0, 1, 0, 1, 1);
     assertThat(input.prefix()).isEmpty();
-    assertThat(ModelInput.ofPrompts(new long[][] {{1, 2}, {3, 4}}, "cpu").attentionMask())
+    assertThat(ModelInput.ofPrompts(new long[][] {{1, 2}, {3, 4}}, TestDevice.NAME).attentionMask())
         .isEmpty();
   }
 
@@ -94,7 +94,7 @@ class PaddedPromptsTest {
 
   @Test
   void booleansAreMasksToo() {
-    ModelInput input = ModelInput.ofPrompts(PROMPTS, "cpu");
+    ModelInput input = ModelInput.ofPrompts(PROMPTS, TestDevice.NAME);
     Tensor mask = input.attentionMask().orElseThrow();
     Tensor expected = model.forward(ForwardRequest.of(input)).logits();
     ForwardRequest request =

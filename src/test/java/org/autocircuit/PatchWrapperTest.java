@@ -70,7 +70,7 @@ class PatchWrapperTest {
   private static Tensor random(long seed, long... shape) {
     long size = Arrays.stream(shape).reduce(1, (a, b) -> a * b);
     return TensorArrays.of(
-        RandomModels.normal(size, 1, new Random(seed)), ScalarType.Double, "cpu", shape);
+        RandomModels.normal(size, 1, new Random(seed)), ScalarType.Double, TestDevice.NAME, shape);
   }
 
   private static double weight(MaskFn fn, double mask, double uniform) {
@@ -101,7 +101,8 @@ class PatchWrapperTest {
     int drawnSize = (int) Arrays.stream(drawnShape).reduce(1, (a, b) -> a * b);
     Noise noise =
         Noise.uniforms(
-            TensorArrays.of(Arrays.copyOf(u, drawnSize), ScalarType.Double, "cpu", drawnShape));
+            TensorArrays.of(
+                Arrays.copyOf(u, drawnSize), ScalarType.Double, TestDevice.NAME, drawnShape));
     Tensor result =
         PatchWrapper.interpolate(
             arg0,
@@ -187,7 +188,7 @@ class PatchWrapperTest {
 
   @Test
   void recordsOneSourceOrOneForEachRow() {
-    Tensor outputs = TensorArrays.zeros(ScalarType.Double, "cpu", N, BATCH, SEQ, D);
+    Tensor outputs = TensorArrays.zeros(ScalarType.Double, TestDevice.NAME, N, BATCH, SEQ, D);
     Tensor single = random(5, BATCH, SEQ, D);
     Tensor heads = random(6, BATCH, SEQ, 3, D);
     PatchWrapper.recordSource(single, outputs, 0);
@@ -220,7 +221,7 @@ class PatchWrapperTest {
   void hardConcreteSamplesAndDropoutHaveTheirDistributions() {
     int n = 200_000;
     for (double mask : new double[] {-1, 0, 2}) {
-      Tensor masks = TensorArrays.zeros(ScalarType.Double, "cpu", n).add(scalar(mask));
+      Tensor masks = TensorArrays.zeros(ScalarType.Double, TestDevice.NAME, n).add(scalar(mask));
       double[] samples =
           TensorArrays.doubles(
               PatchWrapper.applyMaskFn(
@@ -235,7 +236,7 @@ class PatchWrapperTest {
       assertThat(zeros).isCloseTo(1 / (1 + Math.exp(cut + mask)), within(0.005));
       assertThat(ones).isCloseTo(1 / (1 + Math.exp(cut - mask)), within(0.005));
     }
-    Tensor ones = TensorArrays.zeros(ScalarType.Double, "cpu", n).add(scalar(1));
+    Tensor ones = TensorArrays.zeros(ScalarType.Double, TestDevice.NAME, n).add(scalar(1));
     double[] dropped =
         TensorArrays.doubles(
             PatchWrapper.applyMaskFn(

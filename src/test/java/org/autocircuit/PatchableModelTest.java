@@ -93,7 +93,7 @@ class PatchableModelTest {
             TestModels.patchable(Precision.FLOAT32, OPTIONS.withOutputSlice(OutputSlice.ALL));
         PointerScope scope = new PointerScope()) {
       long[][] tokens = TestModels.tokens(2, 5, 1);
-      Tensor all = model.forward(TensorArrays.of(tokens, "tokens", "cpu"));
+      Tensor all = model.forward(TensorArrays.of(tokens, "tokens", TestDevice.NAME));
       assertThat(all.shape()).containsExactly(2, 5, 31);
       float[] expected = TensorArrays.floats(all.select(1, 4));
       float[][] logits = model.logits(tokens);
@@ -237,13 +237,13 @@ class PatchableModelTest {
           model.sourceAblations(TestModels.tokens(3, 5, 2), AblationType.RESAMPLE)) {
         Tensor all =
             model.forward(
-                TensorArrays.of(tokens, "tokens", "cpu"),
+                TensorArrays.of(tokens, "tokens", TestDevice.NAME),
                 PatchContext.of(patch, Masks.perExample(model.graph(), values)));
         for (int row = 0; row < 3; row++) {
           try (SourceActivations one = SourceActivations.of(patch.tensor().narrow(1, row, 1))) {
             Tensor alone =
                 model.forward(
-                    TensorArrays.of(new long[][] {tokens[row]}, "tokens", "cpu"),
+                    TensorArrays.of(new long[][] {tokens[row]}, "tokens", TestDevice.NAME),
                     PatchContext.of(one, Masks.of(model.graph(), values[row])));
             assertClose(all.narrow(0, row, 1), alone, 1e-12);
           }
@@ -320,7 +320,7 @@ class PatchableModelTest {
         double[] moved =
             CompletableFuture.supplyAsync(
                     () -> {
-                      try (PatchableModel other = model.to("cpu")) {
+                      try (PatchableModel other = model.to(TestDevice.NAME)) {
                         return other.masks().toArray();
                       }
                     })
@@ -335,7 +335,7 @@ class PatchableModelTest {
     try (PatchableModel model = TestModels.patchable();
         PointerScope scope = new PointerScope()) {
       model.masks().setAll(0.25);
-      try (PatchableModel same = model.to("cpu")) {
+      try (PatchableModel same = model.to(TestDevice.NAME)) {
         assertThat(same.masks().toArray()).containsOnly(0.25);
         Tensor tokens = TestModels.tokenTensor(2, 5, 1);
         assertThat(torch.equal(same.forward(tokens), model.forward(tokens))).isTrue();
@@ -374,7 +374,7 @@ class PatchableModelTest {
   private static Tensor rows(long[][] first, long[][] second) {
     long[][] rows = Arrays.copyOf(first, first.length + second.length);
     System.arraycopy(second, 0, rows, first.length, second.length);
-    return TensorArrays.of(rows, "tokens", "cpu");
+    return TensorArrays.of(rows, "tokens", TestDevice.NAME);
   }
 
   private static void assertClose(Tensor actual, Tensor expected, double tolerance) {

@@ -84,7 +84,7 @@ class PatchingIdentitiesTest {
     }
 
     Tensor plainlyPatched(double[] values, long... shape) {
-      Tensor masks = TensorArrays.of(values, kind.precision.scalarType(), "cpu", shape);
+      Tensor masks = TensorArrays.of(values, kind.precision.scalarType(), TestDevice.NAME, shape);
       return new PlainGpt2(SMALL, model.weights())
           .logits(clean, new PlainPatching(model.graph(), activations.tensor(), masks));
     }
@@ -173,7 +173,8 @@ class PatchingIdentitiesTest {
   void sourceOutputsOfAPatchedRun(Kind kind) {
     try (Setup s = new Setup(kind)) {
       double[] values = RandomModels.masks(s.model.graph(), 4);
-      Tensor masks = TensorArrays.of(values, kind.precision.scalarType(), "cpu", values.length);
+      Tensor masks =
+          TensorArrays.of(values, kind.precision.scalarType(), TestDevice.NAME, values.length);
       PlainPatching plain = new PlainPatching(s.model.graph(), s.activations.tensor(), masks);
       new PlainGpt2(SMALL, s.model.weights()).logits(s.clean, plain);
       Tensor outputs =

@@ -43,7 +43,7 @@ class PrefixCacheTest {
   }
 
   private Tensor logits(PatchableModel on) {
-    return on.forward(TensorArrays.of(PROMPTS, "tokens", "cpu"));
+    return on.forward(TensorArrays.of(PROMPTS, "tokens", TestDevice.NAME));
   }
 
   @Test
@@ -99,7 +99,7 @@ class PrefixCacheTest {
       assertThat(model.prefix()).isEmpty();
       assertThat(afterFirst.toString()).endsWith("with a PrefixCache of 2 tokens");
       ForwardRequest request =
-          ForwardRequest.of(TensorArrays.of(PROMPTS, "tokens", "cpu")).withPrefix(second);
+          ForwardRequest.of(TensorArrays.of(PROMPTS, "tokens", TestDevice.NAME)).withPrefix(second);
       Tensor expected = logits(afterSecond);
       assertClose("request", model.forward(request).logits(), expected, 0);
       assertClose("in place", afterFirst.forward(request).logits(), expected, 0);
@@ -116,7 +116,7 @@ class PrefixCacheTest {
             after.sourceAblations(new long[][] {{3, 2, 1}, {6, 5, 4}}, AblationType.RESAMPLE)) {
       assertThat(after.graph()).isEqualTo(model.graph());
       Masks masks = Masks.of(after.graph(), RandomModels.masks(after.graph(), 2));
-      Tensor tokens = TensorArrays.of(PROMPTS, "tokens", "cpu");
+      Tensor tokens = TensorArrays.of(PROMPTS, "tokens", TestDevice.NAME);
       Tensor expected =
           model
               .forward(
@@ -147,7 +147,7 @@ class PrefixCacheTest {
   void startingAtABlockIsTheWholeRun() {
     try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{7, 8}});
         PatchableModel after = model.withPrefix(prefix)) {
-      ModelInput input = ModelInput.ofPrompts(new long[][] {{1, 2, 3}, {4}}, "cpu");
+      ModelInput input = ModelInput.ofPrompts(new long[][] {{1, 2, 3}, {4}}, TestDevice.NAME);
       String hook = "blocks.1.hook_resid_pre";
       ForwardResult whole = after.forward(ForwardRequest.of(input).withReads(hook));
       ForwardResult late =
@@ -226,8 +226,9 @@ class PrefixCacheTest {
       try (PrefixCache half = PrefixCache.of(keys.subList(0, 1), values.subList(0, 1))) {
         assertThatIllegalArgumentException()
             .isThrownBy(() -> model.withPrefix(half))
-            .withMessageContaining("[any, any, 3, 2] of Double on cpu in 2 blocks")
-            .withMessageContaining("got [1, 2, 3, 2] of Double on cpu in 1");
+            .withMessageContaining(
+                "[any, any, 3, 2] of Double on " + model.device() + " in 2 blocks")
+            .withMessageContaining("got [1, 2, 3, 2] of Double on " + model.device() + " in 1");
       }
       try (PatchableModel micro = TestModels.micro(PatchableModelOptions.defaults());
           PointerScope scope = new PointerScope()) {
@@ -246,7 +247,7 @@ class PrefixCacheTest {
     try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{7, 8}});
         PatchableModel after = model.withPrefix(prefix)) {
       assertThatIllegalStateException()
-          .isThrownBy(() -> after.to("cpu"))
+          .isThrownBy(() -> after.to(TestDevice.NAME))
           .withMessageContaining("cannot be moved");
     }
   }

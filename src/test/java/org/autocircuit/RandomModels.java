@@ -58,7 +58,7 @@ public final class RandomModels {
           values[i] += 1;
         }
       }
-      weights.put(weight.name(), TensorArrays.of(values, type, "cpu", shape));
+      weights.put(weight.name(), TensorArrays.of(values, type, TestDevice.NAME, shape));
     }
     weights.putIfAbsent("unembed.W_U", weights.get("embed.W_E"));
     return weights;
@@ -105,7 +105,7 @@ public final class RandomModels {
 
   /** Random prompts as a tensor, which goes to the innermost scope. */
   public static Tensor tokens(TransformerConfig config, int batch, int seq, long seed) {
-    return TensorArrays.of(prompts(config, batch, seq, seed), "tokens", "cpu");
+    return TensorArrays.of(prompts(config, batch, seq, seed), "tokens", TestDevice.NAME);
   }
 
   /** Mask values from -0.5 to 1.5, some exactly 0 and some exactly 1. */

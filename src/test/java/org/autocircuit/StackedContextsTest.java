@@ -214,13 +214,14 @@ class StackedContextsTest {
         List<Request> requests = random.next(sources, kind.positions);
         boolean byCount = sources != Sources.RAGGED && random.random.nextBoolean();
         try (StackedContexts stack = stack(requests, byCount)) {
-          ModelInput together = ModelInput.ofPrompts(stack.join(prompts(requests)), "cpu");
+          ModelInput together =
+              ModelInput.ofPrompts(stack.join(prompts(requests)), TestDevice.NAME);
           Tensor logits = run(model, together, stack.context(), policy);
           List<Tensor> parts = stack.split(logits);
           assertThat(parts).hasSameSizeAs(requests);
           for (int i = 0; i < parts.size(); i++) {
             Request request = requests.get(i);
-            ModelInput alone = ModelInput.ofPrompts(request.prompts(), "cpu");
+            ModelInput alone = ModelInput.ofPrompts(request.prompts(), TestDevice.NAME);
             assertClose(
                 "round %s %s request %s of %s".formatted(round, policy, i, requests),
                 parts.get(i),
@@ -275,7 +276,8 @@ class StackedContextsTest {
                       PatchContext.of(zero, masks),
                       PatchContext.of(zero, others),
                       PatchContext.NONE))) {
-        Tensor tokens = TensorArrays.of(prompt, "tokens", "cpu").expand(4, SEQ).contiguous();
+        Tensor tokens =
+            TensorArrays.of(prompt, "tokens", TestDevice.NAME).expand(4, SEQ).contiguous();
         List<Tensor> parts = stack.split(model.forward(tokens, stack.context()));
         for (int i = 0; i < 4; i++) {
           for (int j = 0; j < i; j++) {

@@ -67,7 +67,7 @@ class StackedContextsUseTest {
   }
 
   private ModelInput input(int row) {
-    return ModelInput.ofPrompts(new long[][] {prompts[row]}, "cpu");
+    return ModelInput.ofPrompts(new long[][] {prompts[row]}, TestDevice.NAME);
   }
 
   @Test
@@ -147,7 +147,7 @@ class StackedContextsUseTest {
     long[][] four = {prompts[0], prompts[1], prompts[0], prompts[1]};
     try (PointerScope scope = new PointerScope();
         StackedContexts stack = PatchContext.stack(contexts, 1, 1, 2)) {
-      ForwardRequest request = ForwardRequest.of(ModelInput.ofPrompts(four, "cpu"));
+      ForwardRequest request = ForwardRequest.of(ModelInput.ofPrompts(four, TestDevice.NAME));
       assertThat(stack.split(model.forward(request.withContext(stack.context())).logits()))
           .hasSize(3);
     }
@@ -186,7 +186,7 @@ class StackedContextsUseTest {
     List<PatchContext> contexts =
         List.of(PatchContext.of(one, masks(1)), PatchContext.of(row(1), masks(2)));
     try (StackedContexts stack = PatchContext.stack(contexts)) {
-      ModelInput both = ModelInput.ofPrompts(prompts, "cpu");
+      ModelInput both = ModelInput.ofPrompts(prompts, TestDevice.NAME);
       AnswerLoss loss = loss(new long[][] {{3}, {4}}, new long[][] {{5}, {6}});
       List<Tensor> parts = stack.split(model.maskGradient(both, stack.context(), loss).gradient());
       for (int i = 0; i < 2; i++) {
@@ -232,7 +232,7 @@ class StackedContextsUseTest {
               2)) {
         ModelInput input =
             ModelInput.ofPrompts(
-                new long[][] {prompts[0], prompts[1], prompts[0], prompts[1]}, "cpu");
+                new long[][] {prompts[0], prompts[1], prompts[0], prompts[1]}, TestDevice.NAME);
         Tensor all = model.forward(ForwardRequest.of(input).withContext(stack.context())).logits();
         logits = stack.split(all).get(1);
       }
@@ -250,7 +250,7 @@ class StackedContextsUseTest {
     String hook = "blocks.1.hook_resid_pre";
     List<PatchContext> contexts = List.of(PatchContext.of(one, masks(1)), PatchContext.NONE);
     try (StackedContexts stack = PatchContext.stack(contexts)) {
-      ForwardRequest both = ForwardRequest.of(ModelInput.ofPrompts(prompts, "cpu"));
+      ForwardRequest both = ForwardRequest.of(ModelInput.ofPrompts(prompts, TestDevice.NAME));
       ForwardResult result =
           model.forward(both.withContext(stack.context()).withReads(hook).withSourceOutputs());
       List<Tensor> reads = stack.split(result.read(hook));

@@ -96,7 +96,7 @@ public final class TestModels {
 
   /** Random tokens as a tensor of the innermost scope. */
   public static Tensor tokenTensor(int batch, int seq, long seed) {
-    return TensorArrays.of(tokens(batch, seq, seed), "tokens", "cpu");
+    return TensorArrays.of(tokens(batch, seq, seed), "tokens", TestDevice.NAME);
   }
 
   /** Prompt pairs of random tokens. */
@@ -153,6 +153,6 @@ public final class TestModels {
     for (int i = 0; i < size; i++) {
       values[i] = mean + scale * random.nextGaussian();
     }
-    return TensorArrays.of(values, precision.scalarType(), "cpu", shape);
+    return TensorArrays.of(values, precision.scalarType(), TestDevice.NAME, shape);
   }
 }

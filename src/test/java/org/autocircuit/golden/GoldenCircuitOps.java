@@ -14,6 +14,7 @@ import java.util.function.ToDoubleFunction;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
+import org.autocircuit.TestDevice;
 import org.autocircuit.eval.AnswerMetrics;
 import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.CircuitOutputs;
@@ -376,7 +377,7 @@ final class GoldenCircuitOps {
   private static Logits logits(GoldenTensor tensor) {
     try (PointerScope scope = new PointerScope()) {
       ScalarType type = tensor.dtype().equals("F64") ? ScalarType.Double : ScalarType.Float;
-      return Logits.of(TensorArrays.of(tensor.doubles(), type, "cpu", tensor.shape()));
+      return Logits.of(TensorArrays.of(tensor.doubles(), type, TestDevice.NAME, tensor.shape()));
     }
   }
 }

@@ -17,6 +17,7 @@ import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import org.autocircuit.ForwardRequest;
 import org.autocircuit.ForwardResult;
+import org.autocircuit.TestDevice;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Logits;
@@ -228,7 +229,8 @@ final class GoldenGroupedQueryOps {
   private static Noise noise(GoldenModel g, double[][] rows) {
     double[] all = Arrays.stream(rows).flatMapToDouble(Arrays::stream).toArray();
     ScalarType type = g.golden().isDouble() ? ScalarType.Double : ScalarType.Float;
-    return Noise.uniforms(TensorArrays.of(all, type, "cpu", rows.length, g.graph().maskSize()));
+    return Noise.uniforms(
+        TensorArrays.of(all, type, TestDevice.NAME, rows.length, g.graph().maskSize()));
   }
 
   /** Logits and gradients with autograd through the scopes; rows: one for all, or for each. */

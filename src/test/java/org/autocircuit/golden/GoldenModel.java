@@ -12,6 +12,7 @@ import org.autocircuit.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PrefixCache;
+import org.autocircuit.TestDevice;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.DestModule;
@@ -133,12 +134,12 @@ final class GoldenModel implements AutoCloseable {
   Tensor tensor(GoldenTensor tensor) {
     return tensor.isFloating()
         ? tensor(tensor.doubles(), tensor.shape())
-        : TensorArrays.of(tensor.longs(), "cpu", tensor.shape());
+        : TensorArrays.of(tensor.longs(), TestDevice.NAME, tensor.shape());
   }
 
   private Tensor tensor(double[] values, long... shape) {
     return TensorArrays.of(
-        values, golden.isDouble() ? ScalarType.Double : ScalarType.Float, "cpu", shape);
+        values, golden.isDouble() ? ScalarType.Double : ScalarType.Float, TestDevice.NAME, shape);
   }
 
   /** The prompts that a parameter such as {@code "clean batch 0"} names. */

@@ -15,6 +15,7 @@ import org.autocircuit.AnswerLoss;
 import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ModelInput;
+import org.autocircuit.TestDevice;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.TensorArrays;
@@ -200,7 +201,7 @@ final class GoldenPruneOps {
     return TensorArrays.of(
         uniforms,
         g.golden().isDouble() ? ScalarType.Double : ScalarType.Float,
-        "cpu",
+        TestDevice.NAME,
         1,
         uniforms.length);
   }

@@ -5,6 +5,7 @@ import static org.autocircuit.golden.GoldenComparison.assertActivations;
 import java.util.Map;
 import java.util.function.Consumer;
 import org.autocircuit.PatchWrapper;
+import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Noise;
@@ -50,7 +51,7 @@ final class GoldenTensorOps {
     return TensorArrays.of(
         tensor.doubles(),
         tensor.dtype().equals("F64") ? ScalarType.Double : ScalarType.Float,
-        "cpu",
+        TestDevice.NAME,
         tensor.shape());
   }
 }

@@ -19,6 +19,7 @@ import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PrefixCache;
+import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -62,7 +63,7 @@ class PaddingAndPrefixesTest {
   }
 
   private static ModelInput prompts(long[]... tokens) {
-    return ModelInput.ofPrompts(tokens, "cpu");
+    return ModelInput.ofPrompts(tokens, TestDevice.NAME);
   }
 
   private static long[] joined(long[]... parts) {
@@ -262,8 +263,8 @@ class PaddingAndPrefixesTest {
           ForwardResult batch =
               run(
                   model,
-                  ModelInput.of(TensorArrays.of(tokens, "tokens", "cpu"))
-                      .withAttentionMask(TensorArrays.of(mask, "mask", "cpu"))
+                  ModelInput.of(TensorArrays.of(tokens, "tokens", TestDevice.NAME))
+                      .withAttentionMask(TensorArrays.of(mask, "mask", TestDevice.NAME))
                       .withPrefix(cache),
                   PatchContext.NONE);
           for (int row = 0; row < 4; row++) {

@@ -12,6 +12,7 @@ import java.util.Random;
 import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
@@ -94,7 +95,7 @@ class TransformerKindsTest {
                 size *= Math.toIntExact(n);
               }
               double[] values = random.doubles(size).map(x -> x - 0.5).toArray();
-              weights.put(name, TensorArrays.of(values, ScalarType.Double, "cpu", shape));
+              weights.put(name, TensorArrays.of(values, ScalarType.Double, TestDevice.NAME, shape));
             });
     return weights;
   }
@@ -119,8 +120,8 @@ class TransformerKindsTest {
   void masksOfZeroAreTheCleanRunAndMasksOfOneTheCorruptRun(TransformerConfig config) {
     try (PointerScope scope = new PointerScope();
         Model model = Model.of(config, randomWeights(config))) {
-      Tensor clean = TensorArrays.of(new long[] {1, 2, 3, 4, 5, 6}, "cpu", 2, 3);
-      Tensor corrupt = TensorArrays.of(new long[] {7, 8, 9, 10, 11, 12}, "cpu", 2, 3);
+      Tensor clean = TensorArrays.of(new long[] {1, 2, 3, 4, 5, 6}, TestDevice.NAME, 2, 3);
+      Tensor corrupt = TensorArrays.of(new long[] {7, 8, 9, 10, 11, 12}, TestDevice.NAME, 2, 3);
       for (PatchableModelOptions options : graphs(config)) {
         try (PatchableModel patchable = PatchableModel.of(model, options);
             SourceActivations patches = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
@@ -190,7 +191,8 @@ class TransformerKindsTest {
       assertThat(TransformerLensWeights.toCanonical(config, weights).get("blocks.0.attn.W_QKV"))
           .satisfies(qkv -> assertThat(qkv.shape()).containsExactly(12, 32));
       double[] one = {0, 0, 0, 0, 0, 0, 0, 1};
-      weights.put("blocks.0.attn._b_V", TensorArrays.of(one, ScalarType.Double, "cpu", 2, 4));
+      weights.put(
+          "blocks.0.attn._b_V", TensorArrays.of(one, ScalarType.Double, TestDevice.NAME, 2, 4));
       assertThatIllegalArgumentException()
           .isThrownBy(() -> TransformerLensWeights.toCanonical(config, weights))
           .withMessageContaining("blocks.0.attn._b_V is not zero");
@@ -202,6 +204,6 @@ class TransformerKindsTest {
     for (long n : shape) {
       size *= Math.toIntExact(n);
     }
-    return TensorArrays.of(new double[size], ScalarType.Double, "cpu", shape);
+    return TensorArrays.of(new double[size], ScalarType.Double, TestDevice.NAME, shape);
   }
 }

@@ -17,6 +17,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PrefixCache;
 import org.autocircuit.StoppedException;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.KlDivergence;
@@ -57,7 +58,8 @@ class AcdcTest {
                 new MicroModelConfig(1),
                 Map.of(
                     "blocks.0.weights",
-                    TensorArrays.of(new double[] {1, 1, 0, 2}, ScalarType.Double, "cpu", 2, 2)));
+                    TensorArrays.of(
+                        new double[] {1, 1, 0, 2}, ScalarType.Double, TestDevice.NAME, 2, 2)));
         PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
         SourceActivations corrupt = model.sourceAblations(input(3, 2), AblationType.RESAMPLE)) {
       Acdc.Builder builder =
@@ -127,7 +129,7 @@ class AcdcTest {
     ModelGraph graph = model.graph();
     try (PointerScope scope = new PointerScope();
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
-      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
       Logits clean = Logits.of(model.forward(tokens, PatchContext.NONE));
       double previous = 0;
       for (int layer = graph.dests().get(graph.dests().size() - 1).layer(); layer > 0; layer--) {
@@ -344,6 +346,6 @@ class AcdcTest {
   }
 
   private static Tensor input(double... values) {
-    return TensorArrays.of(values, ScalarType.Double, "cpu", 1, 1, 2);
+    return TensorArrays.of(values, ScalarType.Double, TestDevice.NAME, 1, 1, 2);
   }
 }

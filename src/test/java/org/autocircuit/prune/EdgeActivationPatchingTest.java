@@ -15,6 +15,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.KlDivergence;
@@ -148,7 +149,7 @@ class EdgeActivationPatchingTest {
             PatchContext.of(mean, Masks.ofEdges(model.graph(), List.of(model.graph().edge(edge))));
         double expected = 0;
         for (PromptPairBatch batch : batches) {
-          Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+          Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
           expected +=
               batch.size()
                   / 5.0
@@ -225,6 +226,6 @@ class EdgeActivationPatchingTest {
   }
 
   private static Tensor input(double[] values, long... shape) {
-    return TensorArrays.of(values, ScalarType.Double, "cpu", shape);
+    return TensorArrays.of(values, ScalarType.Double, TestDevice.NAME, shape);
   }
 }

@@ -19,6 +19,7 @@ import org.autocircuit.ForwardRequest;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
@@ -37,6 +38,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -118,11 +120,14 @@ class EveryPromptCountsOnceTest {
     try (PointerScope scope = new PointerScope()) {
       Function<PromptPairBatch, Tensor> targets =
           batch ->
-              TensorArrays.of(batch.answers(), "answers", "cpu")
+              TensorArrays.of(batch.answers(), "answers", TestDevice.NAME)
                   .select(1, 0)
                   .unsqueeze(1)
                   .to(ScalarType.Double)
-                  .mul(torch.ones(1, TestModels.CONFIG.dVocab()).to(ScalarType.Double));
+                  .mul(
+                      torch
+                          .ones(1, TestModels.CONFIG.dVocab())
+                          .to(new Device(TestDevice.NAME), ScalarType.Double));
       double[] expected =
           mean(
               prompts,
@@ -286,12 +291,12 @@ class EveryPromptCountsOnceTest {
       }
       double[] mean = mean(outputs, TensorArrays::doubles);
       return SourceActivations.of(
-          TensorArrays.of(mean, ScalarType.Double, "cpu", outputs.get(0).shape()));
+          TensorArrays.of(mean, ScalarType.Double, TestDevice.NAME, outputs.get(0).shape()));
     }
   }
 
   private Tensor sources(long[][] tokens) {
-    ForwardRequest request = ForwardRequest.of(ModelInput.ofPrompts(tokens, "cpu"));
+    ForwardRequest request = ForwardRequest.of(ModelInput.ofPrompts(tokens, TestDevice.NAME));
     return model.forward(request.withSourceOutputs()).sourceOutputs().orElseThrow();
   }
 

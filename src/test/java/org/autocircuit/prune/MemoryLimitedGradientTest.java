@@ -18,6 +18,7 @@ import org.autocircuit.NativeException;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PrefixCache;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.model.Precision;
@@ -77,8 +78,8 @@ class MemoryLimitedGradientTest {
     try (PointerScope scope = new PointerScope();
         SourceActivations patch =
             model.sourceAblations(batches.get(0).corrupt(), AblationType.RESAMPLE)) {
-      ModelInput clean = ModelInput.ofPrompts(batches.get(0).clean(), "cpu");
-      ModelInput corrupt = ModelInput.ofPrompts(batches.get(1).corrupt(), "cpu");
+      ModelInput clean = ModelInput.ofPrompts(batches.get(0).clean(), TestDevice.NAME);
+      ModelInput corrupt = ModelInput.ofPrompts(batches.get(1).corrupt(), TestDevice.NAME);
       AnswerLoss loss =
           AnswerLoss.of(
               GradFunction.LOGIT,

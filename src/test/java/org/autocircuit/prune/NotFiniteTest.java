@@ -12,6 +12,7 @@ import org.autocircuit.ModelInput;
 import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
@@ -66,7 +67,7 @@ class NotFiniteTest {
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
       Tensor infinite = corrupt.tensor().clone();
       infinite.select(0, 3).fill_(new Scalar(Double.POSITIVE_INFINITY));
-      ModelInput clean = ModelInput.ofPrompts(batch.clean(), "cpu");
+      ModelInput clean = ModelInput.ofPrompts(batch.clean(), TestDevice.NAME);
       try (SourceActivations activations = SourceActivations.of(infinite);
           SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, activations)) {
         for (boolean sequential : new boolean[] {false, true}) {
@@ -149,7 +150,7 @@ class NotFiniteTest {
           "single edges",
           () ->
               patching.pruneScores(
-                  model, ModelInput.ofPrompts(batch.clean(), "cpu"), corrupt, loss),
+                  model, ModelInput.ofPrompts(batch.clean(), TestDevice.NAME), corrupt, loss),
           "losses are not finite (are the weights finite?");
     }
   }
@@ -162,7 +163,7 @@ class NotFiniteTest {
         SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, corrupt);
         PointerScope scope = new PointerScope()) {
       double[] masks = probing.masks().toArray();
-      ModelInput clean = ModelInput.ofPrompts(batch.clean(), "cpu");
+      ModelInput clean = ModelInput.ofPrompts(batch.clean(), TestDevice.NAME);
       assertRefused(
           "probing",
           () -> probing.step(clean, logits -> logits.sub(logits.detach()).square().sum().sqrt()),

@@ -15,6 +15,7 @@ import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
@@ -28,6 +29,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -124,9 +126,10 @@ class SubnetworkProbingTest {
   void theLossIsTheDivergenceOfTheRunWithTheSameNoise() {
     try (PointerScope scope = new PointerScope();
         SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
-      Tensor uniforms = torch.rand(3, model.graph().nEdges()).to(ScalarType.Double);
-      Tensor count = torch.rand(1, model.graph().nEdges()).to(ScalarType.Double);
-      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", "cpu");
+      Device device = new Device(TestDevice.NAME);
+      Tensor uniforms = torch.rand(3, model.graph().nEdges()).to(device, ScalarType.Double);
+      Tensor count = torch.rand(1, model.graph().nEdges()).to(device, ScalarType.Double);
+      Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
       PatchContext context =
           PatchContext.builder(mean, Masks.uniform(model.graph(), INITIAL))
               .maskFn(MaskFn.HARD_CONCRETE)
@@ -259,7 +262,7 @@ class SubnetworkProbingTest {
   }
 
   private Tensor logProbabilities(long[][] prompts, PatchContext context) {
-    Tensor tokens = TensorArrays.of(prompts, "tokens", "cpu");
+    Tensor tokens = TensorArrays.of(prompts, "tokens", TestDevice.NAME);
     return torch.log_softmax(model.forward(tokens, context), -1);
   }
 }
