@@ -25,9 +25,6 @@ import org.bytedeco.javacpp.Pointer;
  */
 public final class RedeployProbe {
 
-  /** Whose methods are linked last, see {@link #main}. */
-  private record Last(String text) {}
-
   private RedeployProbe() {}
 
   /** The application. */
@@ -56,34 +53,43 @@ public final class RedeployProbe {
     }
   }
 
-  /** Deploys as often as the argument says. */
+  /** Another application: Java 17 keeps the types of the record whose methods it linked last. */
+  public static final class Another implements Runnable {
+
+    private record Last(String text) {}
+
+    @Override
+    public void run() {
+      Last last = new Last("");
+      if (last.toString().isEmpty() || last.hashCode() == 1 || last.equals(new Last("else"))) {
+        throw new AssertionError();
+      }
+    }
+  }
+
+  /** Deploys as often as the argument says, each time when nothing is left of the last. */
   public static void main(String[] arguments) throws Exception {
     ExecutorService server = Executors.newFixedThreadPool(1);
     List<WeakReference<ClassLoader>> loaders = new ArrayList<>();
     List<Long> resident = new ArrayList<>();
     for (int i = 0; i < Integer.parseInt(arguments[0]); i++) {
-      loaders.add(server.submit(RedeployProbe::deploy).get());
-      await(loaders.subList(0, i));
+      loaders.add(server.submit(() -> deploy(Application.class)).get());
+      server.submit(() -> deploy(Another.class)).get();
+      await(loaders);
       resident.add(Math.round(LeakWorkload.residentBytes() / 1e6));
     }
-    // Java 17 keeps the types of the record whose methods were linked last.
-    Last last = new Last("");
-    if (last.toString().isEmpty() || last.hashCode() == 1 || last.equals(new Last("else"))) {
-      throw new AssertionError();
-    }
-    await(loaders);
     System.out.println(count(loaders) + " left, resident " + resident);
     server.shutdown();
   }
 
-  private static WeakReference<ClassLoader> deploy() throws Exception {
+  private static WeakReference<ClassLoader> deploy(Class<?> type) throws Exception {
     URL[] urls =
         Arrays.stream(System.getProperty("java.class.path").split(":", -1))
             .map(RedeployProbe::url)
             .toArray(URL[]::new);
     try (URLClassLoader loader = new URLClassLoader(urls, ClassLoader.getPlatformClassLoader())) {
       Thread.currentThread().setContextClassLoader(loader);
-      Class<?> application = loader.loadClass(Application.class.getName());
+      Class<?> application = loader.loadClass(type.getName());
       ((Runnable) application.getConstructor().newInstance()).run();
       return new WeakReference<>(loader);
     } finally {
