@@ -233,6 +233,19 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return owning(model.to(model.device()), graph(), options.outputSlice(), Optional.of(prefix));
   }
 
+  /**
+   * This model with another graph. It is another model, to be closed like this one: it shares the
+   * weights and has the same prefix, with masks (at first 0) and modes of its own.
+   *
+   * @throws IllegalArgumentException if the options do not fit the model
+   * @throws IllegalStateException if the model is closed
+   */
+  public PatchableModel withOptions(PatchableModelOptions other) {
+    requireOpen();
+    return owning(
+        model.to(model.device()), other.graph(config()), other.outputSlice(), passes.prefix());
+  }
+
   /** What stands before all prompts; empty: nothing. */
   public Optional<PrefixCache> prefix() {
     return passes.prefix();

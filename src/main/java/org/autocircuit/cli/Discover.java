@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
-import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.ModelGraph;
@@ -169,7 +168,7 @@ final class Discover implements Callable<Integer> {
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
     write(graph, scores, labels);
-    requireDifferent(scores);
+    scores.requireDifferent();
     out.println();
     print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
     out.println();
@@ -196,29 +195,10 @@ final class Discover implements Callable<Integer> {
     fact("time", "%s", phases);
   }
 
-  /** Equal scores select no circuit: there is nothing to run. */
-  private static void requireDifferent(PruneScores scores) {
-    double first = Math.abs(scores.get(0));
-    for (int i = 1; i < scores.size(); i++) {
-      if (Math.abs(scores.get(i)) != first) {
-        return;
-      }
-    }
-    throw new IllegalArgumentException(
-        String.format(
-            Locale.ROOT,
-            "all %,d edges have the same score, %s: the prompts tell none from another; do clean"
-                + " and corrupt prompts differ in what decides the answer?",
-            scores.size(),
-            first));
-  }
-
   private PruneScores attribute(PatchableModel model, Prompts prompts) {
-    AnswerFunction answers =
-        prompts.haveWrongAnswers() ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL;
     try (Progress progress = Progress.of("attribution", err)) {
       return MaskGradient.builder()
-          .answerFunction(answers)
+          .answerFunctionFor(prompts.finding())
           .progress((done, total) -> progress.report(done, total))
           .build()
           .pruneScores(model, prompts.finding());

@@ -90,9 +90,7 @@ record Prompts(
 
   /** Says whether every pair has a wrong answer to compare with. */
   boolean haveWrongAnswers() {
-    return all()
-        .flatMap(batch -> batch.pairs().stream())
-        .noneMatch(pair -> pair.wrongAnswers().isEmpty());
+    return all().allMatch(PromptPairBatch::haveWrongAnswers);
   }
 
   /** Names a position: by its label, else by the token that all clean prompts have there. */

@@ -126,6 +126,11 @@ public final class PromptPairBatch {
     return wrongAnswers;
   }
 
+  /** Whether every pair has a wrong answer to compare the right ones with. */
+  public boolean haveWrongAnswers() {
+    return pairs.stream().noneMatch(pair -> pair.wrongAnswers().isEmpty());
+  }
+
   /**
    * The first position at which clean and corrupt differ in any row, padding counted: before it
    * both runs are the same. 0 if some row does not differ at all.

@@ -1,6 +1,7 @@
 package org.autocircuit.eval;
 
 import java.util.Collection;
+import java.util.Locale;
 import java.util.function.ToDoubleFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
@@ -19,6 +20,18 @@ import org.autocircuit.patch.Use;
  */
 public record CircuitMeasures(
     double logitDifference, double klDivergence, double accuracy, double accuracyAmongGiven) {
+
+  /** The measures, rounded. */
+  @Override
+  public String toString() {
+    return String.format(
+        Locale.ROOT,
+        "logit difference %.3f, KL divergence %.4f nats, accuracy %.1f %% (%.1f %% among given)",
+        logitDifference,
+        klDivergence,
+        100 * accuracy,
+        100 * accuracyAmongGiven);
+  }
 
   /**
    * The measures of the full model on clean prompts, as a yardstick. The divergence is 0.

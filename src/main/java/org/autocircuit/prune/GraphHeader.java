@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
@@ -15,6 +16,10 @@ import org.autocircuit.model.TransformerConfig;
 
 /** The properties of a graph that a file of scores records, by name. */
 record GraphHeader(Map<String, Object> properties) {
+
+  /** Properties that the model's options decide. */
+  private static final Set<String> OPTIONS =
+      Set.of("factorized", "separate_qkv", "ungrouped_key_values", "seq_len");
 
   static GraphHeader of(ModelGraph graph) {
     ModelConfig config = graph.config();
@@ -67,8 +72,13 @@ record GraphHeader(Map<String, Object> properties) {
           }
           if (!String.valueOf(expected).equals(String.valueOf(found.get(name)))) {
             throw new IllegalArgumentException(
-                "%s has the scores of another graph: expected %s %s, found %s"
-                    .formatted(source, name, expected, found.get(name)));
+                "%s has the scores of another graph: expected %s %s, found %s%s"
+                    .formatted(
+                        source,
+                        name,
+                        expected,
+                        found.get(name),
+                        OPTIONS.contains(name) ? "; open the model with the same options" : ""));
           }
         });
   }

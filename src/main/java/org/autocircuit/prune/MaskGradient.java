@@ -238,6 +238,15 @@ public final class MaskGradient {
       return this;
     }
 
+    /**
+     * Sets the answer function that fits the prompts: the difference of right and wrong answers
+     * where every pair has wrong ones, else the value of the right ones.
+     */
+    public Builder answerFunctionFor(Collection<? extends PromptPairBatch> batches) {
+      boolean difference = batches.stream().allMatch(PromptPairBatch::haveWrongAnswers);
+      return answerFunction(difference ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL);
+    }
+
     /** Sets the one mask value at which the gradient is taken; 0 unless samples are set. */
     public Builder maskValue(double value) {
       maskValue = OptionalDouble.of(value);

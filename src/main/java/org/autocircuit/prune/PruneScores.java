@@ -270,6 +270,24 @@ public final class PruneScores {
     return circuitAtLeast(threshold(edgeCount));
   }
 
+  /**
+   * Refuses scores that select no circuit, since all of them are equal.
+   *
+   * @throws IllegalArgumentException if they are
+   */
+  public void requireDifferent() {
+    double first = Math.abs(scores[0]);
+    if (Arrays.stream(scores).allMatch(score -> Math.abs(score) == first)) {
+      throw new IllegalArgumentException(
+          String.format(
+              Locale.ROOT,
+              "all %,d edges have the same score, %s: the prompts tell none from another; do clean"
+                  + " and corrupt prompts differ in what decides the answer?",
+              scores.length,
+              first));
+    }
+  }
+
   /** All edges whose absolute score is at least the threshold. */
   public EdgeSet circuitAtLeast(double threshold) {
     BitSet indices = new BitSet(scores.length);

@@ -12,15 +12,18 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.stream.IntStream;
 import org.autocircuit.graph.DestModule;
-import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.StrictJson;
 
 /**
- * Prune scores as a JSON file: a header that says which graph the scores belong to, then one entry
- * for each edge name.
+ * Prune scores, of all edges or of those of a circuit, as a JSON file: a header that says which
+ * graph the scores belong to, then one entry for each edge name.
  *
  * <pre>{@code
  * {"format": "autocircuit-prune-scores", "version": 1,
@@ -34,6 +37,13 @@ import org.autocircuit.internal.StrictJson;
  * of {@code "parallel"} and {@code "attention_only"}; that of one with grouped-query attention adds
  * {@code "n_key_value_heads"} and {@code "ungrouped_key_values"}.
  *
+ * <p>The file of a circuit has one more member after {@code "graph"}, and entries of its edges
+ * only; in a graph with positions {@code null} stands for those at other positions:
+ *
+ * <pre>{@code
+ * "circuit": {"model": "gpt2", "ablation": "RESAMPLE", "n_edges": 20},
+ * }</pre>
+ *
  * <p>In a graph with positions an entry is an array, one number for each position. Numbers that
  * JSON lacks are the strings {@code "inf"}, {@code "-inf"} and {@code "nan"}. The precision is
  * {@code float32} if that holds every score exactly, else {@code float64}; either way reading gives
@@ -46,6 +56,8 @@ public final class PruneScoresJson {
 
   static final String FORMAT = "autocircuit-prune-scores";
   static final int VERSION = 1;
+  static final String CIRCUIT = "circuit";
+  static final String N_EDGES = "n_edges";
   static final String FLOAT32 = "float32";
   static final String FLOAT64 = "float64";
 
@@ -66,9 +78,28 @@ public final class PruneScoresJson {
    * @throws IOException if writing fails
    */
   public static void write(PruneScores scores, OutputStream out) throws IOException {
+    write(scores, EdgeSet.all(scores.graph()), null, out);
+  }
+
+  /**
+   * Writes the file of a circuit, in place of an existing one when it is complete.
+   *
+   * @throws IllegalArgumentException if scores and edges are those of different graphs
+   * @throws IOException if the file cannot be written
+   */
+  public static void writeCircuit(CircuitScores circuit, Path file) throws IOException {
+    Map<String, Object> properties = new LinkedHashMap<>(circuit.properties());
+    properties.put(N_EDGES, circuit.edges().size());
+    AtomicFile.writeStream(file, out -> write(circuit.scores(), circuit.edges(), properties, out));
+  }
+
+  /** Writes the scores of some edges; properties: {@code null} if they are no circuit but all. */
+  private static void write(
+      PruneScores scores, EdgeSet edges, Map<String, Object> properties, OutputStream out)
+      throws IOException {
     ModelGraph graph = scores.graph();
     double[] values = scores.toArray();
-    boolean single = isSinglePrecision(values);
+    boolean single = isSinglePrecision(values, edges);
     // A failure half-way must not leave a file that looks complete.
     JsonFactory factory =
         StrictJson.factory()
@@ -81,19 +112,34 @@ public final class PruneScoresJson {
       json.writeStringField("format", FORMAT);
       json.writeNumberField("version", VERSION);
       GraphHeader.of(graph).write(json);
+      if (properties != null) {
+        json.writeObjectFieldStart(CIRCUIT);
+        for (Map.Entry<String, Object> property : properties.entrySet()) {
+          json.writeObjectField(property.getKey(), property.getValue());
+        }
+        json.writeEndObject();
+      }
       json.writeStringField("precision", single ? FLOAT32 : FLOAT64);
       json.writeObjectFieldStart("scores");
       for (DestModule module : graph.destModules()) {
         for (int i = 0; i < module.positionSize(); i++) {
           int first = module.offset() + i;
-          Edge edge = graph.edge(first);
-          json.writeFieldName(edge.name());
+          int positions = Math.max(module.seqLen(), 1);
+          int step = module.positionSize();
+          if (IntStream.range(0, positions).noneMatch(at -> edges.contains(first + at * step))) {
+            continue;
+          }
+          json.writeFieldName(graph.edge(first).name());
           if (module.seqLen() == 0) {
             writeNumber(json, values[first], single);
           } else {
             json.writeStartArray();
-            for (int position = 0; position < module.seqLen(); position++) {
-              writeNumber(json, values[first + position * module.positionSize()], single);
+            for (int at = 0; at < positions; at++) {
+              if (edges.contains(first + at * step)) {
+                writeNumber(json, values[first + at * step], single);
+              } else {
+                json.writeNull();
+              }
             }
             json.writeEndArray();
           }
@@ -105,7 +151,7 @@ public final class PruneScoresJson {
   }
 
   /**
-   * Reads a file.
+   * Reads a file. Edges that are not in the circuit of a circuit's file have the score 0.
    *
    * @param graph the graph whose edges are scored, which must be the one in the header
    * @throws IOException if the file cannot be read, is truncated, is not such a file, goes on after
@@ -130,8 +176,32 @@ public final class PruneScoresJson {
    */
   public static PruneScores read(ModelGraph graph, InputStream in, String source)
       throws IOException {
+    return read(graph, in, source, PruneScoresReader::read);
+  }
+
+  /**
+   * Reads the file of a circuit.
+   *
+   * @param graph the graph whose edges are in it, which must be the one in the header
+   * @throws IOException as in {@link #read(ModelGraph, Path)}, and if the file has the scores of
+   *     all edges and no circuit
+   * @throws IllegalArgumentException as in {@link #read(ModelGraph, Path)}
+   */
+  public static CircuitScores readCircuit(ModelGraph graph, Path file) throws IOException {
+    try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
+      return read(graph, in, file.toString(), PruneScoresReader::readCircuit);
+    }
+  }
+
+  /** What is read of a file. */
+  private interface Content<T> {
+    T read(PruneScoresReader reader) throws IOException;
+  }
+
+  private static <T> T read(ModelGraph graph, InputStream in, String source, Content<T> content)
+      throws IOException {
     try (PruneScoresReader reader = new PruneScoresReader(graph, in, source)) {
-      return reader.read();
+      return content.read(reader);
     } catch (JsonProcessingException e) {
       String where =
           e.getLocation() == null
@@ -157,12 +227,10 @@ public final class PruneScoresJson {
     }
   }
 
-  private static boolean isSinglePrecision(double[] values) {
-    for (double value : values) {
-      if (!Double.isNaN(value) && (float) value != value) {
-        return false;
-      }
-    }
-    return true;
+  private static boolean isSinglePrecision(double[] values, EdgeSet edges) {
+    return edges
+        .indices()
+        .mapToDouble(index -> values[index])
+        .allMatch(value -> Double.isNaN(value) || (float) value == value);
   }
 }

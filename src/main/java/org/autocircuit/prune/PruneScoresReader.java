@@ -10,6 +10,7 @@ import java.io.InputStream;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.StrictJson;
 
@@ -21,6 +22,9 @@ final class PruneScoresReader implements AutoCloseable {
   private final JsonParser json;
   private final double[] scores;
   private final BitSet seen;
+
+  /** What a circuit's file says of it; {@code null} for scores of all edges. */
+  private Map<String, Object> circuit;
 
   PruneScoresReader(ModelGraph graph, InputStream in, String source) throws IOException {
     this.graph = graph;
@@ -48,7 +52,15 @@ final class PruneScoresReader implements AutoCloseable {
         "version " + PruneScoresJson.VERSION);
     member("graph");
     GraphHeader.of(graph).check(properties(), source);
-    member("precision");
+    boolean isCircuit =
+        json.nextToken() == JsonToken.FIELD_NAME
+            && PruneScoresJson.CIRCUIT.equals(json.currentName());
+    if (isCircuit) {
+      json.nextToken();
+      circuit = properties();
+      json.nextToken();
+    }
+    named("precision");
     String precision = json.getText();
     boolean single = PruneScoresJson.FLOAT32.equals(precision);
     expect(single || PruneScoresJson.FLOAT64.equals(precision), "'float32' or 'float64'");
@@ -56,14 +68,37 @@ final class PruneScoresReader implements AutoCloseable {
     readScores(single);
     expect(json.nextToken() == JsonToken.END_OBJECT, "the end of the object");
     requireEnd();
-    int missing = seen.nextClearBit(0);
-    if (missing < scores.length) {
+    requireAll();
+    return PruneScores.wrap(graph, scores);
+  }
+
+  CircuitScores readCircuit() throws IOException {
+    PruneScores read = read();
+    if (circuit == null) {
+      throw new IOException(
+          "%s has the scores of all %s edges and no circuit; read it as scores and choose a circuit of them"
+              .formatted(source, scores.length));
+    }
+    Map<String, String> properties = new LinkedHashMap<>();
+    circuit.forEach((name, value) -> properties.put(name, String.valueOf(value)));
+    properties.remove(PruneScoresJson.N_EDGES);
+    return new CircuitScores(read, EdgeSet.ofIndices(graph, seen), properties);
+  }
+
+  private void requireAll() throws IOException {
+    int found = seen.cardinality();
+    if (circuit != null) {
+      String expected = String.valueOf(circuit.get(PruneScoresJson.N_EDGES));
+      if (!expected.equals(String.valueOf(found))) {
+        throw new IOException(
+            "%s has %s edges of a circuit of %s".formatted(source, found, expected));
+      }
+    } else if (found < scores.length) {
       throw new IllegalArgumentException(
           "%s has no score for %s of %s edges, the first of them '%s'"
               .formatted(
-                  source, scores.length - seen.cardinality(), scores.length, graph.edge(missing)));
+                  source, scores.length - found, scores.length, graph.edge(seen.nextClearBit(0))));
     }
-    return PruneScores.wrap(graph, scores);
   }
 
   @Override
@@ -92,6 +127,9 @@ final class PruneScoresReader implements AutoCloseable {
           expect(
               json.nextToken() != JsonToken.END_ARRAY,
               indices.length + " scores for '" + name + "', not " + i);
+        }
+        if (array && circuit != null && json.currentToken() == JsonToken.VALUE_NULL) {
+          continue; // not in the circuit at this position
         }
         scores[indices[i]] = number(name, single);
         expect(!seen.get(indices[i]), "'" + name + "' once, not twice");
@@ -156,9 +194,15 @@ final class PruneScoresReader implements AutoCloseable {
   }
 
   private void member(String name) throws IOException {
-    JsonToken token = json.nextToken();
+    json.nextToken();
+    named(name);
+  }
+
+  /** Goes on to the value of a member that has been reached. */
+  private void named(String name) throws IOException {
     expect(
-        token == JsonToken.FIELD_NAME && name.equals(json.currentName()), "member '" + name + "'");
+        json.currentToken() == JsonToken.FIELD_NAME && name.equals(json.currentName()),
+        "member '" + name + "'");
     json.nextToken();
   }
 

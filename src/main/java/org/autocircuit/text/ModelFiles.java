@@ -29,14 +29,16 @@ public record ModelFiles(Path model, Path tokenizer) {
    * Looks for a model and for the tokenizer in its folder; that of a GGUF file is looked for beside
    * the file.
    *
-   * @throws CheckpointException if there is no such model, or a GGUF file has no {@code
-   *     tokenizer.json} beside it
+   * @throws CheckpointException if there is no such model, a file is no GGUF file, or one has no
+   *     {@code tokenizer.json} beside it
    */
   public static ModelFiles of(Path model) {
     requireModel(model);
     if (Files.isDirectory(model)) {
       return new ModelFiles(model, model);
     }
+    // What a file is says more than that no tokenizer is beside it.
+    HuggingFaceConfig.ofModel(model);
     Path beside = model.resolveSibling(Tokenizer.FILE_NAME);
     if (!Files.exists(beside)) {
       throw new CheckpointException(
@@ -45,6 +47,12 @@ public record ModelFiles(Path model, Path tokenizer) {
               .formatted(model, Tokenizer.FILE_NAME));
     }
     return new ModelFiles(model, beside);
+  }
+
+  /** What the model is called: its folder or file, without those around it. */
+  public String name() {
+    Path last = model.toAbsolutePath().normalize().getFileName();
+    return last == null ? model.toString() : last.toString();
   }
 
   /**

@@ -1,28 +1,38 @@
 package org.autocircuit.text;
 
-import java.lang.System.Logger;
+import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
-import java.util.Objects;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.Map;
+import org.autocircuit.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.data.PromptTokens;
+import org.autocircuit.data.PromptBatches;
+import org.autocircuit.data.PromptDataset;
+import org.autocircuit.data.PromptPair;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
-import org.autocircuit.model.AnswerException;
 import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.VisibleText;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.PruneScores;
 
 /**
  * A model with its tokenizer: prompts go in as text.
@@ -40,29 +50,35 @@ import org.autocircuit.patch.SourceActivations;
  * <p><b>Ownership.</b> Owns the model and the tokenizer: close this, and neither of them.
  * Everything that its methods return is plain Java data, nothing to close.
  *
+ * <p><b>Errors.</b> Prompts without a token, and those that are longer than the model takes, are
+ * refused with an {@link IllegalArgumentException}; all problems of a data set are named at once. A
+ * {@link org.autocircuit.NotFiniteException} says that logits or scores are NaN or infinite, an
+ * {@link IllegalStateException} that this is closed.
+ *
  * <p><b>Threads.</b> Any number of threads may use one model at once. {@link #close} returns at
- * once: calls that other threads run finish, the last one frees the memory, and later calls throw
- * an {@link IllegalStateException}.
+ * once: calls that other threads run finish, the last one frees the memory, and later calls are
+ * refused.
  */
 public final class TextModel implements AutoCloseable {
 
-  private static final Logger LOG = System.getLogger("org.autocircuit.text");
+  private static final System.Logger LOG = System.getLogger("org.autocircuit.text");
+  private static final int BATCH_SIZE = 32;
 
+  private final String name;
   private final PatchableModel model;
-  private final Tokenizer tokenizer;
-  private final int longest;
+  private final PromptEncoder encoder;
   private final NativeResource resource;
-  private final AtomicBoolean warned = new AtomicBoolean();
 
-  private TextModel(PatchableModel model, Tokenizer tokenizer, int longest) {
+  /** Takes model and encoder over. */
+  private TextModel(String name, PatchableModel model, PromptEncoder encoder) {
+    this.name = name;
     this.model = model;
-    this.tokenizer = tokenizer;
-    this.longest = longest;
+    this.encoder = encoder;
     resource =
         new NativeResource(
             "TextModel (" + model + ")",
             () -> {
-              try (tokenizer) {
+              try (encoder) {
                 model.close();
               }
             });
@@ -100,19 +116,13 @@ public final class TextModel implements AutoCloseable {
     // Before the tokenizer: what a folder is says more than that a file is missing in it.
     files.config();
     Tokenizer tokenizer = files.loadTokenizer();
-    PatchableModel model = null;
-    boolean opened = false;
+    TextModel opened = null;
     try {
-      model = PatchableModel.open(files.model(), load, options);
-      TextModel made = of(model, tokenizer);
-      opened = true;
-      return made;
+      opened = of(files.name(), PatchableModel.open(files.model(), load, options), tokenizer);
+      return opened;
     } finally {
-      if (!opened) {
+      if (opened == null) {
         tokenizer.close();
-        if (model != null) {
-          model.close();
-        }
       }
     }
   }
@@ -123,11 +133,44 @@ public final class TextModel implements AutoCloseable {
    * @throws IllegalArgumentException if the model takes no tokens; nothing is taken over then
    */
   public static TextModel of(PatchableModel model, Tokenizer tokenizer) {
-    Objects.requireNonNull(tokenizer, "tokenizer");
+    return of(model.toString(), model, tokenizer);
+  }
+
+  /** What was loaded from files takes tokens. */
+  private static TextModel of(String name, PatchableModel model, Tokenizer tokenizer) {
     if (!(model.config() instanceof TransformerConfig config)) {
       throw new IllegalArgumentException("model: expected one that takes tokens, got " + model);
     }
-    return new TextModel(model, tokenizer, config.nCtx());
+    return new TextModel(name, model, new PromptEncoder(tokenizer, config.nCtx()));
+  }
+
+  /**
+   * Returns this model with another graph: another object, to be closed like this one, which shares
+   * the weights and the tokenizer.
+   *
+   * @throws IllegalArgumentException if the options do not fit the model
+   */
+  public TextModel withOptions(PatchableModelOptions options) {
+    try (NativeResource.Use use = resource.use()) {
+      return new TextModel(name, model.withOptions(options), encoder.share());
+    }
+  }
+
+  /**
+   * Returns this model with edges for each token position of some prompts, as {@link #withOptions}.
+   *
+   * @throws org.autocircuit.data.PromptDatasetException if the prompts differ in their number of
+   *     tokens; names those that do
+   */
+  public TextModel perPosition(PromptDataset prompts) {
+    try (NativeResource.Use use = resource.use()) {
+      return withOptions(model.options().withSeqLen(encoder.encode(prompts).oneLength()));
+    }
+  }
+
+  /** What the model is called: its folder or file, without those around it. */
+  public String name() {
+    return name;
   }
 
   /** The model, for what goes by tokens and tensors. Stays this object's: do not close it. */
@@ -137,7 +180,7 @@ public final class TextModel implements AutoCloseable {
 
   /** The tokenizer. Stays this object's: do not close it. */
   public Tokenizer tokenizer() {
-    return tokenizer;
+    return encoder.tokenizer();
   }
 
   /** The nodes and edges of the model; edges have names such as {@code A0.1->MLP 2}. */
@@ -146,39 +189,24 @@ public final class TextModel implements AutoCloseable {
   }
 
   /**
-   * Returns the most probable next tokens after a prompt, in descending order.
-   *
-   * @param n how many, at least 1
-   * @throws IllegalArgumentException if the prompt has no token, or more than the model takes
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
-   * @throws IllegalStateException if closed
+   * Returns the {@code n} most probable next tokens after a prompt, in descending order; see {@link
+   * #next}.
    */
   public List<NextToken> top(String prompt, int n) {
     return next(prompt).top(n);
   }
 
-  /**
-   * Runs the model on a prompt and returns how probable every token is as the next one.
-   *
-   * @throws IllegalArgumentException if the prompt has no token, or more than the model takes
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
-   * @throws IllegalStateException if closed
-   */
+  /** Runs the model on a prompt and returns how probable every token is as the next one. */
   public NextTokens next(String prompt) {
     try (NativeResource.Use use = resource.use()) {
-      return next(encoded("prompt", prompt), PatchContext.NONE);
+      return next(encoder.encode("prompt", prompt), PatchContext.NONE);
     }
   }
 
-  /**
-   * Returns the tokens of a prompt as the model reads them.
-   *
-   * @throws IllegalArgumentException if it has no token, or more than the model takes
-   * @throws IllegalStateException if closed
-   */
+  /** Returns the tokens of a prompt as the model reads them. */
   public long[] tokens(String prompt) {
     try (NativeResource.Use use = resource.use()) {
-      return encoded("prompt", prompt);
+      return encoder.encode("prompt", prompt);
     }
   }
 
@@ -187,31 +215,22 @@ public final class TextModel implements AutoCloseable {
    * answer usually brings its leading space: {@code " Mary"}; without one it is tried with one,
    * too.
    *
-   * @throws AnswerException if the answer is not exactly one token after the prompt; lists them
-   * @throws IllegalStateException if closed
+   * @throws org.autocircuit.model.AnswerException if the answer is not exactly one token after the
+   *     prompt; lists them
    */
   public long answer(String prompt, String answer) {
     try (NativeResource.Use use = resource.use()) {
-      try {
-        return tokenizer.answerToken(prompt, answer);
-      } catch (AnswerException e) {
-        if (answer.startsWith(" ")) {
-          throw e;
-        }
-        return tokenizer.answerToken(prompt, " " + answer);
-      }
+      return encoder.answer(prompt, answer);
     }
   }
 
   /**
    * Says what is probably not meant in a prompt, a line each: words that are not in the vocabulary,
    * special tokens that it spells, a space at its end.
-   *
-   * @throws IllegalStateException if closed
    */
   public List<String> warnings(String prompt) {
     try (NativeResource.Use use = resource.use()) {
-      return warnings("prompt", prompt);
+      return encoder.warnings("prompt", prompt);
     }
   }
 
@@ -222,62 +241,149 @@ public final class TextModel implements AutoCloseable {
    * @param corrupt as many tokens as the clean prompt
    * @param edges names such as {@code "A0.1->MLP 2"}; {@code graph().edges()} lists all. In a graph
    *     with positions a name means all of them, and {@code "A0.1->MLP 2@9"} position 9
-   * @throws IllegalArgumentException if there is no edge of some name, with the nearest one; if the
-   *     prompts differ in their number of tokens, with the tokens; or if one has none, or more than
-   *     the model takes
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
-   * @throws IllegalStateException if closed
+   * @throws IllegalArgumentException if there is no edge of some name, with the nearest one, or if
+   *     the prompts differ in their number of tokens, with the tokens
    */
   public Patched patch(String clean, String corrupt, Collection<String> edges) {
-    return patch(clean, corrupt, Masks.ofNames(graph(), edges));
+    return patch(clean, corrupt, EdgeSet.ofNames(graph(), edges));
   }
 
   /** As {@link #patch(String, String, Collection)}, of edges of this model's graph. */
   public Patched patch(String clean, String corrupt, EdgeSet edges) {
-    return patch(clean, corrupt, Masks.ofEdges(edges));
+    return patch(clean, corrupt, Masks.ofEdges(edges), AblationType.RESAMPLE);
   }
 
-  private Patched patch(String clean, String corrupt, Masks masks) {
+  /**
+   * Runs the model on the clean prompt twice: as it is, and a circuit alone, all other edges being
+   * patched as the circuit's ablation says.
+   *
+   * @param corrupt as many tokens as the clean prompt
+   * @throws IllegalArgumentException as {@link #patch(String, String, Collection)}; if the circuit
+   *     is one of another graph, or its ablation a mean over a data set
+   */
+  public Patched run(Circuit circuit, String clean, String corrupt) {
+    return patch(clean, corrupt, Masks.allBut(circuit.edges()), circuit.ablation());
+  }
+
+  private Patched patch(String clean, String corrupt, Masks masks, AblationType ablation) {
     try (NativeResource.Use use = resource.use()) {
-      long[] tokens = encoded("clean", clean);
-      long[] other = encoded("corrupt", corrupt);
-      if (tokens.length != other.length) {
-        throw new IllegalArgumentException(
-            "corrupt has %s tokens, clean has %s: %s; clean: %s"
-                .formatted(
-                    other.length, tokens.length, tokenizer.show(other), tokenizer.show(tokens)));
-      }
+      long[][] pair = encoder.encodePair(clean, corrupt);
       try (SourceActivations activations =
-          model.sourceAblations(new long[][] {other}, AblationType.RESAMPLE)) {
+          model.sourceAblations(new long[][] {pair[1]}, ablation)) {
         return new Patched(
-            next(tokens, PatchContext.NONE), next(tokens, PatchContext.of(activations, masks)));
+            next(pair[0], PatchContext.NONE), next(pair[0], PatchContext.of(activations, masks)));
       }
     }
   }
 
-  private List<String> warnings(String name, String prompt) {
-    return List.copyOf(
-        PromptTokens.warnings(tokenizer, prompt, name, tokenizer.prependsBos()).values());
+  /**
+   * Runs the model on a prompt and reads what it computes at hook points.
+   *
+   * @param hookNames such as {@code blocks.0.attn.hook_pattern}; {@code model().hookNames()} lists
+   *     all
+   * @return name to values, in the order given, {@code [1, seq, ...]}
+   * @throws IllegalArgumentException if there is no hook point of some name, with the nearest one;
+   *     or as {@link #next}
+   */
+  public Map<String, ActivationValues> activations(String prompt, String... hookNames) {
+    try (NativeResource.Use use = resource.use();
+        CallScope scope = new CallScope()) {
+      ForwardRequest request =
+          ForwardRequest.of(new long[][] {encoder.encode("prompt", prompt)})
+              .withContext(PatchContext.NONE)
+              .withGrad(false)
+              .withReads(hookNames);
+      Map<String, ActivationValues> values = new LinkedHashMap<>();
+      model
+          .forward(request)
+          .reads()
+          .forEach((hook, tensor) -> values.put(hook, ActivationValues.of(tensor)));
+      return Collections.unmodifiableMap(values);
+    }
   }
 
-  private long[] encoded(String name, String prompt) {
-    long[] tokens = tokenizer.encode(Objects.requireNonNull(prompt, name));
-    if (tokens.length == 0 || tokens.length > longest) {
-      throw new IllegalArgumentException(
-          String.format(
-              Locale.ROOT,
-              "%s has %,d tokens, the model takes 1 to %,d",
-              name,
-              tokens.length,
-              longest));
+  /**
+   * Scores every edge by edge attribution patching: how much the answers' logits, less those of the
+   * wrong answers where there are any, fall when the edge alone is patched from the corrupt
+   * prompts. {@link MaskGradient} has more settings, and takes {@link #batches}.
+   *
+   * @return to choose a circuit of: {@link #circuit}
+   */
+  public PruneScores discover(PromptDataset prompts) {
+    try (NativeResource.Use use = resource.use()) {
+      List<PromptPairBatch> batches = batches(prompts, BATCH_SIZE);
+      return MaskGradient.builder().answerFunctionFor(batches).build().pruneScores(model, batches);
     }
-    if (!warned.get()) {
-      List<String> warnings = warnings(name, prompt);
-      if (!warnings.isEmpty() && warned.compareAndSet(false, true)) {
-        warnings.forEach(line -> LOG.log(Level.WARNING, line));
-      }
+  }
+
+  /** As {@link #discover(PromptDataset)}, of pairs made in memory. */
+  public PruneScores discover(List<PromptPair> pairs) {
+    return discover(new PromptDataset(pairs));
+  }
+
+  /**
+   * Makes a circuit of the edges with the greatest absolute scores, which bears this model's name.
+   *
+   * @throws IllegalArgumentException as {@link Circuit#of(PruneScores, int)}
+   */
+  public Circuit circuit(PruneScores scores, int size) {
+    return Circuit.of(scores, size).withModel(name);
+  }
+
+  /**
+   * Loads a circuit of this model, and logs a warning if it was found in a model of another name.
+   *
+   * @throws IOException as {@link Circuit#load}
+   * @throws IllegalArgumentException as {@link Circuit#load}
+   */
+  public Circuit loadCircuit(Path file) throws IOException {
+    Circuit circuit = Circuit.load(graph(), file);
+    if (!circuit.model().isEmpty() && !circuit.model().equals(name)) {
+      LOG.log(
+          Level.WARNING,
+          VisibleText.of(
+              "%s: a circuit of %s, loaded for %s".formatted(file, circuit.model(), name)));
     }
-    return tokens;
+    return circuit;
+  }
+
+  /**
+   * Runs a circuit alone on prompts, and compares it with the answers and with the model.
+   *
+   * @throws IllegalArgumentException if the circuit is one of another graph
+   */
+  public CircuitMeasures measure(Circuit circuit, PromptDataset prompts) {
+    try (NativeResource.Use use = resource.use()) {
+      return CircuitRuns.builder(PruneScores.ofCircuit(circuit.edges()))
+          .sizes(List.of(circuit.size()))
+          .patchType(PatchType.TREE_PATCH)
+          .ablationType(circuit.ablation())
+          .build()
+          .measure(model, batches(prompts, BATCH_SIZE))
+          .get(circuit.size());
+    }
+  }
+
+  /** Compares the model as it is with the answers of prompts, as {@link #measure} does circuits. */
+  public CircuitMeasures measure(PromptDataset prompts) {
+    try (NativeResource.Use use = resource.use()) {
+      return CircuitMeasures.ofModel(model, batches(prompts, BATCH_SIZE));
+    }
+  }
+
+  /**
+   * Cuts prompts into batches of tokens for algorithms such as {@code Acdc}; those of a batch are
+   * equally long.
+   *
+   * @param size pairs of a full batch
+   */
+  public List<PromptPairBatch> batches(PromptDataset prompts, int size) {
+    try (NativeResource.Use use = resource.use()) {
+      return encoder
+          .encode(prompts)
+          .batches(0, prompts.size(), PromptBatches.Options.ofSize(size).withGroupByLength())
+          .batches();
+    }
   }
 
   private NextTokens next(long[] tokens, PatchContext context) {
@@ -285,7 +391,7 @@ public final class TextModel implements AutoCloseable {
     if (!logits.isFinite(0)) {
       throw model.precision().notFinite("logits");
     }
-    return NextTokens.of(logits, 0, tokenizer);
+    return NextTokens.of(logits, 0, encoder.tokenizer());
   }
 
   /** Closes the model and the tokenizer. Does nothing the second time. */

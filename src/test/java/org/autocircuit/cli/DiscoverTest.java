@@ -396,6 +396,6 @@ class DiscoverTest {
     CommandRun run =
         CommandRun.of(
             "discover", "--debug", "--prompts", prompts, "--model", folder.resolve("gone"));
-    assertThat(run.err()).contains("IllegalArgumentException", "at org.autocircuit.cli");
+    assertThat(run.err()).contains("CheckpointException", "at org.autocircuit.cli");
   }
 }

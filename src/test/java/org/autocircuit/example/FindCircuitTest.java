@@ -27,7 +27,7 @@ class FindCircuitTest {
       System.setOut(console);
     }
     assertThat(printed.toString(StandardCharsets.UTF_8).lines()).hasSize(12);
-    assertThat(printed.toString(StandardCharsets.UTF_8)).contains("20 edges: CircuitMeasures");
+    assertThat(printed.toString(StandardCharsets.UTF_8)).contains("20 edges: logit difference ");
   }
 
   @Test

@@ -22,6 +22,7 @@ import java.util.stream.Stream;
 import org.autocircuit.text.ExampleModel;
 import org.autocircuit.text.TextModel;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** The programs that the documents show do what they say. */
 class ExamplesTest {
@@ -57,6 +58,35 @@ class ExamplesTest {
     assertThat(lines).hasSize(2);
     assertThat(lines.get(0)).startsWith("clean   ['Mary' 99.41 %");
     assertThat(lines.get(1)).startsWith("patched ['John' ");
+  }
+
+  @Test
+  void findCircuit(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("circuit.json");
+    List<String> lines = printed(FindCircuit::main, file.toString());
+    assertThat(lines).hasSize(7);
+    assertThat(lines.get(0)).startsWith("A3.0->Resid End: 2.3787");
+    assertThat(lines.get(5))
+        .startsWith("circuit of 150 of 1,519 edges of indirect-object: logit difference 5.9")
+        .endsWith("accuracy 100.0 % (100.0 % among given)");
+    assertThat(lines.get(6)).startsWith("whole model: logit difference 6.3");
+    assertThat(Files.readString(file)).contains("autocircuit-prune-scores");
+  }
+
+  @Test
+  void acdc() throws IOException {
+    List<String> lines = printed(RunAcdc::main);
+    assertThat(lines).hasSize(2);
+    assertThat(lines.get(0)).matches("AcdcResult\\[0.001: \\d+ edges, 0.01: \\d+ edges]");
+    assertThat(lines.get(1)).matches("circuit of \\d+ of 1,519 edges: .*accuracy \\d+.*");
+  }
+
+  @Test
+  void perPosition() throws IOException {
+    List<String> lines = printed(PerPosition::main);
+    assertThat(lines).hasSize(6);
+    assertThat(lines.get(0)).startsWith("A3.0->Resid End [14]: 2.36");
+    assertThat(lines.get(5)).startsWith("circuit of 1,000 of 22,785 edges of indirect-object: ");
   }
 
   @Test

@@ -17,6 +17,7 @@ import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.prune.RandomPruneScores;
+import org.autocircuit.text.Circuit;
 
 /** One kind of file: samples of it, who reads it, and how a file that is no good is refused. */
 @SuppressWarnings("ImmutableEnumChecker") // lists that nobody changes
@@ -157,6 +158,25 @@ enum FuzzTarget {
     void read(Path file) throws IOException {
       int sample = Integer.parseInt(file.getParent().getFileName().toString());
       PruneScoresJson.read(GRAPHS.get(sample), file).top(5);
+    }
+  },
+
+  CIRCUIT("circuit.json", Mutator.Form.JSON, IOException.class, IllegalArgumentException.class) {
+    @Override
+    int samples() {
+      return GRAPHS.size();
+    }
+
+    @Override
+    void write(int sample, Path folder) throws IOException {
+      Circuit.of(RandomPruneScores.of(GRAPHS.get(sample), 1), 9)
+          .save(folder.resolve("circuit.json"));
+    }
+
+    @Override
+    void read(Path file) throws IOException {
+      int sample = Integer.parseInt(file.getParent().getFileName().toString());
+      Circuit.load(GRAPHS.get(sample), file).sorted();
     }
   };
 

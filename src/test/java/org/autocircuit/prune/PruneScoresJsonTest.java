@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import org.assertj.core.api.AbstractThrowableAssert;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
@@ -96,6 +97,62 @@ class PruneScoresJsonTest {
         .isInstanceOf(IOException.class)
         .hasMessageContaining("s.json")
         .hasMessageContainingAll(words);
+  }
+
+  @Test
+  void circuitsHaveTheirEdgesOnly() throws IOException {
+    Path file = folder.resolve("circuit.json");
+    EdgeSet edges = EdgeSet.of(GRAPH, 0, 4);
+    PruneScoresJson.writeCircuit(new CircuitScores(SCORES, edges, Map.of("model", "tiny")), file);
+    String text = Files.readString(file);
+    assertThat(text.lines().map(String::strip).toList())
+        .containsSubsequence(
+            "},",
+            "\"circuit\" : {",
+            "\"model\" : \"tiny\",",
+            "\"n_edges\" : 2",
+            "},",
+            "\"scores\" : {",
+            "\"Resid Start->Resid Post 0\" : 0.1,",
+            "\"B1.0->Resid End\" : \"nan\"",
+            "}");
+    CircuitScores read = PruneScoresJson.readCircuit(GRAPH, file);
+    assertThat(read.edges()).isEqualTo(edges);
+    assertThat(read.properties()).containsExactly(Map.entry("model", "tiny"));
+    assertThat(read.scores().toFloatArray()).containsExactly(0.1f, 0, 0, 0, Float.NaN, 0);
+    assertThat(PruneScoresJson.read(GRAPH, file)).as("as scores").isEqualTo(read.scores());
+
+    Files.writeString(file, text.replace("\"n_edges\" : 2", "\"n_edges\" : 3"));
+    assertThatThrownBy(() -> PruneScoresJson.readCircuit(GRAPH, file))
+        .isInstanceOf(IOException.class)
+        .hasMessage(file + " has 2 edges of a circuit of 3");
+    Path all = write("all.json", text(SCORES));
+    assertThatThrownBy(() -> PruneScoresJson.readCircuit(GRAPH, all))
+        .isInstanceOf(IOException.class)
+        .hasMessageStartingWith(all + " has the scores of all 6 edges and no circuit");
+  }
+
+  @Test
+  void circuitsOfGraphsWithPositions() throws IOException {
+    ModelGraph graph = ModelGraph.of(new MicroModelConfig(2), true, false, 3);
+    for (EdgeSet edges :
+        List.of(
+            EdgeSet.none(graph),
+            EdgeSet.of(graph, 0, graph.nEdges() - 1),
+            EdgeSet.ofNames(graph, List.of("B1.0->Resid End", "B1.1->Resid End@1")),
+            EdgeSet.all(graph))) {
+      Path file = folder.resolve("circuit.json");
+      PruneScores scores = RandomPruneScores.of(graph, 3);
+      PruneScoresJson.writeCircuit(new CircuitScores(scores, edges, Map.of()), file);
+      CircuitScores read = PruneScoresJson.readCircuit(graph, file);
+      assertThat(read.edges()).isEqualTo(edges);
+      edges.indices().forEach(i -> assertThat(read.scores().get(i)).isEqualTo(scores.get(i)));
+    }
+    Path file = write("scores.json", text(RandomPruneScores.of(graph, 3)));
+    Files.writeString(file, Files.readString(file).replaceFirst("\\[ [^,]*,", "[ null,"));
+    assertThatThrownBy(() -> PruneScoresJson.read(graph, file))
+        .isInstanceOf(IOException.class)
+        .hasMessageContaining("expected a number as score of");
   }
 
   @Test

@@ -1,18 +1,28 @@
 package org.autocircuit.text;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
 import java.util.logging.Level;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.autocircuit.AnswerLoss.AnswerFunction;
 import org.autocircuit.LogRecords;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.data.PromptBatches;
+import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
+import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.AnswerException;
 import org.autocircuit.model.CheckpointException;
 import org.autocircuit.model.MicroModelConfig;
@@ -22,6 +32,8 @@ import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.PruneScores;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
@@ -137,6 +149,127 @@ class TextModelTest {
     assertClosed(() -> model.top(CLEAN, 1));
     assertClosed(() -> model.patch(CLEAN, CORRUPT, EDGES));
     assertClosed(() -> model.tokens(CLEAN));
+  }
+
+  @Test
+  void discoversAsTheCommandDoes() {
+    PromptDataset prompts = ExampleModel.prompts().slice(0, 8);
+    try (TextModel model = ExampleModel.open()) {
+      List<PromptPairBatch> batches = PromptBatches.of(prompts, model.tokenizer(), 32).batches();
+      PruneScores expected = MaskGradient.builder().build().pruneScores(model.model(), batches);
+      assertThat(model.discover(prompts)).isEqualTo(expected);
+      assertThat(model.discover(prompts.prompts())).isEqualTo(expected);
+      List<PromptPair> withoutWrong =
+          prompts.prompts().stream()
+              .map(pair -> new PromptPair(pair.clean(), pair.corrupt(), pair.answers(), List.of()))
+              .toList();
+      List<PromptPairBatch> plain =
+          PromptBatches.of(new PromptDataset(withoutWrong), model.tokenizer(), 32).batches();
+      assertThat(model.discover(withoutWrong))
+          .isEqualTo(
+              MaskGradient.builder()
+                  .answerFunction(AnswerFunction.AVG_VAL)
+                  .build()
+                  .pruneScores(model.model(), plain));
+      assertRefused(
+          () -> model.discover(List.of(new PromptPair(CLEAN, CLEAN, List.of("Mary"), List.of()))),
+          "nothing to find");
+    }
+  }
+
+  @Test
+  void aCircuitRunsAlone() {
+    try (TextModel model = ExampleModel.open()) {
+      EdgeSet all = EdgeSet.all(model.graph());
+      Patched whole = model.run(Circuit.of(all), CLEAN, CORRUPT);
+      assertThat(whole.patched().top(3)).isEqualTo(whole.clean().top(3));
+      Patched nothing = model.run(Circuit.of(all.complement()), CLEAN, CORRUPT);
+      assertThat(nothing.patched().top(1).get(0).spelling())
+          .isEqualTo(model.top(CORRUPT, 1).get(0).spelling());
+      PromptDataset prompts = ExampleModel.prompts().slice(0, 8);
+      assertThat(model.measure(Circuit.of(all), prompts).accuracy())
+          .isEqualTo(model.measure(prompts).accuracy());
+      assertThat(model.measure(Circuit.of(all.complement()), prompts).accuracy()).isZero();
+      Circuit means = Circuit.of(all).withAblation(AblationType.TOKENWISE_MEAN_CORRUPT);
+      assertRefused(() -> model.run(means, CLEAN, CORRUPT), "mean over a data set");
+      assertThat(model.measure(means, prompts).klDivergence()).isLessThan(1e-6);
+    }
+  }
+
+  @Test
+  void modelsThatShareWeightsAreClosedInAnyOrder() {
+    for (boolean first : new boolean[] {true, false}) {
+      TextModel whole = ExampleModel.open();
+      TextModel positions = whole.perPosition(ExampleModel.prompts());
+      assertThat(positions.graph().seqLen()).hasValue(15);
+      List<NextToken> expected = whole.top(CLEAN, 3);
+      (first ? whole : positions).close();
+      (first ? whole : positions).close();
+      TextModel open = first ? positions : whole;
+      assertThat(open.top(CLEAN, 3)).isEqualTo(expected);
+      open.close();
+      assertClosed(() -> whole.tokenizer().encode(CLEAN));
+    }
+  }
+
+  @Test
+  void readsActivationsAsFloats() {
+    try (TextModel model = ExampleModel.open()) {
+      Map<String, ActivationValues> read =
+          model.activations(CLEAN, "hook_embed", "blocks.0.attn.hook_pattern");
+      assertThat(read).containsOnlyKeys("hook_embed", "blocks.0.attn.hook_pattern");
+      ActivationValues pattern = read.get("blocks.0.attn.hook_pattern");
+      assertThat(pattern.shape()).containsExactly(1, 8, 15, 15);
+      assertThat(pattern.toArray()).hasSize(8 * 15 * 15);
+      assertThat(pattern.get(0, 7, 0, 0)).isEqualTo(1);
+      float sum = 0;
+      for (int from = 0; from < 15; from++) {
+        sum += pattern.get(0, 3, 14, from);
+        assertThat(pattern.get(0, 3, 14, from))
+            .isEqualTo(pattern.toArray()[(3 * 15 + 14) * 15 + from]);
+      }
+      assertThat(sum).isCloseTo(1, within(1e-5f));
+      assertRefused(() -> pattern.get(0, 1), "one for each dimension of [1, 8, 15, 15]");
+      assertThatThrownBy(() -> pattern.get(0, 8, 0, 0))
+          .isInstanceOf(IndexOutOfBoundsException.class);
+      assertRefused(
+          () -> model.activations(CLEAN, "blocks.0.attn.hook_patern"),
+          "unknown hook point",
+          "did you mean 'blocks.0.attn.hook_pattern'?");
+    }
+  }
+
+  @Test
+  void callsThatRunFinishWhenItIsClosed() {
+    TextModel model = ExampleModel.open();
+    List<NextToken> clean = model.top(CLEAN, 3);
+    List<NextToken> patched = model.patch(CLEAN, CORRUPT, EDGES).patched().top(3);
+    CountDownLatch running = new CountDownLatch(8);
+    List<CompletableFuture<Integer>> threads = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      threads.add(
+          CompletableFuture.supplyAsync(
+              () -> {
+                int calls = 0;
+                try {
+                  while (true) {
+                    assertThat(model.top(CLEAN, 3)).isEqualTo(clean);
+                    assertThat(model.patch(CLEAN, CORRUPT, EDGES).patched().top(3))
+                        .isEqualTo(patched);
+                    running.countDown();
+                    calls++;
+                  }
+                } catch (IllegalStateException e) {
+                  assertThat(e).hasMessage(model + " is closed");
+                  return calls;
+                }
+              },
+              task -> new Thread(task).start()));
+    }
+    assertThatCode(running::await).doesNotThrowAnyException();
+    model.close();
+    threads.forEach(thread -> assertThat(thread.join()).isPositive());
+    assertClosed(() -> model.tokenizer().encode(CLEAN));
   }
 
   @Test
