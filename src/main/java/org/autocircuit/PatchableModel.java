@@ -4,21 +4,35 @@ import com.google.errorprone.annotations.MustBeClosed;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.EdgeAttribution;
+import org.autocircuit.attribution.MaskGradientResult;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.GraphEdges;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMath;
-import org.autocircuit.model.LoadOptions;
+import org.autocircuit.internal.run.Passes;
+import org.autocircuit.internal.run.PrefixPass;
+import org.autocircuit.mode.ModelModes;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -53,11 +67,11 @@ import org.bytedeco.pytorch.Tensor;
  * <p><b>Exit of the JVM.</b> When it shuts down, by {@code System.exit}, a signal or the end of the
  * last thread, it waits for calls of this library that run, up to 30 seconds: passes, {@link
  * #backward}, training and loading. Calls of many steps end after the one that they are in, with a
- * {@link StoppedException}; new calls throw an {@link IllegalStateException}. <em>It does not wait
- * for LibTorch's own methods.</em> A thread, daemon or not, that is inside {@code
- * Tensor.backward()}, an optimiser's {@code step()} or arithmetic on tensors when the process ends
- * may crash it. Go backward with {@link #backward}, and do other work on tensors within {@link
- * #use}, for which the JVM waits, too.
+ * {@link org.autocircuit.exception.StoppedException}; new calls throw an {@link
+ * IllegalStateException}. <em>It does not wait for LibTorch's own methods.</em> A thread, daemon or
+ * not, that is inside {@code Tensor.backward()}, an optimiser's {@code step()} or arithmetic on
+ * tensors when the process ends may crash it. Go backward with {@link #backward}, and do other work
+ * on tensors within {@link #use}, for which the JVM waits, too.
  *
  * <p><b>Types.</b> Tokens are 64-bit integers {@code [batch, seq]} (a micro model's input: floats
  * {@code [batch, seq, d_model]}); masks, uniforms, gradients of masks and losses have the precision
@@ -70,6 +84,10 @@ import org.bytedeco.pytorch.Tensor;
  * require gradients, or if the request says so. Double backward is not supported.
  */
 public final class PatchableModel extends ModelModes implements AutoCloseable {
+
+  private static final Access.OfModel<Model> MODELS = Access.model(Model.class);
+  private static final Access.OfMaskParameters<MaskParameters> MASKS =
+      Access.maskParameters(MaskParameters.class);
 
   private final String name;
   private final Model model;
@@ -106,12 +124,12 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /**
    * Loads a Hugging Face folder and makes it patchable.
    *
-   * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed, unsupported
-   *     or truncated
-   * @see Model#load(Path, LoadOptions)
+   * @throws org.autocircuit.exception.CheckpointException if a file is missing, malformed,
+   *     unsupported or truncated
+   * @see Checkpoints#load(Path, LoadOptions)
    */
   public static PatchableModel open(Path folder, LoadOptions load, PatchableModelOptions options) {
-    try (Model model = Model.load(folder, load)) {
+    try (Model model = Checkpoints.load(folder, load)) {
       return of(model, options);
     }
   }
@@ -132,7 +150,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public static PatchableModel makeModelPatchable(
       Model model, GraphEdges edges, OutputSlice slice) {
-    return makeModelPatchable(model, MatchingGraph.of(model.config(), edges), slice);
+    return makeModelPatchable(model, edges.graph(model.config()), slice);
   }
 
   /**
@@ -206,7 +224,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
           owning(model.to(device), graph(), options.outputSlice(), Optional.empty());
       boolean made = false;
       try {
-        moved.masks().set(masks().outsideModes());
+        moved.masks().set(MASKS.outsideModes(masks()));
         made = true;
         return moved;
       } finally {
@@ -229,8 +247,27 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public PatchableModel withPrefix(PrefixCache prefix) {
     requireOpen();
-    prefix.requireFits(config(), precision(), device());
+    PrefixPass.requireFits(prefix, config(), precision(), device());
     return owning(model.to(model.device()), graph(), options.outputSlice(), Optional.of(prefix));
+  }
+
+  /**
+   * Keys and values of a plain pass over tokens that are to stand before prompts. If the model has
+   * a prefix itself, the cache holds both, its own first.
+   *
+   * @param tokens {@code [1 or batch, prefix]}
+   * @return to be closed by the caller
+   * @throws IllegalArgumentException if the model is none with attention, or the tokens do not fit
+   */
+  public PrefixCache prefixOf(Tensor tokens) {
+    requireOpen();
+    return passes.prefixOf(tokens);
+  }
+
+  /** As {@link #prefixOf(Tensor)}, of tokens {@code [1 or batch][prefix]}. */
+  public PrefixCache prefixOf(long[][] tokens) {
+    requireOpen();
+    return passes.prefixOf(tokens);
   }
 
   /**
@@ -276,7 +313,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /** Runs the model as a request says. */
   public ForwardResult forward(ForwardRequest request) {
     requireOpen();
-    return passes.forward(request, request.context().orElseGet(modes()::next));
+    return passes.forward(request, request.context().orElseGet(this::nextContext));
   }
 
   /**
@@ -287,7 +324,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public float[][] logits(long[][] tokens) {
     requireOpen();
-    return passes.logits(tokens, modes().next());
+    return passes.logits(tokens, nextContext());
   }
 
   /**
@@ -351,8 +388,23 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return passes.sourceAblations(clean, corrupt, type);
   }
 
-  /** See {@link IncrementalRun#begin}. */
-  IncrementalRun incrementalRun(ModelInput input, PatchContext context, OutputSlice slice) {
+  /** Makes the run that others go on from, with the logits that the options say. */
+  public IncrementalRun incrementalRun(ModelInput input, PatchContext context) {
+    return incrementalRun(input, context, options.outputSlice());
+  }
+
+  /**
+   * Makes the run that others go on from, without gradients.
+   *
+   * @param context a patched one, without mask function or dropout, and with masks that all
+   *     examples share
+   * @param slice positions of the logits
+   * @return to be closed by the caller
+   * @throws IllegalArgumentException if something does not fit the model, or the context is another
+   * @throws IllegalStateException if the model or the activations are closed
+   */
+  public IncrementalRun incrementalRun(ModelInput input, PatchContext context, OutputSlice slice) {
+    Objects.requireNonNull(slice, "slice");
     requireOpen();
     return passes.incrementalRun(input, context, slice);
   }
@@ -384,7 +436,8 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /**
    * The same for masks that all have one value, within a limit of memory.
    *
-   * @throws NativeException if not even one prompt fits into the limit; it says what does
+   * @throws org.autocircuit.exception.NativeException if not even one prompt fits into the limit;
+   *     it says what does
    */
   public MaskGradientResult maskGradient(EdgeAttribution attribution) {
     requireOpen();
@@ -400,7 +453,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   @MustBeClosed
   public Use use() {
-    return passes.use().and(() -> model.handle().use()::close).and(this::useMasks);
+    return passes.use().and(() -> MODELS.handle(model).use()::close).and(this::useMasks);
   }
 
   /**
@@ -408,7 +461,8 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * {@code loss.backward()} does, but is safe while the JVM exits, which waits for it.
    *
    * @param loss without dimensions, from passes of any models that were recorded
-   * @throws NativeException if the loss was not recorded or went backward before
+   * @throws org.autocircuit.exception.NativeException if the loss was not recorded or went backward
+   *     before
    * @throws IllegalStateException if the JVM is shutting down
    */
   public static void backward(Tensor loss) {
@@ -424,18 +478,14 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * Gives the model back. Modes that are open on other threads are logged. Does nothing the second
    * time.
    *
-   * @throws ScopeOrderException if modes were open on this thread; they are closed, and so is the
-   *     model
+   * @throws org.autocircuit.exception.ScopeOrderException if modes were open on this thread; they
+   *     are closed, and so is the model
    */
   @Override
   public void close() {
     if (passes.close()) {
       model.close();
-      try {
-        modes().closeAll();
-      } finally {
-        closeMasks();
-      }
+      closeModes();
     }
   }
 
@@ -446,12 +496,12 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   @Override
-  void requireOpen() {
+  protected void requireOpen() {
     passes.requireUsable();
   }
 
   @Override
-  void check(SourceActivations activations, MaskValues masks) {
+  protected void check(SourceActivations activations, MaskValues masks) {
     passes.check(activations, masks);
   }
 

@@ -4,7 +4,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.ModelConfig;
-import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.pass.OutputSlice;
 
 /**
  * How a model is made patchable.

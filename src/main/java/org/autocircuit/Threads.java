@@ -33,7 +33,7 @@ public final class Threads {
    *
    * @param threads 1 or more
    * @throws IllegalArgumentException if it is less than 1
-   * @throws NativeLoadException if the native libraries cannot be loaded
+   * @throws org.autocircuit.exception.NativeLoadException if the native libraries cannot be loaded
    */
   public static void set(int threads) {
     if (threads < 1) {

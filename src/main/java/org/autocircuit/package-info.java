@@ -40,10 +40,10 @@
  *   <li>JavaCPP's thread {@code JavaCPP Deallocator} keeps the class loader: the application calls
  *       {@code Pointer.interruptDeallocatorThread()} last, or the JVM is started with {@code
  *       -Dorg.bytedeco.javacpp.noPointerGC=true}, with which there is no such thread.
- *   <li>DJL, behind {@link org.autocircuit.model.Tokenizer}, asks JNA for a CUDA library, and JNA's
- *       thread {@code JNA Cleaner} never ends; nor can two class loaders have DJL's native library
- *       at a time. Applications with tokenizers need DJL and JNA in a class loader that stays; the
- *       first application that used them is kept then, and no further one.
+ *   <li>DJL, behind {@link org.autocircuit.tokenizer.Tokenizer}, asks JNA for a CUDA library, and
+ *       JNA's thread {@code JNA Cleaner} never ends; nor can two class loaders have DJL's native
+ *       library at a time. Applications with tokenizers need DJL and JNA in a class loader that
+ *       stays; the first application that used them is kept then, and no further one.
  *   <li>Java 17 itself keeps the types of the record whose methods it linked last, and so the last
  *       application, until it links another record's.
  * </ul>

@@ -11,9 +11,11 @@ import org.autocircuit.ApiSequenceState.OwnModel;
 import org.autocircuit.ApiSequenceState.Prefix;
 import org.autocircuit.ApiSequenceState.Recorded;
 import org.autocircuit.ApiSequenceState.Worker;
+import org.autocircuit.exception.ScopeOrderException;
+import org.autocircuit.mode.ModelScope;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.ModelScope;
 
 /**
  * Random calls on the public API from several threads, one at a time: models, modes, masks and
@@ -136,7 +138,7 @@ final class ApiSequence extends ApiSequencePasses {
         expect(
             worker,
             model.passFailure(),
-            () -> PrefixCache.of(model.model, reference.prefixTokens(number)));
+            () -> model.model.prefixOf(reference.prefixTokens(number)));
     if (made != null) {
       List<Integer> tokens = new ArrayList<>(model.prefixTokens());
       tokens.add(number);

@@ -14,6 +14,8 @@ import org.autocircuit.ApiSequenceState.Run;
 import org.autocircuit.ApiSequenceState.Worker;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.StackedContexts;
@@ -248,7 +250,7 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
             () -> {
               try (PointerScope scope = new PointerScope()) {
                 ModelInput input = ModelInput.of(reference.tokens(prompts));
-                return IncrementalRun.begin(model.model, input, patch.context());
+                return model.model.incrementalRun(input, patch.context());
               }
             });
     if (made != null) {

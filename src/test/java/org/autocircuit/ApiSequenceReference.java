@@ -8,20 +8,23 @@ import java.util.Map;
 import java.util.Random;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.ApiSequenceState.Activations;
 import org.autocircuit.ApiSequenceState.OwnModel;
 import org.autocircuit.ApiSequenceState.Run;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PlanPolicy;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.PlanPolicy;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
@@ -66,7 +69,7 @@ final class ApiSequenceReference implements AutoCloseable {
     long[][] all = new long[1][];
     all[0] =
         tokens.stream().flatMapToLong(number -> Arrays.stream(prefixTokens(number)[0])).toArray();
-    PrefixCache cache = PrefixCache.of(of, all);
+    PrefixCache cache = of.prefixOf(all);
     prefixes.add(cache);
     models.put(tokens, of.withPrefix(cache));
   }

@@ -15,12 +15,13 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.internal.TensorArrays;
-import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.pytorch.Tensor;
@@ -103,7 +104,7 @@ class CheckpointForwardTest {
       }
       model.weights().forEach((name, weight) -> assertClose(name, weight, exact.get(name), 0));
     }
-    try (Model model = Model.load(folder, load)) {
+    try (Model model = Checkpoints.load(folder, load)) {
       assertThat(model.tiedEmbedding()).isEqualTo(tied);
     }
   }
@@ -119,15 +120,15 @@ class CheckpointForwardTest {
     double[] logits;
     try (Model model = Model.of(CONFIG, weights)) {
       assertThat(model.tiedEmbedding()).isEqualTo(tied);
-      model.save(first);
+      Checkpoints.save(model, first);
       try (PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
         logits = TensorArrays.doubles(patchable.forward(tokens));
       }
     }
-    try (Model model = Model.load(first, load)) {
+    try (Model model = Checkpoints.load(first, load)) {
       assertThat(model.tiedEmbedding()).isEqualTo(tied);
       model.weights().forEach((name, weight) -> assertClose(name, weight, weights.get(name), 0));
-      model.save(second);
+      Checkpoints.save(model, second);
       try (PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
         assertThat(TensorArrays.doubles(patchable.forward(tokens))).isEqualTo(logits);
       }
@@ -141,9 +142,10 @@ class CheckpointForwardTest {
   void aSavedFolderIsLoadedInTheOtherPrecision() throws IOException {
     Map<String, Tensor> weights = RandomModels.weights(CONFIG, ScalarType.Float, false, 8);
     try (Model model = Model.of(CONFIG, weights)) {
-      model.save(folder);
+      Checkpoints.save(model, folder);
     }
-    try (Model model = Model.load(folder, LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64))) {
+    try (Model model =
+        Checkpoints.load(folder, LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64))) {
       model
           .weights()
           .forEach(

@@ -6,17 +6,18 @@ import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.pytorch.Tensor;
 
 /** Comparisons of tensors. */
-final class Close {
+public final class Close {
 
   private Close() {}
 
   /** Equal shapes, and values that differ by no more than a part of 1 plus the expected value. */
-  static void assertClose(String what, Tensor actual, Tensor expected, double tolerance) {
+  public static void assertClose(String what, Tensor actual, Tensor expected, double tolerance) {
     assertThat(actual.shape()).as("shape of " + what).isEqualTo(expected.shape());
     assertClose(what, TensorArrays.doubles(actual), TensorArrays.doubles(expected), tolerance);
   }
 
-  static void assertClose(String what, double[] actual, double[] expected, double tolerance) {
+  public static void assertClose(
+      String what, double[] actual, double[] expected, double tolerance) {
     assertThat(actual).as(what).hasSameSizeAs(expected);
     for (int i = 0; i < expected.length; i++) {
       if (!(Math.abs(actual[i] - expected[i]) <= tolerance * (1 + Math.abs(expected[i])))) {
@@ -27,7 +28,7 @@ final class Close {
   }
 
   /** That two tensors differ somewhere: a comparison that cannot fail proves nothing. */
-  static void assertDiffer(String what, Tensor a, Tensor b) {
+  public static void assertDiffer(String what, Tensor a, Tensor b) {
     double[] left = TensorArrays.doubles(a);
     double[] right = TensorArrays.doubles(b);
     for (int i = 0; i < left.length; i++) {

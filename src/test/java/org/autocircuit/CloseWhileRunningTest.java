@@ -13,8 +13,10 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.DoubleStream;
 import java.util.stream.Stream;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
@@ -22,12 +24,15 @@ import org.autocircuit.eval.Logits;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -36,6 +41,8 @@ import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
+import org.autocircuit.sae.AutoencoderModels;
+import org.autocircuit.sae.LatentPruning;
 import org.autocircuit.train.IndirectObjectTraining;
 import org.autocircuit.train.TrainingOptions;
 import org.autocircuit.train.TrainingReport;
@@ -65,7 +72,7 @@ class CloseWhileRunningTest {
 
     final Model weights = RandomModels.model(RandomModels.SMALL, Precision.FLOAT64, 5);
     final PatchableModel plain = PatchableModel.of(weights, PatchableModelOptions.defaults());
-    final PrefixCache prefix = PrefixCache.of(plain, new long[][] {{4, 2}});
+    final PrefixCache prefix = plain.prefixOf(new long[][] {{4, 2}});
     final PatchableModel model = plain.withPrefix(prefix);
     final List<PromptPairBatch> batches =
         List.of(
@@ -240,8 +247,8 @@ class CloseWhileRunningTest {
   private static double[] incrementalRun(Opened o, Runnable middle) {
     PatchContext context = PatchContext.of(o.activations, Masks.uniform(o.model.graph(), 1));
     try (IncrementalRun run =
-        IncrementalRun.begin(
-            o.model, ModelInput.of(new Watched(o.tokens, middle)), context, OutputSlice.ALL)) {
+        o.model.incrementalRun(
+            ModelInput.of(new Watched(o.tokens, middle)), context, OutputSlice.ALL)) {
       return TensorArrays.doubles(run.logits());
     }
   }

@@ -9,13 +9,17 @@ import java.util.List;
 import jdk.jfr.Recording;
 import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -33,7 +37,7 @@ class FlightRecorderTest {
   void passesAndLoadsAreRecorded() throws IOException {
     Path saved = folder.resolve("model");
     try (Model model = TestModels.transformer(Precision.FLOAT64, true, 1)) {
-      model.save(saved);
+      Checkpoints.save(model, saved);
     }
     List<RecordedEvent> events = recorded(() -> work(saved));
 
@@ -71,8 +75,7 @@ class FlightRecorderTest {
             model.sourceAblations(TestModels.tokens(batch, 5, 1), AblationType.RESAMPLE);
         PointerScope scope = new PointerScope();
         IncrementalRun run =
-            IncrementalRun.begin(
-                model,
+            model.incrementalRun(
                 ModelInput.ofPrompts(TestModels.tokens(batch, 5, 2), "cpu"),
                 PatchContext.of(activations, Masks.uniform(model.graph(), 0)))) {
       List<RecordedEvent> events =

@@ -2,17 +2,19 @@ package org.autocircuit;
 
 import java.util.List;
 import java.util.stream.Stream;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
-import org.autocircuit.PatchWrapper.Mask;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.mode.MaskFnMode;
+import org.autocircuit.mode.PatchMode;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
-import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.PatchWrapper.Mask;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.CleanCorrupt;
 import org.autocircuit.prune.EdgeActivationPatching;
@@ -86,7 +88,7 @@ class IgnoredSettingsTest {
         message);
     table.illegal(
         "start source outputs of an incremental run",
-        s -> IncrementalRun.begin(s.model, ModelInput.of(s.tokens), withStart(s)).close(),
+        s -> s.model.incrementalRun(ModelInput.of(s.tokens), withStart(s)).close(),
         message);
   }
 

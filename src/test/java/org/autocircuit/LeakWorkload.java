@@ -9,30 +9,39 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.MaskGradientResult;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeSet;
-import org.autocircuit.model.LoadOptions;
+import org.autocircuit.mode.MaskBatchSize;
+import org.autocircuit.mode.MaskFnMode;
+import org.autocircuit.mode.PatchMode;
+import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
-import org.autocircuit.patch.MaskBatchSize;
 import org.autocircuit.patch.MaskFn;
-import org.autocircuit.patch.MaskFnMode;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.PatchMode;
+import org.autocircuit.patch.PatchWrapper;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.StackedContexts;
-import org.autocircuit.patch.TrainMaskMode;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.SubnetworkProbing;
+import org.autocircuit.sae.AutoencoderModels;
+import org.autocircuit.sae.LatentPruning;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
@@ -114,7 +123,7 @@ enum LeakWorkload {
 
   private static void save(Path folder) {
     try (Model model = RandomModels.model(CONFIG, Precision.FLOAT32, 1)) {
-      model.save(folder);
+      Checkpoints.save(model, folder);
     }
   }
 
@@ -262,7 +271,7 @@ enum LeakWorkload {
 
   private static void prefix(PatchableModel model, int round) {
     long[][] prompts = {{1, 2, 3, round % 64}, {4, 5}};
-    try (PrefixCache prefix = PrefixCache.of(model, RandomModels.prompts(CONFIG, 2, 8, round));
+    try (PrefixCache prefix = model.prefixOf(RandomModels.prompts(CONFIG, 2, 8, round));
         PatchableModel after = model.withPrefix(prefix);
         SourceActivations activations =
             after.sourceAblations(prompts, AblationType.BATCH_TOKENWISE_MEAN)) {
@@ -308,7 +317,7 @@ enum LeakWorkload {
     LatentPruning pruning =
         LatentPruning.builder().perPosition(round % 2 == 0).includeCorrupt(true).build();
     List<PromptPairBatch> batches = List.of(RandomModels.promptPairs(CONFIG, 2, 8, 1));
-    try (Model plain = Model.load(folder);
+    try (Model plain = Checkpoints.load(folder);
         PointerScope scope = new PointerScope();
         Model sparse =
             plain.withAutoencoders(

@@ -13,6 +13,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.autocircuit.checkpoint.Checkpoints;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
@@ -216,7 +217,7 @@ class LifetimeMisuseTest {
     Path saved = folder.resolve(name);
     TransformerConfig config = new TransformerConfig(1, 8, 2, 4, 8, 5, 4, 1e-5, "gelu_new");
     try (Model model = RandomModels.model(config, Precision.FLOAT32, 1)) {
-      model.save(saved);
+      Checkpoints.save(model, saved);
       damage.doTo(saved.resolve("model.safetensors"));
     } catch (IOException e) {
       throw new UncheckedIOException(e);

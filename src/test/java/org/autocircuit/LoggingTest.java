@@ -6,7 +6,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.logging.Level;
-import org.autocircuit.model.LoadOptions;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
@@ -28,10 +29,10 @@ class LoggingTest {
   void loadsAreLogged() {
     Path saved = folder.resolve("model");
     try (Model model = TestModels.transformer(Precision.FLOAT64, true, 1)) {
-      model.save(saved);
+      Checkpoints.save(model, saved);
     }
     try (LogRecords records = new LogRecords("org.autocircuit.model");
-        Model model = Model.load(saved, LoadOptions.DEFAULT)) {
+        Model model = Checkpoints.load(saved, LoadOptions.DEFAULT)) {
       records.assertOne(
           Level.INFO,
           "loaded " + model + " from " + saved,

@@ -7,8 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
@@ -23,26 +24,27 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.DynamicTest;
 
 /** A table of wrong calls, each with the exception that it must end in. */
-final class MisuseTable {
+public final class MisuseTable {
 
-  static final TransformerConfig CONFIG = RandomModels.SMALL;
+  public static final TransformerConfig CONFIG = RandomModels.SMALL;
 
   /** What the wrong calls are made on. */
-  static final class Subject implements AutoCloseable {
+  public static final class Subject implements AutoCloseable {
 
-    final PatchableModel model =
+    public final PatchableModel model =
         RandomModels.patchable(CONFIG, Precision.FLOAT32, PatchableModelOptions.defaults(), 5);
-    final ModelGraph graph = model.graph();
-    final Tensor tokens = RandomModels.tokens(CONFIG, 2, 4, 1);
-    final SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE);
-    final Masks masks = Masks.uniform(graph, 0.5);
-    final PatchContext context = PatchContext.of(activations, masks);
+    public final ModelGraph graph = model.graph();
+    public final Tensor tokens = RandomModels.tokens(CONFIG, 2, 4, 1);
+    public final SourceActivations activations =
+        model.sourceAblations(tokens, AblationType.RESAMPLE);
+    public final Masks masks = Masks.uniform(graph, 0.5);
+    public final PatchContext context = PatchContext.of(activations, masks);
 
-    AnswerLoss loss(long[][] answers, long[][] wrong) {
+    public AnswerLoss loss(long[][] answers, long[][] wrong) {
       return AnswerLoss.of(GradFunction.LOGIT, AnswerFunction.AVG_DIFF, answers, wrong);
     }
 
-    Tensor floats(long... shape) {
+    public Tensor floats(long... shape) {
       return torch.zeros(shape);
     }
 
@@ -61,15 +63,15 @@ final class MisuseTable {
 
   private final List<Misuse> rows = new ArrayList<>();
 
-  void illegal(String name, Consumer<Subject> call, String... message) {
+  public void illegal(String name, Consumer<Subject> call, String... message) {
     add(name, call, IllegalArgumentException.class, message);
   }
 
-  void state(String name, Consumer<Subject> call, String... message) {
+  public void state(String name, Consumer<Subject> call, String... message) {
     add(name, call, IllegalStateException.class, message);
   }
 
-  void add(
+  public void add(
       String name,
       Consumer<Subject> call,
       Class<? extends RuntimeException> type,
@@ -77,7 +79,7 @@ final class MisuseTable {
     rows.add(new Misuse(name, call, type, List.of(message)));
   }
 
-  Stream<DynamicTest> tests() {
+  public Stream<DynamicTest> tests() {
     return rows.stream().map(row -> DynamicTest.dynamicTest(row.name, () -> check(row)));
   }
 

@@ -4,9 +4,15 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.autocircuit.RandomModels.SMALL;
 
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.EdgeAttribution;
+import org.autocircuit.exception.NativeException;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;

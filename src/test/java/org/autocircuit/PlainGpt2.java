@@ -12,27 +12,27 @@ import org.bytedeco.pytorch.global.torch;
  * GPT-2 once more, as its formulas are written down: raw operations, every head by itself, nothing
  * shared with the library but the weights. What it computes is what the library is compared with.
  */
-final class PlainGpt2 {
+public final class PlainGpt2 {
 
   /** Sees, and may replace, the value at each hook point. */
-  interface Visitor {
+  public interface Visitor {
     Tensor visit(String hook, Tensor value);
   }
 
   private final TransformerConfig config;
   private final Map<String, Tensor> weights;
 
-  PlainGpt2(TransformerConfig config, Map<String, Tensor> weights) {
+  public PlainGpt2(TransformerConfig config, Map<String, Tensor> weights) {
     this.config = config;
     this.weights = weights;
   }
 
-  Tensor logits(Tensor tokens) {
+  public Tensor logits(Tensor tokens) {
     return logits(tokens, (hook, value) -> value);
   }
 
   /** Logits of all positions {@code [batch, seq, d_vocab]}. */
-  Tensor logits(Tensor tokens, Visitor visitor) {
+  public Tensor logits(Tensor tokens, Visitor visitor) {
     long batch = tokens.size(0);
     long seq = tokens.size(1);
     long[] stream = {batch, seq, config.dModel()};

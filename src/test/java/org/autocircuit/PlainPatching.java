@@ -9,7 +9,7 @@ import org.bytedeco.pytorch.Tensor;
  * Edge patching as it is defined, one source at a time: a destination's input gains mask value
  * times (patched minus current output) of each of its sources.
  */
-final class PlainPatching implements PlainGpt2.Visitor {
+public final class PlainPatching implements PlainGpt2.Visitor {
 
   private final ModelGraph graph;
   private final Tensor patch;
@@ -22,7 +22,7 @@ final class PlainPatching implements PlainGpt2.Visitor {
    * @param patch {@code [n_srcs, batch, seq, d_model]}
    * @param values {@code [n_masks]} or {@code [batch, n_masks]}, after the mask function
    */
-  PlainPatching(ModelGraph graph, Tensor patch, Tensor values) {
+  public PlainPatching(ModelGraph graph, Tensor patch, Tensor values) {
     this.graph = graph;
     this.patch = patch;
     this.values = values;
@@ -30,7 +30,7 @@ final class PlainPatching implements PlainGpt2.Visitor {
   }
 
   /** Output of a source in this pass {@code [batch, seq, d_model]}. */
-  Tensor output(int source) {
+  public Tensor output(int source) {
     return current[source];
   }
 

@@ -11,10 +11,13 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.checkpoint.Checkpoints;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
@@ -183,11 +186,11 @@ final class ShutdownWorkload {
     try {
       TransformerConfig config = new TransformerConfig(1, 8, 2, 4, 8, 5, 4, 1e-5, "gelu_new");
       try (Model model = RandomModels.model(config, Precision.FLOAT32, 1)) {
-        model.save(folder);
+        Checkpoints.save(model, folder);
       }
       running(1);
       while (true) {
-        Model.load(folder).close();
+        Checkpoints.load(folder).close();
       }
     } finally {
       try (Stream<Path> files = Files.walk(folder)) {

@@ -13,6 +13,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.model.Precision;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;

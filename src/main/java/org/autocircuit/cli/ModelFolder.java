@@ -3,13 +3,13 @@ package org.autocircuit.cli;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.model.CheckpointException;
-import org.autocircuit.model.HuggingFaceConfig;
-import org.autocircuit.model.LoadOptions;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.checkpoint.HuggingFaceConfig;
+import org.autocircuit.checkpoint.LoadOptions;
+import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.text.ExampleFolder;
 import org.autocircuit.text.ModelFiles;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /** A model folder or file, the user's or the embedded one, with its tokenizer loaded. */
 final class ModelFolder implements AutoCloseable {

@@ -2,8 +2,8 @@ package org.autocircuit.cli;
 
 import java.nio.file.Path;
 import org.autocircuit.Threads;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.internal.Devices;
-import org.autocircuit.model.LoadOptions;
 import org.autocircuit.model.Precision;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;

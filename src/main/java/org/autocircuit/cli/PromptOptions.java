@@ -4,7 +4,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.autocircuit.data.IndirectObjectPrompts;
 import org.autocircuit.data.PromptDataset;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.tokenizer.Tokenizer;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;

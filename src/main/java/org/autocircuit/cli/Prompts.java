@@ -13,7 +13,7 @@ import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.data.PromptTokens;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * The prompts of a discovery.

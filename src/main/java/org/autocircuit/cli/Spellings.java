@@ -7,9 +7,9 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptTokens;
 import org.autocircuit.data.PromptTokens.OtherSpelling;
 import org.autocircuit.eval.Logits;
-import org.autocircuit.model.Tokenizer;
-import org.autocircuit.model.VisibleText;
+import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.PatchContext;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /** Finds answers whose other spelling, with a space or without, is what the model expects. */
 final class Spellings {

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
+import org.autocircuit.exception.PromptDatasetException;
 
 /**
  * The built-in prompts: held-out indirect-object sentences for the model that comes with the

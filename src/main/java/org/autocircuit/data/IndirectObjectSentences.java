@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.autocircuit.data.Sentence.Pattern;
-import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
  * A small language to train a model on, made for circuit discovery: sentences whose indirect object

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * A dataset cut into batches of tokens. Everything is tokenised when this object is made; it holds
@@ -148,11 +148,11 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    * @param dataset the texts
    * @param tokenizer used here only; it can be closed afterwards
    * @param options how to cut
-   * @throws PromptDatasetException naming all problems of the dataset and their places: where a
-   *     clean prompt and its corrupt one have different numbers of tokens, an answer is not the
-   *     same single token after both, or is a wrong answer too; and (without {@link
-   *     Options#groupByLength} or {@link Options#pad}) where prompts of one batch have different
-   *     numbers of tokens
+   * @throws org.autocircuit.exception.PromptDatasetException naming all problems of the dataset and
+   *     their places: where a clean prompt and its corrupt one have different numbers of tokens, an
+   *     answer is not the same single token after both, or is a wrong answer too; and (without
+   *     {@link Options#groupByLength} or {@link Options#pad}) where prompts of one batch have
+   *     different numbers of tokens
    */
   public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
     return PromptTokens.of(dataset, tokenizer, options.prependBos())

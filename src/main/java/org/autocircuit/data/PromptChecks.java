@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import org.autocircuit.exception.PromptDatasetException;
 
 /** What is required of prompts as a whole; all that is not so is named. */
 final class PromptChecks {
@@ -31,7 +32,7 @@ final class PromptChecks {
       }
     }
     if (!found.isEmpty()) {
-      throw PromptDatasetException.of(source, found);
+      throw new PromptDatasetException(source, found);
     }
   }
 
@@ -62,7 +63,7 @@ final class PromptChecks {
           "prompts[0].corrupt has the tokens of clean, and so in all prompts: nothing to find");
     }
     if (!found.isEmpty()) {
-      throw PromptDatasetException.of(source, found);
+      throw new PromptDatasetException(source, found);
     }
   }
 }

@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import org.autocircuit.exception.PromptDatasetException;
 import org.autocircuit.internal.AtomicFile;
 
 /**

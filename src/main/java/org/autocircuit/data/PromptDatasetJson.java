@@ -24,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.autocircuit.exception.PromptDatasetException;
 import org.autocircuit.internal.StrictJson;
 
 /** The JSON form of a {@link PromptDataset}; complaints name the place in the file. */
@@ -102,7 +103,7 @@ final class PromptDatasetJson {
   private PromptDataset dataset(JsonParser json, int limit) throws IOException {
     if (json.nextToken() != JsonToken.START_OBJECT) {
       bad("the document", tree(json), "an object with prompts");
-      throw PromptDatasetException.of(file, problems);
+      throw new PromptDatasetException(file, problems);
     }
     boolean found = false;
     List<PromptPair> pairs = new ArrayList<>();
@@ -128,7 +129,7 @@ final class PromptDatasetJson {
       throw new JsonParseException(json, "there is text after the end of the document");
     }
     if (!problems.isEmpty()) {
-      throw PromptDatasetException.of(file, problems);
+      throw new PromptDatasetException(file, problems);
     }
     return new PromptDataset(labels, positions, pairs, file);
   }

@@ -8,9 +8,10 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
-import org.autocircuit.model.AnswerException;
-import org.autocircuit.model.Tokenizer;
-import org.autocircuit.model.VisibleText;
+import org.autocircuit.exception.AnswerException;
+import org.autocircuit.exception.PromptDatasetException;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * The prompts and answers of a dataset as tokens, checked as a whole: every problem is named with
@@ -61,7 +62,7 @@ public final class PromptTokens {
       rows.add(row(i, dataset.prompts().get(i)));
     }
     if (!problems.isEmpty()) {
-      throw PromptDatasetException.of(dataset.source(), problems);
+      throw new PromptDatasetException(dataset.source(), problems);
     }
     checkLabels();
   }

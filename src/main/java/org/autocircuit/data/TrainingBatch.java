@@ -2,7 +2,7 @@ package org.autocircuit.data;
 
 import java.util.Arrays;
 import java.util.List;
-import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
  * Sentences as rows of tokens for next-token training, padded on the right to the longest.

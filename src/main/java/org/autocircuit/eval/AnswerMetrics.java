@@ -60,7 +60,7 @@ public final class AnswerMetrics {
    * {@code correct_answer_proportion}, which refuses prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN
    */
   public static boolean[] isTop(Logits outputs, long[][] answers) {
     check(outputs, answers);
@@ -80,7 +80,7 @@ public final class AnswerMetrics {
    * prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN
    */
   public static boolean[] beatsWrong(Logits outputs, long[][] answers, long[][] wrongAnswers) {
     check(outputs, answers);

@@ -8,16 +8,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import org.autocircuit.ForwardRequest;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -52,7 +52,8 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>The last column holds for ablations of one batch; means over a data set are what they are
  * called. Scopes that are open on the thread have no effect. Runs whose logits are not finite end
- * with a {@link org.autocircuit.NotFiniteException}. Immutable, safe to share between threads.
+ * with a {@link org.autocircuit.exception.NotFiniteException}. Immutable, safe to share between
+ * threads.
  *
  * <pre>{@code
  * CircuitRuns runs =

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.Objects;
 import java.util.PriorityQueue;
 import java.util.stream.IntStream;
-import org.autocircuit.NotFiniteException;
+import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import org.autocircuit.model.ModelConfig;
 
 /**
  * The seven results of the Python original's {@code graph_edges}. The edge lists are views on the
@@ -32,6 +33,15 @@ public record GraphEdges(
 
   /** Activations of all supported models begin with {@code [batch, seq]}. */
   private static final int SEQ_DIM = 1;
+
+  /**
+   * The graph of a model that has these nodes.
+   *
+   * @throws IllegalArgumentException if the model has no such graph
+   */
+  public ModelGraph graph(ModelConfig config) {
+    return MatchingGraph.of(config, this);
+  }
 
   static GraphEdges of(ModelGraph graph) {
     Map<OptionalInt, List<Edge>> byPosition = new LinkedHashMap<>();

@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.function.Supplier;
-import org.autocircuit.ScopeOrderException;
+import org.autocircuit.exception.ScopeOrderException;
 
 /**
  * The open scopes of one owner (a model), a stack for each thread. A scope gives its thread a

@@ -1,6 +1,6 @@
 package org.autocircuit.internal;
 
-import org.autocircuit.StoppedException;
+import org.autocircuit.exception.StoppedException;
 
 /** Where long calls look, between native steps, whether they shall end. */
 public final class Stop {

@@ -1,2 +1,5 @@
-/** Lifetimes: native resources, temporary tensors, thread-confined scopes. Not for users. */
+/**
+ * Lifetimes, temporary tensors, files, and {@link org.autocircuit.internal.Access}, through which
+ * packages reach what users cannot. Not for users.
+ */
 package org.autocircuit.internal;

@@ -92,4 +92,13 @@ public record AutoencoderConfig(
               .formatted(nCtx, seqLen.getAsInt()));
     }
   }
+
+  /**
+   * Whether a weight of a model is one of an autoencoder.
+   *
+   * @param name its canonical name
+   */
+  public static boolean hasWeight(String name) {
+    return AutoencoderWeights.contains(name);
+  }
 }

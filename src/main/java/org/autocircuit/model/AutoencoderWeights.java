@@ -1,6 +1,5 @@
 package org.autocircuit.model;
 
-import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -13,7 +12,7 @@ import java.util.stream.LongStream;
 import org.autocircuit.internal.Arguments;
 import org.bytedeco.pytorch.Tensor;
 
-/** The weights of sparse autoencoders: their names, shapes, and files. */
+/** The weights of sparse autoencoders: their names and shapes. */
 final class AutoencoderWeights {
 
   private static final String ENCODE = "encode_weight";
@@ -100,38 +99,5 @@ final class AutoencoderWeights {
 
   private static String name(Object block, String weight) {
     return "blocks." + block + ".hook_mlp_out." + weight;
-  }
-
-  /** Reads weights from a safetensors file; they go to the innermost scope. */
-  static Map<String, Tensor> read(Path file, LoadOptions options) {
-    Map<String, Tensor> weights = new LinkedHashMap<>();
-    SafetensorsFile header = SafetensorsFile.open(file);
-    if (options.device().startsWith("cpu")) {
-      Checkpoints.requireMemory(file, header.length());
-    }
-    for (TensorEntry entry : header.entries().values()) {
-      if (!contains(entry.name()) || !entry.type().isFloatingPoint()) {
-        throw new CheckpointException(
-            "%s: expected weights of autoencoders in F32, F16, BF16 or F64, got %s of %s"
-                .formatted(file, entry.name(), entry.type()));
-      }
-      weights.put(entry.name(), new WeightFiles.Stored(file, entry).read(options));
-    }
-    return weights;
-  }
-
-  /** Writes weights to a safetensors file, in one step. */
-  static void save(Path file, Map<String, Tensor> weights, SafetensorsType type) {
-    SafetensorsWriter writer = new SafetensorsWriter().metadata("format", "pt");
-    weights.forEach(
-        (name, weight) -> {
-          StoredWeight stored = StoredWeight.same(name, name, weight.shape());
-          writer.add(
-              name,
-              type,
-              weight.shape(),
-              channel -> Checkpoints.write(stored.source(), 0, weight, channel));
-        });
-    writer.write(file);
   }
 }

@@ -1,19 +1,14 @@
 package org.autocircuit.model;
 
-import java.lang.System.Logger;
-import java.lang.System.Logger.Level;
-import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Devices;
 import org.autocircuit.internal.ModelHandle;
-import org.autocircuit.internal.NativeResource;
-import org.autocircuit.internal.jfr.LoadEvent;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -21,13 +16,13 @@ import org.bytedeco.pytorch.Tensor;
  * itself; make a patchable model of it.
  *
  * <p><b>Weights</b> have the library's own names and layouts. Those of GPT-2's kind are listed at
- * {@link Gpt2Weights}. In general {@code attn.W_QKV} is {@code [d_model, (n_heads + 2 *
- * n_key_value_heads) * d_head]}, a gated MLP has {@code mlp.W_gate [d_model, d_mlp]}, and norms and
- * biases are those that the {@link TransformerConfig} says. A micro model has {@code
- * blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is optional. An
- * embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}. {@link
- * #weights()} are the tensors that the model computes with, so training them in place trains the
- * model, and every patchable model made of it.
+ * {@link org.autocircuit.checkpoint.Gpt2Weights}. In general {@code attn.W_QKV} is {@code [d_model,
+ * (n_heads + 2 * n_key_value_heads) * d_head]}, a gated MLP has {@code mlp.W_gate [d_model,
+ * d_mlp]}, and norms and biases are those that the {@link TransformerConfig} says. A micro model
+ * has {@code blocks.N.weights [n_heads, d_model]}. A bias {@code unembed.b_U [d_vocab]} is
+ * optional. An embedding is tied if {@code unembed.W_U} is the same tensor as {@code embed.W_E}.
+ * {@link #weights()} are the tensors that the model computes with, so training them in place trains
+ * the model, and every patchable model made of it.
  *
  * <p><b>Ownership.</b> Close it. Patchable models made of it keep what they need. If it is closed
  * while another thread uses it, that use finishes first. A model that was forgotten is freed by the
@@ -36,14 +31,17 @@ import org.bytedeco.pytorch.Tensor;
  * <p><b>Threads.</b> Safe for use by many threads, but for changes to the weights.
  *
  * <pre>{@code
- * try (Model model = Model.load(Path.of("gpt2"))) {
+ * try (Model model = Checkpoints.load(Path.of("gpt2"))) {
  *   System.out.println(model.hookNames());
  * }
  * }</pre>
  */
 public final class Model implements AutoCloseable {
 
-  private static final Logger LOG = System.getLogger("org.autocircuit.model");
+  static {
+    Access.OfModel<Model> accessor = model -> model.handle;
+    Access.register(Model.class, accessor);
+  }
 
   private final String name;
   private final ModelConfig config;
@@ -75,7 +73,12 @@ public final class Model implements AutoCloseable {
     return of("Model (%s layers)".formatted(config.nLayers()), config, weights);
   }
 
-  static Model of(String name, ModelConfig config, Map<String, Tensor> weights) {
+  /**
+   * As {@link #of(ModelConfig, Map)}, under a name.
+   *
+   * @param name what the model is called in messages
+   */
+  public static Model of(String name, ModelConfig config, Map<String, Tensor> weights) {
     Map<String, Tensor> checked = WeightShapes.checked(config, weights);
     Tensor any = checked.values().iterator().next();
     return new Model(
@@ -84,82 +87,6 @@ public final class Model implements AutoCloseable {
         Precision.of("weights", any),
         Arguments.deviceOf(any),
         ModelHandle.of(name, config.nativeDescription(), checked));
-  }
-
-  /**
-   * Loads a Hugging Face folder or a GGUF file in 32-bit floats on the CPU.
-   *
-   * @param folder holds {@code config.json} and the weights; or a GGUF file
-   * @throws CheckpointException if a file is missing, malformed, unsupported or truncated
-   * @see #load(Path, LoadOptions)
-   */
-  public static Model load(Path folder) {
-    return load(folder, LoadOptions.DEFAULT);
-  }
-
-  /**
-   * Loads a Hugging Face folder of one of the families of {@link HuggingFaceConfig}, or a GGUF
-   * file. A folder's weights are in {@code model.safetensors}, or in the files that {@code
-   * model.safetensors.index.json} lists, as fp64, fp32, fp16 or bf16. Each is read, converted and
-   * brought into the library's layout (linear layers are stored the other way round, queries, keys
-   * and values apart) before the next, so the peak is about the size of the weights once and of the
-   * largest of them. Where {@code config.json} ties the unembedding to the embedding and the
-   * weights hold another one, that is used, and a warning is logged.
-   *
-   * <p>A path that is a file is read as GGUF: one file of a model of Llama's kind ({@code
-   * general.architecture} llama, qwen2 or qwen3) whose tensors are F64, F32, F16, BF16 or Q8_0. It
-   * gives the model that the file describes, which is that of the Hugging Face folder it was made
-   * from as far as llama.cpp's converter keeps it: the order of rows that it gave to Llama's
-   * queries and keys is undone, but the windows of Mistral and Qwen, which it drops, are lost, so
-   * positions beyond a window's width give other logits than the folder's. The tokenizer inside the
-   * file is not read; load {@code tokenizer.json} of that folder.
-   *
-   * @param folder holds {@code config.json} and the weights; or a GGUF file
-   * @param options precision and device
-   * @throws CheckpointException if a file is missing, malformed, unsupported or truncated; names
-   *     the file, the key or tensor, and what was met
-   * @throws IllegalArgumentException if there is no such device; nothing was read then
-   * @throws org.autocircuit.NativeException if reading fails
-   * @throws IllegalStateException if JavaCPP's limit on the process's memory is below what loading
-   *     needs; names the property that sets it
-   */
-  public static Model load(Path folder, LoadOptions options) {
-    Devices.require(options.device());
-    LoadEvent event = LoadEvent.begun();
-    long start = System.nanoTime();
-    Model model = Checkpoints.load(folder, options);
-    long bytes = model.bytes();
-    event.end(model.name, folder.toString(), bytes, model.precision.toString(), model.device);
-    LOG.log(
-        Level.INFO,
-        String.format(
-            Locale.ROOT,
-            "loaded %s from %s in %.1f s: %,d bytes, %s, on %s",
-            model.name,
-            folder,
-            (System.nanoTime() - start) / 1e9,
-            bytes,
-            model.precision,
-            model.device));
-    return model;
-  }
-
-  /**
-   * Saves the model as a Hugging Face folder in its own precision: {@code config.json} and one
-   * {@code model.safetensors}, in place of older ones when both are complete. The family is the
-   * first that can describe the model; one that is structured like Mistral without windows is saved
-   * as a Llama.
-   *
-   * @param folder made if need be
-   * @throws IllegalArgumentException if no family can describe the model: a micro model, an
-   *     attention-only one, or one with weights that the family has no place for and that are not
-   *     zero
-   * @throws CheckpointException if writing fails
-   */
-  public void save(Path folder) {
-    try (NativeResource.Use use = handle.use()) {
-      Checkpoints.save(this, folder);
-    }
   }
 
   /**
@@ -188,46 +115,6 @@ public final class Model implements AutoCloseable {
       all.putAll(weights);
       String suffix = transformer.autoencoders().isEmpty() ? " with autoencoders" : "";
       return of(name + suffix, structure, all);
-    }
-  }
-
-  /**
-   * As {@link #withAutoencoders(Map, boolean)}, of weights in a safetensors file, converted to the
-   * model's precision.
-   *
-   * @throws CheckpointException if the file is missing, malformed, holds anything else, or does not
-   *     fit the model
-   * @throws IllegalStateException if the model is closed
-   */
-  public Model withAutoencoders(Path file, boolean errorNodes) {
-    try (NativeResource.Use use = handle.use();
-        CallScope scope = new CallScope()) {
-      Map<String, Tensor> weights =
-          AutoencoderWeights.read(file, new LoadOptions(precision, device));
-      try {
-        return withAutoencoders(weights, errorNodes);
-      } catch (IllegalArgumentException e) {
-        throw new CheckpointException("%s: %s".formatted(file, e.getMessage()), e);
-      }
-    }
-  }
-
-  /**
-   * Saves the weights of the model's autoencoders as a safetensors file, which {@link
-   * #withAutoencoders(Path, boolean)} reads.
-   *
-   * @param file replaced in one step
-   * @throws IllegalArgumentException if the model has no autoencoders
-   * @throws CheckpointException if writing fails
-   */
-  public void saveAutoencoders(Path file) {
-    try (CallScope scope = new CallScope()) {
-      Map<String, Tensor> weights = new LinkedHashMap<>(weights());
-      weights.keySet().removeIf(name -> !AutoencoderWeights.contains(name));
-      if (weights.isEmpty()) {
-        throw new IllegalArgumentException(this + " has no autoencoders to save");
-      }
-      AutoencoderWeights.save(file, weights, precision.safetensorsType());
     }
   }
 
@@ -310,8 +197,12 @@ public final class Model implements AutoCloseable {
     handle.close();
   }
 
-  /** Memory of the weights, a tied embedding once. */
-  private long bytes() {
+  /**
+   * Memory of the weights, a tied embedding once.
+   *
+   * @throws IllegalStateException if the model is closed
+   */
+  public long bytes() {
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = weights();
       long all = weights.values().stream().mapToLong(Tensor::nbytes).sum();
@@ -323,10 +214,5 @@ public final class Model implements AutoCloseable {
   @Override
   public String toString() {
     return name;
-  }
-
-  /** For the library: the native model. */
-  public ModelHandle handle() {
-    return handle;
   }
 }

@@ -1,6 +1,6 @@
 package org.autocircuit.model;
 
-import org.autocircuit.NotFiniteException;
+import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.internal.CallScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -34,20 +34,18 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  */
 public enum Precision {
   /** 32-bit floats. */
-  FLOAT32(ScalarType.Float, SafetensorsType.F32),
+  FLOAT32(ScalarType.Float),
   /** 64-bit floats. */
-  FLOAT64(ScalarType.Double, SafetensorsType.F64),
+  FLOAT64(ScalarType.Double),
   /** 16-bit floats with the exponents of 32-bit ones: 8 significant bits. */
-  BFLOAT16(ScalarType.BFloat16, SafetensorsType.BF16),
+  BFLOAT16(ScalarType.BFloat16),
   /** 16-bit IEEE floats: 11 significant bits, nothing above 65,504. */
-  FLOAT16(ScalarType.Half, SafetensorsType.F16);
+  FLOAT16(ScalarType.Half);
 
   private final ScalarType scalarType;
-  private final SafetensorsType safetensorsType;
 
-  Precision(ScalarType scalarType, SafetensorsType safetensorsType) {
+  Precision(ScalarType scalarType) {
     this.scalarType = scalarType;
-    this.safetensorsType = safetensorsType;
   }
 
   /** The same type under LibTorch's name. */
@@ -92,11 +90,6 @@ public enum Precision {
           case FLOAT64 -> "are the weights finite?";
         };
     return new NotFiniteException("%s are not finite (%s)".formatted(name, advice));
-  }
-
-  /** The same type under the name it has in files. */
-  SafetensorsType safetensorsType() {
-    return safetensorsType;
   }
 
   /**

@@ -74,7 +74,7 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
     }
 
     /** What a frequency is divided by; the formula is native code's. */
-    double divisor(double frequency) {
+    public double divisor(double frequency) {
       double turns = originalNCtx * frequency / (2 * Math.PI);
       double blend = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
       double kept = Math.max(0, Math.min(1, blend));

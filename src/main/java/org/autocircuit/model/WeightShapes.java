@@ -9,13 +9,16 @@ import org.autocircuit.internal.Arguments;
 import org.bytedeco.pytorch.Tensor;
 
 /** The canonical weights that a model of some structure has, and a check of what a user gives. */
-final class WeightShapes {
+public final class WeightShapes {
 
-  static final String EMBEDDING = "embed.W_E";
-  static final String UNEMBEDDING = "unembed.W_U";
+  /** The embedding of tokens. */
+  public static final String EMBEDDING = "embed.W_E";
+
+  /** What makes logits of the last residual stream; may be the embedding itself. */
+  public static final String UNEMBEDDING = "unembed.W_U";
 
   /** The one weight that a transformer may have or not, whatever its structure. */
-  static final String UNEMBEDDING_BIAS = "unembed.b_U";
+  public static final String UNEMBEDDING_BIAS = "unembed.b_U";
 
   private final Map<String, long[]> shapes = new LinkedHashMap<>();
 
@@ -62,7 +65,7 @@ final class WeightShapes {
   }
 
   /** Canonical name to shape of every weight, in the order of a forward pass. */
-  static Map<String, long[]> of(ModelConfig config) {
+  public static Map<String, long[]> of(ModelConfig config) {
     WeightShapes weights = new WeightShapes();
     if (config instanceof TransformerConfig transformer) {
       weights.transformer(transformer);

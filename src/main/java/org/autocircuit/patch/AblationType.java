@@ -9,16 +9,16 @@ public enum AblationType {
   RESAMPLE,
   /** Zeros. */
   ZERO,
+  /** At each token position the mean over the prompts of one batch. */
+  BATCH_TOKENWISE_MEAN,
+  /** The mean over all prompts and positions of one batch. */
+  BATCH_ALL_TOK_MEAN,
   /** At each token position the mean over all clean prompts of a data set. */
   TOKENWISE_MEAN_CLEAN,
   /** At each token position the mean over all corrupt prompts of a data set. */
   TOKENWISE_MEAN_CORRUPT,
   /** At each token position the mean over all clean and all corrupt prompts of a data set. */
-  TOKENWISE_MEAN_CLEAN_AND_CORRUPT,
-  /** At each token position the mean over the prompts of one batch. */
-  BATCH_TOKENWISE_MEAN,
-  /** The mean over all prompts and positions of one batch. */
-  BATCH_ALL_TOK_MEAN;
+  TOKENWISE_MEAN_CLEAN_AND_CORRUPT;
 
   /** Whether the mean is one over a data set, not over one batch. */
   public boolean meanOverDataset() {

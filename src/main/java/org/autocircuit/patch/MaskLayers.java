@@ -20,7 +20,10 @@ final class MaskLayers {
   private final Deque<Training> trainings = new ArrayDeque<>();
   private final NativeResource resource;
 
-  /** An open {@link TrainMaskMode}, and the gradients that the one around it had. */
+  /**
+   * An open {@link org.autocircuit.mode.TrainMaskMode}, and the gradients that the one around it
+   * had.
+   */
   private record Training(boolean wantsGradients, MaskLayer layer, Tensor outerGradients) {}
 
   /** Begins with a tensor of the given scope, whose memory it takes over. */

@@ -12,6 +12,7 @@ import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
@@ -22,12 +23,14 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Mask values that can be changed and trained: one flat tensor {@code [n_masks]}, or {@code [batch,
- * n_masks]} inside a {@link MaskBatchSize}, of 32-bit floats (64-bit ones in a model of 64-bit
- * floats) and on the model's device. The values of one destination module are a view on it.
+ * n_masks]} inside a {@link org.autocircuit.mode.MaskBatchSize}, of 32-bit floats (64-bit ones in a
+ * model of 64-bit floats) and on the model's device. The values of one destination module are a
+ * view on it.
  *
- * <p>Passes are recorded only inside a {@link TrainMaskMode}. Gradients stay when it is closed,
- * until {@link #zeroGrad} or the next one; and a pass recorded inside can go backward later. (In
- * the original a backward pass after the mode leaves no gradients, and nothing says so.)
+ * <p>Passes are recorded only inside a {@link org.autocircuit.mode.TrainMaskMode}. Gradients stay
+ * when it is closed, until {@link #zeroGrad} or the next one; and a pass recorded inside can go
+ * backward later. (In the original a backward pass after the mode leaves no gradients, and nothing
+ * says so.)
  *
  * <p><b>Threads.</b> Confined to the thread that made it: every method but {@link #close} and
  * {@link #use} throws an {@link IllegalStateException} on others. Each thread makes its own with
@@ -38,6 +41,27 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 public final class MaskParameters implements MaskValues, AutoCloseable {
 
   private static final String NAME = "MaskParameters";
+
+  static {
+    Access.register(
+        MaskParameters.class,
+        new Access.OfMaskParameters<MaskParameters>() {
+          @Override
+          public Runnable train(MaskParameters masks, boolean wantsGradients) {
+            return masks.train(wantsGradients);
+          }
+
+          @Override
+          public Runnable enter(MaskParameters masks, OptionalInt examples) {
+            return masks.enter(examples);
+          }
+
+          @Override
+          public Tensor outsideModes(MaskParameters masks) {
+            return masks.outsideModes();
+          }
+        });
+  }
 
   private final ModelGraph graph;
   private final ScalarType type;
@@ -53,7 +77,13 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     this.layers = layers;
   }
 
-  /** For the library: masks of value 0. */
+  /**
+   * Masks of value 0 for the calling thread, which {@code PatchableModel.newMaskParameters()} makes
+   * to fit a model.
+   *
+   * @param type in which the model accumulates
+   * @param device where the model is
+   */
   public static MaskParameters zeros(ModelGraph graph, ScalarType type, String device) {
     try (CallScope scope = new CallScope()) {
       Tensor values = TensorArrays.zeros(type, device, graph.maskSize());
@@ -61,16 +91,13 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     }
   }
 
-  /** For the library: masks of value 0 like these, for the calling thread. */
+  /** Masks of value 0 of the same graph, type and device, for the calling thread. */
   public MaskParameters another() {
     return zeros(graph, type, device);
   }
 
-  /**
-   * For the library: a copy of the values {@code [n_masks]} that hold outside of all modes, on any
-   * thread.
-   */
-  public Tensor outsideModes() {
+  /** A copy of the values {@code [n_masks]} that hold outside of all modes, on any thread. */
+  private Tensor outsideModes() {
     try (NativeResource.Use use = layers.use();
         CallScope scope = new CallScope()) {
       return scope.handOut(layers.outermost().values().clone());
@@ -189,8 +216,8 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /**
    * Copies values from a tensor.
    *
-   * @param newValues {@code [n_masks]}, or inside a {@link MaskBatchSize} also {@code [batch,
-   *     n_masks]}, of any floating-point type and device
+   * @param newValues {@code [n_masks]}, or inside a {@link org.autocircuit.mode.MaskBatchSize} also
+   *     {@code [batch, n_masks]}, of any floating-point type and device
    */
   public void set(Tensor newValues) {
     Arguments.live("masks", newValues);
@@ -217,9 +244,10 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /**
    * The values {@code [n_masks]} or {@code [batch, n_masks]} themselves: what is written to the
-   * tensor changes these masks. Inside a {@link TrainMaskMode} it is the leaf that gathers
-   * gradients, for optimisers: always the same one, or inside a {@link MaskBatchSize} always that
-   * mode's. Belongs to the caller's innermost {@code PointerScope}.
+   * tensor changes these masks. Inside a {@link org.autocircuit.mode.TrainMaskMode} it is the leaf
+   * that gathers gradients, for optimisers: always the same one, or inside a {@link
+   * org.autocircuit.mode.MaskBatchSize} always that mode's. Belongs to the caller's innermost
+   * {@code PointerScope}.
    */
   public Tensor tensor() {
     try (NativeResource.Use use = begin();
@@ -230,8 +258,8 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
 
   /**
    * The values of one destination module, as a view {@code ([batch]) ([seq_len]) ([heads]) [n]} on
-   * {@link #tensor}: inside a {@link TrainMaskMode} it is differentiable. Belongs to the caller's
-   * innermost {@code PointerScope}.
+   * {@link #tensor}: inside a {@link org.autocircuit.mode.TrainMaskMode} it is differentiable.
+   * Belongs to the caller's innermost {@code PointerScope}.
    *
    * @throws IllegalArgumentException if no destination is at that hook point; suggests the nearest
    */
@@ -256,7 +284,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     }
   }
 
-  /** Whether gradients are wanted: inside a {@link TrainMaskMode}. */
+  /** Whether gradients are wanted: inside a {@link org.autocircuit.mode.TrainMaskMode}. */
   public boolean requiresGrad() {
     try (NativeResource.Use use = begin()) {
       return layers.wantsGradients();
@@ -340,14 +368,14 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /** Begins training, which what is returned ends; see {@link MaskLayers#train}. */
-  Runnable train(boolean wantsGradients) {
+  private Runnable train(boolean wantsGradients) {
     try (NativeResource.Use use = begin()) {
       return layers.train(wantsGradients);
     }
   }
 
   /** Puts copies of the values in their place; see {@link MaskLayers#enter}. */
-  Runnable enter(OptionalInt examples) {
+  private Runnable enter(OptionalInt examples) {
     try (NativeResource.Use use = begin()) {
       return layers.enter(examples);
     }

@@ -10,6 +10,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMasks;
 import org.autocircuit.internal.TensorArrays;
@@ -28,6 +29,11 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * }</pre>
  */
 public final class Masks implements MaskValues {
+
+  static {
+    Access.OfMasks<Masks> accessor = Masks::onDevice;
+    Access.register(Masks.class, accessor);
+  }
 
   private final ModelGraph graph;
   private final int examples;
@@ -99,7 +105,7 @@ public final class Masks implements MaskValues {
 
   /**
    * The values that other masks have now, for each example where those have so: for instance what a
-   * {@link MaskBatchSize} trained, which is gone when it is closed.
+   * {@link org.autocircuit.mode.MaskBatchSize} trained, which is gone when it is closed.
    */
   public static Masks copyOf(MaskValues masks) {
     return new Masks(masks.graph(), masks.examples().orElse(0), null, masks.toArray());
@@ -168,10 +174,7 @@ public final class Masks implements MaskValues {
     return values;
   }
 
-  /**
-   * For the library: the values as a tensor of a type on a device, and what passes plan from it.
-   */
-  public NativeMasks onDevice(ScalarType type, String device) {
+  NativeMasks onDevice(ScalarType type, String device) {
     return natives.computeIfAbsent(type + " on " + device, key -> toNative(type, device));
   }
 

@@ -187,7 +187,7 @@ public final class PatchContext {
     /**
      * Sets the probability of dropping a mask value; those that stay are scaled by {@code 1 / (1 -
      * dropout)}. As in the original it acts only while the masks are being trained, that is on
-     * {@link MaskParameters} inside a {@link TrainMaskMode}, and in {@code
+     * {@link MaskParameters} inside a {@link org.autocircuit.mode.TrainMaskMode}, and in {@code
      * PatchableModel.maskGradient}.
      *
      * @throws IllegalArgumentException if it is not in [0, 1)

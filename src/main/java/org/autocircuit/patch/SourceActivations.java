@@ -3,6 +3,7 @@ package org.autocircuit.patch;
 import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Optional;
 import java.util.function.Supplier;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
@@ -21,6 +22,23 @@ import org.bytedeco.pytorch.Tensor;
 public final class SourceActivations implements AutoCloseable {
 
   private static final String NAME = "SourceActivations";
+
+  static {
+    Access.OfSourceActivations<SourceActivations, AblationType> accessor =
+        new Access.OfSourceActivations<>() {
+          @Override
+          public SourceActivations make(Tensor tensor, AblationType type, AllOnesCache allOnes) {
+            return SourceActivations.make(
+                tensor, Optional.of(type), () -> allOnes == null ? new AllOnesCache() : allOnes);
+          }
+
+          @Override
+          public AllOnesCache allOnes(SourceActivations activations) {
+            return activations.allOnes;
+          }
+        };
+    Access.register(SourceActivations.class, accessor);
+  }
 
   private final Tensor tensor;
   private final Optional<AblationType> type;
@@ -50,17 +68,7 @@ public final class SourceActivations implements AutoCloseable {
    * @throws IllegalArgumentException if it has not four dimensions
    */
   public static SourceActivations of(Tensor activations) {
-    return of(activations, Optional.empty(), null);
-  }
-
-  /**
-   * For the library: activations made by an ablation.
-   *
-   * @param allOnes theirs, closed with them; {@code null}: one is made
-   */
-  public static SourceActivations of(
-      Tensor activations, Optional<AblationType> type, AllOnesCache allOnes) {
-    return make(activations, type, () -> allOnes == null ? new AllOnesCache() : allOnes);
+    return make(activations, Optional.empty(), AllOnesCache::new);
   }
 
   /** Activations for few passes, not worth a fully patched run. */
@@ -102,11 +110,6 @@ public final class SourceActivations implements AutoCloseable {
   /** The ablation that made the activations; empty if they are of one's own making. */
   public Optional<AblationType> type() {
     return type;
-  }
-
-  /** For the library: what passes with these activations have in common; {@code null}: nothing. */
-  public AllOnesCache allOnes() {
-    return allOnes;
   }
 
   /**

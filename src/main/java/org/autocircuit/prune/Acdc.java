@@ -10,14 +10,14 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.StoppedException;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -45,9 +45,9 @@ import org.autocircuit.patch.Use;
  * PruneScores scores = found.scores(); // 0.01: removed at 0.01, but not at 0.003
  * }</pre>
  *
- * <p><b>Speed.</b> A test computes what it changes ({@link org.autocircuit.IncrementalRun}): the
- * row of the edge's destination and what that reaches through edges that are left. The memory is
- * what such a run keeps.
+ * <p><b>Speed.</b> A test computes what it changes ({@link org.autocircuit.pass.IncrementalRun}):
+ * the row of the edge's destination and what that reaches through edges that are left. The memory
+ * is what such a run keeps.
  *
  * <p><b>Decisions are those of the sequential algorithm</b> ({@link Builder#sequential}), which
  * runs the whole model for each test, as long as logits of the two differ by no more than {@link
@@ -107,7 +107,7 @@ public final class Acdc {
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
    *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@link AcdcResult}: scores of what was
    *     decided, and circuits of the runs that had ended. To resume the one that had not, note what
    *     the {@linkplain Builder#listener listener} is told, and begin with the edges {@linkplain

@@ -4,14 +4,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
-import org.autocircuit.ForwardRequest;
-import org.autocircuit.IncrementalRun;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -105,7 +105,7 @@ final class AcdcSearch {
       }
       return;
     }
-    try (IncrementalRun run = IncrementalRun.begin(model, clean, context(removed))) {
+    try (IncrementalRun run = model.incrementalRun(clean, context(removed))) {
       for (int edge : order) {
         Stop.check();
         if (decide(edge, test(run, edge), threshold)) {

@@ -9,23 +9,23 @@ import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
-import org.autocircuit.AnswerLoss;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
-import org.autocircuit.IncrementalRun;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.StoppedException;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.IncrementalRun;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -100,7 +100,7 @@ public final class EdgeActivationPatching {
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.NotFiniteException if a logit or a loss is NaN or infinite
+   * @throws org.autocircuit.exception.NotFiniteException if a logit or a loss is NaN or infinite
    * @throws StoppedException if it was stopped; has {@code PruneScores}, of each edge the mean over
    *     the prompts with which it was tested
    */
@@ -135,7 +135,7 @@ public final class EdgeActivationPatching {
    * @throws IllegalArgumentException if something does not fit the model, or if the builder was
    *     given a loss, an ablation type or patch input, too
    * @throws IllegalStateException if the model or the activations are closed
-   * @throws org.autocircuit.NotFiniteException if a logit or a loss is NaN or infinite
+   * @throws org.autocircuit.exception.NotFiniteException if a logit or a loss is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the edges done
    */
   public PruneScores pruneScores(
@@ -200,7 +200,7 @@ public final class EdgeActivationPatching {
         double share) {
       PatchContext none = PatchContext.of(activations, Masks.uniform(model.graph(), 0));
       try (CallScope scope = new CallScope();
-          IncrementalRun run = IncrementalRun.begin(model, clean, none, OutputSlice.LAST_SEQ)) {
+          IncrementalRun run = model.incrementalRun(clean, none, OutputSlice.LAST_SEQ)) {
         Tensor logits = run.logits().to(ScalarType.Double);
         model.precision().requireFinite("logits", logits);
         UnaryOperator<Tensor> loss = lossOf.apply(logits);

@@ -4,11 +4,11 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.function.UnaryOperator;
-import org.autocircuit.ForwardRequest;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
 

@@ -9,20 +9,20 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 import java.util.function.BiConsumer;
 import java.util.function.Function;
-import org.autocircuit.AnswerLoss;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
-import org.autocircuit.EdgeAttribution;
-import org.autocircuit.MaskGradientResult;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.StoppedException;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.EdgeAttribution;
+import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -90,9 +90,10 @@ public final class MaskGradient {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
-   * @throws org.autocircuit.NotFiniteException if a logit or a score is NaN or infinite
+   * @throws org.autocircuit.exception.NotFiniteException if a logit or a score is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the batches done
-   * @throws org.autocircuit.NativeException if not even one prompt fits into the limit of memory
+   * @throws org.autocircuit.exception.NativeException if not even one prompt fits into the limit of
+   *     memory
    */
   public PruneScores pruneScores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {

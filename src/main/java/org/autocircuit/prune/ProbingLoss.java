@@ -2,20 +2,20 @@ package org.autocircuit.prune;
 
 import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
-import org.autocircuit.ForwardRequest;
-import org.autocircuit.ModelInput;
-import org.autocircuit.NotFiniteException;
-import org.autocircuit.PatchWrapper;
-import org.autocircuit.PatchWrapper.Mask;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.internal.NativeMath;
+import org.autocircuit.mode.TrainMaskMode;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.PatchWrapper;
+import org.autocircuit.patch.PatchWrapper.Mask;
 import org.autocircuit.patch.SourceActivations;
-import org.autocircuit.patch.TrainMaskMode;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 

@@ -4,15 +4,15 @@ import java.util.Arrays;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
-import org.autocircuit.AnswerLoss;
-import org.autocircuit.ModelInput;
-import org.autocircuit.NotFiniteException;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -120,8 +120,8 @@ public final class SubnetworkProbing implements AutoCloseable {
    *     thread than the one that made this
    * @throws NotFiniteException if a logit, the loss or a gradient is NaN or infinite; masks and
    *     optimiser are as before, as in every step
-   * @throws org.autocircuit.StoppedException if it was stopped before it began; everything is as
-   *     the step before left it
+   * @throws org.autocircuit.exception.StoppedException if it was stopped before it began;
+   *     everything is as the step before left it
    */
   public Losses step(PromptPairBatch batch) {
     Stop.check();

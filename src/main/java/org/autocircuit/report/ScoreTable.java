@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.function.IntFunction;
-import org.autocircuit.model.VisibleText;
+import org.autocircuit.internal.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 
 /**

@@ -3,7 +3,7 @@ package org.autocircuit.report;
 import java.util.Locale;
 import java.util.function.IntFunction;
 import org.autocircuit.graph.Edge;
-import org.autocircuit.model.VisibleText;
+import org.autocircuit.internal.VisibleText;
 import org.autocircuit.prune.ScoredEdge;
 import org.autocircuit.report.PictureLayout.Box;
 import org.autocircuit.report.PictureLayout.Tie;

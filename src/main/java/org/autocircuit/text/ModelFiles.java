@@ -2,9 +2,9 @@ package org.autocircuit.text;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.autocircuit.model.CheckpointException;
-import org.autocircuit.model.HuggingFaceConfig;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.checkpoint.HuggingFaceConfig;
+import org.autocircuit.exception.CheckpointException;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * Where the weights and the tokenizer of a model are. Nothing is read until it is asked for, and

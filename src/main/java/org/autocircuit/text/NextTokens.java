@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import org.autocircuit.eval.Logits;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * How probable each token of the vocabulary is as the next one. Plain Java data, nothing to close:
@@ -42,7 +42,7 @@ public final class NextTokens {
    * Returns the most probable tokens in descending order, ties in ascending order of ids.
    *
    * @param n how many, at least 1; all where the vocabulary has fewer
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN
    */
   public List<NextToken> top(int n) {
     if (n < 1) {

@@ -10,8 +10,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptTokens;
-import org.autocircuit.model.AnswerException;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.exception.AnswerException;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * Checked tokens of prompts. Several models that share weights share one; the last one that closes

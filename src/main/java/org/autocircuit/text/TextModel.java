@@ -8,7 +8,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.autocircuit.ForwardRequest;
+import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.PromptBatches;
@@ -17,15 +17,18 @@ import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.checkpoint.LoadOptions;
+import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.exception.AnswerException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
-import org.autocircuit.model.LoadOptions;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.checkpoint.LoadOptions;
+import org.autocircuit.tokenizer.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.model.VisibleText;
+import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -33,6 +36,7 @@ import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /**
  * A model with its tokenizer: prompts go in as text.
@@ -52,7 +56,7 @@ import org.autocircuit.prune.PruneScores;
  *
  * <p><b>Errors.</b> Prompts without a token, and those that are longer than the model takes, are
  * refused with an {@link IllegalArgumentException}; all problems of a data set are named at once. A
- * {@link org.autocircuit.NotFiniteException} says that logits or scores are NaN or infinite, an
+ * {@link org.autocircuit.exception.NotFiniteException} says that logits or scores are NaN or infinite, an
  * {@link IllegalStateException} that this is closed.
  *
  * <p><b>Threads.</b> Any number of threads may use one model at once. {@link #close} returns at
@@ -89,7 +93,7 @@ public final class TextModel implements AutoCloseable {
    * floats on the CPU.
    *
    * @return to be closed by the caller
-   * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed or not
+   * @throws org.autocircuit.exception.CheckpointException if a file is missing, malformed or not
    *     supported; names it
    */
   public static TextModel open(Path model) {
@@ -108,7 +112,7 @@ public final class TextModel implements AutoCloseable {
    * @param load precision and device
    * @param options the graph
    * @return to be closed by the caller
-   * @throws org.autocircuit.model.CheckpointException if a file is missing, malformed or not
+   * @throws org.autocircuit.exception.CheckpointException if a file is missing, malformed or not
    *     supported; names it
    * @throws IllegalArgumentException if there is no such device
    */
@@ -159,7 +163,7 @@ public final class TextModel implements AutoCloseable {
   /**
    * Returns this model with edges for each token position of some prompts, as {@link #withOptions}.
    *
-   * @throws org.autocircuit.data.PromptDatasetException if the prompts differ in their number of
+   * @throws org.autocircuit.exception.PromptDatasetException if the prompts differ in their number of
    *     tokens; names those that do
    */
   public TextModel perPosition(PromptDataset prompts) {
@@ -215,7 +219,7 @@ public final class TextModel implements AutoCloseable {
    * answer usually brings its leading space: {@code " Mary"}; without one it is tried with one,
    * too.
    *
-   * @throws org.autocircuit.model.AnswerException if the answer is not exactly one token after the
+   * @throws org.autocircuit.exception.AnswerException if the answer is not exactly one token after the
    *     prompt; lists them
    */
   public long answer(String prompt, String answer) {

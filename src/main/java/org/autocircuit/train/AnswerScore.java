@@ -8,9 +8,9 @@ import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.internal.Stop;
-import org.autocircuit.model.WordLevelVocabulary;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.Use;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
  * How well a model tells the last words of sentences.
@@ -34,7 +34,7 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
    * @param sentences at least one
    * @throws IllegalArgumentException if there are none, or one has a word that is not in the
    *     vocabulary
-   * @throws org.autocircuit.NotFiniteException if a logit is NaN or infinite
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
    */
   public static AnswerScore of(
       PatchableModel model, WordLevelVocabulary vocabulary, Collection<Sentence> sentences) {

@@ -10,8 +10,8 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.Sentence.Pattern;
-import org.autocircuit.model.WordLevelVocabulary;
 import org.autocircuit.patch.Use;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
  * How well a model does on {@link IndirectObjectSentences}: on indirect-object sentences of

@@ -7,18 +7,19 @@ import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.HuggingFaceConfig;
 import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.TrainingBatch;
+import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.internal.AtomicFolder;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
-import org.autocircuit.model.CheckpointException;
-import org.autocircuit.model.HuggingFaceConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.model.WordLevelVocabulary;
 import org.autocircuit.patch.Use;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
  * Trains a small GPT-2 on {@link IndirectObjectSentences}, from random weights to a model that
@@ -111,8 +112,8 @@ public final class IndirectObjectTraining implements AutoCloseable {
    * Trains until the goal is reached or the steps are used up, then cools down and measures.
    *
    * @param listener is told every measurement and every step
-   * @throws org.autocircuit.StoppedException if it was stopped; the model is as the last step left
-   *     it, and can be saved
+   * @throws org.autocircuit.exception.StoppedException if it was stopped; the model is as the last
+   *     step left it, and can be saved
    */
   public TrainingReport run(TrainingListener listener) {
     try (Use use = runnable.use()) {
@@ -212,7 +213,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
           folder,
           HuggingFaceConfig.FILE_NAME,
           beside -> {
-            model.save(beside);
+            Checkpoints.save(model, beside);
             vocabulary.write(beside, true);
             config.write(beside);
           });

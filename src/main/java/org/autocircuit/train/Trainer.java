@@ -5,13 +5,13 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import org.autocircuit.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.TrainingBatch;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.TensorArrays;
-import org.autocircuit.patch.OutputSlice;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.AdamW;
@@ -85,8 +85,8 @@ public final class Trainer implements AutoCloseable {
    * @param learningRate of this step
    * @return the loss before the step
    * @throws IllegalStateException if the trainer or the model is closed
-   * @throws org.autocircuit.NotFiniteException if the loss is NaN or infinite; weights are as
-   *     before
+   * @throws org.autocircuit.exception.NotFiniteException if the loss is NaN or infinite; weights
+   *     are as before
    */
   public double step(TrainingBatch batch, float[][] weights, double learningRate) {
     if (closed) {

@@ -2,7 +2,7 @@ package org.autocircuit.benchmark;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
-import org.autocircuit.model.Gpt2Weights;
+import org.autocircuit.checkpoint.Gpt2Weights;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.bytedeco.javacpp.PointerScope;

@@ -11,7 +11,7 @@ import java.util.List;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.model.Tokenizer;
+import org.autocircuit.tokenizer.Tokenizer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 

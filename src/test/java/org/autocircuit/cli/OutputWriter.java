@@ -9,10 +9,10 @@ import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.model.WordLevelVocabulary;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.report.CircuitPicture;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /** Writes every kind of output into a folder again and again, until the process is ended. */
 final class OutputWriter {

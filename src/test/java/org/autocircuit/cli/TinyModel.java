@@ -8,18 +8,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
 import org.autocircuit.SentencePieceTokenizer;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.FamilyFolders;
+import org.autocircuit.checkpoint.Gpt2Weights;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.model.Activation;
 import org.autocircuit.model.Biases;
-import org.autocircuit.model.FamilyFolders;
-import org.autocircuit.model.Gpt2Weights;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Norm;
 import org.autocircuit.model.RotaryPositions;
-import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.tokenizer.Tokenizer;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -95,7 +96,7 @@ public final class TinyModel {
       change.accept(weights);
       weights.put("unembed.W_U", weights.get("embed.W_E"));
       try (Model model = Model.of(config, weights)) {
-        model.save(folder);
+        Checkpoints.save(model, folder);
       }
     }
   }

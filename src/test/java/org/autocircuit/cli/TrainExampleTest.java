@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.autocircuit.Threads;
+import org.autocircuit.checkpoint.Checkpoints;
 import org.autocircuit.model.Model;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -45,7 +46,7 @@ class TrainExampleTest {
     assertThat(err.toString())
         .isEqualToNormalizingNewlines(
             "autocircuit: the accuracy is below 90.0 %; allow more --steps\n");
-    try (Model model = Model.load(output)) {
+    try (Model model = Checkpoints.load(output)) {
       assertThat(model.config().nLayers()).isEqualTo(1);
     }
     assertThat(output.resolve("tokenizer.json")).exists();

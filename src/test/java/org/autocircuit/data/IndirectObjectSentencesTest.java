@@ -14,8 +14,8 @@ import java.util.regex.MatchResult;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.autocircuit.data.Sentence.Pattern;
-import org.autocircuit.model.Tokenizer;
-import org.autocircuit.model.WordLevelVocabulary;
+import org.autocircuit.tokenizer.Tokenizer;
+import org.autocircuit.tokenizer.WordLevelVocabulary;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 

@@ -7,10 +7,10 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.eval.CircuitRuns;
-import org.autocircuit.model.Tokenizer;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /** Scores the edges of a model, and runs a circuit of the best ones alone. */
 public class FindCircuit {

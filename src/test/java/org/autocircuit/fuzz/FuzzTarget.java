@@ -5,19 +5,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.checkpoint.Checkpoints;
+import org.autocircuit.checkpoint.ModelSamples;
+import org.autocircuit.checkpoint.SafetensorsType;
 import org.autocircuit.cli.TinyModel;
 import org.autocircuit.data.PromptDataset;
-import org.autocircuit.data.PromptDatasetException;
+import org.autocircuit.exception.CheckpointException;
+import org.autocircuit.exception.PromptDatasetException;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.model.CheckpointException;
-import org.autocircuit.model.Model;
-import org.autocircuit.model.ModelSamples;
-import org.autocircuit.model.SafetensorsType;
-import org.autocircuit.model.Tokenizer;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.text.Circuit;
+import org.autocircuit.tokenizer.Tokenizer;
 
 /** One kind of file: samples of it, who reads it, and how a file that is no good is refused. */
 @SuppressWarnings("ImmutableEnumChecker") // lists that nobody changes
@@ -36,7 +36,7 @@ enum FuzzTarget {
 
     @Override
     void read(Path file) {
-      Model.load(file.getParent()).close();
+      Checkpoints.load(file.getParent()).close();
     }
   },
 
@@ -48,7 +48,7 @@ enum FuzzTarget {
 
     @Override
     void read(Path file) {
-      Model.load(file.getParent()).close();
+      Checkpoints.load(file.getParent()).close();
     }
   },
 
@@ -137,7 +137,7 @@ enum FuzzTarget {
 
     @Override
     void read(Path file) {
-      Model.load(file).close();
+      Checkpoints.load(file).close();
     }
   },
 

@@ -9,17 +9,17 @@ import static org.autocircuit.golden.GoldenComparison.assertScalar;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
-import org.autocircuit.ForwardRequest;
-import org.autocircuit.ForwardResult;
-import org.autocircuit.PrefixCache;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.mode.PatchMode;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.PatchMode;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 
@@ -172,7 +172,7 @@ final class GoldenForwardOps {
 
   static void prefix(GoldenModel g, PrefixCache given) {
     Tensor tokens = g.tensor(g.golden().tensor("data/prefix_tokens"));
-    try (PrefixCache made = PrefixCache.of(g.withoutPrefix(), tokens)) {
+    try (PrefixCache made = g.withoutPrefix().prefixOf(tokens)) {
       assertThat(made.length()).isEqualTo(given.length()).isPositive();
       assertThat(made.batch()).isEqualTo(given.batch());
       assertEqual("keys", made.keys(), given.keys());

@@ -4,11 +4,12 @@ import static org.autocircuit.golden.GoldenComparison.assertActivations;
 
 import java.util.Map;
 import java.util.function.Consumer;
-import org.autocircuit.PatchWrapper;
+import org.autocircuit.patch.PatchWrapper;
 import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Noise;
+import org.autocircuit.patch.PatchWrapper;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;

@@ -13,7 +13,7 @@ import java.util.function.BooleanSupplier;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
-import org.autocircuit.ScopeOrderException;
+import org.autocircuit.exception.ScopeOrderException;
 import org.junit.jupiter.api.Test;
 
 class ScopeStackTest {

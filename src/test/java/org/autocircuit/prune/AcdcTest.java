@@ -12,16 +12,16 @@ import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import org.autocircuit.ModelInput;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.PrefixCache;
-import org.autocircuit.StoppedException;
+import org.autocircuit.pass.PrefixCache;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.KlDivergence;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
@@ -29,9 +29,11 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.OutputSlice;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
@@ -205,7 +207,7 @@ class AcdcTest {
   @Test
   void paddingAndPrefixesOfEachPrompt() {
     try (PatchableModel model = TestModels.patchable();
-        PrefixCache prefix = PrefixCache.of(model, TestModels.tokens(2, 3, 5));
+        PrefixCache prefix = model.prefixOf(TestModels.tokens(2, 3, 5));
         PatchableModel after = model.withPrefix(prefix)) {
       PromptPairBatch padded =
           TestModels.together(List.of(TestModels.batch(1, 3, 10), TestModels.batch(1, 5, 20)));

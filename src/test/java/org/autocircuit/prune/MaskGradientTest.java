@@ -7,16 +7,16 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.autocircuit.AnswerLoss;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.PrefixCache;
 import org.autocircuit.TestModels;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -61,7 +61,7 @@ class MaskGradientTest {
 
   @Test
   void aPrefixStandsBeforeAllPrompts() {
-    try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{1, 2}});
+    try (PrefixCache prefix = model.prefixOf(new long[][] {{1, 2}});
         PatchableModel after = model.withPrefix(prefix)) {
       double[] scores = MaskGradient.builder().build().pruneScores(after, batches).toArray();
       double[] three = gradient(after, batches.get(0));

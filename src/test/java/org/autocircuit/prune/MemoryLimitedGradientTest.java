@@ -9,19 +9,20 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.autocircuit.AnswerLoss;
-import org.autocircuit.AnswerLoss.AnswerFunction;
-import org.autocircuit.AnswerLoss.GradFunction;
-import org.autocircuit.EdgeAttribution;
-import org.autocircuit.ModelInput;
-import org.autocircuit.NativeException;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.PrefixCache;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.NativeException;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
@@ -67,7 +68,7 @@ class MemoryLimitedGradientTest {
                 TestModels.batch(1, 3, 10),
                 TestModels.batch(1, 5, 20),
                 TestModels.batch(1, 4, 30)));
-    try (PrefixCache prefix = PrefixCache.of(model, new long[][] {{1, 2}});
+    try (PrefixCache prefix = model.prefixOf(new long[][] {{1, 2}});
         PatchableModel after = model.withPrefix(prefix)) {
       assertLimitChangesNothing(after, List.of(padded), MaskGradient.builder());
     }

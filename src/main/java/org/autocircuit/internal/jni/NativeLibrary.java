@@ -1,6 +1,6 @@
 package org.autocircuit.internal.jni;
 
-import org.autocircuit.NativeException;
+import org.autocircuit.exception.NativeException;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.annotation.ByRef;
 import org.bytedeco.javacpp.annotation.ByVal;

@@ -6,7 +6,7 @@ import java.net.URL;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import org.autocircuit.NativeLoadException;
+import org.autocircuit.exception.NativeLoadException;
 import org.bytedeco.javacpp.Loader;
 
 /**

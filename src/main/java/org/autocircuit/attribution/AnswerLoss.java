@@ -1,0 +1,174 @@
+package org.autocircuit.attribution;
+
+import java.util.Arrays;
+import java.util.Objects;
+import java.util.Optional;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.TokenRows;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+
+/**
+ * A loss on the logits of the last position: first a function of the logits, then one of the values
+ * that the answers take. Immutable; arrays are copied in and out.
+ */
+public final class AnswerLoss {
+
+  /** What is done to the logits. */
+  public enum GradFunction {
+    /** Nothing. */
+    LOGIT,
+    /** Softmax. */
+    PROB,
+    /** Logarithm of the softmax. */
+    LOGPROB,
+    /** Softmax whose denominator counts as a constant. */
+    LOGIT_EXP
+  }
+
+  /** What is done to the answers' values. */
+  public enum AnswerFunction {
+    /** Minus the mean over prompts of (mean of the answers - mean of the wrong answers). */
+    AVG_DIFF,
+    /** Minus the mean over prompts of the mean of the answers. */
+    AVG_VAL,
+    /** Mean squared difference to given values, over prompts and vocabulary. */
+    MSE
+  }
+
+  private final GradFunction gradFunction;
+  private final AnswerFunction answerFunction;
+  private final long[][] answers;
+  private final long[][] wrongAnswers;
+  private final Optional<Tensor> targets;
+
+  private AnswerLoss(
+      GradFunction gradFunction,
+      AnswerFunction answerFunction,
+      long[][] answers,
+      long[][] wrongAnswers,
+      Optional<Tensor> targets) {
+    this.gradFunction = Objects.requireNonNull(gradFunction, "gradFunction");
+    this.answerFunction = answerFunction;
+    this.answers = copy(answers);
+    this.wrongAnswers = copy(wrongAnswers);
+    this.targets = targets;
+  }
+
+  /**
+   * A loss on the values of answers.
+   *
+   * @param answers answer tokens {@code [batch][k]}; negative ones are padding
+   * @param wrongAnswers wrong answer tokens {@code [batch][k]}; negative ones are padding; not read
+   *     unless the loss is a difference
+   * @throws IllegalArgumentException for {@link AnswerFunction#MSE}, which needs {@link #mse}
+   */
+  public static AnswerLoss of(
+      GradFunction gradFunction,
+      AnswerFunction answerFunction,
+      long[][] answers,
+      long[][] wrongAnswers) {
+    if (Objects.requireNonNull(answerFunction, "answerFunction") == AnswerFunction.MSE) {
+      throw new IllegalArgumentException("answerFunction: expected one of answers, got MSE");
+    }
+    return new AnswerLoss(gradFunction, answerFunction, answers, wrongAnswers, Optional.empty());
+  }
+
+  /**
+   * The mean squared difference to targets.
+   *
+   * @param targets {@code [batch, d_vocab]}; must live as long as this is used
+   */
+  public static AnswerLoss mse(GradFunction gradFunction, Tensor targets) {
+    return new AnswerLoss(
+        gradFunction, AnswerFunction.MSE, new long[0][], new long[0][], Optional.of(targets));
+  }
+
+  /** What is done to the logits. */
+  public GradFunction gradFunction() {
+    return gradFunction;
+  }
+
+  /** What is done to the answers' values. */
+  public AnswerFunction answerFunction() {
+    return answerFunction;
+  }
+
+  /** Answer tokens {@code [batch][k]}; negative ones are padding. */
+  public long[][] answers() {
+    return copy(answers);
+  }
+
+  /** Wrong answer tokens {@code [batch][k]}; negative ones are padding. */
+  public long[][] wrongAnswers() {
+    return copy(wrongAnswers);
+  }
+
+  /** What the logits are compared with; present for {@link AnswerFunction#MSE}. */
+  public Optional<Tensor> targets() {
+    return targets;
+  }
+
+  /**
+   * The loss of the same prompts in one run or several; differentiable. {@code
+   * PatchableModel.maskGradient} computes the same in native code.
+   *
+   * @param logits of the last position, {@code [batch, d_vocab]}, or {@code [runs, batch, d_vocab]}
+   * @return without dimensions, or {@code [runs]}; of the logits' type, in the caller's innermost
+   *     {@code PointerScope}
+   * @throws IllegalArgumentException if answers or targets do not fit the logits
+   */
+  public Tensor loss(Tensor logits) {
+    try (CallScope scope = new CallScope()) {
+      long dim = Arguments.live("logits", logits).dim();
+      if (dim != 2 && dim != 3) {
+        throw new IllegalArgumentException(
+            "logits: expected shape [batch, d_vocab] or [runs, batch, d_vocab], got "
+                + Arrays.toString(logits.shape()));
+      }
+      Tensor values = values(logits);
+      if (targets.isPresent()) {
+        long[] shape = Arrays.copyOfRange(logits.shape(), (int) dim - 2, (int) dim);
+        Arguments.live("targets", targets.get());
+        Arguments.shape("targets", targets.get(), "[batch, d_vocab]", shape);
+        Tensor target = targets.get().to(values.scalar_type());
+        return scope.handOut(values.sub(target).square().mean(-1, -2));
+      }
+      Tensor means = answerMeans("answers", answers, values);
+      if (answerFunction == AnswerFunction.AVG_DIFF) {
+        means = means.sub(answerMeans("wrong answers", wrongAnswers, values));
+      }
+      return scope.handOut(means.mean(-1).neg());
+    }
+  }
+
+  private Tensor values(Tensor logits) {
+    return switch (gradFunction) {
+      case LOGIT -> logits;
+      case PROB -> torch.softmax(logits, -1);
+      case LOGPROB -> torch.log_softmax(logits, -1);
+      case LOGIT_EXP -> {
+        Tensor exp = logits.exp();
+        yield exp.div(exp.sum(-1).unsqueeze(-1).detach());
+      }
+    };
+  }
+
+  /** The mean value of each prompt's answers, {@code ([runs,] batch)}. */
+  private static Tensor answerMeans(String name, long[][] answers, Tensor values) {
+    Tensor tokens =
+        TokenRows.of(name, answers, values.size(-2), values.size(-1), Arguments.deviceOf(values));
+    long[] shape = values.shape();
+    shape[shape.length - 1] = tokens.size(1);
+    Tensor present = tokens.ge(new Scalar(0)).to(values.scalar_type()); // [batch, k]
+    Tensor gathered = values.gather(-1, tokens.clamp_min(new Scalar(0)).expand(shape));
+    Tensor padding = tokens.lt(new Scalar(0));
+    return gathered.masked_fill(padding, new Scalar(0)).sum(-1).div(present.sum(-1));
+  }
+
+  private static long[][] copy(long[][] rows) {
+    return Arrays.stream(rows).map(long[]::clone).toArray(long[][]::new);
+  }
+}

@@ -1,0 +1,2 @@
+/** Losses on answers, and gradients of them with respect to masks. */
+package org.autocircuit.attribution;

@@ -1,0 +1,124 @@
+package org.autocircuit.internal;
+
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.concurrent.ConcurrentHashMap;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+
+/**
+ * What types of other packages let the library do that users cannot: each registers its accessor
+ * when it is initialised, and whoever needs it asks for it by the type. This package is below all
+ * of them, so it names them by type variables.
+ */
+@SuppressWarnings("unchecked") // each type registers an accessor of its own kind
+public final class Access {
+
+  /** Of models {@code M}. */
+  public interface OfModel<M> {
+
+    /** The native model; it stays the model's. */
+    ModelHandle handle(M model);
+  }
+
+  /** Of masks {@code M} that never change. */
+  public interface OfMasks<M> {
+
+    /** The values as a tensor of a type on a device, and what passes plan from it. */
+    NativeMasks onDevice(M masks, ScalarType type, String device);
+  }
+
+  /** Of mask parameters {@code P}. */
+  public interface OfMaskParameters<P> {
+
+    /** Begins training, which what is returned ends. */
+    Runnable train(P masks, boolean wantsGradients);
+
+    /** Puts copies of the values in their place until what is returned runs. */
+    Runnable enter(P masks, OptionalInt examples);
+
+    /** A copy of the values {@code [n_masks]} that hold outside of all modes, on any thread. */
+    Tensor outsideModes(P masks);
+  }
+
+  /** Of source activations {@code S} that an ablation of type {@code T} makes. */
+  public interface OfSourceActivations<S, T> {
+
+    /** Activations made by an ablation, which close the cache; {@code null}: one is made. */
+    S make(Tensor activations, T type, AllOnesCache allOnes);
+
+    /** What passes with these activations have in common; {@code null}: nothing. */
+    AllOnesCache allOnes(S activations);
+  }
+
+  /** Of incremental runs {@code R} along graphs {@code G}. */
+  public interface OfIncrementalRun<R, G> {
+
+    /** Takes charge of a native run of so many prompts and positions of the named model. */
+    R make(String model, G graph, long batch, long seq, IncrementalHandle handle);
+  }
+
+  private static final Map<Class<?>, Object> ACCESSORS = new ConcurrentHashMap<>();
+
+  private Access() {}
+
+  /** Registers the accessor of models. */
+  public static <M> void register(Class<M> type, OfModel<M> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** Registers the accessor of masks. */
+  public static <M> void register(Class<M> type, OfMasks<M> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** Registers the accessor of mask parameters. */
+  public static <P> void register(Class<P> type, OfMaskParameters<P> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** Registers the accessor of source activations. */
+  public static <S> void register(Class<S> type, OfSourceActivations<S, ?> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** Registers the accessor of incremental runs. */
+  public static <R> void register(Class<R> type, OfIncrementalRun<R, ?> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** The accessor of models. */
+  public static <M> OfModel<M> model(Class<M> type) {
+    return (OfModel<M>) find(type);
+  }
+
+  /** The accessor of masks. */
+  public static <M> OfMasks<M> masks(Class<M> type) {
+    return (OfMasks<M>) find(type);
+  }
+
+  /** The accessor of mask parameters. */
+  public static <P> OfMaskParameters<P> maskParameters(Class<P> type) {
+    return (OfMaskParameters<P>) find(type);
+  }
+
+  /** The accessor of source activations. */
+  public static <S, T> OfSourceActivations<S, T> sourceActivations(
+      Class<S> type, Class<T> ablation) {
+    return (OfSourceActivations<S, T>) find(type);
+  }
+
+  /** The accessor of incremental runs. */
+  public static <R, G> OfIncrementalRun<R, G> incrementalRun(Class<R> type, Class<G> graph) {
+    return (OfIncrementalRun<R, G>) find(type);
+  }
+
+  private static Object find(Class<?> type) {
+    try {
+      Class.forName(type.getName(), true, type.getClassLoader());
+    } catch (ClassNotFoundException e) {
+      throw new IllegalStateException(type + " is there", e);
+    }
+    return ACCESSORS.get(type);
+  }
+}

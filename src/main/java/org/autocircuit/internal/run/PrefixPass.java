@@ -1,0 +1,127 @@
+package org.autocircuit.internal.run;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.model.ModelConfig;
+import org.autocircuit.model.Precision;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
+import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.PrefixCache;
+import org.autocircuit.patch.PatchContext;
+import org.autocircuit.patch.Use;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+
+/** Makes prefixes, and checks that models and batches can take them. */
+public final class PrefixPass {
+
+  private PrefixPass() {}
+
+  /**
+   * Keys and values of a plain pass over a prefix, behind those of the passes' own prefix.
+   *
+   * @param tokens {@code [1 or batch, prefix]}
+   */
+  static PrefixCache of(Passes passes, ModelConfig structure, Tensor tokens) {
+    if (!(structure instanceof TransformerConfig config)) {
+      throw new IllegalArgumentException(
+          "model: expected one with attention, got one of " + structure);
+    }
+    List<String> keys = new ArrayList<>();
+    List<String> values = new ArrayList<>();
+    for (int block = 0; block < config.nLayers(); block++) {
+      keys.add("blocks." + block + ".attn.hook_k");
+      values.add("blocks." + block + ".attn.hook_v");
+    }
+    List<String> hooks = new ArrayList<>(keys);
+    hooks.addAll(values);
+    try (Use use = passes.use();
+        CallScope scope = new CallScope()) {
+      ForwardResult result =
+          passes.forward(
+              ForwardRequest.of(tokens)
+                  .withGrad(false)
+                  .withOutputSlice(OutputSlice.LAST_SEQ)
+                  .withReads(hooks),
+              PatchContext.NONE);
+      List<Tensor> ownKeys = keys.stream().map(result::read).toList();
+      List<Tensor> ownValues = values.stream().map(result::read).toList();
+      if (passes.prefix().isPresent()) {
+        PrefixCache before = passes.prefix().get();
+        ownKeys = behind(before.keys(), ownKeys);
+        ownValues = behind(before.values(), ownValues);
+      }
+      return PrefixCache.of(ownKeys, ownValues);
+    }
+  }
+
+  private static List<Tensor> behind(List<Tensor> firsts, List<Tensor> entries) {
+    List<Tensor> both = new ArrayList<>();
+    for (int i = 0; i < entries.size(); i++) {
+      long[] rows = firsts.get(i).shape();
+      rows[0] = entries.get(i).size(0);
+      both.add(torch.cat(new TensorVector(firsts.get(i).expand(rows), entries.get(i)), 1));
+    }
+    return both;
+  }
+
+  /** Keys and values in turn, block by block, as native code takes them, of the innermost scope. */
+  static List<Tensor> entries(PrefixCache prefix) {
+    List<Tensor> keys = prefix.keys();
+    List<Tensor> values = prefix.values();
+    List<Tensor> entries = new ArrayList<>();
+    for (int block = 0; block < keys.size(); block++) {
+      entries.add(keys.get(block));
+      entries.add(values.get(block));
+    }
+    return entries;
+  }
+
+  /** Refuses a prefix of another kind of model. */
+  public static void requireFits(
+      PrefixCache prefix, ModelConfig config, Precision precision, String device) {
+    if (!(config instanceof TransformerConfig transformer)) {
+      throw new IllegalArgumentException(
+          "prefix: expected none, since a model of %s has no attention".formatted(config));
+    }
+    try (CallScope scope = new CallScope()) {
+      List<Tensor> keys = prefix.keys();
+      Tensor first = keys.get(0);
+      if (first.size(2) != transformer.nKeyValueHeads()
+          || first.size(3) != transformer.dHead()
+          || keys.size() != transformer.nLayers()
+          || first.scalar_type().intern() != precision.scalarType()
+          || !Arguments.deviceOf(first).equals(device)) {
+        throw new IllegalArgumentException(
+            ("prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s"
+                    + " in %s")
+                .formatted(
+                    "[1 or batch, prefix, key/value heads, d_head]",
+                    transformer.nKeyValueHeads(),
+                    transformer.dHead(),
+                    precision.scalarType(),
+                    device,
+                    transformer.nLayers(),
+                    Arrays.toString(first.shape()),
+                    first.scalar_type().intern(),
+                    Arguments.deviceOf(first),
+                    keys.size()));
+      }
+    }
+  }
+
+  /** Refuses a batch of another size than the cache's own. */
+  static void requireServes(PrefixCache prefix, long batch) {
+    if (prefix.batch() != 1 && prefix.batch() != batch) {
+      throw new IllegalArgumentException(
+          "prefix: expected one row for all prompts or one for each of %s, got %s rows"
+              .formatted(batch, prefix.batch()));
+    }
+  }
+}

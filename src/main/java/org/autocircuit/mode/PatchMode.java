@@ -1,0 +1,76 @@
+package org.autocircuit.mode;
+
+import java.util.OptionalInt;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.internal.ScopeStack;
+import org.autocircuit.patch.MaskParameters;
+import org.autocircuit.patch.MaskValues;
+import org.autocircuit.patch.SourceActivations;
+
+/**
+ * While it is open, the thread's forward passes are patched; the counterpart of the Python
+ * original's {@code patch_mode}. Opened with {@code PatchableModel.patchMode}.
+ */
+public final class PatchMode implements ModelScope {
+
+  private static final String NAME = "patchMode";
+
+  private final ScopeStack.Scope scope;
+  private final SourceActivations activations;
+  private final MaskValues masks;
+
+  private PatchMode(ScopeStack.Scope scope, SourceActivations activations, MaskValues masks) {
+    this.scope = scope;
+    this.activations = activations;
+    this.masks = masks;
+  }
+
+  /** Opens a scope that puts a value in force. */
+  static <V> PatchMode open(
+      ScopeStack<V> stack, V value, SourceActivations activations, MaskValues masks) {
+    return new PatchMode(stack.open(NAME, value, () -> {}), activations, masks);
+  }
+
+  /**
+   * Opens the same with masks that are set to the given edges.
+   *
+   * @param shadow whether the masks get the values back that they had, when the scope is closed
+   */
+  static <V> PatchMode open(
+      ScopeStack<V> stack,
+      V value,
+      SourceActivations activations,
+      MaskParameters masks,
+      EdgeSet edges,
+      boolean shadow) {
+    Runnable leave = shadow ? Modes.MASKS.enter(masks, OptionalInt.empty()) : () -> {};
+    ScopeStack.Scope scope = stack.openOrEnd(NAME, value, leave);
+    try {
+      masks.setEdges(edges);
+      return new PatchMode(scope, activations, masks);
+    } catch (RuntimeException e) {
+      scope.close();
+      throw e;
+    }
+  }
+
+  /** What sources are patched with. */
+  public SourceActivations activations() {
+    return activations;
+  }
+
+  /** How much each edge is patched. */
+  public MaskValues masks() {
+    return masks;
+  }
+
+  @Override
+  public boolean isOpen() {
+    return scope.isOpen();
+  }
+
+  @Override
+  public void close() {
+    scope.close();
+  }
+}

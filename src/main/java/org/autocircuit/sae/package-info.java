@@ -1,0 +1,2 @@
+/** Pruning of the latents of sparse autoencoders. */
+package org.autocircuit.sae;
