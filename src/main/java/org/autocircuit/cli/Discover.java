@@ -11,7 +11,6 @@ import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.prune.MaskGradient;

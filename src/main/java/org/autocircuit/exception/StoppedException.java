@@ -33,7 +33,7 @@ public class StoppedException extends CancellationException {
    * @param stop what ended it
    * @param partial what is done
    */
-  public StoppedException(StoppedException stop, Object partial) {
+  public <T> StoppedException(StoppedException stop, T partial) {
     super(stop.getMessage());
     initCause(stop);
     this.partial = partial;

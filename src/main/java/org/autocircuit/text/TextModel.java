@@ -8,27 +8,23 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
-import org.autocircuit.checkpoint.LoadOptions;
-import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
-import org.autocircuit.exception.AnswerException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
-import org.autocircuit.checkpoint.LoadOptions;
-import org.autocircuit.tokenizer.Tokenizer;
-import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.internal.VisibleText;
+import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -56,8 +52,8 @@ import org.autocircuit.tokenizer.Tokenizer;
  *
  * <p><b>Errors.</b> Prompts without a token, and those that are longer than the model takes, are
  * refused with an {@link IllegalArgumentException}; all problems of a data set are named at once. A
- * {@link org.autocircuit.exception.NotFiniteException} says that logits or scores are NaN or infinite, an
- * {@link IllegalStateException} that this is closed.
+ * {@link org.autocircuit.exception.NotFiniteException} says that logits or scores are NaN or
+ * infinite, an {@link IllegalStateException} that this is closed.
  *
  * <p><b>Threads.</b> Any number of threads may use one model at once. {@link #close} returns at
  * once: calls that other threads run finish, the last one frees the memory, and later calls are
@@ -163,8 +159,8 @@ public final class TextModel implements AutoCloseable {
   /**
    * Returns this model with edges for each token position of some prompts, as {@link #withOptions}.
    *
-   * @throws org.autocircuit.exception.PromptDatasetException if the prompts differ in their number of
-   *     tokens; names those that do
+   * @throws org.autocircuit.exception.PromptDatasetException if the prompts differ in their number
+   *     of tokens; names those that do
    */
   public TextModel perPosition(PromptDataset prompts) {
     try (NativeResource.Use use = resource.use()) {
@@ -219,8 +215,8 @@ public final class TextModel implements AutoCloseable {
    * answer usually brings its leading space: {@code " Mary"}; without one it is tried with one,
    * too.
    *
-   * @throws org.autocircuit.exception.AnswerException if the answer is not exactly one token after the
-   *     prompt; lists them
+   * @throws org.autocircuit.exception.AnswerException if the answer is not exactly one token after
+   *     the prompt; lists them
    */
   public long answer(String prompt, String answer) {
     try (NativeResource.Use use = resource.use()) {

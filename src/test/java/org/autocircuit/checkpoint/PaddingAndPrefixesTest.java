@@ -11,7 +11,6 @@ import java.util.stream.IntStream;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.TestDevice;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;

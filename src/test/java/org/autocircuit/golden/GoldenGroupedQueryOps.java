@@ -15,8 +15,6 @@ import java.util.Random;
 import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
-import org.autocircuit.pass.ForwardRequest;
-import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.TestDevice;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;

@@ -10,7 +10,6 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.TestDevice;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;

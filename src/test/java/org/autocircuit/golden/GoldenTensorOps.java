@@ -4,7 +4,6 @@ import static org.autocircuit.golden.GoldenComparison.assertActivations;
 
 import java.util.Map;
 import java.util.function.Consumer;
-import org.autocircuit.patch.PatchWrapper;
 import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.MaskFn;

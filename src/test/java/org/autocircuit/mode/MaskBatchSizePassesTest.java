@@ -1,6 +1,5 @@
 package org.autocircuit.mode;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.autocircuit.Close.assertClose;
 
@@ -13,6 +12,7 @@ import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.RandomModels;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.checkpoint.ModelSamples;
 import org.autocircuit.internal.TensorArrays;

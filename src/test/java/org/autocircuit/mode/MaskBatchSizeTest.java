@@ -1,6 +1,5 @@
 package org.autocircuit.mode;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.autocircuit.Close.assertClose;
@@ -11,6 +10,7 @@ import java.util.List;
 import java.util.Random;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;

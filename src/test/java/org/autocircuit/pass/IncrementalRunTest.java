@@ -1,6 +1,5 @@
 package org.autocircuit.pass;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -11,6 +10,7 @@ import java.util.Random;
 import java.util.stream.IntStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.graph.EdgeSet;
@@ -94,7 +94,8 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
-                ModelInput.ofPrompts(CLEAN, TestDevice.NAME), context(model, corrupt, new BitSet()))) {
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       Tensor first = run.logits();
       run.keep();
       assertThat(run.logits().equal(first)).isTrue();
@@ -115,7 +116,8 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
-                ModelInput.ofPrompts(CLEAN, TestDevice.NAME), context(model, corrupt, new BitSet()))) {
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
       Tensor before = run.logits().clone();
       run.logits().zero_();
@@ -139,7 +141,8 @@ class IncrementalRunTest {
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
-                ModelInput.ofPrompts(CLEAN, TestDevice.NAME), context(model, corrupt, new BitSet()))) {
+                ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
+                context(model, corrupt, new BitSet()))) {
       List<Tensor> alone =
           IntStream.range(0, 40)
               .mapToObj(edge -> run.withMasks(EdgeSet.of(model.graph(), edge), 1))

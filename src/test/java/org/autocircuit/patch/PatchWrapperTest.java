@@ -1,6 +1,5 @@
 package org.autocircuit.patch;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
@@ -13,6 +12,7 @@ import java.util.Random;
 import java.util.stream.Stream;
 import org.autocircuit.NativeScope;
 import org.autocircuit.RandomModels;
+import org.autocircuit.TestDevice;
 import org.autocircuit.internal.TensorArrays;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;

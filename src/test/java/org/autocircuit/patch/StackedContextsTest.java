@@ -1,6 +1,5 @@
 package org.autocircuit.patch;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.autocircuit.Close.assertClose;
 import static org.autocircuit.Close.assertDiffer;
@@ -15,6 +14,7 @@ import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.RandomModels;
+import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.ModelGraph;

@@ -14,8 +14,6 @@ import java.util.Map;
 import java.util.OptionalInt;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.exception.StoppedException;
 import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;

@@ -11,7 +11,6 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.TestDevice;
 import org.autocircuit.TestModels;
 import org.autocircuit.attribution.AnswerLoss;

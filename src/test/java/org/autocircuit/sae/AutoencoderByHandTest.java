@@ -1,6 +1,5 @@
 package org.autocircuit.sae;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.autocircuit.Close.assertClose;
 
@@ -10,6 +9,7 @@ import java.util.Map;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.TestDevice;
 import org.autocircuit.graph.Node;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Activation;

@@ -1,6 +1,5 @@
 package org.autocircuit.sae;
 
-import org.autocircuit.TestDevice;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.autocircuit.Close.assertClose;
@@ -19,6 +18,7 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.PlainGpt2;
 import org.autocircuit.PlainPatching;
 import org.autocircuit.RandomModels;
+import org.autocircuit.TestDevice;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
