@@ -1,4 +1,5 @@
-// What passes with the same source activations share, and when they make it.
+// Tests what passes with the same source activations share, and when they make
+// it.
 #include <ATen/core/grad_mode.h>
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// Who sees whom, and where tokens stand.
+// Tests who sees whom, and where tokens stand.
 #include <limits>
 
 #include "autocircuit/model/context_positions.h"

@@ -180,7 +180,7 @@ struct Circuits {
   std::vector<at::Tensor> masks;
 };
 
-// known: the run with all masks 1 is there before the threads begin; otherwise
+// known: the fully patched run is there before the threads begin; otherwise
 // the first that needs it makes it.
 void check_circuits_share_a_run(at::ScalarType dtype, bool known) {
   const double close = dtype == at::kDouble ? 1e-10 : 1e-3;
@@ -294,7 +294,7 @@ TEST(workspaces_are_never_shared_by_two_tensors) {
       at::Tensor other = at::full({8 + i, 1024}, -i, at::kFloat);
       CHECK(mine.eq(i).all().item<bool>());
       CHECK(other.eq(-i).all().item<bool>());
-      // What another thread made is dropped here, and mine there.
+      // Another thread's context is dropped here, and mine there.
       const std::lock_guard<std::mutex> lock(mutex);
       std::swap(mine, handed_over[static_cast<size_t>(round) % kThreads]);
     }

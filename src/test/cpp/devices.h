@@ -10,8 +10,9 @@
 
 namespace autocircuit::test {
 
-/// What models, tokens, masks and activations of the tests are made on: the
-/// CPU, or what AUTOCIRCUIT_TEST_DEVICE names: "cuda", or "far" (far_device.h).
+/// Returns what models, tokens, masks and activations of the tests are made on:
+/// the CPU, or what AUTOCIRCUIT_TEST_DEVICE names: "cuda", or "far"
+/// (far_device.h).
 inline at::Device test_device() {
   static const at::Device device = [] {
     const char* name = std::getenv("AUTOCIRCUIT_TEST_DEVICE");

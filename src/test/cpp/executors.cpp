@@ -66,7 +66,7 @@ void check_agree(
 namespace {
 
 // Without gradients and source outputs, what the masks need is planned; with
-// activations that remember their run with all masks 1 and without.
+// activations that cache their fully patched run and without.
 void check_plans_agree(
     const Kind& kind,
     ForwardRequest request,

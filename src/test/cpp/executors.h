@@ -1,4 +1,4 @@
-// Whether every fast executor agrees with the reference one.
+// Tests whether every fast executor agrees with the reference one.
 #pragma once
 
 #include "kinds.h"

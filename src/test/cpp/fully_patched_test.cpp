@@ -1,5 +1,5 @@
-// What destinations read where all or most of their edges are patched: logits
-// of circuits against float64, and inputs that depend on patches alone.
+// Tests what destinations read where all or most of their edges are patched:
+// logits of circuits against float64, and inputs that depend on patches alone.
 #include <ATen/core/grad_mode.h>
 
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// Runs that go on from a known one against whole runs.
+// Tests runs from a baseline against whole runs.
 #include <ATen/core/grad_mode.h>
 
 #include <new>
@@ -157,7 +157,7 @@ TEST(flips_at_single_positions_with_padding_and_activations_of_any_kind) {
   });
 }
 
-// More than are kept before all is computed anew.
+// More than are committed before everything is recomputed.
 TEST(many_flips_in_a_row_do_not_drift) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
     for (const OutputSlice slice : {OutputSlice::kAll, OutputSlice::kLastSeq}) {

@@ -1,4 +1,4 @@
-// What shows without a GPU that nothing in a pass waits for one. Tensors of
+// Shows without a GPU that nothing in a pass waits for one. Tensors of
 // LibTorch's meta device have shapes and no numbers, so whatever reads a number
 // on the host, as .item() does, throws there. Copies from the host to a device
 // do not show.
@@ -29,7 +29,7 @@ at::Tensor on_meta(at::IntArrayRef shape, at::ScalarType type) {
   return at::empty(shape, at::TensorOptions(at::kMeta).dtype(type));
 }
 
-/// What Kind is, without numbers.
+/// Holds what Kind is, without numbers.
 struct MetaKind {
   explicit MetaKind(
       const Shape& s,

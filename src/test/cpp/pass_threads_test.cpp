@@ -1,4 +1,4 @@
-// How many threads a pass takes, as long as nobody has said how many.
+// Tests how many threads a pass takes, as long as nobody has said how many.
 #include "autocircuit/bridge/threads.h"
 
 #include <ATen/core/grad_mode.h>

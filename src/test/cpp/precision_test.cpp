@@ -1,4 +1,5 @@
-// Where 16 bits would not do: long sums, large counts, small gradients.
+// Tests sums that 16 bits would spoil: long sums, large counts, small
+// gradients.
 #include "autocircuit/model/precision.h"
 
 #include <ATen/core/grad_mode.h>

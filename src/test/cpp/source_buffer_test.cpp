@@ -296,7 +296,7 @@ TEST(source_buffer_gradients_are_those_of_plain_operations) {
   }
 }
 
-// Where all values are 0, rows are equal; their gradients are those of rows
+// If all values are 0, rows are equal; their gradients are those of rows
 // that are apart.
 TEST(equal_rows_have_the_gradients_of_separate_rows) {
   cpu_only("kernels");

@@ -134,7 +134,7 @@ TEST(meta_tensors_have_no_values_to_read) {
   CHECK_EQUAL(tensor.sizes().vec(), (std::vector<int64_t>{2, 3}));
 }
 
-// What a mapping could not survive: a page that is gone when it is read.
+// A mapping could not survive this: a page that is gone when it is read.
 TEST(files_that_shrink_while_they_are_read) {
   cpu_only("files are read there");
   constexpr int64_t kValues = 500000;

@@ -91,7 +91,7 @@ class Table {
   }
 
   void measure(int rounds, double seconds_of_a_line) {
-    // What other lines are held against is always measured.
+    // The lines that others are compared with are always measured.
     std::erase_if(lines_, [&](const Line& line) {
       return !is_wanted(line) && line.name != kSquare && line.name != kCopy &&
           line.name != kPlain;

@@ -1,4 +1,4 @@
-// What the engine benchmark measures, one line of its tables each.
+// The lines that the engine benchmark measures, each one of its tables'.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -65,8 +65,8 @@ inline double product_of(std::initializer_list<int64_t> factors) {
       });
 }
 
-/// What edge patching adds to a pass, and what the machine can do; without
-/// steps that exist on the CPU only where the device is another.
+/// Returns what edge patching adds to a pass, and what the machine can do;
+/// without steps that exist on the CPU only where the device is another.
 std::vector<Line> step_lines(const Size& size, at::Device device);
 
 /// Whole passes of a model with random weights.

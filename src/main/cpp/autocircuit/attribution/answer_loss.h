@@ -6,7 +6,7 @@
 
 namespace autocircuit {
 
-/// What is read off the logits before answers are compared.
+/// Says what is read off the logits before answers are compared.
 enum class GradFunction : int64_t {
   kLogit = 0,
   kProb = 1,
@@ -15,7 +15,7 @@ enum class GradFunction : int64_t {
   kLogitExp = 3
 };
 
-/// How those values become a loss.
+/// Says how those values become a loss.
 enum class AnswerFunction : int64_t {
   /// Minus the mean over prompts of (mean of answers - mean of wrong answers).
   kAvgDiff = 0,

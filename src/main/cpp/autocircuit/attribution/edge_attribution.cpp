@@ -60,7 +60,7 @@ at::Tensor all_masks(const PatchableModel& model, double value) {
           accumulation_type(c10::typeMetaToScalarType(options.dtype()))));
 }
 
-/// What does not grow with the number of prompts.
+/// Returns what does not grow with the number of prompts.
 int64_t fixed_bytes(const PatchableModel& model) {
   const int64_t masks = 8 * model.n_masks() * int64_t{sizeof(float)};
   int64_t weight = 0; // the largest one, if its products need a wide copy

@@ -8,7 +8,7 @@ namespace autocircuit {
 /// a limit of memory.
 struct EdgeAttribution {
   ModelInput clean;
-  /// What edges are patched with: the source outputs of a run on `corrupt`, or
+  /// Prompts whose source outputs edges are patched with, or
   /// if its value is undefined `patch_src_outs` [n_srcs, batch, seq, d_model].
   ModelInput corrupt = {};
   at::Tensor patch_src_outs = {};
@@ -16,7 +16,7 @@ struct EdgeAttribution {
   AnswerLoss loss = {};
 };
 
-/// How the work is divided.
+/// Says how the work is divided.
 struct AttributionSplit {
   int64_t prompts; // at once
   bool compact;    // whether outputs of heads are kept as z; see compact_run.h

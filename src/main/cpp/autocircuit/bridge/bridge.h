@@ -67,18 +67,18 @@ AUTOCIRCUIT_API int64_t make_model_patchable(
     int64_t seq_len);
 AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 
-/// Where passes that are patched with the same source activations leave what
-/// they have in common: the run with all masks 1.
+/// A cache in which passes that are patched with the same source activations
+/// leave what they share: the fully patched run.
 AUTOCIRCUIT_API int64_t new_all_ones_cache();
 AUTOCIRCUIT_API void clear_all_ones_cache(int64_t cache);
 AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
 
-/// What passes plan from masks that never change; belongs to them.
+/// Returns what passes plan from masks that never change; belongs to them.
 AUTOCIRCUIT_API int64_t new_mask_plans(const at::Tensor& masks);
 AUTOCIRCUIT_API at::Tensor mask_plans_tensor(int64_t plans);
 AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 
-// What a pass reads is one vector of tensors, `input`:
+// The input of a pass is one vector of tensors, `input`:
 //   0: tokens [batch, seq] int64 (micro model: floats [batch, seq, d_model]);
 //   1: attention mask [batch, seq] of 0 for padding and 1 for tokens, int64 or
 //      bool; undefined for none;
@@ -92,8 +92,8 @@ AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 /// input: as above; but if `start_block` >= 0, tensor 0 is the residual stream
 ///   [batch, seq, d_model] entering that block, and `start_src_outs` [n_srcs,
 ///   batch, seq, d_model] holds the outputs of the sources before it; undefined
-///   for block 0, before which there are none. start_block: -1 for the whole
-///   model.
+///   for block 0, before which there is no source. start_block: -1 for the
+///   whole model.
 /// output_slice: 0 all positions, 1 last position ([batch, d_vocab]), 2 all
 ///   but the first.
 /// grad: whether autograd records the pass.
@@ -110,7 +110,7 @@ AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 /// uniforms: undefined, or the hard-concrete uniforms [batch, n_masks].
 /// reads: hook names, one a line.
 /// policy: 0 the fastest executor that fits, 1 plain operations, 2 all sources
-///   and destinations whatever the masks, 3 from the run with all masks 1.
+///   and destinations whatever the masks, 3 from the fully patched run.
 AUTOCIRCUIT_API Tensors forward(
     int64_t model,
     const Tensors& input,
@@ -269,7 +269,7 @@ AUTOCIRCUIT_API int64_t workspace_bytes();
 AUTOCIRCUIT_API int64_t workspace_peak_bytes();
 AUTOCIRCUIT_API void reset_workspace_peak();
 
-/// How many bytes of it are kept while no pass needs them.
+/// Sets how many bytes of it are kept while no pass needs them.
 AUTOCIRCUIT_API void set_workspace_limit(int64_t bytes);
 AUTOCIRCUIT_API int64_t workspace_limit();
 

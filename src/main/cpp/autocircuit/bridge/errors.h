@@ -11,8 +11,8 @@
 
 namespace autocircuit::bridge {
 
-/// What LibTorch says, without the C++ backtrace. Its CPU allocator has no
-/// error of its own for memory that ran out, so its text is told as ours.
+/// Returns LibTorch's message, without the C++ backtrace. Its CPU allocator has
+/// no error of its own for memory that ran out, so its text is told as ours.
 inline std::string text_of(const c10::Error& e) {
   const std::string text = e.what_without_backtrace();
   return text.find("DefaultCPUAllocator") == std::string::npos

@@ -1,4 +1,4 @@
-// What computes here: times mean nothing without it.
+// Names the hardware that computes here: times mean nothing without it.
 #include <ATen/Version.h>
 #include <dlfcn.h>
 

@@ -1,4 +1,4 @@
-// What is set for the whole process.
+// Settings for the whole process.
 #include <ATen/Parallel.h>
 
 #include "autocircuit/bridge/bridge.h"

@@ -87,7 +87,7 @@ PassThreads::PassThreads(const Model& model, const ModelInput& input) {
   const double blocks =
       static_cast<double>(std::max<int64_t>(model.n_layers(), 1));
   const at::Tensor& value = input.value;
-  // What is wrong with a value is said by the pass.
+  // The pass says what is wrong with a value.
   const int64_t tokens =
       value.defined() && value.dim() >= 2 ? value.size(0) * value.size(1) : 0;
   const int count =

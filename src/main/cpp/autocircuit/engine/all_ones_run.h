@@ -18,13 +18,13 @@ class PatchableModel;
 struct ModelInput;
 struct ForwardRequest;
 
-/// What a run with all masks 1 has: every destination reads the sum of the
-/// source activations, whatever the tokens. Destinations whose masks are all 1
-/// have the same in any other run that is patched with the same activations, so
-/// it need not be computed there again. Without gradients.
+/// Holds what a run with all masks 1 has: every destination reads the sum of
+/// the source activations, whatever the tokens. Destinations whose masks are
+/// all 1 have the same in any other run that is patched with the same
+/// activations, so it need not be computed there again. Without gradients.
 struct AllOnesRun {
   RecordedValues values; // Recorded::kEqualInputs
-  /// What sources put out less than the activations they are patched with
+  /// Activations that sources are patched with minus their outputs
   /// [batch, seq, n_srcs, d_model]: undefined where that is nothing, since the
   /// activations come from such a run.
   at::Tensor delta;
@@ -71,8 +71,8 @@ class AllOnesCache {
  private:
   using Run = std::shared_ptr<const AllOnesRun>;
 
-  /// What a run depends on, by value: tensors that callers could write into
-  /// are copied, others are held and count their changes.
+  /// Holds what a run depends on, by value: tensors that callers could write
+  /// into are copied, others are held and count their changes.
   struct Key {
     uint64_t model;
     uint64_t version;           // of weights, activations and prefix

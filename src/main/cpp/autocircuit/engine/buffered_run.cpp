@@ -141,7 +141,7 @@ class BufferedRun final : public Hooks {
   }
 
  private:
-  /// Where sources start... leave their outputs, as many and at as many
+  /// Returns where sources start... leave their outputs, as many and at as many
   /// positions as `like` [batch, positions, sources, ...] has.
   at::Tensor src_outs_at(int64_t start, const at::Tensor& like) const {
     return last_positions(src_outs_, like.size(1))

@@ -64,7 +64,7 @@ class ChangedRun final : public Hooks {
       return {};
     }
     SomeHeads some{.live = live_of(modules[0], heads[0])};
-    // Where all heads change, the stream has what most rows read.
+    // If all heads change, the stream has what most rows read.
     const bool whole = changes_.from_resid &&
         static_cast<int64_t>(some.live.size()) == heads[0];
     int64_t n_all = 0;
@@ -163,7 +163,7 @@ class ChangedRun final : public Hooks {
             output.unsqueeze(2), z.narrow(2, n, 1), weights.narrow(0, n, 1));
         record(hook, source, output);
       } else if (slot_of(source) >= 0) {
-        // What changes in z, so that nothing of what is known has to be
+        // The changes of z alone, so that nothing of the baseline has to be
         // subtracted from outputs, which are d_model / d_head times as large.
         head_product_out(
             slot(hook, slot_of(source)).unsqueeze(2),
@@ -220,7 +220,7 @@ class ChangedRun final : public Hooks {
     return live_parts(node_at(hook), changes_at(hook).live, n);
   }
 
-  /// Whether some heads run, and the stream needs the others too.
+  /// Returns whether some heads run, and the stream needs the others too.
   bool adds_to_known(HookId hook, const PatchWrapper& w) const {
     return changes_.from_resid && node_at(hook).heads > 1 &&
         static_cast<int64_t>(changes_at(hook).live.size()) <
@@ -237,7 +237,7 @@ class ChangedRun final : public Hooks {
         : x;
   }
 
-  /// What the heads that do not run put out.
+  /// Returns what the heads that do not run put out.
   at::Tensor others(
       HookId hook,
       const PatchWrapper& w,
@@ -261,7 +261,7 @@ class ChangedRun final : public Hooks {
     return {.q = at(0), .k = at(1), .v = at(2)};
   }
 
-  /// What a row differs from by its terms, unless it is from_patched.
+  /// Returns what a row differs from by its terms, unless it is from_patched.
   at::Tensor base(HookId hook, int64_t row, const at::Tensor& resid) const {
     return changes_.from_resid
         ? resid
@@ -351,7 +351,7 @@ class ChangedRun final : public Hooks {
     return terms;
   }
 
-  /// Where the change or the new delta of a source is left [batch, seq,
+  /// Returns where the change or the new delta of a source is left [batch, seq,
   /// d_model].
   at::Tensor slot(HookId hook, int64_t slot) const {
     return wanted(hook, values_.outputs.select(2, slot));

@@ -4,7 +4,7 @@
 
 namespace autocircuit {
 
-/// What a pass that goes on from a known run needs of it.
+/// The values of a baseline that other passes need.
 struct KnownRun {
   const RecordedValues& values; // Recorded::kAll
   const at::Tensor& patch;      // [batch, seq, n_srcs, d_model]

@@ -109,7 +109,8 @@ class ChangeFinder {
     return changed;
   }
 
-  /// Whether a row is computed from the fully patched input: see patched_rows.
+  /// Returns whether a row is computed from the fully patched input: see
+  /// patched_rows.
   bool is_patched(const PatchWrapper& w, int64_t row) const {
     bool any = false;
     for (int64_t source = w.in_start; source < w.in_stop && !any; source++) {
@@ -144,7 +145,7 @@ class ChangeFinder {
     return {first, last};
   }
 
-  /// Whether a mask is not `base` at some position.
+  /// Returns whether a mask is not `base` at some position.
   bool differs(const PatchWrapper& w, int64_t row, int64_t source, double base)
       const {
     const int64_t step = n_rows(w) * w.n_in();
@@ -207,7 +208,7 @@ class ChangeFinder {
       const ModelNode& node = nodes_[i];
       NodeChanges of_node;
       of_node.rows.resize(node.inputs.size());
-      // Where all heads run, they read the stream unless they are told.
+      // If all heads run, they read the stream unless they are told.
       const bool all_rows = from_resid &&
           std::find(live_[i].begin(), live_[i].end(), false) == live_[i].end();
       for (size_t head = 0; head < live_[i].size(); head++) {

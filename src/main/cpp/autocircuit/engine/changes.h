@@ -24,16 +24,16 @@ struct NodeChanges {
   std::vector<std::vector<ChangedRow>> rows; // by input
 };
 
-/// What is to be computed where masks differ in a few places from those of a
-/// run that is known.
+/// Says what to compute where masks differ in a few places from those of a
+/// baseline.
 ///
 /// With the outputs o of the sources and their deltas D = patch - o in the
-/// known run, what changes, c = o' - o, and the new deltas D' = patch - o', a
+/// baseline, the changes c = o' - o, and the new deltas D' = patch - o', a
 /// row is
 ///
 ///   x' = x1 + sum (m' - 1) * D'    where anything is patched, from x1, which
 ///                                  it reads if all is; elsewhere
-///   x' = x + sum c - sum m * D     from what it read in the known run, or
+///   x' = x + sum c - sum m * D     from what it read in the baseline, or
 ///   x' = resid'                    from the stream.
 ///
 /// So what little a patched row may read is not left over from large terms. Of
@@ -57,7 +57,7 @@ struct Changes {
   bool none() const;
 };
 
-/// Masks of the known run and of the other one, each [n_masks], and the places
+/// Masks of the baseline and of the other run, each [n_masks], and the places
 /// where they may differ, in order.
 struct MaskFlips {
   const double* before;

@@ -10,9 +10,9 @@
 // all one value.
 namespace autocircuit {
 
-/// Whether such a pass can run with all masks `value`, and gradients of them:
-/// where it is not 0, every destination has to read all sources before it and
-/// nothing else but a constant.
+/// Returns whether such a pass can run with all masks `value`, and gradients of
+/// them: where it is not 0, every destination has to read all sources before it
+/// and nothing else but a constant.
 bool fits_compact_run(const PatchableModel& model, double value);
 
 /// The outputs of all sources.

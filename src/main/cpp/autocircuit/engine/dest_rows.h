@@ -7,7 +7,7 @@
 
 #include "autocircuit/patch/patchable_model.h"
 
-// What passes have in common that mix the inputs of destinations.
+// Common parts of passes that mix the inputs of destinations.
 namespace autocircuit {
 
 /// Wrappers of inputs that are read together; none if none is wrapped. Throws
@@ -24,8 +24,9 @@ at::Tensor values_together(
     const at::Tensor& flat,
     int64_t positions);
 
-/// What a destination reads whose masks are all `value`: (1 - value) * resid +
-/// value * patched, which is what it reads if they are 1; not read for 0.
+/// Returns what a destination reads whose masks are all `value`: (1 - value) *
+/// resid + value * patched, which is what it reads if they are 1; not read for
+/// 0.
 at::Tensor uniformly_patched(
     const at::Tensor& resid,
     const at::Tensor& patched,

@@ -25,12 +25,12 @@ struct Differences : torch::CustomClassHolder {
   virtual int64_t positions_at_once(int64_t n, int64_t positions) const = 0;
 };
 
-/// What a destination reads where all masks are one constant, so that all its
-/// rows are norm(x): an expanded tensor [batch, seq, rows, d_model]. norm may
-/// be nullptr. `values` [batch or 1, seq or 1, rows, n] receives its gradient
-/// as if the rows were apart; x [batch, seq, d_model], which the caller made,
-/// that of all of them. These may be the last positions of those that the
-/// differences have.
+/// Returns what a destination reads where all masks are one constant, so that
+/// all its rows are norm(x): an expanded tensor [batch, seq, rows, d_model].
+/// norm may be nullptr. `values` [batch or 1, seq or 1, rows, n] receives its
+/// gradient as if the rows were apart; x [batch, seq, d_model], which the
+/// caller made, that of all of them. These may be the last positions of those
+/// that the differences have.
 at::Tensor equal_rows(
     const at::Tensor& x,
     const at::Tensor& values,

@@ -15,18 +15,18 @@ at::Tensor plus_constant(
     const PatchWrapper& dest,
     const at::Tensor& sum);
 
-/// What destinations read whose edges are all patched: constant + sum of the
-/// patches, added in the order of the sources in the type in which the model
-/// accumulates. It depends on nothing else, so it carries no rounding of
+/// Says what destinations read whose edges are all patched: constant + sum of
+/// the patches, added in the order of the sources in the type in which the
+/// model accumulates. It depends on nothing else, so it carries no rounding of
 /// current activations. One for each pass.
 class FullyPatched {
  public:
   /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
   FullyPatched(const PatchableModel& model, const at::Tensor& patch_src_outs);
 
-  /// What `dest` reads at so many positions at the end: [batch, positions,
-  /// d_model]; undefined where it reads more than its sources. Destinations
-  /// come in the order of the pass. Differentiable in the patches.
+  /// Returns what `dest` reads at so many positions at the end: [batch,
+  /// positions, d_model]; undefined where it reads more than its sources.
+  /// Destinations come in the order of the pass. Differentiable in the patches.
   at::Tensor input(const PatchWrapper& dest, int64_t positions);
 
  private:
@@ -39,8 +39,9 @@ class FullyPatched {
   at::Tensor sum_;     // [batch or 1, seq or 1, d_model]
 };
 
-/// What every destination of a model with plans reads if all is patched, by
-/// hook point: [batch, seq, d_model]; undefined for other hook points.
+/// Returns what every destination of a model with plans reads if all is
+/// patched, by hook point: [batch, seq, d_model]; undefined for other hook
+/// points.
 std::vector<at::Tensor> fully_patched_inputs(
     const PatchableModel& model,
     const at::Tensor& patch_src_outs);

@@ -17,7 +17,8 @@ namespace autocircuit {
 
 namespace {
 
-// Each kept run adds its rounding to what is known; a whole one begins anew.
+// Each committed run adds its rounding to the baseline; a whole one starts
+// afresh.
 constexpr int64_t kKeptInARow = 128;
 
 } // namespace
@@ -151,7 +152,7 @@ IncrementalRun::Baseline IncrementalRun::whole_run(
   ForwardRequest request = request_;
   request.context = &context;
   request.want_src_outs = true;
-  request.only_last_counts = false; // other runs may go on from any position
+  request.only_last_counts = false; // other runs may need any position
   Baseline whole{.masks = masks, .logits = {}};
   ForwardResult result =
       recorded_forward(*model_, request, Recorded::kAll, whole.values);

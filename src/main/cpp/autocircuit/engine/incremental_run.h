@@ -15,14 +15,14 @@
 
 namespace autocircuit {
 
-/// What a pass from a known run had that the run does not have yet.
+/// Values of a pass that its baseline does not have yet.
 struct ChangedValues {
   Changes changes;
   /// Rows before their norms [batch, seq, d_model], by hook point.
   std::vector<std::vector<std::pair<int64_t, at::Tensor>>> rows = {};
   /// Queries, keys, values and z of the heads that ran, by hook point.
   RecordedValues of_heads = {};
-  /// What changes in outputs of sources, and new deltas [batch, seq, slots,
+  /// Changes of the outputs of sources, and new deltas [batch, seq, slots,
   /// d_model].
   at::Tensor outputs = {};
 };
@@ -66,10 +66,10 @@ class IncrementalRun {
   struct Pending {
     at::Tensor masks;
     at::Tensor logits;
-    std::optional<ChangedValues> values; // none: all has to run anew
+    std::optional<ChangedValues> values; // none: everything has to run
   };
 
-  /// What is known of the run that others differ from.
+  /// Holds what is known of the run that others differ from.
   struct Baseline {
     at::Tensor masks; // [n_masks], float64 on the CPU
     at::Tensor logits;
@@ -101,7 +101,7 @@ class IncrementalRun {
   at::Tensor plain_logits(const at::Tensor& masks) const;
   Baseline whole_run(const at::Tensor& masks) const;
   Pending run_changes(const at::Tensor& masks, const MaskFlips& flips);
-  /// Whether what is known and would be used is out of date.
+  /// Returns whether what is known and would be used is out of date.
   bool uses_stale(const Changes& changes) const;
   Update updated(const Pending& pending) const;
   void update_input(HookId hook, const ChangedValues& values, Update& update)

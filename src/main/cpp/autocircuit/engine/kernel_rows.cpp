@@ -17,7 +17,7 @@ namespace autocircuit {
 
 namespace {
 
-/// What the kernels need of a norm, and the tensors that hold it.
+/// Holds what the kernels need of a norm, and the tensors that hold it.
 struct KernelNorm {
   explicit KernelNorm(const Norm& norm)
       : weight(adjacent(norm.dimension_factor())), bias(adjacent(norm.bias())) {
@@ -38,7 +38,7 @@ std::optional<KernelNorm> kernel_norm(const Norm* norm) {
                          : std::optional<KernelNorm>(std::in_place, *norm);
 }
 
-// Where token (b, s) of a tensor [batch, seq, ...] begins.
+// Returns the beginning of token (b, s) of a tensor [batch, seq, ...].
 template <typename T>
 T* token(T* data, const at::Tensor& x, int64_t b, int64_t s) {
   return data + b * x.stride(0) + s * x.stride(1);
@@ -52,7 +52,7 @@ kernels::Rows mutable_rows_of(const at::Tensor& x, int64_t b, int64_t s) {
   return {token(x.mutable_data_ptr<float>(), x, b, s), x.stride(2)};
 }
 
-/// Where the base of each row of a token begins.
+/// Says where the base of each row of a token begins.
 class BasePointers {
  public:
   BasePointers(const RowBases& bases, int64_t rows, const at::Tensor& delta)

@@ -10,7 +10,7 @@
 #include "autocircuit/engine/term_rows.h"
 #include "autocircuit/kernels/tensors.h"
 
-// What masked_rows.h declares, from the kernels: for fp32 on the CPU.
+// The functions of masked_rows.h from the kernels: for fp32 on the CPU.
 namespace autocircuit {
 
 /// Tokens that share their mask values: all of them, or those of one example,
@@ -50,7 +50,8 @@ inline at::Tensor for_tokens(
   return values.expand({delta.size(0), delta.size(1), -1, -1});
 }
 
-/// How a backward gets a token's rows: mixed anew, or all equal to the stream.
+/// Says how a backward gets a token's rows: recomputed, or all equal to the
+/// stream.
 enum class RowSource { kMixed, kEqual };
 
 at::Tensor kernel_masked_rows(

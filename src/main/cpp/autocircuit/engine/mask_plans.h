@@ -23,7 +23,7 @@ class MaskPlans {
     kCheaper, // of these two
     kConstantDeltas
   };
-  /// What a plan depends on besides the masks.
+  /// Holds what a plan depends on besides the masks.
   struct Key {
     uint64_t model;
     MaskFn mask_fn;
@@ -45,7 +45,7 @@ class MaskPlans {
       const Key& key,
       const std::function<Plan()>& make);
 
-  /// How many plans were made.
+  /// Returns how many plans were made.
   int64_t made() const;
 
  private:

@@ -4,8 +4,8 @@
 
 #include "autocircuit/model/norm.h"
 
-// What a destination reads: each of its rows adds its own weighting of the same
-// source differences to its base, and is normed,
+// Mixes what a destination reads: each of its rows adds its own weighting of
+// the same source differences to its base, and is normed,
 //
 //   y[b, s, r] = norm(base[b, s, r] + sum over n of weights[b, s, r, n] *
 //   delta[b, s, n]).
@@ -21,8 +21,8 @@
 // stays in the cache.
 namespace autocircuit {
 
-/// What rows are based on; of the type of the differences, or of that in which
-/// the model accumulates.
+/// Holds what rows are based on; of the type of the differences, or of that in
+/// which the model accumulates.
 struct RowBases {
   at::Tensor stream; // [batch, seq, d_model]
   /// Undefined if no row has it: what a fully patched destination reads [batch,
@@ -47,14 +47,14 @@ struct MaskedRowsGradient {
   at::Tensor patched = {}; // [batch, seq, d_model], if wanted
 };
 
-/// What a backward is to compute beside the gradient of the stream.
+/// Holds what a backward is to compute beside the gradient of the stream.
 struct WantedGradients {
   bool values = true;
   bool patched = false;
 };
 
 /// The backward of `masked_rows` for `grad`, the gradient of its result [batch,
-/// seq, rows, d_model]; the rows are computed anew rather than kept. Adds the
+/// seq, rows, d_model]; the rows are recomputed rather than kept. Adds the
 /// gradient of delta to `grad_delta`, if that is defined.
 MaskedRowsGradient masked_rows_backward(
     const at::Tensor& grad,

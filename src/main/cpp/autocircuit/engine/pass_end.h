@@ -4,22 +4,22 @@
 
 #include "autocircuit/patch/patchable_model.h"
 
-// Where passes begin that others go on from, and where they end.
+// Beginnings and ends of passes whose values others use.
 namespace autocircuit {
 
 /// The hook point of the residual stream that enters a block.
 HookId stream_hook(const PatchableModel& model, int64_t block);
 
-/// Whether a pass for these logits computes the last position only from where
-/// the queries of the last block have looked back.
+/// Returns whether a pass for these logits computes the last position only from
+/// where the queries of the last block have looked back.
 bool ends_at_last(const PatchableModel& model, OutputSlice slice);
 
-/// Whether what a node puts out lies behind that.
+/// Returns whether what a node puts out lies behind that.
 bool is_at_end(const PatchableModel& model, const ModelNode& node);
 
-/// Whether a pass that ends there needs the last position's queries only, of
-/// modules that give the heads of a block their inputs. One module for q, k and
-/// v has to have all positions.
+/// Returns whether a pass that ends there needs the last position's queries
+/// only, of modules that give the heads of a block their inputs. One module for
+/// q, k and v has to have all positions.
 bool has_last_queries(
     const PatchableModel& model,
     c10::ArrayRef<HookId> modules);

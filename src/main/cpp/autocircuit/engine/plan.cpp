@@ -94,7 +94,7 @@ class Planner {
   }
 
   Plan from_all_ones(bool constant_deltas) {
-    // Forwards: what differs from the run with all masks 1.
+    // Forwards: the nodes that differ from the fully patched run.
     for (size_t i = 0; i < nodes_.size(); i++) {
       for (size_t head = 0; head < live_[i].size(); head++) {
         const bool ran = has_run(nodes_[i]);
@@ -125,7 +125,7 @@ class Planner {
   }
 
  private:
-  /// Whether the pass begins behind it.
+  /// Returns whether the pass begins behind it.
   bool has_run(const ModelNode& node) const {
     return node.inputs.empty() || node.block < start_block_;
   }

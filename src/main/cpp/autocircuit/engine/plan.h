@@ -16,18 +16,18 @@ struct DestPlan {
   std::vector<int64_t> rows;
   std::vector<int64_t> starts{0};
   std::vector<int64_t> sources;
-  /// Whether a row is based on what a fully patched destination reads, though
+  /// True if a row is based on what a fully patched destination reads, though
   /// the base of the plan is the residual stream.
   bool any_patched = false;
 };
 
-/// What one patched forward computes, as its masks need it.
+/// Holds what one patched forward computes, as its masks need it.
 ///
 /// A row of a destination is resid + sum f(mask) * delta, and at the same time
 /// x1 + sum (f(mask) - 1) * delta, where x1 is what it reads if all its masks
 /// are 1: constant + sum of patches. From the residual stream, every node runs;
 /// each row is the stream or is computed from x1 (see patched_rows), with terms
-/// for masks that are not 1. From the run with all masks 1, all rows are
+/// for masks that are not 1. From the fully patched run, all rows are
 /// computed from x1, and only nodes run that lie on a path of masks that are
 /// not 1 from the embedding to the end: all others have what they have in that
 /// run, and there is no stream. So the cost follows the circuit.
@@ -41,14 +41,14 @@ struct Plan {
   double cost = 0; // multiplications for each token, about
 };
 
-/// Whether so many rows of all are mixed and projected one by one; if there are
-/// more, all are, as one product.
+/// Returns whether so many rows of all are mixed and projected one by one; if
+/// there are more, all are, as one product.
 inline bool is_few(int64_t rows, int64_t all) {
   return all > 0 && 3 * rows <= 2 * all;
 }
 
-/// Whether plans can be made for a model: that the graph of its wrappers
-/// is the one of its nodes.
+/// Returns whether plans can be made for a model: that the graph of its
+/// wrappers is the one of its nodes.
 bool has_plans(const PatchableModel& model);
 
 /// values: f(mask) on the CPU, ([batch]) [n_masks].

@@ -20,7 +20,7 @@ struct PlannedDest {
 /// The same plan with all rows of the destination, with terms or without.
 DestPlan with_all_rows(const PlannedDest& dest);
 
-/// What the planned rows of destinations are in one pass.
+/// Says what the planned rows of destinations are in one pass.
 class PlannedRows {
  public:
   /// values: f(mask), ([batch]) [n_masks]; delta: [batch, seq, slots, d_model],

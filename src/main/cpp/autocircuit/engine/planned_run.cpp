@@ -201,7 +201,7 @@ class PlannedRun final : public Hooks {
     return plan_.dests[static_cast<size_t>(hook)];
   }
 
-  /// What the rows of a destination have in common.
+  /// Returns what the rows of a destination have in common.
   at::Tensor base(HookId hook, const at::Tensor& resid) const {
     if (!plan_.from_all_ones) {
       return resid;
@@ -213,7 +213,8 @@ class PlannedRun final : public Hooks {
     return only_last ? last_positions(x, 1) : x;
   }
 
-  /// What takes the place of the stream, where some rows are based on it.
+  /// Returns what takes the place of the stream, where some rows are based on
+  /// it.
   at::Tensor patched(
       const std::vector<PlannedDest>& dests,
       const at::Tensor& base) {
@@ -244,7 +245,8 @@ class PlannedRun final : public Hooks {
     return {.q = at(0), .k = at(1), .v = at(2)};
   }
 
-  /// How many sources of a wrapper somebody reads, and the first one's slot.
+  /// Returns how many sources of a wrapper somebody reads, and the first one's
+  /// slot.
   std::pair<int64_t, int64_t> slots_of(const PatchWrapper& w) const {
     int64_t n = 0;
     int64_t first = -1;
@@ -307,10 +309,11 @@ class PlannedRun final : public Hooks {
   PlannedRows rows_;
 };
 
-// What a plan from the run with all masks 1 has to cost at most of the other.
+// The share of the other's cost that a plan from the fully patched run may
+// have.
 constexpr double kWorthIt = 0.8;
 
-/// The cheaper plan, and the run with all masks 1 if it needs that.
+/// The cheaper plan, and the fully patched run if it needs that.
 struct Choice {
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<const AllOnesRun> all_ones;

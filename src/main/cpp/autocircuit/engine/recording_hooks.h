@@ -10,9 +10,9 @@
 
 namespace autocircuit {
 
-/// What a run had at the hook points where other runs may go on from it.
+/// Says which values of a run are captured, for other runs to start from.
 enum class Recorded {
-  /// What destinations read, the same for all rows: [batch, seq, d_model]; and
+  /// Destination inputs, the same for all rows: [batch, seq, d_model]; and
   /// queries, keys and values [batch, seq, heads, d_head].
   kEqualInputs,
   /// The same for each row, [batch, seq, rows, d_model], z of heads where they

@@ -37,7 +37,7 @@ at::Tensor sources_of(
 
 using Deltas = c10::intrusive_ptr<SourceDeltas>;
 
-/// What every function keeps of the buffer.
+/// Saves what every function keeps of the buffer.
 void save(AutogradContext* ctx, const Deltas& deltas, int64_t start) {
   ctx->saved_data["deltas"] = c10::IValue::make_capsule(deltas);
   ctx->saved_data["start"] = start;

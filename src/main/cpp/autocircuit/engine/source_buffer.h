@@ -13,7 +13,7 @@
 
 namespace autocircuit {
 
-/// What the autograd functions of a SourceBuffer share.
+/// Holds what the autograd functions of a SourceBuffer share.
 struct SourceDeltas : Differences {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
 
@@ -51,7 +51,7 @@ struct SourceDeltas : Differences {
 /// destinations near the end of a pass may have its last positions only.
 ///
 /// Autograd sees functions that share this one buffer in the forward and one
-/// gradient buffer in the backward, and that compute a destination's rows anew
+/// gradient buffer in the backward, and that recompute a destination's rows
 /// rather than keep them. So what a pass saves grows with the number of
 /// sources, where saving a difference tensor at every destination would grow
 /// with its square.
@@ -81,7 +81,7 @@ class SourceBuffer {
   /// at the end: [batch, positions, n, d_model]. Not differentiable.
   at::Tensor outputs(int64_t start, int64_t n, int64_t positions) const;
 
-  /// How many sources were recorded.
+  /// Returns how many sources were recorded.
   int64_t recorded() const {
     return recorded_;
   }

@@ -24,7 +24,7 @@ constexpr size_t kSmallest = size_t{16} << 10U;
 constexpr size_t kHugePage = size_t{2} << 20U;
 constexpr int64_t kDefaultLimit = int64_t{1} << 30U;
 
-// How many WorkspaceScopes are open on this thread.
+// The number of WorkspaceScopes open on this thread.
 thread_local int scope_depth = 0;
 
 // Sizes are rounded up to one of four steps for each power of two, so that a
@@ -63,7 +63,7 @@ class Pool {
     lease.size = sizes.extract(sizes.begin());
     std::unique_ptr<void, decltype(&std::free)> data(map(size), &std::free);
     if (data == nullptr) {
-      // What is idle in other sizes may be what is missing.
+      // Idle buffers of other sizes may hold the missing memory.
       free_idle();
       data.reset(map(size));
     }
@@ -77,7 +77,7 @@ class Pool {
     return data.release();
   }
 
-  /// False if the memory is none of the pool's.
+  /// False if the memory is not the pool's.
   bool give_back(void* data) noexcept {
     Blocks freed;
     {

@@ -22,7 +22,7 @@ struct WorkspaceStats {
 /// One pool for the process, shared by all models and threads.
 WorkspaceStats workspace_stats();
 
-/// Counts most_leased anew.
+/// Restarts the count of most_leased.
 void reset_most_leased();
 
 /// Sets how many idle bytes are kept, and gives back what is over.

@@ -7,7 +7,7 @@
 // Norms of rows of fp32 on the CPU, and their gradients.
 namespace autocircuit::kernels {
 
-/// How rows are normed; see NormShape.
+/// Says how rows are normed; see NormShape.
 struct NormParameters {
   bool centred;
   float eps;
@@ -18,7 +18,7 @@ struct NormParameters {
 /// Norms rows in place.
 void norm_rows(Rows rows, int64_t n, int64_t d, const NormParameters& norm);
 
-/// Where x[r] is a row and grad[r] the gradient of the normed row, x[r] becomes
+/// With a row x[r] and the gradient grad[r] of the normed row, x[r] becomes
 /// the gradient of the row.
 void norm_rows_backward(
     Rows x,

@@ -9,7 +9,7 @@ namespace autocircuit::kernels {
 
 namespace {
 
-// What is multiplied at a time: these rows and columns of x stay in the second
+// Sizes multiplied at a time: these rows and columns of x stay in the second
 // level cache, a tile of the panel in the first.
 constexpr int64_t kTokens = 240;
 constexpr int64_t kDepth = 256;
@@ -19,7 +19,7 @@ constexpr int64_t kStride = kDepth + 16;
 
 constexpr float kZeros[kPanel] = {};
 
-// What hardware does not foresee where rows are far apart.
+// Fetches what hardware does not foresee if rows are far apart.
 AUTOCIRCUIT_INLINE void prefetch_row(const float* row, int64_t n) {
   for (int64_t i = 0; i < n; i += 16) {
     __builtin_prefetch(row + i);

@@ -8,7 +8,7 @@
 
 #include "autocircuit/kernels/rows.h"
 
-// What kernels are written with: vectors, and one function for each instruction
+// Tools of the kernels: vectors, and one function for each instruction
 // set.
 namespace autocircuit::kernels {
 

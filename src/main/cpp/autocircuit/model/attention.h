@@ -28,7 +28,7 @@ struct AttentionHooks {
   HookId q, k, v, scores, pattern, z, result;
 };
 
-/// What the heads of a block read, normed.
+/// Holds what the heads of a block read, normed.
 struct AttentionInputs {
   /// Of all heads at once [batch, seq, d_model], or of each head [batch, seq,
   /// heads, d_model], or of each head's q, k and v [batch, seq, heads + 2 *
@@ -66,7 +66,7 @@ class Attention {
       bool last_only,
       Hooks& hooks) const;
 
-  /// What the heads add to the residual stream [batch, seq, d_model]. A
+  /// Returns what the heads add to the residual stream [batch, seq, d_model]. A
   /// post-norm's factors apply to each head's part, so that the heads' results
   /// sum to what is added. Undefined if not all heads run, or if nobody needs
   /// the residual stream.
@@ -76,7 +76,7 @@ class Attention {
       const std::optional<Norm>& post_norm,
       Hooks& hooks) const;
 
-  /// What the stream has beside the heads' outputs: b_O [d_model], or
+  /// Returns what the stream has beside the heads' outputs: b_O [d_model], or
   /// undefined.
   const at::Tensor& constant() const {
     return b_o_;

@@ -14,7 +14,7 @@
 
 namespace autocircuit {
 
-/// What the blocks of one transformer have in common.
+/// Holds what the blocks of one transformer have in common.
 struct BlockShape {
   AttentionShape attention;
   NormShape norm;
@@ -23,7 +23,7 @@ struct BlockShape {
   bool gated = false;
   /// Attention and MLP read the same residual stream, not one after another.
   bool parallel = false;
-  /// What attention and MLP add to the residual stream is normed, too.
+  /// The outputs of attention and MLP are normed, too.
   bool post_norms = false;
   /// On what the MLP adds to the residual stream.
   std::optional<AutoencoderShape> autoencoder = {};
@@ -92,7 +92,8 @@ class Block {
       bool last_only,
       Hooks& hooks) const;
 
-  /// Whether it can end at one position: latents may belong to positions.
+  /// Returns whether it can end at one position: latents may belong to
+  /// positions.
   bool can_end_at_last() const {
     return !autoencoder_;
   }
@@ -104,7 +105,7 @@ class Block {
   /// The heads and the MLP of this block.
   std::vector<ModelNode> nodes(int64_t block) const;
 
-  /// What they add to the residual stream.
+  /// Returns what they add to the residual stream.
   std::vector<StreamPart> stream_parts() const;
 
   HookId last_hook() const {
@@ -116,8 +117,8 @@ class Block {
     return attention_.window();
   }
 
-  /// Whether keys or values of a prefix [batch, prefix, heads, d_head] have
-  /// this block's heads.
+  /// Returns whether keys or values of a prefix [batch, prefix, heads, d_head]
+  /// have this block's heads.
   bool fits_prefix(const at::Tensor& entry) const {
     return attention_.fits_prefix(entry);
   }

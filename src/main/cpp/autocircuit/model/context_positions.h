@@ -27,7 +27,7 @@ struct PrefixCache {
   }
 };
 
-/// Where the tokens of one forward stand and who sees whom: made once for a
+/// The places of one forward's tokens, and who sees whom: made once for a
 /// pass, and the same for every block.
 class ContextPositions {
  public:
@@ -43,11 +43,11 @@ class ContextPositions {
       const std::optional<Rotary>& rotary,
       at::IntArrayRef windows);
 
-  /// What is added to attention scores: 0 where a query may look, -inf where
-  /// not; [seq, prefix + seq] or [batch, 1, seq, prefix + seq]. A window limits
-  /// how many positions back it looks, itself included; 0 does not. Padding
-  /// looks at itself, so that no softmax is empty; `clear_padding` takes the
-  /// result away.
+  /// Returns what is added to attention scores: 0 where a query may look, -inf
+  /// where not; [seq, prefix + seq] or [batch, 1, seq, prefix + seq]. A window
+  /// limits how many positions back it looks, itself included; 0 does not.
+  /// Padding looks at itself, so that no softmax is empty; `clear_padding`
+  /// takes the result away.
   const at::Tensor& attention_bias(int64_t window) const;
 
   /// Attention patterns of the last queries [batch, heads, queries, keys]

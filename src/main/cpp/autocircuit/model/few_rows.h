@@ -6,8 +6,8 @@
 // time they take; a general product packs them first.
 namespace autocircuit {
 
-/// Whether x [rows, k] times w [k, n], plus b [n] if it is defined, is one of
-/// these. Autograd does not record them.
+/// Returns whether x [rows, k] times w [k, n], plus b [n] if it is defined, is
+/// one of these. Autograd does not record them.
 bool has_few_rows(
     const at::Tensor& x,
     const at::Tensor& w,

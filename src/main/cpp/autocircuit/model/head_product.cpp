@@ -25,7 +25,7 @@ int64_t token_stride(const at::Tensor& x) {
   return x.size(1) == 1 ? x.stride(0) : x.stride(1);
 }
 
-// Whether there is one stride from token to token.
+// Returns whether there is one stride from token to token.
 bool joins_tokens(const at::Tensor& x) {
   return x.size(0) == 1 || x.stride(0) == x.size(1) * token_stride(x);
 }
@@ -52,7 +52,7 @@ void check_shapes(const at::Tensor& x, const at::Tensor& w) {
       w.sizes());
 }
 
-// Where rows are fewer than threads, threads share the tokens of a row.
+// If rows are fewer than threads, threads share the tokens of a row.
 void multiply(
     const at::Tensor& out,
     const at::Tensor& some_x,

@@ -32,17 +32,17 @@ struct HeadRow {
 struct SomeHeads {
   std::vector<int64_t> live = {}; // in order
   std::vector<HeadRow> rows = {};
-  /// What the inputs without a row give; undefined: what the residual stream
-  /// gives.
+  /// Projections of the inputs without a row; undefined: those the residual
+  /// stream gives.
   std::optional<Projections> others = std::nullopt;
 };
 
-/// What the heads of a block read where patching makes that differ from what
-/// the residual stream holds.
+/// Holds what the heads of a block read where patching makes that differ from
+/// what the residual stream holds.
 struct HeadInputs {
   /// [batch, seq, rows, d_model], or [batch, seq, d_model] for all heads.
   at::Tensor rows = {};
-  /// Where the last position is all that counts behind the queries, the first
+  /// If only the last position counts behind the queries, the first
   /// module's rows may be these, [batch, 1, heads, d_model], and `rows` those
   /// of the others.
   at::Tensor queries = {};
@@ -51,8 +51,9 @@ struct HeadInputs {
   std::optional<SomeHeads> some = std::nullopt;
 };
 
-/// What a model meets at its hook points during one forward pass. The model
-/// says what it has there; whoever runs it may replace, record or read it.
+/// Says what a model meets at its hook points during one forward pass. The
+/// model says what it has there; whoever runs it may replace, record or read
+/// it.
 class Hooks {
  public:
   virtual ~Hooks() = default;
@@ -70,30 +71,31 @@ class Hooks {
       const at::Tensor& resid,
       const Norm* norm) = 0;
 
-  /// Whether anybody looks at this hook point.
+  /// Returns whether anybody looks at this hook point.
   virtual bool wants(HookId hook) const = 0;
 
-  /// Whether the module that ends at this hook point has to run.
+  /// Returns whether the module that ends at this hook point has to run.
   virtual bool runs(HookId hook) const {
     (void)hook;
     return true;
   }
 
-  /// Whether only the last position counts where the last block's queries have
-  /// looked back: the rest of that block may then run for that one alone.
+  /// Returns whether only the last position counts where the last block's
+  /// queries have looked back: the rest of that block may then run for that one
+  /// alone.
   virtual bool ends_at_last() const {
     return false;
   }
 
-  /// What a module adds to the residual stream that does not run: undefined if
-  /// nobody knows.
+  /// Returns what a module adds to the residual stream that does not run:
+  /// undefined if nobody knows.
   virtual at::Tensor skipped(HookId hook) const {
     (void)hook;
     return {};
   }
 
-  /// Whether anybody reads the residual stream itself. If not, it may be an
-  /// undefined tensor.
+  /// Returns whether anybody reads the residual stream itself. If not, it may
+  /// be an undefined tensor.
   virtual bool needs_resid() const {
     return true;
   }

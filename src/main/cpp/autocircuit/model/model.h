@@ -52,8 +52,8 @@ struct ModelNode {
   double cost = 0; // multiplications for each token
 };
 
-/// What is added to the residual stream at one place: outputs of sources, and a
-/// constant that no source carries.
+/// Holds what is added to the residual stream at one place: outputs of sources,
+/// and a constant that no source carries.
 struct StreamPart {
   std::vector<HookId> sources = {}; // hook points of all that is put out
   HookId seen_from = 0;             // first hook point where the stream has it
@@ -97,7 +97,7 @@ class Model {
   const ModelNode& node_at(HookId hook) const {
     return nodes_[node_index(hook)];
   }
-  /// Whether queries, keys or values of a node's heads are there.
+  /// Returns whether queries, keys or values of a node's heads are there.
   bool is_projection(HookId hook) const {
     return is_projection_[static_cast<size_t>(hook)];
   }
@@ -118,8 +118,8 @@ class Model {
     return weights_.tensors()[0].options().requires_grad(false);
   }
 
-  /// Whether hooks may ask for the last position only where it is all that
-  /// counts; see Hooks::ends_at_last.
+  /// Returns whether hooks may ask for the last position only where it is all
+  /// that counts; see Hooks::ends_at_last.
   virtual bool can_end_at_last() const {
     return false;
   }

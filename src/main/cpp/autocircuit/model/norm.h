@@ -9,7 +9,7 @@
 
 namespace autocircuit {
 
-/// What a norm does to the last dimension.
+/// Holds what a norm does to the last dimension.
 struct NormShape {
   /// Subtract the mean (LayerNorm) or not (RMSNorm).
   bool centred = true;

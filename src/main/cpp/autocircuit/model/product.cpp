@@ -29,8 +29,8 @@ constexpr int64_t kGrain = int64_t{1} << 20U;
 // Rows and columns are divided in multiples of this.
 constexpr int64_t kTileSize = 32;
 
-// What LibTorch's own products of 16-bit types ask of the CPU. For fp16 that is
-// more than most have, and a compiler may not know its name.
+// Instructions that LibTorch's own products of 16-bit types need. For fp16 that
+// is more than most have, and a compiler may not know its name.
 bool has_instructions(at::ScalarType type) {
 #if defined(__x86_64__)
   static const bool bf16 = __builtin_cpu_supports("avx512bw") != 0 &&
@@ -165,7 +165,7 @@ void divided_product(
     const at::Tensor& any_b,
     const at::Tensor& bias) {
   check_factors(any_a, any_b, bias);
-  // What has to be copied is copied here: this thread's memory is the pool's.
+  // Copies are made here: this thread's memory is the pool's.
   const at::Tensor a = with_one_batch_dim(any_a);
   const at::Tensor b = with_one_batch_dim(any_b);
   const at::Tensor matrices = with_one_batch_dim(out); // a view

@@ -15,7 +15,7 @@ namespace autocircuit {
 struct AutoencoderShape {
   int64_t n_latents = 0; // may be 0: all of them were pruned
   int64_t positions = 0; // that have latents of their own; 0: one set for all
-  /// What the reconstruction lacks is a source, too.
+  /// The reconstruction error is a source, too.
   bool error_node = false;
 };
 

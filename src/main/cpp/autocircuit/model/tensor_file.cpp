@@ -14,7 +14,7 @@ namespace autocircuit {
 
 namespace {
 
-// What is converted on the way passes through a buffer of this size.
+// Converted values pass through a buffer of this size.
 constexpr int64_t kBufferBytes = int64_t{4} << 20;
 
 std::string reason() {
@@ -71,8 +71,8 @@ class OpenFile {
   int file_;
 };
 
-// What files hold. LibTorch packs some of its other types, so that a tensor has
-// fewer bytes than elements.
+// Types that files hold. LibTorch packs some of its other types, so that a
+// tensor has fewer bytes than elements.
 bool is_stored_type(at::ScalarType type) {
   return type == at::kDouble || type == at::kFloat || type == at::kHalf ||
       type == at::kBFloat16 || type == at::kByte;

@@ -8,7 +8,7 @@
 
 namespace autocircuit {
 
-/// Where a tensor lies in a file.
+/// Says where a tensor lies in a file.
 struct StoredTensor {
   at::ScalarType type; // kDouble, kFloat, kHalf, kBFloat16 or kByte
   int64_t begin;

@@ -8,8 +8,8 @@
 
 namespace autocircuit {
 
-/// How often tensors were changed in place so far, in all. Inference tensors do
-/// not count their changes.
+/// Returns how often tensors were changed in place so far, in all. Inference
+/// tensors do not count their changes.
 uint64_t version_of(at::TensorList tensors);
 
 /// The tensors of a model under their canonical names. Copies share the
@@ -27,7 +27,7 @@ class Weights {
   /// The tensors on another device; a tensor held under two names stays one.
   Weights to(at::Device device) const;
 
-  /// Whether any of them is being trained.
+  /// Returns whether any of them is being trained.
   bool require_grad() const;
 
   const std::vector<std::string>& names() const {

@@ -108,7 +108,7 @@ ForwardResult forward(
     const PatchableModel& model,
     const ForwardRequest& request) {
   check_request(model, request);
-  // What only the reference executor does: hook points as they are read, and
+  // Only the reference executor does these: hook points as they are read, and
   // gradients of weights.
   if (request.policy == PlanPolicy::kReference || !request.reads.empty() ||
       (at::GradMode::is_enabled() && model.model().weights().require_grad())) {

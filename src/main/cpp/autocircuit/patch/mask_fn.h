@@ -7,11 +7,11 @@
 
 namespace autocircuit {
 
-/// How a mask parameter becomes the weight of the patched activation.
+/// Says how a mask parameter becomes the weight of the patched activation.
 enum class MaskFn : int64_t { kNone = 0, kSigmoid = 1, kHardConcrete = 2 };
 
-/// Where randomness comes from: the same (seed, step) gives the same noise on
-/// every device, and nothing else is consulted or changed.
+/// Says where randomness comes from: the same (seed, step) gives the same noise
+/// on every device, and nothing else is consulted or changed.
 struct Noise {
   int64_t seed = 0;
   int64_t step = 0;

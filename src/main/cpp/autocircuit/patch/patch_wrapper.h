@@ -9,9 +9,9 @@
 
 namespace autocircuit {
 
-/// What patching does at one module: as a destination its input is mixed from
-/// the outputs of earlier sources, as a source its output is recorded. Nothing
-/// but numbers that Java computed from its graph.
+/// Says what patching does at one module: as a destination its input is mixed
+/// from the outputs of earlier sources, as a source its output is recorded.
+/// Nothing but numbers that Java computed from its graph.
 class PatchWrapper {
  public:
   std::string module;

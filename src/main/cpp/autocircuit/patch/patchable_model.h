@@ -29,8 +29,8 @@ class PatchableModel {
   const std::vector<PatchWrapper>& wrappers() const {
     return wrappers_;
   }
-  /// Whether a destination, one of `wrappers()`, reads its sources and a
-  /// constant and nothing else.
+  /// Returns whether a destination, one of `wrappers()`, reads its sources and
+  /// a constant and nothing else.
   bool reads_only_sources(const PatchWrapper& wrapper) const {
     return constants_[index_of(wrapper)].has_value();
   }
@@ -74,9 +74,9 @@ struct PatchContext {
   at::Tensor patch_src_outs; // [n_srcs, batch, seq, d_model]
   at::Tensor masks;          // ([batch]) [n_masks], fp32 or fp64
   MaskTransform transform;
-  /// What all f(mask) are, if the caller knows that they are one value.
+  /// The value of all f(mask), if the caller knows that they are equal.
   std::optional<double> uniform = std::nullopt;
-  /// Where passes with these activations leave what they have in common;
+  /// The cache of what passes with these activations have in common;
   /// nullptr: nowhere.
   std::shared_ptr<AllOnesCache> all_ones = nullptr;
   /// Of masks that never change; nullptr: they may.
@@ -88,7 +88,7 @@ enum class PlanPolicy : int64_t {
   kAuto = 0,      // the fastest that fits
   kReference = 1, // plain operations, for comparison
   kBuffered = 2,  // every source and every destination, whatever the masks
-  kAllOnes = 3    // what circuits leave of the run with all masks 1, if it fits
+  kAllOnes = 3    // what circuits leave of the fully patched run, if it fits
 };
 
 struct ForwardRequest {

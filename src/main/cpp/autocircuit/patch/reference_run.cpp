@@ -132,7 +132,7 @@ class ReferenceRun final : public Hooks {
     return readers_[static_cast<size_t>(hook)];
   }
 
-  /// Whether this pass keeps the output of a source at a hook point.
+  /// Returns whether this pass keeps the output of a source at a hook point.
   bool records(HookId hook) const {
     const PatchWrapper* w = model_.wrapper(hook);
     return w != nullptr && w->is_src() && (patched() || request_.want_src_outs);

@@ -5,7 +5,7 @@
 namespace autocircuit {
 
 /// The executor that is obviously right: at every destination the difference
-/// between patched and current source outputs anew, as the Python original
+/// between patched and current source outputs, as the Python original
 /// computes it, added to the stream or taken from constant + sum of patches,
 /// from plain differentiable operations. Every faster executor is
 /// compared with it. It alone reads hook points, and weights can be trained

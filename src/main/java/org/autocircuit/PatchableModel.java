@@ -172,7 +172,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return model.config();
   }
 
-  /** How the model was made patchable. */
+  /** Returns how the model was made patchable. */
   public PatchableModelOptions options() {
     return options;
   }
@@ -182,7 +182,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return model.precision();
   }
 
-  /** Where weights and masks are, under LibTorch's name. */
+  /** Returns where weights and masks are, under LibTorch's name. */
   public String device() {
     return model.device();
   }
@@ -243,7 +243,8 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    *
    * @param prefix stays the caller's, and is needed as long as the model is used; takes the place
    *     of this model's own if it has one
-   * @throws IllegalArgumentException if the cache is none of a model of this kind and device
+   * @throws IllegalArgumentException if the cache is that of another kind of model, or on another
+   *     device
    */
   public PatchableModel withPrefix(PrefixCache prefix) {
     requireOpen();
@@ -257,7 +258,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    *
    * @param tokens {@code [1 or batch, prefix]}
    * @return to be closed by the caller
-   * @throws IllegalArgumentException if the model is none with attention, or the tokens do not fit
+   * @throws IllegalArgumentException if the model has no attention, or the tokens do not fit
    */
   public PrefixCache prefixOf(Tensor tokens) {
     requireOpen();
@@ -283,7 +284,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
         model.to(model.device()), other.graph(config()), other.outputSlice(), passes.prefix());
   }
 
-  /** What stands before all prompts; empty: nothing. */
+  /** Returns what stands before all prompts; empty: nothing. */
   public Optional<PrefixCache> prefix() {
     return passes.prefix();
   }
@@ -339,7 +340,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /**
-   * What sources put out in a plain pass over a batch, ablated.
+   * Returns what sources put out in a plain pass over a batch, ablated.
    *
    * @param input as for {@link #forward(Tensor)}
    * @param type one that needs a single batch only
@@ -368,7 +369,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * @param batches all equally long, shorter prompts being padded; they may differ in size
    * @param type which prompts count: clean, corrupt, or both
    * @return {@code [n_srcs, 1, seq, d_model]}, to be closed by the caller
-   * @throws IllegalArgumentException if the type is none over a data set, or there is no batch
+   * @throws IllegalArgumentException if the type does not take a data set, or there is no batch
    */
   public SourceActivations sourceAblations(
       Iterable<? extends PromptPairBatch> batches, AblationType type) {
@@ -388,13 +389,13 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     return passes.sourceAblations(clean, corrupt, type);
   }
 
-  /** Makes the run that others go on from, with the logits that the options say. */
+  /** Begins a search's first baseline, with the logits that the options say. */
   public IncrementalRun incrementalRun(ModelInput input, PatchContext context) {
     return incrementalRun(input, context, options.outputSlice());
   }
 
   /**
-   * Makes the run that others go on from, without gradients.
+   * Computes the first baseline, without gradients.
    *
    * @param context a patched one, without mask function or dropout, and with masks that all
    *     examples share
@@ -469,7 +470,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     NativeMath.backward(Arguments.live("loss", loss));
   }
 
-  /** Whether the model was closed. */
+  /** Returns whether the model was closed. */
   public boolean isClosed() {
     return passes.isClosed();
   }
@@ -489,7 +490,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     }
   }
 
-  /** What the model is called in messages. */
+  /** Returns what the model is called in messages. */
   @Override
   public String toString() {
     return name;

@@ -7,7 +7,7 @@ import org.autocircuit.model.ModelConfig;
 import org.autocircuit.pass.OutputSlice;
 
 /**
- * How a model is made patchable.
+ * Says how a model is made patchable.
  *
  * @param factorized {@code true}: an edge from every earlier node to every later one; {@code
  *     false}: the residual graph, whose edges stand for nodes

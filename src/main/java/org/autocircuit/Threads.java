@@ -5,9 +5,9 @@ import java.lang.System.Logger.Level;
 import org.autocircuit.internal.NativeMath;
 
 /**
- * How many threads one native call uses. One setting for the whole process. A server that runs many
- * models or requests at once gets the most out of its cores with 1, a single caller with the number
- * of cores.
+ * Sets how many threads one native call uses, for the whole process. A server that runs many models
+ * or requests at once gets the most out of its cores with 1, a single caller with the number of
+ * cores.
  *
  * <p>Until {@link #set} is called, each pass takes as many as its work is worth, up to the number
  * of cores or what {@code OMP_NUM_THREADS} says: those of small models take one, since threads that

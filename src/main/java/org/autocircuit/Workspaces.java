@@ -25,22 +25,22 @@ public final class Workspaces {
     NativeMath.setWorkspaceLimit(bytes);
   }
 
-  /** How many bytes are kept idle at most. */
+  /** Returns how many bytes are kept idle at most. */
   public static long limit() {
     return NativeMath.workspaceLimit();
   }
 
-  /** How many bytes the pool holds now, in use or idle. */
+  /** Returns how many bytes the pool holds now, in use or idle. */
   public static long bytes() {
     return NativeMath.workspaceBytes();
   }
 
-  /** How many bytes were in use at most at one time, since the last {@link #resetPeak}. */
+  /** Returns how many bytes were in use at most at one time, since the last {@link #resetPeak}. */
   public static long peakBytes() {
     return NativeMath.workspacePeakBytes();
   }
 
-  /** Begins to look for the peak anew, from what is in use now. */
+  /** Forgets the peak: looks for the next one, from what is in use now. */
   public static void resetPeak() {
     NativeMath.resetWorkspacePeak();
   }

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What repeats along the batch or is zero is stored once. */
+/** Tests that values that repeat along the batch, or are zero, are stored once. */
 @ExtendWith(NativeScope.class)
 class AblationStorageTest {
 

@@ -3,7 +3,7 @@ package org.autocircuit;
 import com.sun.management.ThreadMXBean;
 import java.lang.management.ManagementFactory;
 
-/** What the calling thread takes from the Java heap. */
+/** Says what the calling thread takes from the Java heap. */
 public final class Allocation {
 
   private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();

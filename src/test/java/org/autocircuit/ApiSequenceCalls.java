@@ -14,7 +14,7 @@ import org.autocircuit.ApiSequenceState.Worker;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 
-/** What calls of an {@link ApiSequence} are made with. */
+/** Says what calls of an {@link ApiSequence} are made with. */
 abstract class ApiSequenceCalls {
 
   final Random random;

@@ -47,7 +47,8 @@ final class ApiSequenceMasks {
   }
 
   /**
-   * What a mode that trains found: gradients that come back when it ends, if it is an inner one.
+   * Holds what a mode that trains found: gradients that come back when it ends, if it is an inner
+   * one.
    */
   private record Training(Mode mode, boolean wantsGrad, Layer layer, boolean inner, boolean had) {}
 
@@ -65,7 +66,7 @@ final class ApiSequenceMasks {
     return layers.getFirst();
   }
 
-  /** How many examples have values of their own; 0: they share them. */
+  /** Returns how many examples have values of their own; 0: they share them. */
   int examples() {
     return current().examples;
   }
@@ -114,7 +115,7 @@ final class ApiSequenceMasks {
     layer.hasGradients = false;
   }
 
-  /** What a mode did to these masks ends with it. */
+  /** Undoes what a mode did to these masks. */
   void end(Mode mode) {
     for (Training training : List.copyOf(trainings)) {
       if (training.mode == mode) {
@@ -136,7 +137,7 @@ final class ApiSequenceMasks {
     return !trainings.isEmpty();
   }
 
-  /** What the innermost mode that trains these masks wants. */
+  /** Returns what the innermost mode that trains these masks wants. */
   boolean requiresGrad() {
     return isTraining() && trainings.getFirst().wantsGrad;
   }

@@ -12,15 +12,15 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 
-/** What a pass is patched with: masks of a thread or fixed ones; neither where it is not. */
+/** Holds what a pass is patched with: masks of a thread or fixed ones; neither where it is not. */
 record ApiSequencePatch(Activations activations, ApiSequenceMasks own, Masks fixed, MaskFn maskFn) {
 
   static final ApiSequencePatch NONE = new ApiSequencePatch(null, null, null, MaskFn.NONE);
 
-  /** What samples of every context are drawn with, so that they are the same in all passes. */
+  /** The noise of every context's samples, so that they are the same in all passes. */
   static final Noise NOISE = Noise.seeded(5, 3);
 
-  /** What may be wrong with a pass; nothing: it succeeds. */
+  /** Returns what may be wrong with a pass; nothing: it succeeds. */
   Set<Class<?>> failures(OwnModel model, Worker worker) {
     Set<Class<?>> failures = new HashSet<>(failures(worker, ApiSequenceReference.BATCH));
     if (model.closed || model.prefixIsClosed()) {
@@ -29,7 +29,7 @@ record ApiSequencePatch(Activations activations, ApiSequenceMasks own, Masks fix
     return failures;
   }
 
-  /** What may be wrong with activations and masks. */
+  /** Returns what may be wrong with activations and masks. */
   Set<Class<?>> failures(Worker worker, int batch) {
     Set<Class<?>> failures = new HashSet<>();
     boolean refused = own != null && own.failure(worker) != null;

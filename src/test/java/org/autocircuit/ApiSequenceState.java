@@ -17,7 +17,7 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
-/** What an {@link ApiSequence} has made, and what the contracts say about its use. */
+/** Says what an {@link ApiSequence} has made, and what the contracts say about its use. */
 final class ApiSequenceState {
 
   final List<Worker> workers = new ArrayList<>();
@@ -65,7 +65,7 @@ final class ApiSequenceState {
     models.removeIf(model -> model.closed && modes.stream().noneMatch(m -> m.model == model));
   }
 
-  /** What is open is open, and nothing else is. */
+  /** Checks that just those things are open that should be. */
   void check() {
     for (OwnModel model : models) {
       assertThat(model.model.isClosed()).isEqualTo(model.closed);
@@ -138,7 +138,7 @@ final class ApiSequenceState {
       return closed ? IllegalStateException.class : null;
     }
 
-    /** What is wrong with a pass without masks. */
+    /** Returns what is wrong with a pass without masks. */
     Class<?> passFailure() {
       return closed || prefixIsClosed() ? IllegalStateException.class : null;
     }
@@ -161,7 +161,7 @@ final class ApiSequenceState {
       return modes.stream().filter(m -> m.open && m.model == this && m.worker == worker).toList();
     }
 
-    /** What the modes of a thread add up to: the innermost one of each kind. */
+    /** Returns what the modes of a thread add up to: the innermost one of each kind. */
     ApiSequencePatch patchInForce(Worker worker) {
       ApiSequencePatch patch = ApiSequencePatch.NONE;
       MaskFn maskFn = MaskFn.NONE;
@@ -197,7 +197,7 @@ final class ApiSequenceState {
     }
   }
 
-  /** A run that others go on from, the masks of it, and those of the last other one. */
+  /** A baseline, its masks, and those of the last other run. */
   static final class Run {
 
     final IncrementalRun run;

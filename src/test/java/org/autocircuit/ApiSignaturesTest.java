@@ -201,7 +201,7 @@ class ApiSignaturesTest {
     return types;
   }
 
-  /** Whether users can name the type: so can they the types around it. */
+  /** Returns whether users can name the type: so can they the types around it. */
   private static boolean isSeen(Class<?> type) {
     boolean seen =
         Modifier.isPublic(type.getModifiers()) || Modifier.isProtected(type.getModifiers());

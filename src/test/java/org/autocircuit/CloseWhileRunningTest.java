@@ -67,7 +67,7 @@ class CloseWhileRunningTest {
           new long[][] {{3}, {1}},
           new long[][] {{2}, {8}});
 
-  /** What is open when a call begins. */
+  /** Says what is open when a call begins. */
   private static final class Opened implements AutoCloseable {
 
     final Model weights = RandomModels.model(RandomModels.SMALL, Precision.FLOAT64, 5);

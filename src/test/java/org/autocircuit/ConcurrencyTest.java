@@ -209,9 +209,7 @@ class ConcurrencyTest {
     assertThat(together(calls)).containsOnly(true);
   }
 
-  /**
-   * Circuits of few edges go the way that the run with all masks 1 makes short, which they share.
-   */
+  /** Circuits of few edges take the short way from the fully patched run, which they share. */
   @ParameterizedTest
   @EnumSource(
       value = AblationType.class,

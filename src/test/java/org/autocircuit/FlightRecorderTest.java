@@ -28,7 +28,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What JDK Flight Recorder gets to see. */
+/** Tests what JDK Flight Recorder gets to see. */
 class FlightRecorderTest {
 
   @TempDir Path folder;
@@ -65,7 +65,7 @@ class FlightRecorderTest {
     assertThat(workspace.getLong("after")).isGreaterThan(workspace.getLong("before"));
   }
 
-  /** Each run of a search is a pass, as whole ones are; what is refused is none. */
+  /** Each run of a search is a pass, as whole ones are; refused calls are not. */
   @Test
   void incrementalRunsAreRecorded() throws IOException {
     int batch = 64;

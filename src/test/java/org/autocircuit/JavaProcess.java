@@ -13,7 +13,7 @@ import java.util.function.Predicate;
 /** Runs a class in a JVM of its own, for what would disturb or end this one. */
 final class JavaProcess {
 
-  /** How it ended, and what it printed to both of its streams. */
+  /** Says how it ended, and what it printed to both of its streams. */
   record Result(int exitCode, String output) {}
 
   private final List<String> options = new ArrayList<>();

@@ -45,7 +45,7 @@ import org.autocircuit.sae.LatentPruning;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
-/** What LeakTest repeats, in a JVM of its own. */
+/** Runs for LeakTest, which repeats it in a JVM of its own. */
 @SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 enum LeakWorkload {
   LOADS(1500, 1500),

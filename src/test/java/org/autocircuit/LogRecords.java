@@ -9,7 +9,7 @@ import java.util.logging.Level;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
 
-/** What a logger is told while this is open, and nobody else hears. */
+/** Says what a logger is told while this is open, and nobody else hears. */
 public final class LogRecords extends Handler implements AutoCloseable {
 
   private final List<LogRecord> records = new ArrayList<>();

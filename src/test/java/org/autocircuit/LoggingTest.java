@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What operators read in their logs. ScopeStackTest has what is said about open modes. */
+/** Tests what operators read in their logs. ScopeStackTest has what is said about open modes. */
 class LoggingTest {
 
   private static final long GIBIBYTE = 1L << 30;

@@ -20,7 +20,9 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Where memory is short, in JVMs of their own: the system's, or what JavaCPP allows. */
+/**
+ * Tests passes with too little memory, in JVMs of their own: the system's, or what JavaCPP allows.
+ */
 @Tag("slow")
 class MemoryLimitsTest {
 

@@ -28,7 +28,7 @@ public final class MisuseTable {
 
   public static final TransformerConfig CONFIG = RandomModels.SMALL;
 
-  /** What the wrong calls are made on. */
+  /** Says what the wrong calls are made on. */
   public static final class Subject implements AutoCloseable {
 
     public final PatchableModel model =

@@ -22,7 +22,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
-/** What is said when native code fails is what failed. */
+/** Tests that a message names what failed when native code fails. */
 @ExtendWith(NativeScope.class)
 class NativeFailureTest {
 

@@ -11,7 +11,7 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 
-/** What NativeLoadTest runs in processes that are set up oddly. */
+/** Runs for NativeLoadTest, in processes that are set up oddly. */
 public final class NativeLoadProbe implements Runnable {
 
   /** Runs a patched pass and prints {@code patched}, or why it could not. */

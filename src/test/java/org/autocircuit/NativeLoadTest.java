@@ -42,7 +42,7 @@ class NativeLoadTest {
         .toList();
   }
 
-  /** Where the libraries are unpacked already: unpacking takes a while. */
+  /** Returns where the libraries are unpacked already: unpacking takes a while. */
   private static String unpacked() throws IOException {
     return "-Dorg.bytedeco.javacpp.cachedir=" + Loader.getCacheDir();
   }

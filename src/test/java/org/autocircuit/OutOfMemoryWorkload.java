@@ -21,8 +21,8 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * What MemoryLimitsTest runs: passes that need more memory than a limit on the address space
- * leaves, so that they fail at one allocation or another.
+ * Runs for MemoryLimitsTest: passes that need more memory than a limit on the address space leaves,
+ * so that they fail at one allocation or another.
  */
 final class OutOfMemoryWorkload {
 
@@ -119,7 +119,7 @@ final class OutOfMemoryWorkload {
     return batch;
   }
 
-  /** Whether a pass runs out of memory if so much more is there than at the beginning. */
+  /** Returns whether a pass runs out of memory if so much more is there than at the beginning. */
   private boolean fails(long more, Runnable pass) throws IOException {
     limitAddressSpace(Long.toString(used + more));
     try {

@@ -30,7 +30,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What patched passes of random models must agree with, whatever the weights. */
+/** Tests what patched passes of random models must agree with, whatever the weights. */
 @ExtendWith(NativeScope.class)
 class PatchingIdentitiesTest {
 

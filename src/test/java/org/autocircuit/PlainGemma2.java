@@ -60,7 +60,10 @@ final class PlainGemma2 {
     return capped(logits.add(weights.get("unembed.b_U")), config.logitSoftCap());
   }
 
-  /** What each head adds {@code [batch, seq, heads, d_model]}; the norm behind is of their sum. */
+  /**
+   * Returns what each head adds {@code [batch, seq, heads, d_model]}; the norm behind is of their
+   * sum.
+   */
   private Tensor attention(
       String b, int block, Tensor x, int keyValueInputs, PlainGpt2.Visitor visitor) {
     int heads = config.nHeads();

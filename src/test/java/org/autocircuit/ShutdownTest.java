@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 /** The JVM ends, in peace and soon, while threads are inside the library. */
 class ShutdownTest {
 
-  /** What the shell makes of SIGTERM, and the JVM of a hook's end after it. */
+  /** The exit code of SIGTERM in a shell, and of a JVM whose hook ends after it. */
   private static final int TERMINATED = 143;
 
   private static JavaProcess java() {

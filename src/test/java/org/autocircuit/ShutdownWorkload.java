@@ -38,10 +38,10 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 
-/** What ShutdownTest runs: the JVM ends while threads are inside native code. */
+/** Runs for ShutdownTest: the JVM ends while threads are inside native code. */
 final class ShutdownWorkload {
 
-  /** What each thread prints when it is inside its work. */
+  /** The line that each thread prints when it is inside its work. */
   static final String RUNNING = "running";
 
   static final int THREADS = 4;

@@ -11,7 +11,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 
-/** What MemoryLimitsTest runs: a large model is loaded, patched and attributed. */
+/** Runs for MemoryLimitsTest: loads, patches and attributes a large model. */
 final class SmallHeapWorkload {
 
   private SmallHeapWorkload() {}

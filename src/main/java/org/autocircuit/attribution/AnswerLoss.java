@@ -16,7 +16,7 @@ import org.bytedeco.pytorch.global.torch;
  */
 public final class AnswerLoss {
 
-  /** What is done to the logits. */
+  /** Says what is done to the logits. */
   public enum GradFunction {
     /** Nothing. */
     LOGIT,
@@ -28,7 +28,7 @@ public final class AnswerLoss {
     LOGIT_EXP
   }
 
-  /** What is done to the answers' values. */
+  /** Says what is done to the answers' values. */
   public enum AnswerFunction {
     /** Minus the mean over prompts of (mean of the answers - mean of the wrong answers). */
     AVG_DIFF,
@@ -86,12 +86,12 @@ public final class AnswerLoss {
         gradFunction, AnswerFunction.MSE, new long[0][], new long[0][], Optional.of(targets));
   }
 
-  /** What is done to the logits. */
+  /** Returns what is done to the logits. */
   public GradFunction gradFunction() {
     return gradFunction;
   }
 
-  /** What is done to the answers' values. */
+  /** Returns what is done to the answers' values. */
   public AnswerFunction answerFunction() {
     return answerFunction;
   }
@@ -106,7 +106,7 @@ public final class AnswerLoss {
     return copy(wrongAnswers);
   }
 
-  /** What the logits are compared with; present for {@link AnswerFunction#MSE}. */
+  /** Returns what the logits are compared with; present for {@link AnswerFunction#MSE}. */
   public Optional<Tensor> targets() {
     return targets;
   }

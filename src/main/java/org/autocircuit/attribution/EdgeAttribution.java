@@ -16,7 +16,7 @@ import org.autocircuit.patch.SourceActivations;
  * outputs are kept as {@code z} before the output weights, {@code n_heads} times fewer numbers, and
  * multiplied by them for some positions at a time wherever they are read: that takes about {@code
  * n_layers / 12} plain passes longer. Where the mask value is not 0 it needs a graph in which each
- * destination reads all sources before it; attention and MLP that run in parallel are none.
+ * destination reads all sources before it: attention and MLP must not run in parallel.
  *
  * <p>Immutable; the tensors in it must live until it is used for the last time.
  *

@@ -216,8 +216,8 @@ public final class Checkpoints {
   }
 
   /**
-   * Whether a checkpoint that ties its embedding stores another unembedding, which then counts, as
-   * in Hugging Face's reader. Logs a warning if so.
+   * Returns whether a checkpoint that ties its embedding stores another unembedding, which then
+   * counts, as in Hugging Face's reader. Logs a warning if so.
    */
   private static boolean hasOtherHead(HuggingFaceCheckpoint checkpoint, LoadOptions options) {
     StoredTensor embedding = checkpoint.part(WeightShapes.EMBEDDING);
@@ -284,7 +284,7 @@ public final class Checkpoints {
     return (sizes.getSum() + sizes.getMax()) * SafetensorsType.of(precision).bytes();
   }
 
-  /** What the family has no place for may be left out only where it changes nothing. */
+  /** Refuses weights that the family has no place for, unless they change nothing. */
   private static void requireFit(HuggingFaceConfig config, Map<String, Tensor> weights) {
     List<StoredWeight> stored =
         config.family().weights(config.transformer(), config.tiedEmbedding());

@@ -16,7 +16,7 @@ import org.autocircuit.model.Activation;
 final class ConfigReader {
   private final Path file;
   private final ObjectNode json;
-  // Where the object lies in the file, with a dot at the end.
+  // The object's place in the file, with a dot at the end.
   private final String place;
 
   ConfigReader(Path file, ObjectNode json) {
@@ -45,7 +45,7 @@ final class ConfigReader {
         : error(key, JsonFiles.describe(got), expected);
   }
 
-  /** Whether the key is there, if only with null. */
+  /** Returns whether the key is there, if only with null. */
   boolean has(String key) {
     return json.has(key);
   }

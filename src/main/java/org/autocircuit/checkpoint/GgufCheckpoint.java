@@ -87,7 +87,7 @@ final class GgufCheckpoint {
     return HuggingFaceCheckpoint.locate(files, config, "its metadata", GgufCheckpoint::name);
   }
 
-  /** What the metadata say. */
+  /** Returns what the metadata say. */
   static HuggingFaceConfig config(Path file) {
     return config(file, GgufHeader.read(file));
   }
@@ -193,7 +193,10 @@ final class GgufCheckpoint {
     return plain.withScaling(llama3(plain, divisors));
   }
 
-  /** What all frequencies are divided by. A file that gives a factor and no type means linear. */
+  /**
+   * Returns what all frequencies are divided by. A file that gives a factor and no type means
+   * linear.
+   */
   private static double factor(ConfigReader reader) {
     String type = "rope.scaling.type";
     if (reader.isSet(type)

@@ -42,7 +42,7 @@ final class GgufHeader {
     this.in = in;
   }
 
-  /** Whether a file is called or begins like one. */
+  /** Returns whether a file is called or begins like one. */
   static boolean isGguf(Path file) {
     if (!Files.isRegularFile(file)) {
       return false;

@@ -25,7 +25,7 @@ enum GgufType {
   final int blockValues;
   final int blockBytes;
 
-  /** What the bytes are to LibTorch. */
+  /** The type that LibTorch reads the bytes as. */
   final ScalarType stored;
 
   GgufType(int code, int blockValues, int blockBytes, ScalarType stored) {

@@ -12,8 +12,8 @@ import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.model.TransformerConfig;
 
 /**
- * What {@code config.json} of a Hugging Face model folder says, as far as it matters for running
- * the model. Immutable.
+ * Holds what {@code config.json} of a Hugging Face model folder says, as far as it matters for
+ * running the model. Immutable.
  *
  * <p>The key {@code model_type} names the family; {@link #MODEL_TYPES} are those that can be read.
  * Each has its own keys, with the defaults of Hugging Face's own reader. Sizes must be present, but

@@ -21,7 +21,7 @@ sealed class LlamaFamily extends ModelFamily
   private final Usual usual;
 
   /**
-   * What absent sizes are.
+   * Holds what absent sizes are.
    *
    * @param nKeyValueHeads 0: as many as query heads, which null means, too
    * @param dHead 0: the model's width shared out
@@ -87,7 +87,7 @@ sealed class LlamaFamily extends ModelFamily
     builder.biases(new Biases(attention, attention, false));
   }
 
-  /** What else is not as in Llama. */
+  /** Reads the other settings that differ from Llama's. */
   void readDifferences(ConfigReader reader, TransformerConfig.Builder builder) {}
 
   @Override

@@ -4,7 +4,7 @@ import java.util.Objects;
 import org.autocircuit.model.Precision;
 
 /**
- * How a model folder is loaded.
+ * Says how a model folder is loaded.
  *
  * @param precision the type to compute in, whatever the type in the file (fp64, fp32, fp16, bf16)
  * @param device where the weights go, under LibTorch's name: {@code cpu}, {@code cuda}, {@code

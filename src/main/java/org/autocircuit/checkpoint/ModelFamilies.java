@@ -52,7 +52,7 @@ final class ModelFamilies {
                     "none of Hugging Face's %s can describe %s".formatted(modelTypes(), config)));
   }
 
-  /** Whether what a family writes is read back as the same model. */
+  /** Returns whether what a family writes is read back as the same model. */
   static boolean describes(ModelFamily family, TransformerConfig config) {
     ObjectNode json = JsonNodeFactory.instance.objectNode();
     try {

@@ -77,7 +77,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
     return embeddings(config).get(0).source().parts().get(0).tensor();
   }
 
-  /** Whether a tensor is none of the weights and may be left alone: buffers of old versions. */
+  /** Returns whether a tensor is no weight and may be left alone: a buffer of old versions. */
   boolean isBuffer(String tensor) {
     return tensor.endsWith(".rotary_emb.inv_freq");
   }
@@ -113,7 +113,7 @@ abstract sealed class ModelFamily permits Gpt2Family, GptNeoxFamily, GptJFamily,
         .reduce(0, Math::addExact);
   }
 
-  /** What no family supports. */
+  /** Refuses settings that no family supports. */
   static void requireUsual(ConfigReader reader) {
     reader.requireUnset("add_cross_attention", false);
     reader.requireUnset("is_encoder_decoder", false);

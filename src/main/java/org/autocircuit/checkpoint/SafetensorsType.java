@@ -56,7 +56,7 @@ public enum SafetensorsType {
     return bytes;
   }
 
-  /** Whether weights can be loaded from this type: F64, F32, F16 and BF16. */
+  /** Returns whether weights can be loaded from this type: F64, F32, F16 and BF16. */
   public boolean isFloatingPoint() {
     return this == F64 || this == F32 || this == F16 || this == BF16;
   }

@@ -18,10 +18,10 @@ sealed interface StoredTensor permits WeightFiles.Stored, GgufTensor {
 
   long[] shape();
 
-  /** What messages call the type of the elements. */
+  /** Returns what messages call the type of the elements. */
   String typeName();
 
-  /** Whether weights can be made of it. */
+  /** Returns whether weights can be made of it. */
   boolean isFloatingPoint();
 
   /** The values, contiguous; a tensor of the innermost scope. */

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.Objects;
 
 /**
- * Where one tensor lies in a file: row-major, little-endian elements in the bytes from {@code
+ * Says where one tensor lies in a file: row-major, little-endian elements in the bytes from {@code
  * begin} (inclusive) to {@code end} (exclusive), counted from the start of the file. Entries made
  * by {@link SafetensorsFile} were checked against the file's length, and {@code end - begin} is the
  * number of elements times the size of one.
@@ -30,7 +30,7 @@ public record TensorEntry(String name, SafetensorsType type, long[] shape, long 
     return shape.clone();
   }
 
-  /** Whether the tensor has exactly this shape. */
+  /** Returns whether the tensor has exactly this shape. */
   public boolean hasShape(long... expected) {
     return Arrays.equals(shape, expected);
   }

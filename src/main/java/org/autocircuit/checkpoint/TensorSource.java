@@ -7,9 +7,9 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * How a weight comes from the tensors of a file: they are joined along their first dimension, heads
- * that keep their query, key and value together are sorted, and what belongs to a linear layer is
- * transposed.
+ * Says how a weight comes from the tensors of a file: they are joined along their first dimension,
+ * heads that keep their query, key and value together are sorted, and what belongs to a linear
+ * layer is transposed.
  *
  * @param parts the tensors, in order
  * @param transposed whether they are {@code [outputs, inputs]}, which becomes {@code [in, out]}

@@ -26,7 +26,7 @@ final class UnreadableFolders {
       "; convert it with Hugging Face's transformers: AutoModelForCausalLM.from_pretrained(\"%s\")"
           + ".save_pretrained(\"NEW_FOLDER\")";
 
-  /** What puts a prefix before all names. */
+  /** Wrappers that put a prefix before all names. */
   private static final List<Map.Entry<String, String>> WRAPPERS =
       List.of(
           Map.entry("_orig_mod.", "torch.compile's; save the model that was compiled"),
@@ -40,7 +40,7 @@ final class UnreadableFolders {
 
   private UnreadableFolders() {}
 
-  /** What a folder without a configuration is. */
+  /** Returns what a folder without a configuration is. */
   static CheckpointException withoutConfig(Path folder) {
     Path config = folder.resolve(HuggingFaceConfig.FILE_NAME);
     if (UnreadableFiles.isDangling(config)) {
@@ -88,7 +88,7 @@ final class UnreadableFolders {
                 names.isEmpty() ? "nothing" : firstFew(names)));
   }
 
-  /** What a folder without weights in safetensors files is. */
+  /** Returns what a folder without weights in safetensors files is. */
   static CheckpointException withoutWeights(Path folder) {
     for (String name : List.of(WeightFiles.SINGLE, WeightFiles.INDEX)) {
       if (UnreadableFiles.isDangling(folder.resolve(name))) {
@@ -183,7 +183,7 @@ final class UnreadableFolders {
     return new CheckpointException(message + head.map(name -> "; " + classifier(name)).orElse(""));
   }
 
-  /** How weights were quantised, by the object that configurations have for it. */
+  /** Returns how weights were quantised, by the object that configurations have for it. */
   static String quantisation(JsonNode value) {
     String method = value.path("quant_method").asText("");
     if (method.isEmpty() && value.path("load_in_4bit").asBoolean()) {

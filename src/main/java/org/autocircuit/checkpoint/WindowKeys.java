@@ -62,7 +62,7 @@ final class WindowKeys {
     return true;
   }
 
-  /** What {@link #read} reads; the types only where they are not as usual. */
+  /** Writes the keys that {@link #read} reads; the types only if they are unusual. */
   static void write(TransformerConfig config, int usualEvery, ObjectNode json) {
     AttentionScores scores = config.attentionScores();
     scores.window().ifPresent(window -> json.put("sliding_window", window));

@@ -15,7 +15,7 @@ import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 
 /**
- * Says how far a phase is, once it has taken two seconds: with a bar on a terminal, else with a
+ * Reports how far a phase is, once it has taken two seconds: with a bar on a terminal, else with a
  * line now and then. For one thread.
  */
 final class Progress implements AutoCloseable {

@@ -32,13 +32,13 @@ public final class IndirectObjectPrompts {
     }
   }
 
-  /** Makes the prompts anew; equal to {@link #builtIn()} as long as the generator is unchanged. */
+  /** Generates the prompts; equal to {@link #builtIn()} as long as the generator is unchanged. */
   static PromptDataset generate() {
     return new IndirectObjectSentences(SEED).circuitPrompts(COUNT);
   }
 
   /**
-   * Writes the built-in file anew, after a change of the generator.
+   * Rewrites the built-in file, after a change of the generator.
    *
    * @param args the file: {@code
    *     src/main/resources/org/autocircuit/data/indirect-object-prompts.json}

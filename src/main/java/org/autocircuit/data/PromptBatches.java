@@ -30,7 +30,7 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
   public static final String BOS_LABEL = "<|BOS|>";
 
   /**
-   * How to cut.
+   * Says how to cut.
    *
    * @param batchSize pairs of a full batch
    * @param prependBos whether prompts begin with the beginning-of-sequence token; empty: as {@link
@@ -192,13 +192,15 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     return batches;
   }
 
-  /** How many pairs of the dataset are in no batch; 0 unless partial batches are dropped. */
+  /**
+   * Returns how many pairs of the dataset are in no batch; 0 unless partial batches are dropped.
+   */
   public int droppedPrompts() {
     return droppedPrompts;
   }
 
   /**
-   * A label per token position, the beginning-of-sequence token included; empty if there are none.
+   * Returns a label per token position, the beginning-of-sequence token included; empty: no labels.
    */
   public List<String> seqLabels() {
     return seqLabels;

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import org.autocircuit.exception.PromptDatasetException;
 
-/** What is required of prompts as a whole; all that is not so is named. */
+/** Says what is required of prompts as a whole; all that is not so is named. */
 final class PromptChecks {
 
   private PromptChecks() {}
@@ -36,7 +36,7 @@ final class PromptChecks {
     }
   }
 
-  /** What {@link PromptTokens#check} promises. */
+  /** Keeps the promises of {@link PromptTokens#check}. */
   static void requireComparable(String source, List<PromptTokens.Row> rows, int longest) {
     List<String> found = new ArrayList<>();
     boolean wrong = rows.stream().anyMatch(row -> row.wrongAnswers().length > 0);

@@ -30,8 +30,8 @@ import org.autocircuit.internal.AtomicFile;
  * and an answer an id; ids are taken as they are, without a beginning-of-sequence token. An answer
  * may also be a token as the vocabulary spells it: {@code {"token": "▁s"}}. Immutable.
  *
- * @param seqLabels a label per position, empty if there are none
- * @param wordIdxs positions by name, in the file's order, empty if there are none
+ * @param seqLabels a label per position; empty: no labels
+ * @param wordIdxs positions by name, in the file's order; empty: no names
  * @param prompts the pairs
  * @param source what messages call it, such as the file; empty if it was made in memory. Not part
  *     of what makes datasets equal

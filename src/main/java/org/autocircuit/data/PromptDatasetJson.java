@@ -37,7 +37,7 @@ final class PromptDatasetJson {
   private final String file;
   private final List<String> problems = new ArrayList<>();
 
-  /** Where reading stopped, in bytes; negative if it did not stop before the end. */
+  /** The place at which reading stopped, in bytes; negative if it did not stop before the end. */
   private long stoppedAt = -1;
 
   private PromptDatasetJson(String file) {

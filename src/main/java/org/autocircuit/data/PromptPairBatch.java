@@ -126,7 +126,7 @@ public final class PromptPairBatch {
     return wrongAnswers;
   }
 
-  /** Whether every pair has a wrong answer to compare the right ones with. */
+  /** Returns whether every pair has a wrong answer to compare the right ones with. */
   public boolean haveWrongAnswers() {
     return pairs.stream().noneMatch(pair -> pair.wrongAnswers().isEmpty());
   }

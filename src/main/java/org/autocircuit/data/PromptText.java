@@ -56,7 +56,7 @@ public sealed interface PromptText {
     return new Ids(java.util.Arrays.stream(ids).boxed().toList());
   }
 
-  /** Whether there is nothing in it. */
+  /** Returns whether there is nothing in it. */
   default boolean isEmpty() {
     return this instanceof Ids ids ? ids.ids().isEmpty() : toString().isEmpty();
   }

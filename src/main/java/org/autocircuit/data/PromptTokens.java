@@ -81,7 +81,7 @@ public final class PromptTokens {
     return new PromptTokens(dataset, tokenizer, prependBos.orElse(tokenizer.prependsBos()));
   }
 
-  /** What is probably not meant, a line each: places, tokens and what to write instead. */
+  /** Returns what is probably not meant, a line each: places, tokens and what to write instead. */
   public List<String> warnings() {
     List<String> lines = new ArrayList<>();
     warnings.forEach(
@@ -182,7 +182,7 @@ public final class PromptTokens {
     return rows.get(index).clean().clone();
   }
 
-  /** Whether positions of the dataset's labels move by one. */
+  /** Returns whether positions of the dataset's labels move by one. */
   private boolean beginWithBos() {
     long[] first = rows.get(0).clean();
     boolean written = rows.get(0).pair().clean() instanceof PromptText.Ids;
@@ -351,7 +351,7 @@ public final class PromptTokens {
     return clean;
   }
 
-  /** What an answer's text follows. */
+  /** Returns what an answer's text follows. */
   private String text(PromptText prompt) {
     if (prompt instanceof PromptText.Text text) {
       return text.text();

@@ -134,7 +134,7 @@ final class SentenceParts {
               "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
               "eleven", "twelve"));
 
-  /** What a position of an aligned template is, one label per token. */
+  /** The labels of an aligned template's positions, one per token. */
   static final List<String> ALIGNED_LABELS =
       List.of(
           "conjunction",

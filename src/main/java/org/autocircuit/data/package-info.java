@@ -1,5 +1,5 @@
 /**
- * What models are run on: clean and corrupt prompts with their answers, cut into batches of tokens,
+ * Makes inputs of models: clean and corrupt prompts with their answers, cut into batches of tokens,
  * and a generator of sentences to train a small model on.
  */
 package org.autocircuit.data;

@@ -4,8 +4,8 @@ import java.util.Locale;
 import org.autocircuit.data.PromptPairBatch;
 
 /**
- * How far outputs agree with the answers of prompts: one number for each prompt, to be averaged as
- * the caller likes.
+ * Says how far outputs agree with the answers of prompts: one number for each prompt, to be
+ * averaged as the caller likes.
  *
  * <p>Answers are tokens {@code [batch][answers]}; rows may differ in length, and end early where
  * they hold {@link PromptPairBatch#NO_ANSWER}. Outputs are those of one position for each prompt.
@@ -56,8 +56,8 @@ public final class AnswerMetrics {
   }
 
   /**
-   * Whether the most probable token is an answer. The share of such prompts is the original's
-   * {@code correct_answer_proportion}, which refuses prompts of several answers.
+   * Returns whether the most probable token is an answer. The share of such prompts is the
+   * original's {@code correct_answer_proportion}, which refuses prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN
@@ -75,9 +75,9 @@ public final class AnswerMetrics {
   }
 
   /**
-   * Whether the best answer has a greater logit than every wrong answer. The share of such prompts
-   * is the original's {@code correct_answer_greater_than_incorrect_proportion}, which refuses
-   * prompts of several answers.
+   * Returns whether the best answer has a greater logit than every wrong answer. The share of such
+   * prompts is the original's {@code correct_answer_greater_than_incorrect_proportion}, which
+   * refuses prompts of several answers.
    *
    * @throws IllegalArgumentException as {@link #values}
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN

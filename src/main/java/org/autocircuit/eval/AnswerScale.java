@@ -1,6 +1,6 @@
 package org.autocircuit.eval;
 
-/** What the value of an answer is; the original's {@code prob_func}. */
+/** Says what the value of an answer is; the original's {@code prob_func}. */
 public enum AnswerScale {
   /** The logit of its token. */
   LOGIT,

@@ -9,7 +9,7 @@ import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.Use;
 
 /**
- * How well a circuit, or a whole model, does a task. Means over prompts.
+ * Says how well a circuit, or a whole model, does a task. Means over prompts.
  *
  * @param logitDifference logit of the answer less that of the wrong answers, see {@link
  *     AnswerMetrics#differences}
@@ -55,7 +55,7 @@ public record CircuitMeasures(
   /**
    * The means of several measures, for instance of several random circuits.
    *
-   * @throws IllegalArgumentException if there are none
+   * @throws IllegalArgumentException without any measures
    */
   public static CircuitMeasures mean(Collection<CircuitMeasures> measures) {
     return new CircuitMeasures(

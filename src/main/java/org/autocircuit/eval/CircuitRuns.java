@@ -121,7 +121,7 @@ public final class CircuitRuns {
     return circuits;
   }
 
-  /** Whether the circuits run on clean prompts, and not on corrupt ones. */
+  /** Returns whether the circuits run on clean prompts, and not on corrupt ones. */
   public boolean runsOnClean() {
     return (patchType == PatchType.TREE_PATCH) != reverseCleanCorrupt;
   }

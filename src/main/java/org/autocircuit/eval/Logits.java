@@ -143,7 +143,7 @@ public final class Logits {
     return Arrays.stream(logProbabilities(row)).map(Math::exp).toArray();
   }
 
-  /** Whether no logit of a row is NaN or infinite. */
+  /** Returns whether no logit of a row is NaN or infinite. */
   public boolean isFinite(int row) {
     return Arrays.stream(row(row)).allMatch(Double::isFinite);
   }

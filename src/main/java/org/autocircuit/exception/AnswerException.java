@@ -16,7 +16,7 @@ public final class AnswerException extends IllegalArgumentException {
     this.promptKept = promptKept;
   }
 
-  /** Whether the prompt keeps its own tokens, so that the answer only has too many. */
+  /** Returns whether the prompt keeps its own tokens, so that the answer only has too many. */
   public boolean promptKept() {
     return promptKept;
   }

@@ -40,7 +40,8 @@ public class StoppedException extends CancellationException {
   }
 
   /**
-   * What the call would have returned if its work had ended there; the call says what that means.
+   * Returns what the call would have returned if its work had ended there; the call says what that
+   * means.
    *
    * @return empty if there is nothing of this type
    */

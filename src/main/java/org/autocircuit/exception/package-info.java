@@ -1,2 +1,2 @@
-/** What calls of this library throw beside Java's own exceptions. */
+/** Says what calls of this library throw beside Java's own exceptions. */
 package org.autocircuit.exception;

@@ -21,7 +21,7 @@ public record DestModule(
     return inStop - inStart;
   }
 
-  /** Whether a source feeds the destinations of this module. */
+  /** Returns whether a source feeds the destinations of this module. */
   public boolean isFedBy(SrcNode src) {
     return inStart <= src.srcIdx() && src.srcIdx() < inStop;
   }

@@ -158,8 +158,8 @@ public final class EdgeCountSelection {
   }
 
   /**
-   * How many scores are at least as great as the greatest, the second greatest, … absolute value.
-   * Those that are NaN are in no circuit.
+   * Returns how many scores are at least as great as the greatest, the second greatest, … absolute
+   * value. Those that are NaN are in no circuit.
    */
   private int[] groups() {
     double[] sorted =

@@ -94,13 +94,13 @@ public final class EdgeSet {
     return size;
   }
 
-  /** Whether the edge with the given index is in the set. */
+  /** Returns whether the edge with the given index is in the set. */
   public boolean contains(int index) {
     return bits.get(index);
   }
 
   /**
-   * Whether an edge is in the set.
+   * Returns whether an edge is in the set.
    *
    * @throws IllegalArgumentException if the edge is not part of the graph
    */

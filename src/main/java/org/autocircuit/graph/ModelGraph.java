@@ -170,18 +170,19 @@ public final class ModelGraph {
     return config;
   }
 
-  /** Whether every earlier source feeds every later destination. */
+  /** Returns whether every earlier source feeds every later destination. */
   public boolean factorized() {
     return factorized;
   }
 
-  /** Whether query, key and value inputs are destinations of their own. */
+  /** Returns whether query, key and value inputs are destinations of their own. */
   public boolean separateQkv() {
     return separateQkv;
   }
 
   /**
-   * Whether query heads that share keys and values have key and value destinations of their own.
+   * Returns whether query heads that share keys and values have key and value destinations of their
+   * own.
    */
   public boolean ungroupedKeyValues() {
     return ungroupedKeyValues;
@@ -389,7 +390,10 @@ public final class ModelGraph {
         seqLen.isPresent() ? " at " + seqLen.getAsInt() + " positions" : "");
   }
 
-  /** The edge with a flat index among the edges of one position (or of all, if there are none). */
+  /**
+   * Returns the edge with a flat index among the edges of one position (or of all, without
+   * positions).
+   */
   Edge edgeAt(int position, int indexInPosition) {
     int positions = seqLen.orElse(1);
     int low = 0;

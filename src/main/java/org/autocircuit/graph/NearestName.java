@@ -19,7 +19,10 @@ public final class NearestName {
         .orElseThrow();
   }
 
-  /** How many characters must be inserted, deleted or replaced to turn one name into the other. */
+  /**
+   * Returns how many characters must be inserted, deleted or replaced to turn one name into the
+   * other.
+   */
   static int distance(String a, String b) {
     int[] row = new int[b.length() + 1];
     for (int j = 0; j < row.length; j++) {

@@ -7,9 +7,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What native code must know about one hook point that the graph patches: which sources it writes,
- * which it reads, and where its masks lie. A module that is both a destination and a source (the
- * residual nodes of a residual graph) has one specification.
+ * Holds what native code must know about one hook point that the graph patches: which sources it
+ * writes, which it reads, and where its masks lie. A module that is both a destination and a source
+ * (the residual nodes of a residual graph) has one specification.
  *
  * @param moduleName the hook point
  * @param srcStart index of the first source it writes, or -1 if it is no source
@@ -28,15 +28,15 @@ public record WrapperSpec(
     int rows,
     int maskOffset) {
 
-  /** How many numbers {@link #pack} writes for each wrapper. */
+  /** The number of values that {@link #pack} writes for each wrapper. */
   public static final int NUMBERS = 6;
 
-  /** Whether the module writes sources. */
+  /** Returns whether the module writes sources. */
   public boolean isSource() {
     return srcStart >= 0;
   }
 
-  /** Whether the module reads sources. */
+  /** Returns whether the module reads sources. */
   public boolean isDestination() {
     return inStart >= 0;
   }

@@ -7,9 +7,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * What types of other packages let the library do that users cannot: each registers its accessor
- * when it is initialised, and whoever needs it asks for it by the type. This package is below all
- * of them, so it names them by type variables.
+ * Says what types of other packages let the library do that users cannot: each registers its
+ * accessor when it is initialised, and whoever needs it asks for it by the type. This package is
+ * below all of them, so it names them by type variables.
  */
 @SuppressWarnings("unchecked") // each type registers an accessor of its own kind
 public final class Access {
@@ -47,7 +47,7 @@ public final class Access {
     /** Activations made by an ablation, which close the cache; {@code null}: one is made. */
     S make(Tensor activations, T type, AllOnesCache allOnes);
 
-    /** What passes with these activations have in common; {@code null}: nothing. */
+    /** Returns what passes with these activations have in common; {@code null}: nothing. */
     AllOnesCache allOnes(S activations);
   }
 

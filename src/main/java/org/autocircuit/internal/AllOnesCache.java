@@ -3,8 +3,8 @@ package org.autocircuit.internal;
 import org.autocircuit.internal.jni.NativeLibrary;
 
 /**
- * Where passes that are patched with the same source activations leave what they have in common;
- * belongs to those activations. Any number of threads may share one.
+ * Caches what passes that are patched with the same source activations have in common; belongs to
+ * those activations. Any number of threads may share one.
  */
 public final class AllOnesCache implements AutoCloseable {
 

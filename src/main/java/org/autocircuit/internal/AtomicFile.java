@@ -117,7 +117,7 @@ public final class AtomicFile {
   }
 
   /**
-   * Where a file is or would be, without symbolic links.
+   * Returns where a file is or would be, without symbolic links.
    *
    * @throws IOException if its folder does not exist
    */
@@ -153,7 +153,7 @@ public final class AtomicFile {
     return place;
   }
 
-  /** Whether there is something that cannot be replaced by a file: a pipe, a device. */
+  /** Returns whether there is something that cannot be replaced by a file: a pipe, a device. */
   private static boolean isSpecial(Path place) {
     return Files.exists(place)
         && !Files.isDirectory(place)

@@ -4,8 +4,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * What the calls that run on each thread hold. Outside of calls nothing is left of it on a thread,
- * which would keep the class loader.
+ * Says what the calls that run on each thread hold. Outside of calls nothing is left of it on a
+ * thread, which would keep the class loader.
  */
 final class Held {
 
@@ -13,7 +13,7 @@ final class Held {
 
   private Held() {}
 
-  /** Whether this thread holds it. */
+  /** Returns whether this thread holds it. */
   static boolean contains(Object key) {
     Map<Object, Integer> held = BY_THREAD.get();
     return held != null && held.containsKey(key);

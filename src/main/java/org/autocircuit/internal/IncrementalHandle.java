@@ -3,7 +3,7 @@ package org.autocircuit.internal;
 import org.autocircuit.internal.jni.NativeLibrary;
 import org.bytedeco.pytorch.Tensor;
 
-/** A native run that others go on from. */
+/** A native run that is the baseline of others. */
 public final class IncrementalHandle implements AutoCloseable {
 
   private static final long[] NOWHERE = {};
@@ -34,7 +34,7 @@ public final class IncrementalHandle implements AutoCloseable {
     }
   }
 
-  /** Makes that run the one that others go on from. */
+  /** Makes that run the new baseline. */
   public void keep() {
     try (NativeResource.Use use = resource.use()) {
       NativeLibrary.keepIncremental(address);

@@ -79,7 +79,7 @@ public final class ModelHandle implements AutoCloseable {
     }
   }
 
-  /** Whether {@link #close} was called. */
+  /** Returns whether {@link #close} was called. */
   public boolean isClosed() {
     return resource.isClosed();
   }

@@ -76,7 +76,7 @@ public final class NativeMath {
     return NativeLibrary.workspacePeakBytes();
   }
 
-  /** Looks for that peak anew. */
+  /** Forgets that peak. */
   public static void resetWorkspacePeak() {
     NativeLoader.require();
     NativeLibrary.resetWorkspacePeak();
@@ -88,7 +88,7 @@ public final class NativeMath {
     NativeLibrary.setWorkspaceLimit(bytes);
   }
 
-  /** How many bytes of these buffers are kept idle at most. */
+  /** Returns how many bytes of these buffers are kept idle at most. */
   public static long workspaceLimit() {
     NativeLoader.require();
     return NativeLibrary.workspaceLimit();

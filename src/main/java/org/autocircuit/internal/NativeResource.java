@@ -11,7 +11,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  *
  * <p>If the owner forgets it, the garbage collector frees it, unless JavaCPP's own collector is
  * switched off ({@code org.bytedeco.javacpp.noPointerGC}): then forgotten things leak, on purpose.
- * What belongs to plain values, which nobody closes, is {@linkplain #collected always freed so}.
+ * The garbage collector {@linkplain #collected always frees} what belongs to plain values.
  */
 public final class NativeResource implements AutoCloseable {
 
@@ -84,7 +84,7 @@ public final class NativeResource implements AutoCloseable {
     return new IllegalStateException(name + " is closed");
   }
 
-  /** Whether {@link #close} was called. */
+  /** Returns whether {@link #close} was called. */
   public boolean isClosed() {
     return count.isClosed();
   }

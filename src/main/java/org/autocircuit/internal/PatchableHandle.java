@@ -9,7 +9,7 @@ import org.bytedeco.pytorch.TensorVector;
 public final class PatchableHandle {
 
   /**
-   * What patches a pass: all that depends on the context.
+   * Holds what patches a pass: all that depends on the context.
    *
    * @param masks {@code null} where they are {@code fixedMasks}
    */
@@ -36,7 +36,7 @@ public final class PatchableHandle {
     }
   }
 
-  /** What a pass reads; {@code prefix}: keys and values of each block in turn, or nothing. */
+  /** Holds what a pass reads; {@code prefix}: keys and values of each block in turn, or nothing. */
   public record Input(Tensor value, Tensor attentionMask, List<Tensor> prefix) {
 
     private TensorVector vector() {
@@ -100,7 +100,7 @@ public final class PatchableHandle {
     }
   }
 
-  /** A run that others go on from; it keeps the native model. */
+  /** Begins a search's first baseline; it keeps the native model. */
   public IncrementalHandle incrementalRun(Input input, int outputSlice, Patch patch) {
     try (NativeResource.Use use = use();
         NativeResource.Use masksUse = use(patch.fixedMasks());
@@ -194,7 +194,7 @@ public final class PatchableHandle {
     resource.requireUsable();
   }
 
-  /** Whether {@link #close} was called. */
+  /** Returns whether {@link #close} was called. */
   public boolean isClosed() {
     return resource.isClosed();
   }

@@ -215,7 +215,7 @@ public final class ScopeStack<V> {
     }
   }
 
-  /** What the user holds. */
+  /** Says what the user holds. */
   public static final class Scope implements AutoCloseable {
 
     private final Runnable close;
@@ -226,7 +226,7 @@ public final class ScopeStack<V> {
       this.isOpen = isOpen;
     }
 
-    /** Whether it has not been closed, neither by itself nor with a scope around it. */
+    /** Returns whether it has not been closed, neither by itself nor with a scope around it. */
     public boolean isOpen() {
       return isOpen.get();
     }

@@ -77,7 +77,7 @@ final class ShutdownGuard {
     }
   }
 
-  /** Whether the JVM is shutting down. */
+  /** Returns whether the JVM is shutting down. */
   static boolean isEnding() {
     return ending;
   }
@@ -117,7 +117,8 @@ final class ShutdownGuard {
   }
 
   /**
-   * Whether what a call told of its progress has called {@code System.exit}, which never returns.
+   * Returns whether what a call told of its progress has called {@code System.exit}, which never
+   * returns.
    */
   private static boolean isExiting(Thread thread) {
     return Arrays.stream(thread.getStackTrace())

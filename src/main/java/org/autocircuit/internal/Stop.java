@@ -2,7 +2,7 @@ package org.autocircuit.internal;
 
 import org.autocircuit.exception.StoppedException;
 
-/** Where long calls look, between native steps, whether they shall end. */
+/** Says where long calls look, between native steps, whether they shall end. */
 public final class Stop {
 
   private Stop() {}

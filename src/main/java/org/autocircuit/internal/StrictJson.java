@@ -24,7 +24,7 @@ public final class StrictJson {
 
   private StrictJson() {}
 
-  /** What parsers and generators with settings of their own begin with. */
+  /** Returns what parsers and generators with settings of their own begin with. */
   public static JsonFactoryBuilder factory() {
     return (JsonFactoryBuilder)
         JsonFactory.builder().recyclerPool(JsonRecyclerPools.nonRecyclingPool());

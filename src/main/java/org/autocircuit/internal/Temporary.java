@@ -47,7 +47,7 @@ public final class Temporary implements AutoCloseable {
   private final Path file;
   private final FileChannel channel;
 
-  /** Where the folder will be. */
+  /** The folder's final place. */
   private Path destination;
 
   private Temporary(Path file, FileChannel channel) {
@@ -94,7 +94,7 @@ public final class Temporary implements AutoCloseable {
     }
   }
 
-  /** Where a file in such a folder will be, for people. */
+  /** Returns where a file in such a folder will be, for people. */
   static Path destination(Path path) {
     synchronized (ALIVE) {
       for (Temporary temporary : ALIVE) {

@@ -23,7 +23,7 @@ public final class UnreadableFiles {
 
   private UnreadableFiles() {}
 
-  /** Whether a link is there whose target is not. */
+  /** Returns whether a link is there whose target is not. */
   public static boolean isDangling(Path file) {
     return Files.isSymbolicLink(file) && !Files.exists(file);
   }
@@ -41,7 +41,7 @@ public final class UnreadableFiles {
                 file, Files.isDirectory(file) ? "a folder, expected a file" : "no such file"));
   }
 
-  /** What a link is whose target is not there. */
+  /** Returns what a link is whose target is not there. */
   public static String dangling(Path link) {
     try {
       return "a link to %s, where nothing is".formatted(Files.readSymbolicLink(link));

@@ -20,7 +20,7 @@ public final class MaskFnMode implements ModelScope {
     this.dropout = dropout;
   }
 
-  /** What is applied to the mask values. */
+  /** Returns what is applied to the mask values. */
   public MaskFn maskFn() {
     return maskFn;
   }

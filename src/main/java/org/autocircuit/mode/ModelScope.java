@@ -23,7 +23,7 @@ package org.autocircuit.mode;
 public sealed interface ModelScope extends AutoCloseable
     permits PatchMode, MaskFnMode, TrainMaskMode, MaskBatchSize {
 
-  /** Whether the mode was not closed yet. */
+  /** Returns whether the mode was not closed yet. */
   boolean isOpen();
 
   /**

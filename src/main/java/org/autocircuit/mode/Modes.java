@@ -23,7 +23,7 @@ final class Modes {
   /** {@code steps} is {@code null} outside of mask function modes, where there is no noise. */
   private record Open(PatchContext context, Steps steps) {}
 
-  /** What modes do with the masks of their models. */
+  /** Lets modes write the masks of their models. */
   static final Access.OfMaskParameters<MaskParameters> MASKS =
       Access.maskParameters(MaskParameters.class);
 

@@ -54,12 +54,12 @@ public final class PatchMode implements ModelScope {
     }
   }
 
-  /** What sources are patched with. */
+  /** Returns what sources are patched with. */
   public SourceActivations activations() {
     return activations;
   }
 
-  /** How much each edge is patched. */
+  /** Returns how much each edge is patched. */
   public MaskValues masks() {
     return masks;
   }

@@ -4,7 +4,7 @@ import java.util.OptionalDouble;
 import java.util.OptionalInt;
 
 /**
- * How attention scores come from queries and keys.
+ * Says how attention scores come from queries and keys.
  *
  * @param scale multiplies their products; {@code 1 / sqrt(dHead)} if empty
  * @param softCap scores become {@code softCap * tanh(score / softCap)} (Gemma 2); 0: they stay

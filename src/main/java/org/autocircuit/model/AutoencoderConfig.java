@@ -70,7 +70,7 @@ public record AutoencoderConfig(
     return new AutoencoderConfig(latents, seqLen, value);
   }
 
-  /** Whether a block has an autoencoder. */
+  /** Returns whether a block has an autoencoder. */
   public boolean has(int block) {
     return latents.containsKey(block);
   }
@@ -94,7 +94,7 @@ public record AutoencoderConfig(
   }
 
   /**
-   * Whether a weight of a model is one of an autoencoder.
+   * Returns whether a weight of a model is one of an autoencoder.
    *
    * @param name its canonical name
    */

@@ -22,7 +22,7 @@ final class AutoencoderWeights {
 
   private AutoencoderWeights() {}
 
-  /** Whether a weight of a model is one of an autoencoder. */
+  /** Returns whether a weight of a model is one of an autoencoder. */
   static boolean contains(String name) {
     return NAME.matcher(name).matches();
   }

@@ -1,6 +1,6 @@
 package org.autocircuit.model;
 
-/** How attention and MLP of a block stand to each other. */
+/** Says how attention and MLP of a block stand to each other. */
 public enum BlockKind {
   /** The MLP reads the residual stream after attention has added to it. */
   SEQUENTIAL,

@@ -128,12 +128,12 @@ public final class Model implements AutoCloseable {
     return precision;
   }
 
-  /** Where the weights are, under LibTorch's name. */
+  /** Returns where the weights are, under LibTorch's name. */
   public String device() {
     return device;
   }
 
-  /** Whether the unembedding is the embedding itself. */
+  /** Returns whether the unembedding is the embedding itself. */
   public boolean tiedEmbedding() {
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = weights();
@@ -186,7 +186,7 @@ public final class Model implements AutoCloseable {
     }
   }
 
-  /** Whether the model was closed. */
+  /** Returns whether the model was closed. */
   public boolean isClosed() {
     return handle.isClosed();
   }
@@ -210,7 +210,7 @@ public final class Model implements AutoCloseable {
     }
   }
 
-  /** What the model is called in messages. */
+  /** Returns what the model is called in messages. */
   @Override
   public String toString() {
     return name;

@@ -3,7 +3,7 @@ package org.autocircuit.model;
 import java.util.Objects;
 
 /**
- * How a model norms what its attention, its MLPs and its unembedding read.
+ * Says how a model norms what its attention, its MLPs and its unembedding read.
  *
  * @param kind what is divided by what
  * @param weights whether each norm has a weight vector of its own (and a LayerNorm a bias); without
@@ -14,7 +14,7 @@ import java.util.Objects;
  */
 public record Norm(Kind kind, boolean weights, double eps, double weightOffset) {
 
-  /** What is divided by what. */
+  /** Says what is divided by what. */
   public enum Kind {
     /** The deviation from the mean, by its root mean square. */
     LAYER_NORM,
@@ -61,7 +61,7 @@ public record Norm(Kind kind, boolean weights, double eps, double weightOffset) 
     return new Norm(kind, weights, value, weightOffset);
   }
 
-  /** Whether the norm has biases: a LayerNorm with weights. */
+  /** Returns whether the norm has biases: a LayerNorm with weights. */
   public boolean hasBias() {
     return weights && kind == Kind.LAYER_NORM;
   }

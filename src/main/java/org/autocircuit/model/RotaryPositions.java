@@ -21,7 +21,7 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
     ADJACENT
   }
 
-  /** What becomes of the frequencies. */
+  /** Says what becomes of the frequencies. */
   public sealed interface Scaling permits None, Linear, Llama3 {}
 
   /** They stay. */
@@ -73,7 +73,7 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
       }
     }
 
-    /** What a frequency is divided by; the formula is native code's. */
+    /** Returns what a frequency is divided by; the formula is native code's. */
     public double divisor(double frequency) {
       double turns = originalNCtx * frequency / (2 * Math.PI);
       double blend = (turns - lowFreqFactor) / (highFreqFactor - lowFreqFactor);

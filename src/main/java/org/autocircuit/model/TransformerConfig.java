@@ -160,17 +160,17 @@ public record TransformerConfig(
     return new Builder(this);
   }
 
-  /** What the norm adds to the mean square. */
+  /** Returns what the norm adds to the mean square. */
   public double eps() {
     return norm.eps();
   }
 
-  /** Whether blocks have an MLP. */
+  /** Returns whether blocks have an MLP. */
   public boolean hasMlp() {
     return blockKind != BlockKind.ATTENTION_ONLY;
   }
 
-  /** Whether several query heads share keys and values. */
+  /** Returns whether several query heads share keys and values. */
   public boolean groupedQueries() {
     return nKeyValueHeads < nHeads;
   }

@@ -14,7 +14,7 @@ public final class WeightShapes {
   /** The embedding of tokens. */
   public static final String EMBEDDING = "embed.W_E";
 
-  /** What makes logits of the last residual stream; may be the embedding itself. */
+  /** The weight that makes logits of the last residual stream; may be the embedding itself. */
   public static final String UNEMBEDDING = "unembed.W_U";
 
   /** The one weight that a transformer may have or not, whatever its structure. */

@@ -1,2 +1,2 @@
-/** What a model is: its structure, its weights, and the precision in which it computes. */
+/** Says what a model is: its structure, its weights, and the precision in which it computes. */
 package org.autocircuit.model;

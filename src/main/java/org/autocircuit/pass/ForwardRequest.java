@@ -31,7 +31,7 @@ public final class ForwardRequest {
     this.parts = parts;
   }
 
-  /** What a request holds. Written only before the request exists, which then publishes it. */
+  /** The fields of a request. Written only before the request exists, which then publishes it. */
   private static final class Parts {
     Function<String, ModelInput> input;
     OptionalInt startBlock = OptionalInt.empty();
@@ -210,12 +210,15 @@ public final class ForwardRequest {
     return Optional.ofNullable(parts.outputSlice);
   }
 
-  /** Whether the pass is recorded for backward; empty: if a tensor it takes requires gradients. */
+  /**
+   * Returns whether the pass is recorded for backward; empty: if a tensor it takes requires
+   * gradients.
+   */
   public Optional<Boolean> grad() {
     return Optional.ofNullable(parts.grad);
   }
 
-  /** Whether the outputs of all sources are returned. */
+  /** Returns whether the outputs of all sources are returned. */
   public boolean wantsSourceOutputs() {
     return parts.wantsSourceOutputs;
   }
@@ -225,7 +228,7 @@ public final class ForwardRequest {
     return parts.reads;
   }
 
-  /** How the pass is computed. */
+  /** Returns how the pass is computed. */
   public PlanPolicy planPolicy() {
     return parts.planPolicy;
   }

@@ -5,7 +5,8 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What a forward pass returns. The tensors belong to the caller's innermost {@code PointerScope}.
+ * Holds what a forward pass returns. The tensors belong to the caller's innermost {@code
+ * PointerScope}.
  *
  * @param logits those of the output slice; a micro model's last residual stream
  * @param sourceOutputs the outputs that sources had in this pass {@code [n_srcs, batch, seq,

@@ -10,9 +10,8 @@ import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * A patched run of which everything is kept, so that runs on the same prompts with a few other
- * masks cost what changes: what comes before the first of these edges' destinations is not computed
- * again, nor are heads and MLPs that nothing of it reaches, nor those that reach nothing. For
+ * Caches one patched run, the baseline. A run on the same prompts that differs in a few masks
+ * recomputes only the heads and MLPs that those masks affect and that affect the logits. For
  * searches that try many edges, such as {@link org.autocircuit.prune.Acdc}.
  *
  * <pre>{@code
@@ -67,7 +66,7 @@ public final class IncrementalRun implements AutoCloseable {
     this.handle = handle;
   }
 
-  /** Logits of the run that others go on from; the caller's. */
+  /** Returns the baseline's logits; the caller's. */
   public Tensor logits() {
     return handle.logits();
   }
@@ -93,8 +92,8 @@ public final class IncrementalRun implements AutoCloseable {
   }
 
   /**
-   * Makes the run of the last {@link #withMasks} the one that others go on from; before the first,
-   * a second time, or if that one failed, it does nothing.
+   * Makes the run of the last {@link #withMasks} the new baseline; before the first, a second time,
+   * or if that one failed, it does nothing.
    */
   public void keep() {
     handle.keep();

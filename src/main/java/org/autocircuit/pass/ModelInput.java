@@ -9,8 +9,9 @@ import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What a model reads in one pass: a batch of prompts, which of their tokens are padding, and what
- * stands before them. Immutable; the tensors in it must live until it is used for the last time.
+ * Holds what a model reads in one pass: a batch of prompts, which of their tokens are padding, and
+ * what stands before them. Immutable; the tensors in it must live until it is used for the last
+ * time.
  *
  * <p><b>Padding</b> is on the left, so that the last position of every prompt is its last token.
  * Nobody sees it, positions do not count it, and means over a batch or a data set leave it out: a

@@ -1,8 +1,8 @@
 package org.autocircuit.pass;
 
 /**
- * How a patched pass is computed. All give the same results up to rounding; the choice exists for
- * comparison, and to see what a plan saves.
+ * Chooses how a patched pass is computed. All give the same results up to rounding; the choice
+ * exists for comparison, and to see what a plan saves.
  */
 public enum PlanPolicy {
   /** The cheapest of the others that fits the request. */
@@ -15,8 +15,8 @@ public enum PlanPolicy {
   /** Every source and every destination, whatever the masks. What gradients always use. */
   BUFFERED,
   /**
-   * Only what differs from the run with all masks 1, which the source activations remember: nodes
-   * on a path of edges with other masks from the embedding to the end. What tree patching of small
+   * Only what differs from the fully patched run, which the source activations cache: nodes on a
+   * path of edges with other masks from the embedding to the end. What tree patching of small
    * circuits uses. Where it does not fit, as {@link #AUTO}: with gradients, source outputs, samples
    * or dropout, with activations that {@link org.autocircuit.patch.StackedContexts} copied, or in
    * graphs that are not factorised.

@@ -108,7 +108,7 @@ public final class PrefixCache implements AutoCloseable {
     return resource.use()::close;
   }
 
-  /** Whether it was closed. */
+  /** Returns whether it was closed. */
   public boolean isClosed() {
     return resource.isClosed();
   }

@@ -1,8 +1,8 @@
 package org.autocircuit.patch;
 
 /**
- * What takes the place of the activations of sources. Each is computed from the outputs that the
- * sources have on some input; see {@code PatchableModel.sourceAblations}.
+ * Chooses what takes the place of the activations of sources. Each is computed from the outputs
+ * that the sources have on some input; see {@code PatchableModel.sourceAblations}.
  */
 public enum AblationType {
   /** The outputs as they are, usually those on a corrupt prompt. */
@@ -20,17 +20,17 @@ public enum AblationType {
   /** At each token position the mean over all clean and all corrupt prompts of a data set. */
   TOKENWISE_MEAN_CLEAN_AND_CORRUPT;
 
-  /** Whether the mean is one over a data set, not over one batch. */
+  /** Returns whether the mean is one over a data set, not over one batch. */
   public boolean meanOverDataset() {
     return cleanDataset() || corruptDataset();
   }
 
-  /** Whether the clean prompts of a data set count. */
+  /** Returns whether the clean prompts of a data set count. */
   public boolean cleanDataset() {
     return this == TOKENWISE_MEAN_CLEAN || this == TOKENWISE_MEAN_CLEAN_AND_CORRUPT;
   }
 
-  /** Whether the corrupt prompts of a data set count. */
+  /** Returns whether the corrupt prompts of a data set count. */
   public boolean corruptDataset() {
     return this == TOKENWISE_MEAN_CORRUPT || this == TOKENWISE_MEAN_CLEAN_AND_CORRUPT;
   }

@@ -60,7 +60,7 @@ final class ContextStacker {
     }
   }
 
-  /** What {@link #join} copied, to be closed by whoever uses the context. */
+  /** Returns what {@link #join} copied, to be closed by whoever uses the context. */
   List<SourceActivations> made() {
     return made;
   }
@@ -209,7 +209,7 @@ final class ContextStacker {
     Arguments.device(name, tensor, Arguments.deviceOf(first));
   }
 
-  /** What is there for prompts that are not patched; as small as it can be. */
+  /** Returns what is there for prompts that are not patched; as small as it can be. */
   private static Tensor zero(Tensor like) {
     return TensorArrays.zeros(like.scalar_type().intern(), Arguments.deviceOf(like), 1, 1, 1, 1);
   }

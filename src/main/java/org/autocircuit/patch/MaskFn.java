@@ -1,6 +1,6 @@
 package org.autocircuit.patch;
 
-/** What is applied to mask values before they interpolate. */
+/** Says what is applied to mask values before they interpolate. */
 public enum MaskFn {
   /** The value itself: 0 keeps the current activation, 1 takes the patched one. */
   NONE,

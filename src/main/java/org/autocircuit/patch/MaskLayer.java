@@ -23,7 +23,7 @@ final class MaskLayer {
         values.dim() == 1 ? OptionalInt.empty() : OptionalInt.of(Math.toIntExact(values.size(0)));
   }
 
-  /** What passes use that are not recorded, and what values are written to. */
+  /** Returns what passes use that are not recorded, and what values are written to. */
   Tensor values() {
     return values;
   }
@@ -48,7 +48,9 @@ final class MaskLayer {
     return rows.repeat(repeats, 1).narrow(0, 0, wanted.getAsInt()).contiguous();
   }
 
-  /** The gradients; undefined if there are none. A handle of its own, not that of the leaf. */
+  /**
+   * Returns the gradients; undefined before a backward. A handle of its own, not that of the leaf.
+   */
   Tensor gradients() {
     return new Tensor(leaf.grad());
   }

@@ -57,7 +57,7 @@ final class MaskLayers {
     return outermost;
   }
 
-  /** What passes use now: the values in force, or their leaf. */
+  /** Returns what passes use now: the values in force, or their leaf. */
   Tensor inForce() {
     return wantsGradients() ? current().leaf() : current().values();
   }
@@ -118,7 +118,7 @@ final class MaskLayers {
     layer.free();
   }
 
-  /** What ends a mode has nothing to do if the masks were closed before, with all their values. */
+  /** Runs what ends a mode, unless the masks were closed before, with all their values. */
   private void ifOpen(Runnable end) {
     NativeResource.Use use;
     try {

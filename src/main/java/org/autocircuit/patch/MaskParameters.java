@@ -284,21 +284,21 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     }
   }
 
-  /** Whether gradients are wanted: inside a {@link org.autocircuit.mode.TrainMaskMode}. */
+  /** Returns whether gradients are wanted: inside a {@link org.autocircuit.mode.TrainMaskMode}. */
   public boolean requiresGrad() {
     try (NativeResource.Use use = begin()) {
       return layers.wantsGradients();
     }
   }
 
-  /** Whether these masks are being trained, which is when dropout acts. */
+  /** Returns whether these masks are being trained, which is when dropout acts. */
   public boolean isTraining() {
     try (NativeResource.Use use = begin()) {
       return layers.isTraining();
     }
   }
 
-  /** Whether a backward pass has left gradients. */
+  /** Returns whether a backward pass has left gradients. */
   public boolean hasGradients() {
     try (NativeResource.Use use = begin();
         CallScope scope = new CallScope()) {
@@ -310,7 +310,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
    * The gradients {@code [n_masks]} or {@code [batch, n_masks]}, summed over all backward passes
    * since they were last zeroed. Belongs to the caller's innermost {@code PointerScope}.
    *
-   * @throws IllegalStateException if there are none
+   * @throws IllegalStateException before a backward
    */
   public Tensor gradients() {
     try (NativeResource.Use use = begin();
@@ -322,7 +322,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   /**
    * The gradients in the order of edge indices; of each example, one row after another.
    *
-   * @throws IllegalStateException if there are none
+   * @throws IllegalStateException before a backward
    */
   public double[] gradientArray() {
     try (NativeResource.Use use = begin();
@@ -350,7 +350,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
     return layers.use()::close;
   }
 
-  /** Whether it was closed. */
+  /** Returns whether it was closed. */
   public boolean isClosed() {
     return layers.isClosed();
   }

@@ -3,14 +3,14 @@ package org.autocircuit.patch;
 import java.util.Objects;
 import org.bytedeco.pytorch.Tensor;
 
-/** Where the randomness of hard-concrete samples and of dropout comes from. Immutable. */
+/** Says where the randomness of hard-concrete samples and of dropout comes from. Immutable. */
 public sealed interface Noise {
 
   /** Seed 0, step 0. */
   Noise DEFAULT = seeded(0, 0);
 
   /**
-   * Drawn anew by native code; the same seed and step give the same noise.
+   * Drawn by native code in each pass; the same seed and step give the same noise.
    *
    * @param seed one for a run
    * @param step one for each forward pass of it

@@ -78,7 +78,7 @@ public final class PatchContext {
    * As {@link #stack(List, List)}, of prompts that are tensors. All have as many positions as the
    * source activations, which must agree in that.
    *
-   * @param prompts how many each context has; nothing at all: one each
+   * @param prompts number of prompts per context; omit it for one each
    */
   public static StackedContexts stack(List<PatchContext> contexts, int... prompts) {
     return StackedContexts.of(contexts, prompts);
@@ -93,22 +93,22 @@ public final class PatchContext {
         .startSourceOutputs(startSourceOutputs);
   }
 
-  /** Whether anything is patched at all. */
+  /** Returns whether anything is patched at all. */
   public boolean isPatched() {
     return activations != null;
   }
 
-  /** What sources are patched with; empty if nothing is patched. */
+  /** Returns what sources are patched with; empty if nothing is patched. */
   public Optional<SourceActivations> activations() {
     return Optional.ofNullable(activations);
   }
 
-  /** How much each edge is patched; empty if nothing is. */
+  /** Returns how much each edge is patched; empty if nothing is. */
   public Optional<MaskValues> masks() {
     return Optional.ofNullable(masks);
   }
 
-  /** What is applied to the mask values. */
+  /** Returns what is applied to the mask values. */
   public MaskFn maskFn() {
     return maskFn;
   }
@@ -118,7 +118,7 @@ public final class PatchContext {
     return dropout;
   }
 
-  /** Where samples and dropout come from. */
+  /** Returns where samples and dropout come from. */
   public Noise noise() {
     return noise;
   }
@@ -147,7 +147,7 @@ public final class PatchContext {
     return startSourceOutputs == null ? use : use.and(startSourceOutputs::use);
   }
 
-  /** What is patched and how. */
+  /** Returns what is patched and how. */
   @Override
   public String toString() {
     return isPatched()

@@ -7,12 +7,11 @@ import org.autocircuit.internal.PatchableHandle.Patch;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What happens at one patched hook point, by itself: for tests, and for models of one's own. It
- * runs the code of the reference executor, which every faster one is compared with. All functions
- * take tensors of any device and are differentiable in them. Where activations are of 16 bits,
- * masks and uniforms are 32-bit floats, and sums are rounded once. Shapes and types that do not fit
- * are refused by native code. Returned tensors belong to the caller's innermost {@code
- * PointerScope}.
+ * The patching arithmetic of a single hook point, for tests and for models of one's own. It runs
+ * the code of the reference executor, which every faster one is compared with. All functions take
+ * tensors of any device and are differentiable in them. Where activations are of 16 bits, masks and
+ * uniforms are 32-bit floats, and sums are rounded once. Shapes and types that do not fit are
+ * refused by native code. Returned tensors belong to the caller's innermost {@code PointerScope}.
  */
 public final class PatchWrapper {
 

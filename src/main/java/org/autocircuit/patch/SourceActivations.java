@@ -11,9 +11,9 @@ import org.autocircuit.internal.NativeResource;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What every source of a graph is patched with: activations {@code [n_srcs, batch, seq, d_model]},
- * in the order of {@code ModelGraph.srcs()}, and the ablation that made them, if one did. Where the
- * batch dimension is 1, it serves every prompt of a batch.
+ * Says what every source of a graph is patched with: activations {@code [n_srcs, batch, seq,
+ * d_model]}, in the order of {@code ModelGraph.srcs()}, and the ablation that made them, if one
+ * did. Where the batch dimension is 1, it serves every prompt of a batch.
  *
  * <p>Immutable, and safe to share between threads. Close it when it is not needed any more: passes
  * that run with it finish, and so do calls of several passes; contexts that hold it can no longer
@@ -113,11 +113,12 @@ public final class SourceActivations implements AutoCloseable {
   }
 
   /**
-   * Gives back what circuits have left here: how the model runs where every edge is patched with
-   * these activations, for each batch size, length, padding and prefix that they came with. The
+   * Frees the fully patched runs that circuits have cached here: how the model runs with these
+   * activations alone, for each batch size, length, padding and prefix that they came with. The
    * first circuit that needs such a run makes it, and later ones share it; those that nobody has
-   * asked for longest go when all of them hold more than 1 GiB, the last one stays. Attribution,
-   * training and searches make none. The next circuit makes its own once more.
+   * asked for longest go when all of them hold more than 1 GiB, and the last one stays.
+   * Attribution, training and searches need no such run. The next circuit that needs one recomputes
+   * it.
    *
    * @throws IllegalStateException if closed
    */
@@ -140,7 +141,7 @@ public final class SourceActivations implements AutoCloseable {
     return resource.use()::close;
   }
 
-  /** Whether it was closed. */
+  /** Returns whether it was closed. */
   public boolean isClosed() {
     return resource.isClosed();
   }

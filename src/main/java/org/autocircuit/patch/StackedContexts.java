@@ -172,7 +172,7 @@ public final class StackedContexts implements AutoCloseable {
     }
   }
 
-  /** Whether it was closed. */
+  /** Returns whether it was closed. */
   public boolean isClosed() {
     return closed;
   }

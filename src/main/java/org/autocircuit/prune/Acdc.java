@@ -60,7 +60,7 @@ import org.autocircuit.patch.Use;
 public final class Acdc {
 
   /**
-   * What became of an edge.
+   * Holds what became of an edge.
    *
    * @param done decisions so far, this one counted
    * @param total decisions in all: thresholds times edges
@@ -279,8 +279,8 @@ public final class Acdc {
 
     /**
      * Sets edges that are removed before the search begins, for each threshold: what an earlier
-     * search had removed when it was interrupted. They are not visited, and their score is 0.
-     * Without it there are none.
+     * search had removed when it was interrupted. They are not visited, and their score is 0. By
+     * default no edge is removed.
      */
     public Builder removed(Collection<Edge> edges) {
       removed = List.copyOf(edges);

@@ -4,7 +4,8 @@ import java.util.List;
 import org.autocircuit.graph.EdgeSet;
 
 /**
- * What {@link Acdc} found: the circuit that each threshold's run left, and a score for each edge.
+ * The result of {@link Acdc}: the circuit that each threshold's run left, and a score for each
+ * edge.
  *
  * <p>Every threshold has a run of its own, which begins with the whole model. A greater threshold
  * removes more edges as a rule, but not the same ones: an edge that was removed at 0.003 may stay

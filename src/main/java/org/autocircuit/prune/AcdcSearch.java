@@ -19,9 +19,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * The walk of {@link Acdc} over the edges, once for each threshold. An edge is tested by a run that
- * goes on from the one with the edges that are removed so far; where that is not exact enough, by
- * whole runs, as the sequential algorithm does.
+ * Walks over the edges for {@link Acdc}, once for each threshold. An edge is tested by a run whose
+ * baseline has the edges that are removed so far; where that is not exact enough, by whole runs, as
+ * the sequential algorithm does.
  */
 final class AcdcSearch {
 

@@ -6,7 +6,7 @@ import org.autocircuit.data.PromptPairBatch;
 public enum CleanCorrupt {
   /** The prompt that the model is asked about. */
   CLEAN,
-  /** The one that differs from it in what matters. */
+  /** The counterfactual prompt. */
   CORRUPT;
 
   /** A batch's prompts of this kind. */

@@ -54,7 +54,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *         .pruneScores(model, batches);
  * }</pre>
  *
- * <p><b>Speed.</b> A run with one edge patched begins at its destination, and goes on from the
+ * <p><b>Speed.</b> A run with one edge patched begins at its destination, with the values of the
  * plain run; see {@link IncrementalRun}, also for the memory.
  *
  * <p>Immutable; safe to share between threads.

@@ -8,7 +8,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 
 /**
- * How far the outputs of a patched model are from the full model's on the same prompts. Every
+ * Says how far the outputs of a patched model are from the full model's on the same prompts. Every
  * prompt counts once: where the model puts out several positions, a prompt has the mean over those
  * of its own tokens, without padding.
  */
@@ -63,7 +63,10 @@ public enum FaithfulnessTarget {
     }
   };
 
-  /** What {@link #divergence} needs of the full model's logits {@code [batch, ..., d_vocab]}. */
+  /**
+   * Returns what {@link #divergence} needs of the full model's logits {@code [batch, ...,
+   * d_vocab]}.
+   */
   abstract Tensor target(Tensor logits);
 
   /** The divergence of each prompt or position, {@code [batch, ...]}; differentiable. */
@@ -82,7 +85,7 @@ public enum FaithfulnessTarget {
     if (each.dim() == 1 || attentionMask.isEmpty()) {
       return each.mean();
     }
-    // Where the first position is left out, so is that of each prompt: tokens behind one of theirs.
+    // Without the first position each prompt lacks its own, too: tokens behind one of theirs.
     Tensor own = attentionMask.get().narrow(1, 0, each.size(1)).ne(new Scalar(0));
     Tensor sums = each.masked_fill(own.logical_not(), new Scalar(0)).sum(-1);
     return sums.div(own.sum(-1).clamp_min(new Scalar(1))).mean();

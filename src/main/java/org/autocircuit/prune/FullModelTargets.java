@@ -13,9 +13,9 @@ import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What the full model puts out on the clean prompts of batches, for comparison with a patched one.
- * The targets of the last batches are kept, as many as fit into a number of bytes. For one thread;
- * closed on any.
+ * Says what the full model puts out on the clean prompts of batches, for comparison with a patched
+ * one. The targets of the last batches are kept, as many as fit into a number of bytes. For one
+ * thread; closed on any.
  */
 final class FullModelTargets implements AutoCloseable {
 

@@ -196,7 +196,10 @@ public final class MaskGradient {
       finished = scores.clone();
     }
 
-    /** What the scores would be if there were no more batches; {@code null} before the first. */
+    /**
+     * Returns what the scores would be if there were no more batches; {@code null} before the
+     * first.
+     */
     PruneScores partial(ModelGraph graph) {
       if (finishedPrompts == 0) {
         return null;
@@ -294,7 +297,7 @@ public final class MaskGradient {
 
     /**
      * Limits the bytes that tensors of a batch take: see {@link EdgeAttribution}. Activations that
-     * are means are not counted; those of corrupt prompts are made anew for every mask value.
+     * are means are not counted; those of corrupt prompts are recomputed for every mask value.
      *
      * @throws IllegalArgumentException if it is not positive
      */

@@ -20,8 +20,8 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What {@link SubnetworkProbing} goes down, as a function of masks: how far a patched run is from
- * what it should be, and how many edges its circuit has.
+ * Holds what {@link SubnetworkProbing} goes down, as a function of masks: how far a patched run is
+ * from what it should be, and how many edges its circuit has.
  *
  * @param activations what edges are patched with
  * @param dropout probability of dropping a mask value

@@ -364,7 +364,7 @@ public final class PruneScores {
     return Arrays.hashCode(scores);
   }
 
-  /** What is scored. */
+  /** Returns what is scored. */
   @Override
   public String toString() {
     return "scores of a " + graph;

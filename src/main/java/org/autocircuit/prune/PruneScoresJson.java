@@ -193,7 +193,7 @@ public final class PruneScoresJson {
     }
   }
 
-  /** What is read of a file. */
+  /** Says what is read of a file. */
   private interface Content<T> {
     T read(PruneScoresReader reader) throws IOException;
   }

@@ -23,7 +23,7 @@ final class PruneScoresReader implements AutoCloseable {
   private final double[] scores;
   private final BitSet seen;
 
-  /** What a circuit's file says of it; {@code null} for scores of all edges. */
+  /** A circuit's description in its file; {@code null} for scores of all edges. */
   private Map<String, Object> circuit;
 
   PruneScoresReader(ModelGraph graph, InputStream in, String source) throws IOException {

@@ -59,7 +59,7 @@ import org.bytedeco.pytorch.Tensor;
 public final class SubnetworkProbing implements AutoCloseable {
 
   /**
-   * What a step went down from.
+   * Holds what a step went down from.
    *
    * @param total faithfulness and regularisation, weighted
    * @param faithfulness the loss of the patched run
@@ -224,8 +224,8 @@ public final class SubnetworkProbing implements AutoCloseable {
   }
 
   /**
-   * How far each mask is on the circuit's side of the one that is least so, as in the original: at
-   * least 0.
+   * Returns mask values, with the opposite sign for tree patching, shifted as in the original so
+   * that the smallest score is 0.
    */
   public PruneScores scores() {
     double sign = losses.patchType() == PatchType.TREE_PATCH ? -1 : 1;

@@ -19,9 +19,9 @@ import org.bytedeco.pytorch.Tensor;
  * zero. It makes graphs small enough to work with; the counterpart of the Python original's {@code
  * _prune_latents_with_dataset}.
  *
- * <p>The latents that are kept are numbered anew, the most active first (of equally active ones,
- * the one that was first). Per position, each position keeps latents of its own; all keep as many
- * as the one with the most active latents needs, so others are filled up with latents that the data
+ * <p>The latents that are kept are renumbered, the most active first (of equally active ones, the
+ * one that was first). Per position, each position keeps latents of its own; all keep as many as
+ * the one with the most active latents needs, so others are filled up with latents that the data
  * set never activates there. The values are those of the model as it runs, with earlier
  * autoencoders in place. Padding has none, but positions are counted with it.
  *
@@ -91,7 +91,7 @@ public final class LatentPruning {
       }
       Map<String, Tensor> weights = model.weights();
       Map<String, Tensor> pruned = new LinkedHashMap<>();
-      // What is not a number is not active, and would go without a word.
+      // A NaN is not active, and would go without a word.
       activity.sums().values().forEach(sums -> model.precision().requireFinite("latents", sums));
       activity.sums().forEach((block, sums) -> keep(weights, block, mostActive(sums), pruned));
       return model.withAutoencoders(pruned, autoencoders.errorNodes());

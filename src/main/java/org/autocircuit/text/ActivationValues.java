@@ -7,8 +7,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What a model computed at one hook point, as floats in row-major order. Plain Java data, nothing
- * to close. Immutable, safe to share between threads.
+ * Says what a model computed at one hook point, as floats in row-major order. Plain Java data,
+ * nothing to close. Immutable, safe to share between threads.
  */
 public final class ActivationValues {
 

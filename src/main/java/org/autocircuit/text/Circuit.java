@@ -133,12 +133,12 @@ public final class Circuit {
     return sorted().stream().limit(count).toList();
   }
 
-  /** What all other edges are patched with when the circuit runs alone. */
+  /** Returns what all other edges are patched with when the circuit runs alone. */
   public AblationType ablation() {
     return ablation;
   }
 
-  /** What the model is called that the circuit was found in; empty if nobody said. */
+  /** Returns what the model is called that the circuit was found in; empty if nobody said. */
   public String model() {
     return model;
   }

@@ -18,7 +18,7 @@ import org.autocircuit.model.Model;
  */
 public final class ExampleFolder implements AutoCloseable {
 
-  /** What the model is called. */
+  /** The model's name. */
   public static final String NAME = "indirect-object";
 
   private static final List<String> FILES =

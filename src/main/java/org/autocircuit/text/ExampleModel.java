@@ -17,7 +17,7 @@ import org.autocircuit.data.PromptDataset;
  */
 public final class ExampleModel {
 
-  /** What the model is called. */
+  /** The model's name. */
   public static final String NAME = ExampleFolder.NAME;
 
   private ExampleModel() {}

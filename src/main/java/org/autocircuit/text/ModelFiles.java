@@ -7,8 +7,8 @@ import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
- * Where the weights and the tokenizer of a model are. Nothing is read until it is asked for, and
- * nothing is ever downloaded. Immutable.
+ * Says where the weights and the tokenizer of a model are. Nothing is read until it is asked for,
+ * and nothing is ever downloaded. Immutable.
  *
  * @param model a Hugging Face folder with {@code config.json} and {@code model.safetensors} (or its
  *     shards with their index), or a GGUF file
@@ -37,7 +37,7 @@ public record ModelFiles(Path model, Path tokenizer) {
     if (Files.isDirectory(model)) {
       return new ModelFiles(model, model);
     }
-    // What a file is says more than that no tokenizer is beside it.
+    // The kind of file says more than that no tokenizer is beside it.
     HuggingFaceConfig.ofModel(model);
     Path beside = model.resolveSibling(Tokenizer.FILE_NAME);
     if (!Files.exists(beside)) {
@@ -49,7 +49,7 @@ public record ModelFiles(Path model, Path tokenizer) {
     return new ModelFiles(model, beside);
   }
 
-  /** What the model is called: its folder or file, without those around it. */
+  /** Returns what the model is called: its folder or file, without those around it. */
   public String name() {
     Path last = model.toAbsolutePath().normalize().getFileName();
     return last == null ? model.toString() : last.toString();

@@ -7,8 +7,8 @@ import org.autocircuit.eval.Logits;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
- * How probable each token of the vocabulary is as the next one. Plain Java data, nothing to close:
- * it stays readable when the model is closed. Immutable, safe to share between threads.
+ * Says how probable each token of the vocabulary is as the next one. Plain Java data, nothing to
+ * close: it stays readable when the model is closed. Immutable, safe to share between threads.
  */
 public final class NextTokens {
 

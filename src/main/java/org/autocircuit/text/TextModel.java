@@ -136,7 +136,7 @@ public final class TextModel implements AutoCloseable {
     return of(model.toString(), model, tokenizer);
   }
 
-  /** What was loaded from files takes tokens. */
+  /** Returns what was loaded from files takes tokens. */
   private static TextModel of(String name, PatchableModel model, Tokenizer tokenizer) {
     if (!(model.config() instanceof TransformerConfig config)) {
       throw new IllegalArgumentException("model: expected one that takes tokens, got " + model);
@@ -168,7 +168,7 @@ public final class TextModel implements AutoCloseable {
     }
   }
 
-  /** What the model is called: its folder or file, without those around it. */
+  /** Returns what the model is called: its folder or file, without those around it. */
   public String name() {
     return name;
   }
@@ -400,7 +400,7 @@ public final class TextModel implements AutoCloseable {
     resource.close();
   }
 
-  /** What it is called in messages. */
+  /** Returns what it is called in messages. */
   @Override
   public String toString() {
     return resource.toString();

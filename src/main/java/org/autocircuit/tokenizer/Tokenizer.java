@@ -132,7 +132,7 @@ public final class Tokenizer implements AutoCloseable {
     }
   }
 
-  /** Whether {@link #encode(String)} puts the beginning-of-sequence token first. */
+  /** Returns whether {@link #encode(String)} puts the beginning-of-sequence token first. */
   public boolean prependsBos() {
     return prependsBos;
   }
@@ -279,8 +279,8 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
-   * Whether a space is part of tokens. If not, as in vocabularies of whole words, {@code " Mary"}
-   * and {@code "Mary"} are the same.
+   * Returns whether a space is part of tokens. If not, as in vocabularies of whole words, {@code "
+   * Mary"} and {@code "Mary"} are the same.
    */
   public boolean keepsSpaces() {
     return !Arrays.equals(encode("a a", false), encode("a  a", false));
@@ -291,7 +291,7 @@ public final class Tokenizer implements AutoCloseable {
     return vocabulary.id(spelling);
   }
 
-  /** Whether the vocabulary has a token with this id. */
+  /** Returns whether the vocabulary has a token with this id. */
   public boolean hasToken(long id) {
     return vocabulary.has(id);
   }
@@ -301,12 +301,12 @@ public final class Tokenizer implements AutoCloseable {
     return vocabulary.unknown();
   }
 
-  /** Whether a token is that of unknown words. */
+  /** Returns whether a token is that of unknown words. */
   public boolean isUnknown(long id) {
     return vocabulary.isUnknown(id);
   }
 
-  /** Whether a token is a special one, such as that of the beginning of a sequence. */
+  /** Returns whether a token is a special one, such as that of the beginning of a sequence. */
   public boolean isSpecial(long id) {
     return vocabulary.isSpecial(id);
   }

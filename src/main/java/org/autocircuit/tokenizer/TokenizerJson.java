@@ -18,9 +18,9 @@ import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
 
 /**
- * What {@code tokenizer.json} is made of, looked at before native code sees it. Where that meets
- * what its authors held for impossible it does not throw but ends the process, so only components
- * get through that the supported families use, or that were tried with damaged files.
+ * Says what {@code tokenizer.json} is made of, looked at before native code sees it. Where that
+ * meets what its authors held for impossible it does not throw but ends the process, so only
+ * components get through that the supported families use, or that were tried with damaged files.
  */
 final class TokenizerJson {
 
@@ -28,7 +28,7 @@ final class TokenizerJson {
 
   private static final int MAX_ADDED_TOKEN = 1000;
 
-  /** What no normalizer leaves out. */
+  /** Matches characters that no normalizer leaves out. */
   private static final Pattern LASTING = Pattern.compile("[A-Za-z0-9]");
 
   private static final List<String> LEAVE_OUT = List.of("BertNormalizer", "Strip", "StripAccents");
@@ -206,8 +206,8 @@ final class TokenizerJson {
   }
 
   /**
-   * What is no id is left to native code, which refuses it. Of a spelling that comes twice the last
-   * id counts, there as here.
+   * Leaves to native code what is not an id: it refuses that. Of a spelling that comes twice the
+   * last id counts, there as here.
    */
   private void readVocabulary() throws IOException {
     parser.disable(TWICE);

@@ -11,7 +11,7 @@ import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.internal.JsonFiles;
 
 /**
- * What the small files beside {@code tokenizer.json} say about special tokens.
+ * Holds what the small files beside {@code tokenizer.json} say about special tokens.
  *
  * @param bosToken text of the beginning-of-sequence token
  * @param bosId its id, where only {@code config.json} names one

@@ -13,7 +13,10 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import org.autocircuit.internal.VisibleText;
 
-/** How a tokenizer spells its tokens, and how people can read them. Filled once, then read only. */
+/**
+ * Says how a tokenizer spells its tokens, and how people can read them. Filled once, then read
+ * only.
+ */
 final class Vocabulary {
 
   /** Tokens with greater ids are shown by number. */
@@ -95,7 +98,7 @@ final class Vocabulary {
     return "'" + text + "'";
   }
 
-  /** What bytes spell; byte by byte where they are part of a character only. */
+  /** Returns what bytes spell; byte by byte where they are part of a character only. */
   private static String ofBytes(String spelling) {
     ByteBuffer bytes = ByteBuffer.allocate(spelling.length());
     for (int i = 0; i < spelling.length(); i++) {

@@ -29,7 +29,7 @@ public final class WordLevelVocabulary {
   /** The token that stands for every other word; always id 1. */
   public static final String UNKNOWN = "<|unk|>";
 
-  // What the pre-tokenizer "Whitespace" of tokenizer.json cuts out, for ASCII.
+  // Matches the words that the pre-tokenizer "Whitespace" of tokenizer.json cuts out, for ASCII.
   private static final Pattern WORD = Pattern.compile("\\w+|[^\\w\\s]+");
 
   private final Map<String, Integer> ids = new LinkedHashMap<>();
@@ -69,7 +69,7 @@ public final class WordLevelVocabulary {
     return 0;
   }
 
-  /** Whether the vocabulary has this word. */
+  /** Returns whether the vocabulary has this word. */
   public boolean contains(String word) {
     return ids.containsKey(word);
   }

@@ -13,7 +13,7 @@ import org.autocircuit.patch.Use;
 import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
- * How well a model tells the last words of sentences.
+ * Says how well a model tells the last words of sentences.
  *
  * @param sentences how many were asked
  * @param accuracy share whose right answer is the most probable next token
@@ -32,7 +32,7 @@ public record AnswerScore(int sentences, double accuracy, double loss) {
    * @param model a transformer; open modes do not matter
    * @param vocabulary the model's; prompts begin with its end-of-text token
    * @param sentences at least one
-   * @throws IllegalArgumentException if there are none, or one has a word that is not in the
+   * @throws IllegalArgumentException if there is no sentence, or one has a word that is not in the
    *     vocabulary
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
    */

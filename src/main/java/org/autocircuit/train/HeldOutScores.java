@@ -14,7 +14,7 @@ import org.autocircuit.patch.Use;
 import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**
- * How well a model does on {@link IndirectObjectSentences}: on indirect-object sentences of
+ * Says how well a model does on {@link IndirectObjectSentences}: on indirect-object sentences of
  * combinations that are never learned from, by the order of the names, and on the other patterns.
  *
  * @param abb sentences whose answer is the name that comes first ("Mary and John ... John ...")

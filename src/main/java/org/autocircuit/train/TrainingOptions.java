@@ -1,8 +1,8 @@
 package org.autocircuit.train;
 
 /**
- * How long and how fast {@link IndirectObjectTraining} trains. Immutable; {@link #DEFAULT} with
- * {@code with} methods makes others.
+ * Says how long and how fast {@link IndirectObjectTraining} trains. Immutable; {@link #DEFAULT}
+ * with {@code with} methods makes others.
  *
  * <p>The learning rate rises during the first {@value #WARM_UP_STEPS} steps, stays until the goal
  * is reached, and then falls to zero in a straight line during {@code coolDownSteps}, which takes
@@ -33,7 +33,7 @@ public record TrainingOptions(
   /** Steps until the learning rate is at its highest. */
   public static final int WARM_UP_STEPS = 100;
 
-  /** What the model that comes with the library was trained with. */
+  /** The options that the embedded model was trained with. */
   public static final TrainingOptions DEFAULT =
       new TrainingOptions(1, 3000, 800, 0.98, 100, 64, 3e-3, 0.01, 3);
 

@@ -1,7 +1,7 @@
 package org.autocircuit.train;
 
 /**
- * What came out of a training.
+ * Holds what came out of a training.
  *
  * @param steps all that were made
  * @param loss mean training loss of the last steps

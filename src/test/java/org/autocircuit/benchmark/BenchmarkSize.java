@@ -45,7 +45,7 @@ public enum BenchmarkSize {
     this.acdcThreshold = acdcThreshold;
   }
 
-  /** What it is called in reports. */
+  /** Returns what it is called in reports. */
   String label() {
     return label;
   }
@@ -56,8 +56,8 @@ public enum BenchmarkSize {
   }
 
   /**
-   * How many rounds are measured unless the command line says otherwise, where each has a circuit
-   * of its own; half of them elsewhere.
+   * Returns how many rounds are measured unless the command line says otherwise, where each has a
+   * circuit of its own; half of them elsewhere.
    */
   int rounds() {
     return rounds;

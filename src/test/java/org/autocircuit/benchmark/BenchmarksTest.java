@@ -59,7 +59,7 @@ class BenchmarksTest {
       assertThat(entry.get("limit").isNull()).isEqualTo(row.limit().isEmpty());
       assertThat(printed.toString(StandardCharsets.UTF_8)).contains(row.label());
     }
-    // What is limited besides.
+    // The other limits.
     assertThat(byRow.keySet())
         .contains(Row.PATCHABLE.label() + ", ms", Row.CONTEXT_BY_NAME.label() + ", ms")
         .hasSize(PeakMemory.isAvailable() ? 5 : 3);

@@ -9,7 +9,7 @@ import java.util.function.DoubleSupplier;
 import org.autocircuit.Threads;
 
 /**
- * What one other process that keeps a core busy does to a pass whose threads are chosen by its
+ * Says what one other process that keeps a core busy does to a pass whose threads are chosen by its
  * work: threads that wait for each other lose far more than the share of a core.
  *
  * <pre>
@@ -93,7 +93,7 @@ public final class BusyNeighbour {
     return (System.nanoTime() - start) / 1e6 / number;
   }
 
-  /** What it gives while another process keeps one core busy. */
+  /** Returns what it gives while another process keeps one core busy. */
   private static double besideAnother(DoubleSupplier measure)
       throws IOException, InterruptedException {
     Process other = new ProcessBuilder("sh", "-c", "while :; do :; done").start();

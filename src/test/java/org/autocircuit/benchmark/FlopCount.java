@@ -41,7 +41,7 @@ record FlopCount(long plain, long products, long attention, long headOutputs, lo
         2 * dModel * masks(graph, config.nLayers(), tokens, batch));
   }
 
-  /** How many times a mask value is read. */
+  /** Returns how many times a mask value is read. */
   private static long masks(ModelGraph graph, int layers, long tokens, long batch) {
     Pattern atLast = Pattern.compile("A%1$d\\.\\d+\\.Q|MLP %1$d|Resid End".formatted(layers - 1));
     return IntStream.range(0, graph.nEdges())

@@ -24,8 +24,8 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * How time and memory grow with the numbers of layers, heads, prompts and tokens: the exponent of
- * the power law between the largest of three sizes, each twice the one before, and the smallest,
+ * Says how time and memory grow with the numbers of layers, heads, prompts and tokens: the exponent
+ * of the power law between the largest of three sizes, each twice the one before, and the smallest,
  * all else being equal.
  *
  * <pre>
@@ -43,7 +43,7 @@ public final class Growth {
   private static final int VOCABULARY = 1000;
   private static final int WIDTH = 256;
 
-  /** What the model and its prompts are. */
+  /** Holds what the model and its prompts are. */
   private record Size(int layers, int heads, int prompts, int tokens) {
 
     TransformerConfig config() {

@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/** What grows at most linearly does so in memory; how long anything takes is not looked at. */
+/** Tests that memory grows at most linearly; times are not looked at. */
 @Tag("slow")
 class GrowthTest {
 

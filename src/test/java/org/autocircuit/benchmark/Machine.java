@@ -6,7 +6,9 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.autocircuit.internal.NativeMath;
 
-/** What times were measured on, and whether they can be held against those of other machines. */
+/**
+ * Holds what times were measured on, and whether they can be held against those of other machines.
+ */
 record Machine(String description, Map<String, String> overrides) {
 
   /** Environment variables that make OpenBLAS take other kernels than the processor's own. */

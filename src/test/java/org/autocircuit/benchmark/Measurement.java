@@ -7,7 +7,7 @@ import org.openjdk.jmh.results.IterationResult;
 import org.openjdk.jmh.results.RunResult;
 
 /**
- * What the rounds of one row came to.
+ * Holds what the rounds of one row came to.
  *
  * @param milliseconds of one run, median over rounds
  * @param ratio to the plain pass of the same round, median over rounds; the mean where each round

@@ -45,7 +45,7 @@ public class PairedRounds {
   @Param({"FOUR_LAYER", "GPT2_SMALL"})
   public BenchmarkSize size;
 
-  /** What is measured. */
+  /** The row that is measured. */
   @Param public Row row;
 
   private Workload workload;

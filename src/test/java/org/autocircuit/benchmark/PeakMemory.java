@@ -28,7 +28,7 @@ final class PeakMemory {
 
   private PeakMemory() {}
 
-  /** Whether this system tells. */
+  /** Returns whether this system tells. */
   static boolean isAvailable() {
     return Files.isReadable(STATUS) && Files.isWritable(Path.of("/proc/self/clear_refs"));
   }
@@ -72,7 +72,7 @@ final class PeakMemory {
       long limit = Workspaces.limit();
       Workspaces.setLimit(0);
       Workspaces.setLimit(limit);
-      Files.writeString(Path.of("/proc/self/clear_refs"), "5"); // the peak starts anew from here
+      Files.writeString(Path.of("/proc/self/clear_refs"), "5"); // the peak counts from here
       long before = kilobytes("VmRSS");
       for (int i = 0; i < RUNS; i++) {
         Row.valueOf(arguments[1]).run(workload);

@@ -14,8 +14,8 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 
 /**
- * What a pass with a circuit costs when its masks have been used before and when they are new, in
- * models with many edges and hardly any arithmetic: mostly what masks cost.
+ * Says what a pass with a circuit costs when its masks have been used before and when they are new,
+ * in models with many edges and hardly any arithmetic: mostly what masks cost.
  */
 final class RepeatedCalls {
 

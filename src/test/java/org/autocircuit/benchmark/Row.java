@@ -14,7 +14,7 @@ public enum Row {
   PLAIN_AT_LAST(
       "plain forward for the last position", Workload::plainForwardAtLast, FlopCount::plainAtLast),
   RAW("plain forward, raw operations", Workload::rawForward, FlopCount::plain),
-  /** What attribution is held against in memory; from the second block on, see Workload. */
+  /** The memory that attribution is compared with; from the second block on, see Workload. */
   PLAIN_BACKWARD(
       "plain forward and backward", Workload::plainBackward, count -> 0, OptionalDouble.empty(), 1),
   DENSE("patched forward, dense", Workload::densePatchedForward, FlopCount::patched, 1.6),
@@ -30,7 +30,7 @@ public enum Row {
       2.0),
   SPARSE("edge patching, 1 % of the edges", Workload::sparsePatchedForward, 1.3),
   NO_EDGE("all masks 0", Workload::noEdgePatchedForward, FlopCount::plainAtLast, 1.05),
-  ALL_EDGES("all masks 1", Workload::allEdgesPatchedForward, 0.1),
+  ALL_EDGES("all edges patched", Workload::allEdgesPatchedForward, 0.1),
   TREE_1("tree patching, 1 % of the edges", workload -> workload.randomCircuit(0.01), 0.1),
   TREE_3("tree patching, 3 % of the edges", workload -> workload.randomCircuit(0.03), 0.35),
   TREE_10("tree patching, 10 % of the edges", workload -> workload.randomCircuit(0.1), 1.2),
@@ -89,7 +89,7 @@ public enum Row {
     this(label, action, flops, OptionalDouble.of(limit), 1);
   }
 
-  /** Where the arithmetic depends on the circuit. */
+  /** A row whose arithmetic depends on the circuit. */
   Row(String label, Function<Workload, Object> action, double limit) {
     this(label, action, count -> 0, OptionalDouble.of(limit), 1);
   }
@@ -102,7 +102,7 @@ public enum Row {
     this(label, action, count -> 0, OptionalDouble.empty(), REPETITIONS_WITHOUT_ARITHMETIC);
   }
 
-  /** What it is called in reports. */
+  /** Returns what it is called in reports. */
   String label() {
     return label;
   }
@@ -131,7 +131,7 @@ public enum Row {
   }
 
   /**
-   * How many bytes above the loaded model are accepted.
+   * Returns how many bytes above the loaded model are accepted.
    *
    * @param backward what a plain backward keeps
    */
@@ -148,7 +148,7 @@ public enum Row {
     };
   }
 
-  /** Whether every round runs another circuit, or other edges. */
+  /** Returns whether every round runs another circuit, or other edges. */
   boolean hasCircuitOfEachRound() {
     return switch (this) {
       case TREE_1, TREE_3, TREE_10 -> true;
@@ -156,7 +156,7 @@ public enum Row {
     };
   }
 
-  /** Whether a run says itself how long it took: a {@code Long} of nanoseconds. */
+  /** Returns whether a run says itself how long it took: a {@code Long} of nanoseconds. */
   boolean timesItself() {
     return switch (this) {
       case ACDC_FEW_STAY, ACDC_ALL_STAY, EXACT_PATCHING -> true;
@@ -164,7 +164,7 @@ public enum Row {
     };
   }
 
-  /** How often it runs in one round, which then counts the mean. */
+  /** Returns how often it runs in one round, which then counts the mean. */
   int repetitions() {
     return repetitions;
   }

@@ -28,8 +28,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * What more cores bring: the time of one pass by the threads that it may use, and how many passes a
- * second callers get together out of one model, each on one thread.
+ * Says what more cores bring: the time of one pass by the threads that it may use, and how many
+ * passes a second callers get together out of one model, each on one thread.
  *
  * <pre>
  * mvn -q -Pbenchmark -Dbenchmark.class=org.autocircuit.benchmark.Scaling
@@ -84,7 +84,7 @@ public final class Scaling {
         Tensor clean = size.tokens(random);
         Tensor corrupt = size.tokens(random);
         SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
-      // What other work does to threads that wait for each other, a reader should know.
+      // A reader should know how other work slows threads that wait for each other.
       out.printf(
           "%s, %d x %d tokens, %d processors, load %.1f%n",
           size.label(),
@@ -140,7 +140,7 @@ public final class Scaling {
       nanosAtFirst = oneAfterAnother(contexts.size());
     }
 
-    /** How many fit into that time of one thread. */
+    /** Returns how many fit into that time of one thread. */
     int numberIn(double nanos, int atLeast) {
       return Math.max(atLeast, (int) (nanos / nanosAtFirst));
     }

@@ -208,7 +208,10 @@ final class Workload implements AutoCloseable {
     }
   }
 
-  /** What edge attribution patching does for one batch, from the run on the corrupt prompts on. */
+  /**
+   * Returns what edge attribution patching does for one batch, from the run on the corrupt prompts
+   * on.
+   */
   Object maskGradient() {
     try (PointerScope scope = new PointerScope()) {
       EdgeAttribution attribution =

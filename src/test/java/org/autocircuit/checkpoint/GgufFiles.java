@@ -184,7 +184,7 @@ public final class GgufFiles {
     return tensors;
   }
 
-  /** What is left of values that are stored as Q8_0. */
+  /** Returns what is left of values that are stored as Q8_0. */
   static Tensor throughQ8(Tensor values) {
     if (values.dim() != 2 || values.size(-1) % BLOCK != 0) {
       return values.to(ScalarType.Float).to(ScalarType.Double);

@@ -242,7 +242,7 @@ class PaddingAndPrefixesTest {
     return model.maskGradient(CLEAN, context, LOSS);
   }
 
-  /** What lies under the padding must not matter, whatever the layout. */
+  /** Tokens under the padding must not matter, whatever the layout. */
   @ParameterizedTest
   @MethodSource(KINDS)
   void paddingAndPrefixesOfRandomLengths(TransformerConfig config) {

@@ -16,7 +16,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** What servers and tools leave in the place of a model's files is named, in one line. */
+/** Tests that one line names what servers and tools leave in the place of a model's files. */
 @ExtendWith(NativeScope.class)
 class UnreadableFilesTest {
 

@@ -5,7 +5,7 @@ import java.io.StringWriter;
 import picocli.CommandLine;
 
 /**
- * What a command printed, and how it ended.
+ * Holds what a command printed, and how it ended.
  *
  * @param code the exit code
  * @param out what went to standard output

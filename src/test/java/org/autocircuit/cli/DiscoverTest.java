@@ -342,7 +342,7 @@ class DiscoverTest {
     assertFailure(
         missing,
         "gone: no such folder or file; nothing is downloaded: expected a folder with config.json");
-    // What the folder is, not that it lacks a tokenizer, too.
+    // The message says what the folder is, not that it lacks a tokenizer, too.
     Path other = Files.createDirectory(folder.resolve("other"));
     Files.copy(model.resolve("config.json"), other.resolve("config.json"));
     Files.createFile(other.resolve("pytorch_model.bin"));

@@ -30,7 +30,7 @@ class GgufModelTest {
     GgufFiles.convert(folder, file, GgufFiles.F32);
   }
 
-  /** What was printed, without the line that names the model. */
+  /** Returns what was printed, without the line that names the model. */
   private static String facts(CommandRun run) {
     assertThat(run.err()).isEmpty();
     assertThat(run.code()).isEqualTo(Main.OK);

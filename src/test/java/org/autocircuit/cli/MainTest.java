@@ -84,7 +84,7 @@ class MainTest {
     }
   }
 
-  /** What a command said beside how long it had been loading. */
+  /** Returns what a command said beside how long it had been loading. */
   private static List<String> errors(CommandRun run) {
     return run.err().lines().filter(line -> !line.endsWith(" s ...")).toList();
   }

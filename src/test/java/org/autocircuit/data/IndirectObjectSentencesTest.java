@@ -251,7 +251,7 @@ class IndirectObjectSentencesTest {
   void theBuiltInPromptsAreUpToDate() {
     PromptDataset builtIn = IndirectObjectPrompts.builtIn();
     assertThat(builtIn)
-        .as("run IndirectObjectPrompts.main to write the file anew")
+        .as("run IndirectObjectPrompts.main to rewrite the file")
         .isEqualTo(IndirectObjectPrompts.generate());
     assertThat(builtIn.size()).isEqualTo(64);
     VOCABULARY.write(folder, true);

@@ -167,6 +167,10 @@ class DocumentsTest {
           .hasSameSizeAs(document.quotes());
     }
     assertThat(quotes).isPositive();
+    String programs = Document.read(Path.of("src/site/markdown/programs.md")).text();
+    assertThat(files("src/test/java/org/autocircuit/examples"))
+        .filteredOn(file -> !file.toString().matches(".*(Test|package-info)\\.java"))
+        .allMatch(file -> programs.contains("<!-- from " + file + " -->"));
   }
 
   private interface Known {

@@ -213,7 +213,7 @@ enum FuzzTarget {
     return form;
   }
 
-  /** Whether this is how the reader says, by its documentation, that a file is no good. */
+  /** Returns whether this is how the reader says, by its documentation, that a file is no good. */
   boolean isRefusal(Throwable thrown) {
     return refusals.stream().anyMatch(type -> type.isInstance(thrown))
         && thrown.getMessage() != null;

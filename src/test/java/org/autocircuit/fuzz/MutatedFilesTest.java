@@ -95,7 +95,9 @@ class MutatedFilesTest {
     }
   }
 
-  /** What reading takes: processor time and heap of this thread, address space of the process. */
+  /**
+   * Holds what reading takes: processor time and heap of this thread, address space of the process.
+   */
   private record Cost(long nanoseconds, long heapBytes, long processBytes) {
 
     static Cost now() throws IOException {

@@ -14,7 +14,7 @@ import java.util.regex.Pattern;
 /** Damages files in ways that get past the first check. A seed stands for one series of damages. */
 final class Mutator {
 
-  /** What a file is made of. */
+  /** Says what a file is made of. */
   enum Form {
     JSON,
     /** Eight bytes with the length of a JSON header, the header, data. */

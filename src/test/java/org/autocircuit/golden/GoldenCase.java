@@ -49,7 +49,7 @@ public final class GoldenCase {
     return Path.of(System.getProperty("autocircuit.golden", BUNDLED.toString()));
   }
 
-  /** Whether they are those of the project. */
+  /** Returns whether they are those of the project. */
   public static boolean isBundled() {
     return root().equals(BUNDLED);
   }
@@ -125,7 +125,7 @@ public final class GoldenCase {
     return json.path("kind").asText();
   }
 
-  /** Whether the case was computed in double precision. */
+  /** Returns whether the case was computed in double precision. */
   public boolean isDouble() {
     return isDouble;
   }
@@ -194,13 +194,13 @@ public final class GoldenCase {
     return graph().ungroupKeyValues();
   }
 
-  /** Whether grouped-query attention has key and value destinations for each query head. */
+  /** Returns whether grouped-query attention has key and value destinations for each query head. */
   public boolean ungroupKeyValues() {
     return json.at("/cfg/ungroup_grouped_query_attention").asBoolean();
   }
 
   /**
-   * Whether the reference fails on every patched run, because its graph has key and value
+   * Returns whether the reference fails on every patched run, because its graph has key and value
    * destinations for query heads that its model does not have. Ours has them for key/value heads.
    */
   public boolean referenceFailsToPatch() {
@@ -228,7 +228,7 @@ public final class GoldenCase {
     return ops().stream().filter(op -> op.name().equals(name)).toList();
   }
 
-  /** Whether there is a tensor of that name. */
+  /** Returns whether there is a tensor of that name. */
   public boolean hasTensor(String key) {
     return tensors.containsKey(key);
   }

@@ -285,7 +285,7 @@ final class GoldenCircuitOps {
 
   /**
    * Shares of prompts by the margins of their answers, and the library's own shares, in which a
-   * margin of 0 is none.
+   * margin of 0 does not count.
    */
   private static void checkPercent(
       GoldenOp op,

@@ -39,7 +39,7 @@ final class GoldenComparison {
     assertThat(expected).as(op.toString()).isNotEmpty();
     int examples = actual.length / graph.maskSize();
     for (DestModule module : graph.destModules()) {
-      // Where the reference's tensor has no gradient at all, ours is 0.
+      // If the reference's tensor has no gradient at all, ours is 0.
       GoldenTensor wanted = expected.get(module.moduleName());
       // Rounding in an almost unused module is measured by the others.
       double tolerance =

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import org.junit.jupiter.api.Test;
 
-/** What the comparison of percentages accepts, and what not. */
+/** Tests what the comparison of percentages accepts, and what not. */
 class GoldenComparisonTest {
 
   private static final double[] MARGINS = {2, -1, 0, 1e-6, -1e-6, 0.5};

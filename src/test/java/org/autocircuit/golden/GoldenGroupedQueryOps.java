@@ -62,7 +62,7 @@ final class GoldenGroupedQueryOps {
 
   private GoldenGroupedQueryOps() {}
 
-  /** Whether an operation of the reference fails for that reason, and is compared here. */
+  /** Returns whether an operation of the reference fails for that reason, and is compared here. */
   static boolean compares(GoldenOp op) {
     return OPERATIONS.containsKey(op.name())
         && op.raises() != null

@@ -15,7 +15,7 @@ import java.util.TreeMap;
  */
 public record GoldenOp(GoldenCase goldenCase, JsonNode json) {
 
-  /** What is done. */
+  /** Returns what is done. */
   public String name() {
     return json.get("op").asText();
   }
@@ -41,12 +41,12 @@ public record GoldenOp(GoldenCase goldenCase, JsonNode json) {
     return raises instanceof MissingNode ? null : raises.asText();
   }
 
-  /** Whether there is an input of that name. */
+  /** Returns whether there is an input of that name. */
   public boolean hasInput(String name) {
     return json.path("inputs").has(name);
   }
 
-  /** Whether there is an output of that name. */
+  /** Returns whether there is an output of that name. */
   public boolean hasOutput(String name) {
     return json.path("outputs").has(name);
   }

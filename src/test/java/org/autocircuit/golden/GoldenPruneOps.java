@@ -37,12 +37,12 @@ import org.junit.jupiter.api.Assumptions;
 /** The reference's operations that search for circuits. */
 final class GoldenPruneOps {
 
-  /** How often all decisions of ACDC agreed, so that scores were compared. */
+  /** Counts the cases in which all decisions of ACDC agreed, so that scores were compared. */
   static int acdcScores;
 
   private GoldenPruneOps() {}
 
-  /** Twice: by runs that go on from one another, and by whole ones. */
+  /** Twice: by incremental runs, and by whole ones. */
   static void acdc(GoldenModel g, GoldenOp op) {
     List<Edge> order = g.edges(order(op));
     for (boolean sequential : new boolean[] {false, true}) {
@@ -66,8 +66,8 @@ final class GoldenPruneOps {
   }
 
   /**
-   * Where the reference's test was so close to the threshold that rounding may tip it, and did,
-   * what comes after it cannot be compared, nor can scores.
+   * If the reference's test was so close to the threshold that rounding may tip it, and did, what
+   * comes after it cannot be compared, nor can scores.
    */
   private static void assertDecisions(
       GoldenOp op, List<Edge> order, List<Acdc.Decision> decisions, PruneScores scores) {
@@ -226,7 +226,7 @@ final class GoldenPruneOps {
         return order;
       }
     }
-    throw new IllegalStateException(op + " is none of its case");
+    throw new IllegalStateException(op + " is not in its case");
   }
 
   private static FaithfulnessTarget faithfulness(GoldenOp op) {

@@ -14,7 +14,7 @@ public record GoldenTensor(String dtype, long[] shape, double[] doubles, long[] 
     return doubles != null ? doubles.length : longs.length;
   }
 
-  /** Whether the elements are floating-point numbers. */
+  /** Returns whether the elements are floating-point numbers. */
   public boolean isFloating() {
     return doubles != null;
   }

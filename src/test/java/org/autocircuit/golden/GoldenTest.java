@@ -65,7 +65,7 @@ class GoldenTest {
           "roc",
           "same_under_knockout");
 
-  /** How many of each operation of the project's own folder are compared. */
+  /** The number of comparisons of each operation in the project's own folder. */
   private static final Map<String, Integer> BUNDLED =
       Map.ofEntries(
           Map.entry("acdc", 32),

@@ -41,7 +41,7 @@ record GroupedPair(GoldenModel grouped, GoldenModel ungrouped, GoldenOp op)
     return indices;
   }
 
-  /** What the reference was given for each query head: of each group, the first one's. */
+  /** Returns what the reference was given for each query head: of each group, the first one's. */
   double[] firstOfGroup(double[] given) {
     int[] indices = indices();
     double[] first = new double[grouped.graph().maskSize()];

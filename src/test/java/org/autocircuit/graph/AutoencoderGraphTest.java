@@ -12,7 +12,10 @@ import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
 
-/** What the reference data does not show: error nodes, some blocks only, other kinds of blocks. */
+/**
+ * Tests what the reference data does not show: error nodes, some blocks only, other kinds of
+ * blocks.
+ */
 class AutoencoderGraphTest {
 
   private static TransformerConfig.Builder small() {

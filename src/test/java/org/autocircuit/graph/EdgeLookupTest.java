@@ -10,7 +10,7 @@ import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
 
-/** What is said about edges that do not exist. */
+/** Tests what is said about edges that do not exist. */
 class EdgeLookupTest {
 
   private static final TransformerConfig CONFIG =

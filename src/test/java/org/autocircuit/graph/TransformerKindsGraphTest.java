@@ -9,7 +9,9 @@ import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
 
-/** What the reference data does not show: its grouped model fails, and its parallel one too. */
+/**
+ * Tests what the reference data does not show: its grouped model fails, and its parallel one too.
+ */
 class TransformerKindsGraphTest {
 
   private static TransformerConfig.Builder small() {

@@ -63,7 +63,7 @@ class MaskBatchSizePassesTest {
     }
   }
 
-  /** What goes into the passes of some examples. */
+  /** Holds what goes into the passes of some examples. */
   @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   private record Examples(
       Tensor tokens, SourceActivations activations, double[][] masks, Tensor uniforms) {

@@ -24,7 +24,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
-/** How prompts are padded, and that means leave padding out. */
+/** Tests how prompts are padded, and that means ignore padding. */
 @ExtendWith(NativeScope.class)
 class PaddedPromptsTest {
 

@@ -113,7 +113,7 @@ class PrefixCacheTest {
     }
   }
 
-  /** What an algorithm does through modes, masks of its own, and gradients. */
+  /** Does what algorithms do: modes, masks of their own, and gradients. */
   @Test
   void everythingOnAModelWithAPrefixRunsAfterIt() {
     try (PrefixCache prefix = model.prefixOf(new long[][] {{7, 8}});

@@ -21,7 +21,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
-/** What patches a pass, and what a gradient is of: whatever does not fit is named. */
+/** Tests that misfits are named in what patches a pass, and in what a gradient is of. */
 @SuppressWarnings("MustBeClosedChecker") // modes that are refused before they open
 class PatchMisuseTest {
 

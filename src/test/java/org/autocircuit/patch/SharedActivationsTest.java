@@ -21,7 +21,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What a circuit gives never depends on who used its source activations before. */
+/** Tests that a circuit's results never depend on who used its source activations before. */
 @ExtendWith(NativeScope.class)
 class SharedActivationsTest {
 
@@ -36,7 +36,7 @@ class SharedActivationsTest {
       return logits(model, patch, prompts);
     }
 
-    /** What somebody else may have asked before. */
+    /** Asks what somebody else may have asked before. */
     void runOthers(PatchableModel model, SourceActivations patch) {
       logits(model, patch, 1000 + prompts);
     }

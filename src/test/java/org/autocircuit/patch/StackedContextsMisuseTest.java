@@ -11,7 +11,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
-/** What one pass cannot honour is refused by a Java exception that names what and where. */
+/**
+ * Tests that a pass refuses what it cannot honour, by a Java exception that names what and where.
+ */
 class StackedContextsMisuseTest {
 
   private final MisuseTable table = new MisuseTable();

@@ -38,7 +38,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 
-/** What a stack copies, who closes it, and what else than logits can be had of it. */
+/** Tests what a stack copies, who closes it, and what else than logits can be had of it. */
 @ExtendWith(NativeScope.class)
 class StackedContextsUseTest {
 

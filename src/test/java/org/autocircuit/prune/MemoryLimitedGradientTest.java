@@ -115,7 +115,7 @@ class MemoryLimitedGradientTest {
     }
   }
 
-  /** What the refusal of a smaller one says. */
+  /** Returns what the refusal of a smaller one says. */
   private static long leastLimit(
       PatchableModel model, List<PromptPairBatch> batches, MaskGradient.Builder builder) {
     MaskGradient limited = builder.memoryLimit(1).build();

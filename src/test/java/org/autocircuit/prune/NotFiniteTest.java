@@ -59,7 +59,7 @@ class NotFiniteTest {
     }
   }
 
-  /** What patched runs alone give: one activation is infinite. */
+  /** Only patched runs give it: one activation is infinite. */
   @Test
   void patchedRunsAreLookedAtToo() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
@@ -127,7 +127,7 @@ class NotFiniteTest {
     }
   }
 
-  /** A loss that is none of finite logits, since its target is none. */
+  /** A loss that is not finite though logits are, since its target is not. */
   @Test
   void lossesAreLookedAtToo() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
@@ -155,7 +155,7 @@ class NotFiniteTest {
     }
   }
 
-  /** A loss of 0 whose slope is none, as that of a square root at 0. */
+  /** A loss of 0 without a finite slope, as that of a square root at 0. */
   @Test
   void gradientsThatAreNotFiniteDoNotReachTheMasks() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);

@@ -24,7 +24,7 @@ import org.w3c.dom.Element;
 import org.w3c.dom.NodeList;
 import org.xml.sax.InputSource;
 
-/** Where key/value heads that query heads share are, and what meets them. */
+/** Tests the places of shared key/value heads, and what meets them. */
 class GroupedPictureTest {
 
   private record Box(int x, int y, int width, int height, Map<String, Integer> ports) {

@@ -40,7 +40,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What models with random autoencoders must agree with, in double precision. */
+/** Tests what models with random autoencoders must agree with, in double precision. */
 @ExtendWith(NativeScope.class)
 class AutoencoderIdentitiesTest {
 

@@ -225,7 +225,7 @@ class LatentPruningTest {
     return weights;
   }
 
-  /** What is never active may go: on the same prompts nothing changes, position by position. */
+  /** Latents that are never active may go: on the same prompts nothing changes at any position. */
   @Test
   void pruningWithoutALimitChangesNothingOnTheDataSet() {
     PromptPairBatch batch = batch(3, 4, 1);

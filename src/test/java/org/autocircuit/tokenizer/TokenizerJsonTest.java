@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What of {@code tokenizer.json} native code gets to see. */
+/** Tests what of {@code tokenizer.json} native code gets to see. */
 class TokenizerJsonTest {
 
   private static final String MODEL = "'model':{'type':'BPE','vocab':{'a':0},'merges':[]}";

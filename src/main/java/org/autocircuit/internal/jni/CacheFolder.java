@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import org.bytedeco.javacpp.Loader;
 
 /**
- * Where JavaCPP unpacks native libraries, to load them from there: the first of the property's
+ * Says where JavaCPP unpacks native libraries, to load them from there: the first of the property's
  * folder, {@code .javacpp/cache} in the home and one in {@code java.io.tmpdir} that can be used.
  */
 final class CacheFolder {

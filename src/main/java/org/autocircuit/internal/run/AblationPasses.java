@@ -99,7 +99,7 @@ final class AblationPasses {
   private SourceActivations mean(AblationType type, Consumer<DataSetMean> addAll) {
     if (!type.meanOverDataset()) {
       throw new IllegalArgumentException(
-          type + " is none over a data set: expected one tensor of inputs, got batches");
+          type + " does not take a data set: expected one tensor of inputs, got batches");
     }
     try (Use use = handle.use();
         CallScope scope = new CallScope();

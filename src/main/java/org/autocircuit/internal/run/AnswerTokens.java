@@ -7,7 +7,7 @@ import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.TransformerConfig;
 import org.bytedeco.pytorch.Tensor;
 
-/** What a loss compares logits with, checked, as tensors of the innermost scope. */
+/** Says what a loss compares logits with, checked, as tensors of the innermost scope. */
 final class AnswerTokens {
 
   private final Tensor answers;
@@ -27,7 +27,7 @@ final class AnswerTokens {
     }
   }
 
-  /** How many logits a position has: a micro model's are its residual stream. */
+  /** Returns how many logits a position has: a micro model's are its residual stream. */
   static long vocabulary(ModelConfig config) {
     return config instanceof TransformerConfig transformer ? transformer.dVocab() : config.dModel();
   }

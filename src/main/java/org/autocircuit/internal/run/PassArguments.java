@@ -94,10 +94,9 @@ final class PassArguments {
   }
 
   /**
-   * Refuses tokens that are none of the vocabulary. Native code does so, too, at every pass; this
-   * says it in words of this library once it has. What is no tokens but a residual stream is left
-   * alone. On other devices than the CPU the values are not looked at: that would wait for the
-   * device.
+   * Refuses tokens outside the vocabulary. Native code does so, too, at every pass; this says it in
+   * words of this library once it has. A residual stream in place of tokens is left alone. On other
+   * devices than the CPU the values are not looked at: that would wait for the device.
    *
    * @param failure what native code said
    */
@@ -161,7 +160,7 @@ final class PassArguments {
   /**
    * Checks a context and makes its tensors, which go to the innermost scope.
    *
-   * @param training whether dropout acts even if the masks are none that are being trained
+   * @param training whether dropout acts even on masks that no mode trains
    */
   Patch patch(PatchContext context, Size size, boolean training) {
     SourceActivations activations = context.activations().orElse(null);

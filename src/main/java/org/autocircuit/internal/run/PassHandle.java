@@ -32,7 +32,7 @@ final class PassHandle {
     this.prefix = prefix;
   }
 
-  /** What stands before the prompts of all passes that bring no prefix of their own. */
+  /** Returns what stands before the prompts of all passes that bring no prefix of their own. */
   Optional<PrefixCache> prefix() {
     return prefix;
   }

@@ -77,7 +77,7 @@ public final class Passes {
     return hookNames;
   }
 
-  /** What stands before the prompts of all passes that bring no prefix of their own. */
+  /** Returns what stands before the prompts of all passes that bring no prefix of their own. */
   public Optional<PrefixCache> prefix() {
     return handle.prefix();
   }
