@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <limits>
 #include <mutex>
+#include <thread>
 
 #include "autocircuit/model/model.h"
 
@@ -50,6 +52,27 @@ void keep_openblas_to_its_caller() {
   }
 }
 
+// Where threads of a pass wait for one another, libgomp lets them spin for
+// milliseconds, unless the process has more of its threads than processors:
+// then they soon sleep. Beside another busy process, those that spin keep the
+// very thread that they wait for from its processor, and passes on two threads
+// took up to four times as long; those that sleep twice, and no longer than
+// before where nothing else runs. So there is always a team of two too many. It
+// never computes, and ends with the process. OMP_WAIT_POLICY overrides it.
+void let_waiting_threads_sleep() {
+#ifdef _OPENMP
+  std::thread([] {
+#pragma omp parallel num_threads(2)
+    {
+#pragma omp barrier // what is empty would be left out
+    }
+    for (;;) { // a team lives as long as the thread that made it
+      std::this_thread::sleep_for(std::chrono::hours(24));
+    }
+  }).detach();
+#endif
+}
+
 } // namespace
 
 void set_pool_sizes(int64_t n) {
@@ -64,7 +87,10 @@ void set_pool_sizes(int64_t n) {
 
 void follow_pool_sizes() {
   static std::once_flag once;
-  std::call_once(once, keep_openblas_to_its_caller);
+  std::call_once(once, [] {
+    keep_openblas_to_its_caller();
+    let_waiting_threads_sleep();
+  });
   const int count = pool_size.load(std::memory_order_relaxed);
   if (count != followed) {
     at::set_num_threads(count);
