@@ -14,6 +14,7 @@
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/patch/source_ablations.h"
+#include "devices.h"
 #include "kinds.h"
 
 #include "check.h"
@@ -121,7 +122,7 @@ PatchableModel widened(const PatchableModel& model) {
 
 /// Masks of a circuit: 0 for its edges, a share of all, else 1.
 at::Tensor circuit(std::vector<int64_t> shape, double share) {
-  return at::rand(shape, at::kDouble).ge(share).to(at::kDouble);
+  return to_device(at::rand(shape, at::kDouble).ge(share).to(at::kDouble));
 }
 
 struct Executor {
@@ -489,8 +490,8 @@ TEST(constants_are_what_the_stream_has_beside_its_sources) {
 TEST(gradients_where_all_is_patched_are_finite_differences) {
   std::mt19937 random(5);
   AnswerLoss loss;
-  loss.answers = at::tensor({1, 2, 3}, at::kLong).view({3, 1});
-  loss.wrong_answers = at::tensor({4, 5, 6}, at::kLong).view({3, 1});
+  loss.answers = to_device(at::tensor({1, 2, 3}, at::kLong).view({3, 1}));
+  loss.wrong_answers = to_device(at::tensor({4, 5, 6}, at::kLong).view({3, 1}));
   for_each_kind([&](const Shape& shape) {
     const Kind kind(shape);
     for (const BatchAblation ablation :
