@@ -68,15 +68,10 @@ public final class EdgeCountSelection {
     return new EdgeCountSelection(nEdges, null, null, null, null, null);
   }
 
-  /** Sets the rule or the list of sizes. */
+  /** Sets the rule, or the numbers or shares of edges. */
   public EdgeCountSelection testCounts(TestEdges testCounts) {
     return new EdgeCountSelection(
         nEdges, Objects.requireNonNull(testCounts), scores, zeroEdges, allEdges, trueEdgeCount);
-  }
-
-  /** Sets the rule or the list of sizes: see {@link TestEdges#of}. */
-  public EdgeCountSelection testCounts(Number... sizes) {
-    return testCounts(TestEdges.of(sizes));
   }
 
   /** Sets the scores, one for each edge, in any order. The array is copied. */
@@ -128,13 +123,13 @@ public final class EdgeCountSelection {
         rule = nEdges <= MAX_EDGES_FOR_ALL ? EdgeCounts.ALL : EdgeCounts.LOGARITHMIC;
       }
     }
-    if (rule instanceof TestEdges.Sizes list) {
-      List<Integer> counts = new ArrayList<>();
-      for (Number size : list.sizes()) {
-        boolean count = size instanceof Integer || size instanceof Long;
-        counts.add(count ? Math.toIntExact(size.longValue()) : (int) (nEdges * size.doubleValue()));
-      }
-      return counts;
+    if (rule instanceof TestEdges.Counts list) {
+      return new ArrayList<>(list.counts());
+    }
+    if (rule instanceof TestEdges.Shares list) {
+      return list.shares().stream()
+          .map(share -> (int) (nEdges * share))
+          .collect(Collectors.toCollection(ArrayList::new));
     }
     if (rule == EdgeCounts.GROUPS) {
       if (groups == null) {

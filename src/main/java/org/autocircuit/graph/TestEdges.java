@@ -1,48 +1,67 @@
 package org.autocircuit.graph;
 
+import java.util.Arrays;
 import java.util.List;
 
 /**
- * Which circuit sizes to test: one of the rules of {@link EdgeCounts}, or a list of sizes.
+ * Circuit sizes to test: one of the rules of {@link EdgeCounts}, numbers of edges, or shares of all
+ * edges.
  *
  * @see EdgeCountSelection
  */
-public sealed interface TestEdges permits EdgeCounts, TestEdges.Sizes {
+public sealed interface TestEdges permits EdgeCounts, TestEdges.Counts, TestEdges.Shares {
 
   /**
-   * A list of sizes.
+   * Numbers of edges.
    *
-   * @param sizes integers are numbers of edges; floating-point numbers are proportions of all
-   *     edges, rounded down
+   * @param counts each at least 0
    */
-  record Sizes(List<Number> sizes) implements TestEdges {
+  record Counts(List<Integer> counts) implements TestEdges {
 
     /**
-     * Checks and copies the sizes.
+     * Checks and copies the counts.
      *
-     * @throws IllegalArgumentException if a size is negative, not finite, or of another type than
-     *     {@code Integer}, {@code Long}, {@code Float} or {@code Double}
+     * @throws IllegalArgumentException if one is negative
      */
-    public Sizes {
-      sizes = List.copyOf(sizes);
-      for (Number size : sizes) {
-        boolean count = size instanceof Integer || size instanceof Long;
-        if (!count && !(size instanceof Double) && !(size instanceof Float)) {
-          throw new IllegalArgumentException(
-              "expected an integer or floating-point size, got a " + size.getClass().getName());
-        }
-        if (!Double.isFinite(size.doubleValue()) || size.doubleValue() < 0) {
-          throw new IllegalArgumentException("expected a size of at least 0, got " + size);
+    public Counts {
+      counts = List.copyOf(counts);
+      for (int count : counts) {
+        if (count < 0) {
+          throw new IllegalArgumentException("expected a number of edges, got " + count);
         }
       }
     }
   }
 
   /**
-   * A list of sizes: integers are numbers of edges ({@code 10}), floating-point numbers proportions
-   * of all edges ({@code 0.1}).
+   * Shares of all edges, each rounded down to a number of edges.
+   *
+   * @param shares from 0 to 1
    */
-  static TestEdges of(Number... sizes) {
-    return new Sizes(List.of(sizes));
+  record Shares(List<Double> shares) implements TestEdges {
+
+    /**
+     * Checks and copies the shares.
+     *
+     * @throws IllegalArgumentException if one is not from 0 to 1
+     */
+    public Shares {
+      shares = List.copyOf(shares);
+      for (double share : shares) {
+        if (!(share >= 0 && share <= 1)) {
+          throw new IllegalArgumentException("expected a share from 0 to 1, got " + share);
+        }
+      }
+    }
+  }
+
+  /** Numbers of edges: {@code ofCounts(1)} is one edge. */
+  static TestEdges ofCounts(int... counts) {
+    return new Counts(Arrays.stream(counts).boxed().toList());
+  }
+
+  /** Shares of all edges: {@code ofShares(1)} is all edges, {@code ofShares(0.1)} a tenth. */
+  static TestEdges ofShares(double... shares) {
+    return new Shares(Arrays.stream(shares).boxed().toList());
   }
 }

@@ -61,9 +61,7 @@ class EdgeCountSelectionTest {
     if (testCounts.isTextual()) {
       selection = selection.testCounts(EdgeCounts.valueOf(testCounts.asText()));
     } else if (testCounts.isArray()) {
-      List<Number> sizes = new ArrayList<>();
-      testCounts.forEach(size -> sizes.add(size.numberValue()));
-      selection = selection.testCounts(new TestEdges.Sizes(sizes));
+      selection = selection.testCounts(list(testCounts, row.get("n_edges").asInt()));
     }
     if (row.hasNonNull("prune_scores")) {
       selection = selection.scores(scoreSets.get(row.get("prune_scores").asInt()));
@@ -80,6 +78,21 @@ class EdgeCountSelectionTest {
     return selection;
   }
 
+  /** Counts or shares; where a row of the original mixes both, counts that its shares are. */
+  private static TestEdges list(JsonNode sizes, int nEdges) {
+    List<Integer> counts = new ArrayList<>();
+    List<Double> shares = new ArrayList<>();
+    for (JsonNode size : sizes) {
+      counts.add(size.isInt() ? size.intValue() : (int) (nEdges * size.doubleValue()));
+      if (!size.isInt()) {
+        shares.add(size.doubleValue());
+      }
+    }
+    return shares.size() == counts.size()
+        ? new TestEdges.Shares(shares)
+        : new TestEdges.Counts(counts);
+  }
+
   @Test
   void defaultsDependOnTheNumberOfEdgesAndOnTheScores() {
     assertThat(EdgeCountSelection.of(4).counts()).containsExactly(0, 1, 2, 3, 4);
@@ -93,7 +106,7 @@ class EdgeCountSelectionTest {
   @Test
   void settingsDoNotChangeTheSelectionTheyAreMadeFrom() {
     EdgeCountSelection all = EdgeCountSelection.of(3);
-    EdgeCountSelection fewer = all.testCounts(1, 0.7).trueEdgeCount(3);
+    EdgeCountSelection fewer = all.testCounts(TestEdges.ofShares(0.4, 0.7)).trueEdgeCount(3);
     assertThat(all.counts()).containsExactly(0, 1, 2, 3);
     assertThat(fewer.counts()).containsExactly(1, 2, 3);
     double[] scores = {1, 1, 0};
@@ -116,13 +129,22 @@ class EdgeCountSelectionTest {
     assertThatThrownBy(() -> EdgeCountSelection.of(-1))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("-1");
-    assertThatThrownBy(() -> TestEdges.of(3, -1))
+    assertThatThrownBy(() -> TestEdges.ofCounts(3, -1))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("got -1");
-    assertThatThrownBy(() -> TestEdges.of(Double.NaN)).isInstanceOf(IllegalArgumentException.class);
-    assertThatThrownBy(() -> TestEdges.of((byte) 1))
-        .isInstanceOf(IllegalArgumentException.class)
-        .hasMessageContaining("java.lang.Byte");
+    for (double share : new double[] {Double.NaN, -0.1, 1.5, 10}) {
+      assertThatThrownBy(() -> TestEdges.ofShares(0.5, share))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("from 0 to 1, got " + share);
+    }
+  }
+
+  @Test
+  void oneIsOneEdgeOrAllOfThem() {
+    EdgeCountSelection selection = EdgeCountSelection.of(7).allEdges(true).zeroEdges(true);
+    assertThat(selection.testCounts(TestEdges.ofCounts(1)).counts()).containsExactly(0, 1, 7);
+    assertThat(selection.testCounts(TestEdges.ofShares(1)).counts()).containsExactly(0, 7);
+    assertThat(selection.testCounts(TestEdges.ofShares(1, 0.5)).counts()).containsExactly(0, 3, 7);
   }
 
   private static void flatten(JsonNode node, List<Double> numbers) {
