@@ -52,12 +52,12 @@ void keep_openblas_to_its_caller() {
   }
 }
 
-// Where threads of a pass wait for one another, libgomp lets them spin for
+// While threads of a pass wait for one another, libgomp lets them spin for
 // milliseconds, unless the process has more of its threads than processors:
 // then they soon sleep. Beside another busy process, those that spin keep the
 // very thread that they wait for from its processor, and passes on two threads
 // took up to four times as long; those that sleep twice, and no longer than
-// before where nothing else runs. So there is always a team of two too many. It
+// before if nothing else runs. So there is always a team of two too many. It
 // never computes, and ends with the process. OMP_WAIT_POLICY overrides it.
 void let_waiting_threads_sleep() {
 #ifdef _OPENMP

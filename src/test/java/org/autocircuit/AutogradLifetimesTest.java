@@ -252,7 +252,7 @@ class AutogradLifetimesTest {
     }
   }
 
-  /** What a pass keeps of masks is its own where anything is patched, else theirs and watched. */
+  /** A pass keeps a copy of masks if anything is patched; else it keeps and watches theirs. */
   @Test
   void changingMasksAfterTheForwardChangesNoGradientOrIsRefused() {
     double[] expected = gradientAlone(1);
