@@ -135,6 +135,7 @@ public record PromptDataset(
    * @throws IndexOutOfBoundsException if the range is not inside the dataset
    */
   public PromptDataset slice(int begin, int end) {
+    Objects.checkFromToIndex(begin, end, size());
     String part = begin == 0 ? source : source + " from prompts[%s] on".formatted(begin);
     return new PromptDataset(seqLabels, wordIdxs, prompts.subList(begin, end), part.strip());
   }

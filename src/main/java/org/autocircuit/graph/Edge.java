@@ -45,9 +45,13 @@ public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
     return src.name() + "->" + dest.label();
   }
 
-  /** The label, followed by the position in square brackets if there is one. */
+  /**
+   * The name as look-ups take it, {@code "{src}->{dest}@{position}"} if there is a position, and
+   * then the query heads as in {@link #label()}.
+   */
   @Override
   public String toString() {
-    return position.isPresent() ? label() + " [" + position.getAsInt() + "]" : label();
+    String readers = label().substring(name().length());
+    return name() + (position.isPresent() ? "@" + position.getAsInt() : "") + readers;
   }
 }

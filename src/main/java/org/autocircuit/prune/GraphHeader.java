@@ -77,7 +77,7 @@ record GraphHeader(Map<String, Object> properties) {
                         source,
                         name,
                         expected,
-                        found.get(name),
+                        found.get(name) == null ? "none" : found.get(name),
                         OPTIONS.contains(name) ? "; open the model with the same options" : ""));
           }
         });

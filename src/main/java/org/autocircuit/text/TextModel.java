@@ -136,7 +136,7 @@ public final class TextModel implements AutoCloseable {
     return of(model.toString(), model, tokenizer);
   }
 
-  /** Returns what was loaded from files takes tokens. */
+  /** Joins them under a name; for the same errors as {@link #of(PatchableModel, Tokenizer)}. */
   private static TextModel of(String name, PatchableModel model, Tokenizer tokenizer) {
     if (!(model.config() instanceof TransformerConfig config)) {
       throw new IllegalArgumentException("model: expected one that takes tokens, got " + model);
@@ -240,7 +240,8 @@ public final class TextModel implements AutoCloseable {
    *
    * @param corrupt as many tokens as the clean prompt
    * @param edges names such as {@code "A0.1->MLP 2"}; {@code graph().edges()} lists all. In a graph
-   *     with positions a name means all of them, and {@code "A0.1->MLP 2@9"} position 9
+   *     with positions a name means all of them, and {@code "A0.1->MLP 2@9"} position 9; the first
+   *     token is at 0, which may be the beginning-of-sequence token
    * @throws IllegalArgumentException if there is no edge of some name, with the nearest one, or if
    *     the prompts differ in their number of tokens, with the tokens
    */

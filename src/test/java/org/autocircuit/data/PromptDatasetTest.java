@@ -1,6 +1,7 @@
 package org.autocircuit.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -45,6 +46,12 @@ class PromptDatasetTest {
     assertThat(dataset.size()).isEqualTo(2);
     assertThat(dataset.slice(1, 2).prompts()).containsExactly(dataset.prompts().get(1));
     assertThat(dataset.slice(0, 1).seqLabels()).isEqualTo(dataset.seqLabels());
+    assertThatExceptionOfType(IndexOutOfBoundsException.class)
+        .isThrownBy(() -> dataset.slice(1, 9))
+        .withMessageContaining("[1, 9)")
+        .withMessageContaining("length 2");
+    assertThatExceptionOfType(IndexOutOfBoundsException.class)
+        .isThrownBy(() -> dataset.slice(2, 1));
   }
 
   @Test

@@ -85,7 +85,7 @@ class ExamplesTest {
   void perPosition() throws IOException {
     List<String> lines = printed(PerPosition::main);
     assertThat(lines).hasSize(6);
-    assertThat(lines.get(0)).startsWith("A3.0->Resid End [14]: 2.36");
+    assertThat(lines.get(0)).startsWith("A3.0->Resid End@14: 2.36");
     assertThat(lines.get(5)).startsWith("circuit of 1,000 of 22,785 edges of indirect-object: ");
   }
 

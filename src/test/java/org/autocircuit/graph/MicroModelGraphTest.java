@@ -47,14 +47,14 @@ class MicroModelGraphTest {
     assertThat(graph.edges().subList(0, 8))
         .extracting(Edge::toString)
         .containsExactly(
-            "Resid Start->B0.0 [0]",
-            "Resid Start->B0.1 [0]",
-            "Resid Start->B0.0 [1]",
-            "Resid Start->B0.1 [1]",
-            "Resid Start->B1.0 [0]",
-            "B0.0->B1.0 [0]",
-            "B0.1->B1.0 [0]",
-            "Resid Start->B1.1 [0]");
+            "Resid Start->B0.0@0",
+            "Resid Start->B0.1@0",
+            "Resid Start->B0.0@1",
+            "Resid Start->B0.1@1",
+            "Resid Start->B1.0@0",
+            "B0.0->B1.0@0",
+            "B0.1->B1.0@0",
+            "Resid Start->B1.1@0");
     assertThat(graph.nEdges()).isEqualTo(26);
     assertThat(graph.indices("B0.1->B1.0")).containsExactly(6, 12);
     assertThat(graph.index("B0.1->B1.0", 1)).isEqualTo(12);
@@ -62,7 +62,7 @@ class MicroModelGraphTest {
         .extracting(Edge::position)
         .containsExactly(OptionalInt.of(0), OptionalInt.of(1));
     assertThat(graph.destModule("blocks.1.head_inputs").maskShape()).containsExactly(2, 2, 3);
-    assertThat(graph.edgesAt(1)).hasSize(13).first().hasToString("Resid Start->B0.0 [1]");
+    assertThat(graph.edgesAt(1)).hasSize(13).first().hasToString("Resid Start->B0.0@1");
   }
 
   @Test

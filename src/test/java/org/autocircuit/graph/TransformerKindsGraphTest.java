@@ -44,7 +44,7 @@ class TransformerKindsGraphTest {
     assertThat(edge.dest().queryHeads()).containsExactly(2, 3);
     assertThat(edge.dest().label()).isEqualTo("A1.1.V (kv 1: heads 2, 3)");
     assertThat(edge.label()).isEqualTo("A0.1->A1.1.V (kv 1: heads 2, 3)");
-    assertThat(edge).hasToString("A0.1->A1.1.V (kv 1: heads 2, 3) [3]");
+    assertThat(edge).hasToString("A0.1->A1.1.V@3 (kv 1: heads 2, 3)");
     // Machines keep to the names.
     assertThat(edge.name()).isEqualTo("A0.1->A1.1.V");
     assertThat(grouped.edge(edge.name() + "@3")).isEqualTo(edge);

@@ -175,7 +175,7 @@ class PruneScoresJsonTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(file + " has the scores of another graph: expected n_layers 3, found 2");
     ModelGraph positions = ModelGraph.of(new MicroModelConfig(2), false, false, 5);
-    assertRefused(positions, file).hasMessageContaining("expected seq_len 5, found null");
+    assertRefused(positions, file).hasMessageContaining("expected seq_len 5, found none");
     ModelGraph transformer =
         ModelGraph.of(new TransformerConfig(2, 2, 2, 1, 4, 5, 6, 1e-5, "gelu_new"), false, true);
     assertRefused(transformer, file)
@@ -215,7 +215,7 @@ class PruneScoresJsonTest {
     assertRefused(graph(first.withErrorNodes(true)), file)
         .hasMessageContaining("expected autoencoder_errors true, found false");
     assertRefused(graph(new AutoencoderConfig(first.latents(), OptionalInt.of(4), false)), file)
-        .hasMessageContaining("expected autoencoder_positions 4, found null");
+        .hasMessageContaining("expected autoencoder_positions 4, found none");
   }
 
   private static ModelGraph graph(AutoencoderConfig autoencoders) {

@@ -96,7 +96,7 @@ class CircuitTest {
     assertThatThrownBy(() -> Circuit.load(positions, file))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining(
-            "expected seq_len 5, found null; open the model with the same options");
+            "expected seq_len 5, found none; open the model with the same options");
     Path nowhere = folder.resolve("none/circuit.json");
     assertThatThrownBy(() -> Circuit.of(SCORES, 2).save(nowhere))
         .isInstanceOf(IOException.class)
