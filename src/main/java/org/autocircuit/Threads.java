@@ -26,20 +26,25 @@ public final class Threads {
 
   private static final Logger LOG = System.getLogger("org.autocircuit.native");
 
+  /** Where a thread cannot be started, OpenMP ends the process. */
+  private static final int MOST = 1024;
+
   private Threads() {}
 
   /**
    * Sets the number of threads of every call, whatever its work.
    *
-   * @param threads 1 or more
-   * @throws IllegalArgumentException if it is less than 1
+   * @param threads 1 to 1,024, or to the number of processors where those are more
+   * @throws IllegalArgumentException if there are fewer or more
    * @throws org.autocircuit.exception.NativeLoadException if the native libraries cannot be loaded
    */
   public static void set(int threads) {
-    if (threads < 1) {
-      throw new IllegalArgumentException("threads: expected 1 or more, got " + threads);
-    }
     int processors = Runtime.getRuntime().availableProcessors();
+    int most = Math.max(MOST, processors);
+    if (threads < 1 || threads > most) {
+      throw new IllegalArgumentException(
+          "threads: expected 1 to %s, got %s".formatted(most, threads));
+    }
     if (threads > processors) {
       LOG.log(
           Level.WARNING,

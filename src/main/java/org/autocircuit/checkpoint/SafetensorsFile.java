@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.Collections;
 import java.util.Map;
 import org.autocircuit.exception.CheckpointException;
+import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.UnreadableFiles;
 
 /**
@@ -68,6 +69,7 @@ public final class SafetensorsFile {
           SafetensorsHeader.parse(path, header, length - LENGTH_BYTES - header.length);
       return new SafetensorsFile(path, length, parsed.entries(), parsed.metadata());
     } catch (IOException e) {
+      Stop.check(); // an interrupt closes what its thread reads
       throw new CheckpointException("%s: cannot be read: %s".formatted(path, e), e);
     }
   }

@@ -2,6 +2,7 @@ package org.autocircuit.pass;
 
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -166,7 +167,7 @@ public final class ForwardRequest {
 
   /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
   public ForwardRequest withReads(Collection<String> hookNames) {
-    List<String> names = List.copyOf(hookNames);
+    List<String> names = List.copyOf(new LinkedHashSet<>(hookNames));
     return with(parts -> parts.reads = names);
   }
 

@@ -160,7 +160,7 @@ public final class PruneScoresJson {
    *     that differs, the unknown edge with the nearest existing one, or an edge without a score
    */
   public static PruneScores read(ModelGraph graph, Path file) throws IOException {
-    try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
+    try (InputStream in = open(file)) {
       return read(graph, in, file.toString());
     }
   }
@@ -188,9 +188,17 @@ public final class PruneScoresJson {
    * @throws IllegalArgumentException as in {@link #read(ModelGraph, Path)}
    */
   public static CircuitScores readCircuit(ModelGraph graph, Path file) throws IOException {
-    try (InputStream in = new BufferedInputStream(Files.newInputStream(file))) {
+    try (InputStream in = open(file)) {
       return read(graph, in, file.toString(), PruneScoresReader::readCircuit);
     }
+  }
+
+  private static InputStream open(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      // Java opens folders, and fails at the first byte without their name.
+      throw new IOException("%s: a folder, expected a file".formatted(file));
+    }
+    return new BufferedInputStream(Files.newInputStream(file));
   }
 
   /** Says what is read of a file. */

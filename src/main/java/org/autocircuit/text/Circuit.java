@@ -128,8 +128,15 @@ public final class Circuit {
         .toList();
   }
 
-  /** The edges of the greatest absolute scores, at most the given number of them. */
+  /**
+   * The edges of the greatest absolute scores.
+   *
+   * @param count how many, 0 or more; all where the circuit has fewer
+   */
   public List<ScoredEdge> top(int count) {
+    if (count < 0) {
+      throw new IllegalArgumentException("top: expected 0 edges or more, got " + count);
+    }
     return sorted().stream().limit(count).toList();
   }
 

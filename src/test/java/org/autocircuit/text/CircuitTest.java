@@ -35,6 +35,9 @@ class CircuitTest {
         .containsExactly(Double.NEGATIVE_INFINITY, -2.0, 1.0);
     assertThat(circuit.top(2)).isEqualTo(circuit.sorted().subList(0, 2));
     assertThat(circuit.top(9)).isEqualTo(circuit.sorted());
+    assertThatThrownBy(() -> circuit.top(-1))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("top: expected 0 edges or more, got -1");
     assertThat(circuit.scores().toArray())
         .containsExactly(0, -2, 0, 1, 0, Double.NEGATIVE_INFINITY);
     assertThat(circuit.ablation()).isEqualTo(AblationType.RESAMPLE);
@@ -81,6 +84,7 @@ class CircuitTest {
   void saysWhatIsWrongWithAFile() throws IOException {
     Path file = folder.resolve("circuit.json");
     assertRefused(file, "circuit.json");
+    assertRefused(folder, folder + ": a folder, expected a file");
     Circuit.of(SCORES, 2).save(file);
     String text = Files.readString(file);
     assertRefused(edited(text, "RESAMPLE", "SAMPLE"), "'ablation' is 'SAMPLE'", "[RESAMPLE, ZERO");

@@ -24,6 +24,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.exception.AnswerException;
 import org.autocircuit.exception.CheckpointException;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
@@ -236,6 +237,7 @@ class TextModelTest {
           () -> model.activations(CLEAN, "blocks.0.attn.hook_patern"),
           "unknown hook point",
           "did you mean 'blocks.0.attn.hook_pattern'?");
+      assertThat(model.activations(CLEAN, "hook_embed", "hook_embed")).hasSize(1);
     }
   }
 
@@ -296,6 +298,18 @@ class TextModelTest {
     }
     assertThat(unpacked).doesNotExist();
     assertThat(unpacked.getParent()).doesNotExist();
+  }
+
+  @Test
+  void anInterruptEndsOpening() {
+    Thread.currentThread().interrupt();
+    try {
+      assertThatThrownBy(ExampleModel::open)
+          .isInstanceOf(StoppedException.class)
+          .hasMessage("stopped: the thread was interrupted");
+    } finally {
+      assertThat(Thread.interrupted()).isTrue();
+    }
   }
 
   @Test
