@@ -11,7 +11,7 @@
 
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/bridge/threads.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/patch/patchable_model.h"
@@ -133,7 +133,7 @@ void check_contexts_do_not_disturb_each_other(at::ScalarType dtype) {
 // A circuit for each thread, all of them on the activations of one run.
 struct Circuits {
   Circuits(at::ScalarType dtype, bool known)
-      : requests(dtype), cache(std::make_shared<AllOnesCache>()) {
+      : requests(dtype), cache(std::make_shared<FullyPatchedCache>()) {
     const c10::NoGradGuard no_grad;
     at::manual_seed(11);
     corrupt = to_device(at::randint(requests.shape.d_vocab, {3, 4}, at::kLong));
@@ -154,27 +154,28 @@ struct Circuits {
   at::Tensor run(
       int i,
       PlanPolicy policy,
-      const std::shared_ptr<AllOnesCache>& all_ones) const {
+      const std::shared_ptr<FullyPatchedCache>& fully_patched) const {
     const c10::NoGradGuard no_grad;
     const WorkspaceScope workspace;
     const PatchContext context{
         .patch_src_outs = activations,
         .masks = masks[static_cast<size_t>(i)],
         .transform = {},
-        .all_ones = all_ones};
+        .fully_patched = fully_patched};
     ForwardRequest request;
     request.input.value = requests.inputs[static_cast<size_t>(i)];
     request.context = &context;
     request.policy = policy;
     const at::Tensor logits = forward(requests.model, request).logits;
-    if (all_ones && policy == PlanPolicy::kAllOnes && logits.is_cpu()) {
-      CHECK_EQUAL(all_ones->stats().runs, int64_t{1});
+    if (fully_patched && policy == PlanPolicy::kFullyPatched &&
+        logits.is_cpu()) {
+      CHECK_EQUAL(fully_patched->stats().runs, int64_t{1});
     }
     return logits;
   }
 
   Requests requests;
-  std::shared_ptr<AllOnesCache> cache;
+  std::shared_ptr<FullyPatchedCache> cache;
   at::Tensor corrupt;
   at::Tensor activations;
   std::vector<at::Tensor> masks;
@@ -194,7 +195,7 @@ void check_circuits_share_a_run(at::ScalarType dtype, bool known) {
   together([&](int i) {
     for (int round = 0; round < kRounds; round++) {
       for (const PlanPolicy policy :
-           {PlanPolicy::kAllOnes, PlanPolicy::kAuto}) {
+           {PlanPolicy::kFullyPatched, PlanPolicy::kAuto}) {
         CHECK_CLOSE(
             circuits.run(i, policy, circuits.cache),
             alone[static_cast<size_t>(i)],

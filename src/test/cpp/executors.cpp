@@ -3,7 +3,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/workspace_pool.h"
 
 #include "check.h"
@@ -76,12 +76,12 @@ void check_plans_agree(
   PatchContext context = *request.context;
   request.context = &context;
   for (const PlanPolicy policy :
-       {PlanPolicy::kAuto, PlanPolicy::kBuffered, PlanPolicy::kAllOnes}) {
+       {PlanPolicy::kAuto, PlanPolicy::kBuffered, PlanPolicy::kFullyPatched}) {
     request.policy = policy;
     const WorkspaceScope workspace;
-    context.all_ones = nullptr;
+    context.fully_patched = nullptr;
     check_agree(forward(kind.model, request).logits, logits, close);
-    context.all_ones = std::make_shared<AllOnesCache>();
+    context.fully_patched = std::make_shared<FullyPatchedCache>();
     for (int again = 0; again < 2; again++) {
       check_agree(forward(kind.model, request).logits, logits, close);
     }

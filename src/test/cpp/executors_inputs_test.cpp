@@ -134,7 +134,7 @@ TEST(plans_agree_on_circuits) {
   for_each_kind([](const Shape& shape) {
     for (const int64_t seq_len : {int64_t{0}, int64_t{5}}) {
       Kind kind(shape, seq_len);
-      auto cache = std::make_shared<AllOnesCache>();
+      auto cache = std::make_shared<FullyPatchedCache>();
       const at::NoGradGuard no_grad;
       kind.context.patch_src_outs = source_ablations(
           kind.model,
@@ -150,11 +150,11 @@ TEST(plans_agree_on_circuits) {
           ForwardRequest request;
           request.input.value = kind.clean;
           request.context = &kind.context;
-          kind.context.all_ones = nullptr;
+          kind.context.fully_patched = nullptr;
           request.policy = PlanPolicy::kReference;
           const at::Tensor expected = forward(kind.model, request).logits;
-          kind.context.all_ones = cache;
-          request.policy = PlanPolicy::kAllOnes;
+          kind.context.fully_patched = cache;
+          request.policy = PlanPolicy::kFullyPatched;
           CHECK_CLOSE(
               forward(kind.model, request).logits, expected, 1e-9, 1e-9);
           request.input.slice = OutputSlice::kLastSeq;
@@ -173,8 +173,8 @@ TEST(activations_forget_what_circuits_need_and_learn_it_again) {
   cpu_only("circuits are planned there only");
   Kind kind{Shape()};
   const at::NoGradGuard no_grad;
-  kind.context.all_ones = std::make_shared<AllOnesCache>();
-  AllOnesCache& cache = *kind.context.all_ones;
+  kind.context.fully_patched = std::make_shared<FullyPatchedCache>();
+  FullyPatchedCache& cache = *kind.context.fully_patched;
   kind.context.patch_src_outs = source_ablations(
       kind.model, {.value = kind.corrupt}, BatchAblation::kResample, &cache);
   kind.context.masks = masks_of(
@@ -184,7 +184,7 @@ TEST(activations_forget_what_circuits_need_and_learn_it_again) {
   ForwardRequest request;
   request.input.value = kind.clean;
   request.context = &kind.context;
-  request.policy = PlanPolicy::kAllOnes;
+  request.policy = PlanPolicy::kFullyPatched;
   CHECK_EQUAL(cache.stats().bytes, int64_t{0});
   const at::Tensor before = forward(kind.model, request).logits;
   CHECK_EQUAL(cache.stats().runs, int64_t{1});

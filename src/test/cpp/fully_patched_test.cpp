@@ -8,8 +8,8 @@
 #include <random>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/fully_patched.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/workspace_pool.h"
@@ -144,7 +144,7 @@ at::Tensor from_fully_patched_run(
     ForwardRequest request,
     PlanPolicy policy) {
   PatchContext context = *request.context;
-  context.all_ones = std::make_shared<AllOnesCache>();
+  context.fully_patched = std::make_shared<FullyPatchedCache>();
   request.context = &context;
   return with_policy(model, request, policy);
 }
@@ -210,7 +210,7 @@ const Executor kExecutors[] = {
      }},
     {"from the fully patched run",
      [](const auto& m, const auto& r) {
-       return from_fully_patched_run(m, r, PlanPolicy::kAllOnes);
+       return from_fully_patched_run(m, r, PlanPolicy::kFullyPatched);
      }},
     {"search from all",
      [](const auto& m, const auto& r) { return by_search(m, r, 0); }},

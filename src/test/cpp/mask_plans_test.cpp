@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "executors.h"
 
@@ -25,13 +25,13 @@ TEST(plans_are_made_once_and_change_nothing) {
       int64_t made = -1;
       for (int round = 0; round < 3; round++) {
         for (const auto& cache :
-             {std::shared_ptr<AllOnesCache>(),
-              std::make_shared<AllOnesCache>()}) {
+             {std::shared_ptr<FullyPatchedCache>(),
+              std::make_shared<FullyPatchedCache>()}) {
           for (const MaskFn fn : {MaskFn::kNone, MaskFn::kSigmoid}) {
             for (const PlanPolicy policy :
-                 {PlanPolicy::kAuto, PlanPolicy::kAllOnes}) {
+                 {PlanPolicy::kAuto, PlanPolicy::kFullyPatched}) {
               const auto run = [&](PatchContext& of) {
-                of.all_ones = cache;
+                of.fully_patched = cache;
                 of.transform.fn = fn;
                 ForwardRequest request;
                 request.input.value = kind.clean;

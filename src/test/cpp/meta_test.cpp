@@ -6,7 +6,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "kinds.h"
@@ -23,7 +23,7 @@ constexpr PlanPolicy kPolicies[] = {
     PlanPolicy::kAuto,
     PlanPolicy::kReference,
     PlanPolicy::kBuffered,
-    PlanPolicy::kAllOnes};
+    PlanPolicy::kFullyPatched};
 
 at::Tensor on_meta(at::IntArrayRef shape, at::ScalarType type) {
   return at::empty(shape, at::TensorOptions(at::kMeta).dtype(type));
@@ -41,12 +41,12 @@ struct MetaKind {
             edge_wrappers(shape, seq_len)),
         tokens(on_meta({kExamples, kTokens}, at::kLong)) {
     const at::NoGradGuard no_grad;
-    context.all_ones = std::make_shared<AllOnesCache>();
+    context.fully_patched = std::make_shared<FullyPatchedCache>();
     context.patch_src_outs = source_ablations(
         model,
         {.value = tokens},
         BatchAblation::kResample,
-        context.all_ones.get());
+        context.fully_patched.get());
     context.masks = on_meta({model.n_masks()}, accumulation_type(type));
   }
 
@@ -163,12 +163,12 @@ TEST(source_ablations_run_on_meta) {
           BatchAblation::kZero,
           BatchAblation::kBatchTokenwiseMean,
           BatchAblation::kBatchAllTokMean}) {
-      AllOnesCache cache;
-      for (AllOnesCache* all_ones :
-           {static_cast<AllOnesCache*>(nullptr), &cache}) {
+      FullyPatchedCache cache;
+      for (FullyPatchedCache* fully_patched :
+           {static_cast<FullyPatchedCache*>(nullptr), &cache}) {
         CHECK_EQUAL(
             source_ablations(
-                kind.model, kind.padded_input(), ablation, all_ones)
+                kind.model, kind.padded_input(), ablation, fully_patched)
                 .sizes()
                 .vec(),
             (std::vector<int64_t>{

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/workspace_pool.h"
 #include "autocircuit/patch/source_ablations.h"
@@ -70,9 +70,9 @@ struct Passes {
 
   PatchContext context(BatchAblation ablation) const {
     PatchContext context;
-    context.all_ones = std::make_shared<AllOnesCache>();
+    context.fully_patched = std::make_shared<FullyPatchedCache>();
     context.patch_src_outs = source_ablations(
-        model, {.value = corrupt}, ablation, context.all_ones.get());
+        model, {.value = corrupt}, ablation, context.fully_patched.get());
     return context;
   }
 

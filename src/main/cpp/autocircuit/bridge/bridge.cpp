@@ -11,7 +11,7 @@
 
 #include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/bridge/errors.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/workspace_pool.h"
@@ -209,17 +209,17 @@ void release_patchable_model(int64_t model) {
   release_handle<const PatchableModel>(model);
 }
 
-int64_t new_all_ones_cache() {
+int64_t new_fully_patched_cache() {
   return translating_errors(
-      [] { return to_handle(std::make_shared<AllOnesCache>()); });
+      [] { return to_handle(std::make_shared<FullyPatchedCache>()); });
 }
 
-void clear_all_ones_cache(int64_t cache) {
-  translating_errors([&] { from_handle<AllOnesCache>(cache)->clear(); });
+void clear_fully_patched_cache(int64_t cache) {
+  translating_errors([&] { from_handle<FullyPatchedCache>(cache)->clear(); });
 }
 
-void release_all_ones_cache(int64_t cache) {
-  release_handle<AllOnesCache>(cache);
+void release_fully_patched_cache(int64_t cache) {
+  release_handle<FullyPatchedCache>(cache);
 }
 
 int64_t new_mask_plans(const at::Tensor& masks) {
@@ -246,7 +246,7 @@ Tensors forward(
     bool want_src_outs,
     bool patched,
     const at::Tensor& patch_src_outs,
-    int64_t all_ones,
+    int64_t fully_patched,
     const at::Tensor& masks,
     int64_t plans,
     int64_t mask_fn,
@@ -264,7 +264,7 @@ Tensors forward(
         .masks = masks,
         .transform = mask_transform(mask_fn, dropout, seed, step, uniforms),
         .uniform = std::nullopt,
-        .all_ones = from_optional_handle<AllOnesCache>(all_ones),
+        .fully_patched = from_optional_handle<FullyPatchedCache>(fully_patched),
         .plans = from_optional_handle<MaskPlans>(plans)};
     ForwardRequest request;
     request.input = model_input(input);
@@ -341,7 +341,7 @@ at::Tensor source_ablations(
     int64_t model,
     const Tensors& input,
     int64_t ablation_type,
-    int64_t all_ones) {
+    int64_t fully_patched) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const WorkspaceScope workspace;
@@ -352,7 +352,7 @@ at::Tensor source_ablations(
         *patchable,
         ablated,
         static_cast<BatchAblation>(ablation_type),
-        from_optional_handle<AllOnesCache>(all_ones).get());
+        from_optional_handle<FullyPatchedCache>(fully_patched).get());
   });
 }
 

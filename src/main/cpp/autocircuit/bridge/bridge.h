@@ -69,9 +69,9 @@ AUTOCIRCUIT_API void release_patchable_model(int64_t model);
 
 /// A cache in which passes that are patched with the same source activations
 /// leave what they share: the fully patched run.
-AUTOCIRCUIT_API int64_t new_all_ones_cache();
-AUTOCIRCUIT_API void clear_all_ones_cache(int64_t cache);
-AUTOCIRCUIT_API void release_all_ones_cache(int64_t cache);
+AUTOCIRCUIT_API int64_t new_fully_patched_cache();
+AUTOCIRCUIT_API void clear_fully_patched_cache(int64_t cache);
+AUTOCIRCUIT_API void release_fully_patched_cache(int64_t cache);
 
 /// Returns what passes plan from masks that never change; belongs to them.
 AUTOCIRCUIT_API int64_t new_mask_plans(const at::Tensor& masks);
@@ -100,7 +100,7 @@ AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 /// patched: false runs the plain model, and every argument after it up to
 ///   `uniforms` is ignored.
 /// patch_src_outs: [n_srcs, batch, seq, d_model]; dimensions may be expanded.
-/// all_ones: a cache that belongs to them, 0 for none.
+/// fully_patched: a cache that belongs to them, 0 for none.
 /// masks: flat [n_masks] or, one set per example, [batch, n_masks]; fp32, or
 ///   fp64 for fp64 models, like what is made of them: samples and gradients.
 /// plans: of masks that never change, 0 for none.
@@ -121,7 +121,7 @@ AUTOCIRCUIT_API Tensors forward(
     bool want_src_outs,
     bool patched,
     const at::Tensor& patch_src_outs,
-    int64_t all_ones,
+    int64_t fully_patched,
     const at::Tensor& masks,
     int64_t plans,
     int64_t mask_fn,
@@ -158,13 +158,13 @@ AUTOCIRCUIT_API void keep_incremental(int64_t run);
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,
 /// d_model]; dimensions along which the ablation repeats are expanded, not
-/// stored. Padding does not count in means. all_ones: a cache that shall belong
-/// to them, 0 for none.
+/// stored. Padding does not count in means. fully_patched: a cache that shall
+/// belong to them, 0 for none.
 AUTOCIRCUIT_API at::Tensor source_ablations(
     int64_t model,
     const Tensors& input,
     int64_t ablation_type,
-    int64_t all_ones);
+    int64_t fully_patched);
 
 /// Gradient of a loss on the logits of the last position with respect to the
 /// masks, in one call. Returns the gradient (like `masks`), the loss (no

@@ -57,8 +57,9 @@ void keep_openblas_to_its_caller() {
 // then they soon sleep. Beside another busy process, those that spin keep the
 // very thread that they wait for from its processor, and passes on two threads
 // took up to four times as long; those that sleep twice, and no longer than
-// before if nothing else runs. So there is always a team of two too many. It
-// never computes, and ends with the process. OMP_WAIT_POLICY overrides it.
+// before if nothing else runs. So there is always a team of two more, which
+// makes threads too many where a pass uses all processors. It never computes,
+// and ends with the process. OMP_WAIT_POLICY overrides it.
 void let_waiting_threads_sleep() {
 #ifdef _OPENMP
   std::thread([] {

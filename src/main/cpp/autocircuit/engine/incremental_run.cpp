@@ -38,7 +38,7 @@ IncrementalRun::IncrementalRun(
   context_ = *request.context;
   context_.masks = context_.masks.detach();
   context_.patch_src_outs = context_.patch_src_outs.detach();
-  context_.all_ones = nullptr;
+  context_.fully_patched = nullptr;
   request_.context = nullptr; // set for each pass: this may not be moved
   request_.want_src_outs = false;
   // Their owners may write into them.

@@ -19,8 +19,8 @@ class MaskPlans {
  public:
   enum class Kind {
     kFromResid,
-    kAllOnes, // see PlanPolicy
-    kCheaper, // of these two
+    kFullyPatched, // see PlanPolicy
+    kCheaper,      // of these two
     kConstantDeltas
   };
   /// Holds what a plan depends on besides the masks.

@@ -16,12 +16,12 @@ struct Terms {
   std::vector<bool> patched_rows;
 };
 
-/// from_all_ones: whether all rows are based on x1.
+/// from_fully_patched: whether all rows are based on x1.
 template <typename T>
 Terms terms_of(
     const PatchWrapper& w,
     const at::Tensor& values,
-    bool from_all_ones) {
+    bool from_fully_patched) {
   const int64_t n_masks = values.size(-1);
   const int64_t n_sets = values.numel() / n_masks;
   const int64_t rows = std::max<int64_t>(w.rows, 1);
@@ -30,15 +30,16 @@ Terms terms_of(
   Terms terms;
   terms.masks.resize(static_cast<size_t>(rows * n_in));
   terms.patched_rows.resize(static_cast<size_t>(rows));
-  const at::Tensor patched = from_all_ones
+  const at::Tensor patched = from_fully_patched
       ? at::Tensor()
       : patched_rows(w.module_values(values)).contiguous();
-  const T* is_patched = from_all_ones ? nullptr : patched.const_data_ptr<T>();
+  const T* is_patched =
+      from_fully_patched ? nullptr : patched.const_data_ptr<T>();
   for (int64_t set = 0; set < n_sets; set++) {
     const T* masks = values.const_data_ptr<T>() + set * n_masks + w.mask_offset;
     for (int64_t i = 0; i < positions * rows; i++, masks += n_in) {
       const auto row = static_cast<size_t>(i % rows);
-      const T base = from_all_ones ? 1 : *is_patched++;
+      const T base = from_fully_patched ? 1 : *is_patched++;
       if (base != 0) {
         terms.patched_rows[row] = true;
       }
@@ -61,11 +62,11 @@ class Planner {
       const PatchableModel& model,
       const at::Tensor& values,
       int64_t start_block,
-      bool from_all_ones)
+      bool from_fully_patched)
       : model_(model),
         nodes_(model.model().nodes()),
         start_block_(start_block),
-        from_all_ones_(from_all_ones),
+        from_fully_patched_(from_fully_patched),
         terms_(model.model().hook_names().size()),
         reads_(static_cast<size_t>(model.n_srcs())),
         present_(static_cast<size_t>(model.n_srcs())) {
@@ -75,8 +76,8 @@ class Planner {
         if (w != nullptr) {
           terms_[static_cast<size_t>(hook)] =
               values.scalar_type() == at::kDouble
-              ? terms_of<double>(*w, values, from_all_ones)
-              : terms_of<float>(*w, values, from_all_ones);
+              ? terms_of<double>(*w, values, from_fully_patched)
+              : terms_of<float>(*w, values, from_fully_patched);
         }
       }
       live_.emplace_back(static_cast<size_t>(node.heads), false);
@@ -93,7 +94,7 @@ class Planner {
     return finish();
   }
 
-  Plan from_all_ones(bool constant_deltas) {
+  Plan from_fully_patched(bool constant_deltas) {
     // Forwards: the nodes that differ from the fully patched run.
     for (size_t i = 0; i < nodes_.size(); i++) {
       for (size_t head = 0; head < live_[i].size(); head++) {
@@ -167,7 +168,7 @@ class Planner {
 
   Plan finish() {
     Plan plan;
-    plan.from_all_ones = from_all_ones_;
+    plan.from_fully_patched = from_fully_patched_;
     plan.dests.resize(terms_.size());
     plan.slots.assign(reads_.size(), -1);
     const auto d_model = static_cast<double>(model_.model().d_model());
@@ -188,7 +189,8 @@ class Planner {
           plan.cost +=
               kTermCost * d_model * static_cast<double>(dest.sources.size());
           const auto rows = static_cast<int64_t>(dest.rows.size());
-          if (!from_all_ones_ && is_few(rows, w->rows)) { // projected once more
+          if (!from_fully_patched_ &&
+              is_few(rows, w->rows)) { // projected once more
             plan.cost += node.cost / 4 * static_cast<double>(rows) /
                 static_cast<double>(w->rows);
           }
@@ -222,7 +224,7 @@ class Planner {
         for_row_terms(hook, w, row, [&](size_t source) {
           dest.sources.push_back(static_cast<int64_t>(source));
         });
-        const bool patched = !from_all_ones_ &&
+        const bool patched = !from_fully_patched_ &&
             terms_[static_cast<size_t>(hook)]
                 .patched_rows[static_cast<size_t>(row)];
         dest.any_patched = dest.any_patched || patched;
@@ -241,7 +243,7 @@ class Planner {
   const PatchableModel& model_;
   const std::vector<ModelNode>& nodes_;
   int64_t start_block_;
-  bool from_all_ones_;
+  bool from_fully_patched_;
   std::vector<Terms> terms_;            // by hook
   std::vector<std::vector<bool>> live_; // by node and head
   std::vector<bool> reads_;             // by source: whether a live row does
@@ -286,17 +288,17 @@ Plan plan_from_resid(
     const PatchableModel& model,
     const at::Tensor& values,
     int64_t start_block) {
-  return Planner(model, values, start_block, /*from_all_ones=*/false)
+  return Planner(model, values, start_block, /*from_fully_patched=*/false)
       .from_resid();
 }
 
-Plan plan_from_all_ones(
+Plan plan_from_fully_patched(
     const PatchableModel& model,
     const at::Tensor& values,
     int64_t start_block,
     bool constant_deltas) {
-  return Planner(model, values, start_block, /*from_all_ones=*/true)
-      .from_all_ones(constant_deltas);
+  return Planner(model, values, start_block, /*from_fully_patched=*/true)
+      .from_fully_patched(constant_deltas);
 }
 
 } // namespace autocircuit

@@ -32,7 +32,7 @@ struct DestPlan {
 /// not 1 from the embedding to the end: all others have what they have in that
 /// run, and there is no stream. So the cost follows the circuit.
 struct Plan {
-  bool from_all_ones = false;
+  bool from_fully_patched = false;
   std::vector<DestPlan> dests;            // by hook
   std::vector<std::vector<int64_t>> live; // heads that run, by node
   /// By source: its place among those that some row reads; -1: none does.
@@ -60,7 +60,7 @@ Plan plan_from_resid(
 
 /// constant_deltas: whether sources that do not run differ from the activations
 /// that they are patched with.
-Plan plan_from_all_ones(
+Plan plan_from_fully_patched(
     const PatchableModel& model,
     const at::Tensor& values,
     int64_t start_block,

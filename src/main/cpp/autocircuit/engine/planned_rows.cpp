@@ -79,7 +79,7 @@ std::pair<at::Tensor, at::Tensor> PlannedRows::weights_of(
     values = values.index_select(2, index);
     is_patched = any_patched ? is_patched.index_select(2, index) : is_patched;
   }
-  if (plan_.from_all_ones) {
+  if (plan_.from_fully_patched) {
     return {values - 1, is_patched};
   }
   return {any_patched ? values - is_patched : values, is_patched};

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "autocircuit/engine/all_ones_run.h"
 #include "autocircuit/engine/fully_patched.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/node_edges.h"
@@ -30,10 +30,10 @@ class PlannedRun final : public Hooks {
       const ForwardRequest& request,
       const at::Tensor& values,
       const Plan& plan,
-      std::shared_ptr<const AllOnesRun> all_ones)
+      std::shared_ptr<const FullyPatchedRun> fully_patched)
       : model_(model),
         plan_(plan),
-        all_ones_(std::move(all_ones)),
+        fully_patched_(std::move(fully_patched)),
         ends_at_last_(autocircuit::ends_at_last(model, request.input.slice)),
         patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
         patched_(model, request.context->patch_src_outs),
@@ -41,12 +41,12 @@ class PlannedRun final : public Hooks {
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
             patch_.options())),
         rows_(plan, values, delta_) {
-    if (plan.from_all_ones && all_ones_->delta.defined()) {
+    if (plan.from_fully_patched && fully_patched_->delta.defined()) {
       // Those that do not run differ by what they differ there.
       for (size_t s = 0; s < plan.slots.size(); s++) {
         if (plan.slots[s] >= 0) {
           delta_.select(2, plan.slots[s])
-              .copy_(all_ones_->delta.select(2, static_cast<int64_t>(s)));
+              .copy_(fully_patched_->delta.select(2, static_cast<int64_t>(s)));
         }
       }
     }
@@ -101,11 +101,11 @@ class PlannedRun final : public Hooks {
     }
     const auto listed = static_cast<int64_t>(some.rows.size());
     const at::Tensor x = base(modules[0], resid);
-    if (!plan_.from_all_ones && listed == 0) {
+    if (!plan_.from_fully_patched && listed == 0) {
       return {};
     }
     if (listed == all_rows ||
-        (!plan_.from_all_ones && !is_few(listed, all_rows))) {
+        (!plan_.from_fully_patched && !is_few(listed, all_rows))) {
       std::vector<DestPlan> whole;
       for (PlannedDest& dest : dests) {
         whole.push_back(with_all_rows(dest));
@@ -124,7 +124,7 @@ class PlannedRun final : public Hooks {
       inputs.rows = rows_(dests, x, patched(dests, x), norm);
       return inputs;
     }
-    if (plan_.from_all_ones) {
+    if (plan_.from_fully_patched) {
       some.others = projections(modules[0]);
     }
     return {
@@ -148,7 +148,7 @@ class PlannedRun final : public Hooks {
   }
 
   bool needs_resid() const override {
-    return !plan_.from_all_ones;
+    return !plan_.from_fully_patched;
   }
 
   at::Tensor head_outputs(
@@ -203,10 +203,10 @@ class PlannedRun final : public Hooks {
 
   /// Returns what the rows of a destination have in common.
   at::Tensor base(HookId hook, const at::Tensor& resid) const {
-    if (!plan_.from_all_ones) {
+    if (!plan_.from_fully_patched) {
       return resid;
     }
-    const at::Tensor& x = all_ones_->values[static_cast<size_t>(hook)];
+    const at::Tensor& x = fully_patched_->values[static_cast<size_t>(hook)];
     const ModelNode& node = node_at(hook);
     const bool only_last =
         ends_at_last_ && is_at_end(model_, node) && node.projections.empty();
@@ -240,7 +240,7 @@ class PlannedRun final : public Hooks {
   Projections projections(HookId input) const {
     const std::vector<HookId>& hooks = node_at(input).projections;
     const auto at = [&](size_t i) {
-      return all_ones_->values[static_cast<size_t>(hooks[i])];
+      return fully_patched_->values[static_cast<size_t>(hooks[i])];
     };
     return {.q = at(0), .k = at(1), .v = at(2)};
   }
@@ -301,7 +301,7 @@ class PlannedRun final : public Hooks {
 
   const PatchableModel& model_;
   const Plan& plan_;
-  std::shared_ptr<const AllOnesRun> all_ones_;
+  std::shared_ptr<const FullyPatchedRun> fully_patched_;
   bool ends_at_last_;
   at::Tensor patch_; // [batch, seq, n_srcs, d_model]
   FullyPatched patched_;
@@ -316,7 +316,7 @@ constexpr double kWorthIt = 0.8;
 /// The cheaper plan, and the fully patched run if it needs that.
 struct Choice {
   std::shared_ptr<const Plan> plan;
-  std::shared_ptr<const AllOnesRun> all_ones;
+  std::shared_ptr<const FullyPatchedRun> fully_patched;
 };
 
 Choice choose(
@@ -334,28 +334,33 @@ Choice choose(
   const auto from_resid = [&] {
     return plan_from_resid(model, values, start_block);
   };
-  const auto from_all_ones = [&](bool constant_deltas) {
-    return plan_from_all_ones(model, values, start_block, constant_deltas);
+  const auto from_fully_patched = [&](bool constant_deltas) {
+    return plan_from_fully_patched(model, values, start_block, constant_deltas);
   };
-  if (context.all_ones == nullptr) {
+  if (context.fully_patched == nullptr) {
     return {planned(MaskPlans::Kind::kFromResid, from_resid), nullptr};
   }
   // The same choice whether that run is there or not, so that results do not
   // depend on what ran before, not even in their last digits.
-  auto plan = request.policy == PlanPolicy::kAllOnes
-      ? planned(MaskPlans::Kind::kAllOnes, [&] { return from_all_ones(false); })
+  auto plan = request.policy == PlanPolicy::kFullyPatched
+      ? planned(
+            MaskPlans::Kind::kFullyPatched,
+            [&] { return from_fully_patched(false); })
       : planned(MaskPlans::Kind::kCheaper, [&] {
-          Plan all_ones = from_all_ones(false);
+          Plan fully_patched = from_fully_patched(false);
           Plan resid = from_resid();
-          return all_ones.cost > kWorthIt * resid.cost ? resid : all_ones;
+          return fully_patched.cost > kWorthIt * resid.cost ? resid
+                                                            : fully_patched;
         });
-  if (!plan->from_all_ones) {
+  if (!plan->from_fully_patched) {
     return {std::move(plan), nullptr};
   }
-  std::shared_ptr<const AllOnesRun> run = context.all_ones->get(model, request);
+  std::shared_ptr<const FullyPatchedRun> run =
+      context.fully_patched->get(model, request);
   if (run->delta.defined()) {
-    plan = planned(
-        MaskPlans::Kind::kConstantDeltas, [&] { return from_all_ones(true); });
+    plan = planned(MaskPlans::Kind::kConstantDeltas, [&] {
+      return from_fully_patched(true);
+    });
   }
   return {std::move(plan), std::move(run)};
 }
@@ -379,7 +384,7 @@ std::optional<ForwardResult> planned_forward(
                                 context->transform)
                                 .contiguous();
   const Choice choice = choose(model, request, values);
-  PlannedRun run(model, request, values, *choice.plan, choice.all_ones);
+  PlannedRun run(model, request, values, *choice.plan, choice.fully_patched);
   ForwardResult result;
   result.logits = model.model().forward(request.input, run);
   return result;

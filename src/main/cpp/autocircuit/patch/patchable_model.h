@@ -66,7 +66,7 @@ class PatchableModel {
   int64_t n_masks_ = 0;
 };
 
-class AllOnesCache;
+class FullyPatchedCache;
 class MaskPlans;
 
 /// All that selects a patched forward, as a value.
@@ -78,17 +78,17 @@ struct PatchContext {
   std::optional<double> uniform = std::nullopt;
   /// The cache of what passes with these activations have in common;
   /// nullptr: nowhere.
-  std::shared_ptr<AllOnesCache> all_ones = nullptr;
+  std::shared_ptr<FullyPatchedCache> fully_patched = nullptr;
   /// Of masks that never change; nullptr: they may.
   std::shared_ptr<MaskPlans> plans = nullptr;
 };
 
 /// Which executor runs a pass.
 enum class PlanPolicy : int64_t {
-  kAuto = 0,      // the fastest that fits
-  kReference = 1, // plain operations, for comparison
-  kBuffered = 2,  // every source and every destination, whatever the masks
-  kAllOnes = 3    // what circuits leave of the fully patched run, if it fits
+  kAuto = 0,        // the fastest that fits
+  kReference = 1,   // plain operations, for comparison
+  kBuffered = 2,    // every source and every destination, whatever the masks
+  kFullyPatched = 3 // what circuits leave of the fully patched run, if it fits
 };
 
 struct ForwardRequest {

@@ -32,7 +32,7 @@ at::Tensor source_ablations(
     const PatchableModel& model,
     const ModelInput& input,
     BatchAblation ablation,
-    AllOnesCache* all_ones) {
+    FullyPatchedCache* fully_patched) {
   ForwardRequest request;
   request.input = input;
   request.input.slice = OutputSlice::kLastSeq;
@@ -49,8 +49,8 @@ at::Tensor source_ablations(
   const at::Tensor src_outs = forward(model, request).src_outs;
   switch (ablation) {
     case BatchAblation::kResample:
-      if (all_ones != nullptr) {
-        all_ones->resampled_from(model, input, src_outs);
+      if (fully_patched != nullptr) {
+        fully_patched->resampled_from(model, input, src_outs);
       }
       return src_outs;
     case BatchAblation::kBatchTokenwiseMean:

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
@@ -16,12 +16,12 @@ enum class BatchAblation : int64_t {
 /// Source outputs of a clean run on `input`, ablated: [n_srcs, batch, seq,
 /// d_model]. Dimensions along which they repeat are expanded, not stored.
 /// Padding does not count in means; where there is nothing else they are 0.
-/// all_ones: belongs to them, and learns what they were resampled from; nullptr
-/// for none.
+/// fully_patched: belongs to them, and learns what they were resampled from;
+/// nullptr for none.
 at::Tensor source_ablations(
     const PatchableModel& model,
     const ModelInput& input,
     BatchAblation ablation,
-    AllOnesCache* all_ones = nullptr);
+    FullyPatchedCache* fully_patched = nullptr);
 
 } // namespace autocircuit

@@ -45,10 +45,10 @@ public final class Access {
   public interface OfSourceActivations<S, T> {
 
     /** Activations made by an ablation, which close the cache; {@code null}: one is made. */
-    S make(Tensor activations, T type, AllOnesCache allOnes);
+    S make(Tensor activations, T type, FullyPatchedCache fullyPatched);
 
     /** Returns what passes with these activations have in common; {@code null}: nothing. */
-    AllOnesCache allOnes(S activations);
+    FullyPatchedCache fullyPatched(S activations);
   }
 
   /** Of incremental runs {@code R} along graphs {@code G}. */

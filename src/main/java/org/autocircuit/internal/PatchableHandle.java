@@ -15,7 +15,7 @@ public final class PatchableHandle {
    */
   public record Patch(
       Tensor patchSrcOuts,
-      AllOnesCache allOnes,
+      FullyPatchedCache fullyPatched,
       Tensor masks,
       NativeMasks fixedMasks,
       int maskFn,
@@ -72,7 +72,7 @@ public final class PatchableHandle {
       List<String> reads,
       int policy) {
     try (NativeResource.Use use = use();
-        NativeResource.Use cacheUse = use(patch.allOnes());
+        NativeResource.Use cacheUse = use(patch.fullyPatched());
         NativeResource.Use masksUse = use(patch.fixedMasks());
         CallScope scope = new CallScope()) {
       return ModelHandle.handOut(
@@ -87,7 +87,7 @@ public final class PatchableHandle {
               wantSrcOuts,
               patched,
               orUndefined(patch.patchSrcOuts()),
-              addressOf(patch.allOnes()),
+              addressOf(patch.fullyPatched()),
               patch.maskTensor(),
               patch.plans(),
               patch.maskFn(),
@@ -114,14 +114,15 @@ public final class PatchableHandle {
   /**
    * Source outputs of one batch, handed out.
    *
-   * @param allOnes shall belong to them; {@code null} for none
+   * @param fullyPatched shall belong to them; {@code null} for none
    */
-  public Tensor sourceAblations(Input input, int ablationType, AllOnesCache allOnes) {
+  public Tensor sourceAblations(Input input, int ablationType, FullyPatchedCache fullyPatched) {
     try (NativeResource.Use use = use();
-        NativeResource.Use cacheUse = use(allOnes);
+        NativeResource.Use cacheUse = use(fullyPatched);
         CallScope scope = new CallScope()) {
       return scope.handOut(
-          NativeLibrary.sourceAblations(address, input.vector(), ablationType, addressOf(allOnes)));
+          NativeLibrary.sourceAblations(
+              address, input.vector(), ablationType, addressOf(fullyPatched)));
     }
   }
 
@@ -204,7 +205,7 @@ public final class PatchableHandle {
     return resource.closeFirst();
   }
 
-  private static NativeResource.Use use(AllOnesCache cache) {
+  private static NativeResource.Use use(FullyPatchedCache cache) {
     return cache == null ? () -> {} : cache.use();
   }
 
@@ -212,7 +213,7 @@ public final class PatchableHandle {
     return masks == null ? () -> {} : masks.use();
   }
 
-  private static long addressOf(AllOnesCache cache) {
+  private static long addressOf(FullyPatchedCache cache) {
     return cache == null ? 0 : cache.address();
   }
 

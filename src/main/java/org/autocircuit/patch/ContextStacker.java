@@ -190,7 +190,7 @@ final class ContextStacker {
         Tensor own = tensors[i] == null ? zero(first) : padded(tensors[i], seq);
         rows.push_back(own.expand(first.size(0), prompts[i], seq, first.size(3)));
       }
-      SourceActivations joined = SourceActivations.withoutAllOnes(torch.cat(rows, 1));
+      SourceActivations joined = SourceActivations.withoutFullyPatched(torch.cat(rows, 1));
       made.add(joined);
       return joined;
     }

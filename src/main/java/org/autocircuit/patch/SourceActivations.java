@@ -4,9 +4,9 @@ import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Optional;
 import java.util.function.Supplier;
 import org.autocircuit.internal.Access;
-import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.FullyPatchedCache;
 import org.autocircuit.internal.NativeResource;
 import org.bytedeco.pytorch.Tensor;
 
@@ -27,14 +27,17 @@ public final class SourceActivations implements AutoCloseable {
     Access.OfSourceActivations<SourceActivations, AblationType> accessor =
         new Access.OfSourceActivations<>() {
           @Override
-          public SourceActivations make(Tensor tensor, AblationType type, AllOnesCache allOnes) {
+          public SourceActivations make(
+              Tensor tensor, AblationType type, FullyPatchedCache fullyPatched) {
             return SourceActivations.make(
-                tensor, Optional.of(type), () -> allOnes == null ? new AllOnesCache() : allOnes);
+                tensor,
+                Optional.of(type),
+                () -> fullyPatched == null ? new FullyPatchedCache() : fullyPatched);
           }
 
           @Override
-          public AllOnesCache allOnes(SourceActivations activations) {
-            return activations.allOnes;
+          public FullyPatchedCache fullyPatched(SourceActivations activations) {
+            return activations.fullyPatched;
           }
         };
     Access.register(SourceActivations.class, accessor);
@@ -42,20 +45,21 @@ public final class SourceActivations implements AutoCloseable {
 
   private final Tensor tensor;
   private final Optional<AblationType> type;
-  private final AllOnesCache allOnes;
+  private final FullyPatchedCache fullyPatched;
   private final NativeResource resource;
 
-  private SourceActivations(Tensor tensor, Optional<AblationType> type, AllOnesCache allOnes) {
+  private SourceActivations(
+      Tensor tensor, Optional<AblationType> type, FullyPatchedCache fullyPatched) {
     this.tensor = tensor;
     this.type = type;
-    this.allOnes = allOnes;
+    this.fullyPatched = fullyPatched;
     this.resource =
         new NativeResource(
             NAME,
             () -> {
               tensor.releaseReference();
-              if (allOnes != null) {
-                allOnes.close();
+              if (fullyPatched != null) {
+                fullyPatched.close();
               }
             });
   }
@@ -68,16 +72,16 @@ public final class SourceActivations implements AutoCloseable {
    * @throws IllegalArgumentException if it has not four dimensions
    */
   public static SourceActivations of(Tensor activations) {
-    return make(activations, Optional.empty(), AllOnesCache::new);
+    return make(activations, Optional.empty(), FullyPatchedCache::new);
   }
 
   /** Activations for few passes, not worth a fully patched run. */
-  static SourceActivations withoutAllOnes(Tensor activations) {
+  static SourceActivations withoutFullyPatched(Tensor activations) {
     return make(activations, Optional.empty(), () -> null);
   }
 
   private static SourceActivations make(
-      Tensor activations, Optional<AblationType> type, Supplier<AllOnesCache> allOnes) {
+      Tensor activations, Optional<AblationType> type, Supplier<FullyPatchedCache> fullyPatched) {
     Arguments.live(NAME, activations);
     Arguments.shape(
         NAME,
@@ -89,7 +93,7 @@ public final class SourceActivations implements AutoCloseable {
         Arguments.ANY);
     try (CallScope scope = new CallScope()) {
       Tensor kept = scope.keep(new Tensor(activations));
-      return new SourceActivations(kept, type, allOnes.get());
+      return new SourceActivations(kept, type, fullyPatched.get());
     }
   }
 
@@ -124,8 +128,8 @@ public final class SourceActivations implements AutoCloseable {
    */
   public void trim() {
     try (NativeResource.Use use = resource.use()) {
-      if (allOnes != null) {
-        allOnes.clear();
+      if (fullyPatched != null) {
+        fullyPatched.clear();
       }
     }
   }

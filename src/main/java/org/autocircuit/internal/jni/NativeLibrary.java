@@ -81,14 +81,16 @@ public final class NativeLibrary {
   public static native void releasePatchableModel(@Cast("int64_t") long model)
       throws NativeException;
 
-  @Name("new_all_ones_cache")
-  public static native @Cast("int64_t") long newAllOnesCache() throws NativeException;
+  @Name("new_fully_patched_cache")
+  public static native @Cast("int64_t") long newFullyPatchedCache() throws NativeException;
 
-  @Name("clear_all_ones_cache")
-  public static native void clearAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
+  @Name("clear_fully_patched_cache")
+  public static native void clearFullyPatchedCache(@Cast("int64_t") long cache)
+      throws NativeException;
 
-  @Name("release_all_ones_cache")
-  public static native void releaseAllOnesCache(@Cast("int64_t") long cache) throws NativeException;
+  @Name("release_fully_patched_cache")
+  public static native void releaseFullyPatchedCache(@Cast("int64_t") long cache)
+      throws NativeException;
 
   @Name("new_mask_plans")
   public static native @Cast("int64_t") long newMaskPlans(@Const @ByRef Tensor masks)
@@ -111,7 +113,7 @@ public final class NativeLibrary {
       @Cast("bool") boolean wantSrcOuts,
       @Cast("bool") boolean patched,
       @Const @ByRef Tensor patchSrcOuts,
-      @Cast("int64_t") long allOnes,
+      @Cast("int64_t") long fullyPatched,
       @Const @ByRef Tensor masks,
       @Cast("int64_t") long plans,
       @Cast("int64_t") long maskFn,
@@ -151,7 +153,7 @@ public final class NativeLibrary {
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector input,
       @Cast("int64_t") long ablationType,
-      @Cast("int64_t") long allOnes)
+      @Cast("int64_t") long fullyPatched)
       throws NativeException;
 
   @Name("mask_gradient")

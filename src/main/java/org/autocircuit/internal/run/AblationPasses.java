@@ -7,8 +7,8 @@ import java.util.Locale;
 import java.util.function.Consumer;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.Access;
-import org.autocircuit.internal.AllOnesCache;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.FullyPatchedCache;
 import org.autocircuit.internal.NativeCodes;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.jfr.ForwardEvent;
@@ -52,7 +52,7 @@ final class AblationPasses {
     }
     try (Use use = handle.use(input, PatchContext.NONE);
         CallScope scope = new CallScope()) {
-      AllOnesCache cache = new AllOnesCache();
+      FullyPatchedCache cache = new FullyPatchedCache();
       try {
         return ACTIVATIONS.make(ablated(input, type, cache), type, cache);
       } catch (RuntimeException | Error e) {
@@ -116,7 +116,7 @@ final class AblationPasses {
     }
   }
 
-  private Tensor ablated(ModelInput given, AblationType type, AllOnesCache cache) {
+  private Tensor ablated(ModelInput given, AblationType type, FullyPatchedCache cache) {
     ForwardEvent event = ForwardEvent.begun();
     ModelInput input = handle.behindPrefix(given);
     Size size = arguments.input(input);

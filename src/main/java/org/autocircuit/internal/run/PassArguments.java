@@ -201,7 +201,7 @@ final class PassArguments {
     }
     return new Patch(
         patchSrcOuts,
-        ACTIVATIONS.allOnes(activations),
+        ACTIVATIONS.fullyPatched(activations),
         maskTensor,
         fixedMasks,
         NativeCodes.of(context.maskFn()),

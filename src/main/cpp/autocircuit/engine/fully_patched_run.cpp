@@ -1,4 +1,4 @@
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
@@ -22,7 +22,7 @@ bool same(const at::Tensor& a, const at::Tensor& b) {
 }
 
 // Of memory that some of them share, once.
-int64_t bytes_of(const AllOnesRun& run) {
+int64_t bytes_of(const FullyPatchedRun& run) {
   std::unordered_set<const void*> seen;
   int64_t bytes = 1; // one that is there is not nothing
   const auto add = [&](const at::Tensor& x) {
@@ -37,13 +37,13 @@ int64_t bytes_of(const AllOnesRun& run) {
 
 } // namespace
 
-bool AllOnesCache::Key::operator==(const Key& other) const {
+bool FullyPatchedCache::Key::operator==(const Key& other) const {
   return model == other.model && version == other.version &&
       sizes == other.sizes && same(attention_mask, other.attention_mask) &&
       prefix.is_same(other.prefix);
 }
 
-AllOnesCache::Key AllOnesCache::key_of(
+FullyPatchedCache::Key FullyPatchedCache::key_of(
     const PatchableModel& model,
     const ModelInput& input,
     const at::Tensor& activations) {
@@ -60,7 +60,7 @@ AllOnesCache::Key AllOnesCache::key_of(
       .prefix = prefix.empty() ? at::Tensor() : prefix.keys.back()};
 }
 
-std::shared_ptr<const AllOnesRun> AllOnesCache::get(
+std::shared_ptr<const FullyPatchedRun> FullyPatchedCache::get(
     const PatchableModel& model,
     const ForwardRequest& request) {
   const Key key = key_of(model, request.input, request.context->patch_src_outs);
@@ -106,7 +106,7 @@ std::shared_ptr<const AllOnesRun> AllOnesCache::get(
   }
 }
 
-AllOnesCache::Run AllOnesCache::make(
+FullyPatchedCache::Run FullyPatchedCache::make(
     const PatchableModel& model,
     const ForwardRequest& request,
     bool resampled) const {
@@ -116,21 +116,22 @@ AllOnesCache::Run AllOnesCache::make(
       .masks = at::ones({model.n_masks()}, request.context->masks.options()),
       .transform = {},
       .uniform = 1};
-  ForwardRequest all_ones;
-  all_ones.input = request.input;
+  ForwardRequest fully_patched;
+  fully_patched.input = request.input;
   if (request.input.is_resid) { // any tokens do
-    all_ones.input.value = at::zeros(
+    fully_patched.input.value = at::zeros(
         request.input.value.sizes().slice(0, 2),
         request.input.value.options().dtype(at::kLong));
   }
-  all_ones.input.start_block = 0;
-  all_ones.input.is_resid = false;
-  all_ones.input.slice = OutputSlice::kLastSeq;
-  all_ones.context = &ones;
-  all_ones.want_src_outs = true;
-  auto run = std::make_shared<AllOnesRun>();
+  fully_patched.input.start_block = 0;
+  fully_patched.input.is_resid = false;
+  fully_patched.input.slice = OutputSlice::kLastSeq;
+  fully_patched.context = &ones;
+  fully_patched.want_src_outs = true;
+  auto run = std::make_shared<FullyPatchedRun>();
   const at::Tensor src_outs =
-      recorded_forward(model, all_ones, Recorded::kEqualInputs, run->values)
+      recorded_forward(
+          model, fully_patched, Recorded::kEqualInputs, run->values)
           .src_outs;
   if (!resampled) {
     run->delta = (ones.patch_src_outs - src_outs).permute({1, 2, 0, 3});
@@ -138,7 +139,7 @@ AllOnesCache::Run AllOnesCache::make(
   return run;
 }
 
-AllOnesCache::Entries AllOnesCache::finish(
+FullyPatchedCache::Entries FullyPatchedCache::finish(
     const std::shared_ptr<Entry>& entry,
     const Run& run) {
   const int64_t bytes = run == nullptr ? 0 : bytes_of(*run);
@@ -164,7 +165,7 @@ AllOnesCache::Entries AllOnesCache::finish(
   return gone;
 }
 
-void AllOnesCache::resampled_from(
+void FullyPatchedCache::resampled_from(
     const PatchableModel& model,
     const ModelInput& input,
     const at::Tensor& activations) {
@@ -173,15 +174,15 @@ void AllOnesCache::resampled_from(
   origin_ = std::move(key);
 }
 
-void AllOnesCache::clear() {
+void FullyPatchedCache::clear() {
   Entries gone; // freed when the lock has gone
   const std::lock_guard<std::mutex> lock(mutex_);
   gone.swap(entries_);
 }
 
-AllOnesStats AllOnesCache::stats() const {
+FullyPatchedStats FullyPatchedCache::stats() const {
   const std::lock_guard<std::mutex> lock(mutex_);
-  AllOnesStats stats{.runs = 0, .bytes = 0, .made = made_};
+  FullyPatchedStats stats{.runs = 0, .bytes = 0, .made = made_};
   for (const auto& entry : entries_) {
     stats.runs += entry->bytes > 0 ? 1 : 0;
     stats.bytes += entry->bytes;

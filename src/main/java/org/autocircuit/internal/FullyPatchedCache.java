@@ -6,17 +6,17 @@ import org.autocircuit.internal.jni.NativeLibrary;
  * Caches what passes that are patched with the same source activations have in common; belongs to
  * those activations. Any number of threads may share one.
  */
-public final class AllOnesCache implements AutoCloseable {
+public final class FullyPatchedCache implements AutoCloseable {
 
   private final long address;
   private final NativeResource resource;
 
   /** An empty one. */
-  public AllOnesCache() {
-    long made = NativeLibrary.newAllOnesCache();
+  public FullyPatchedCache() {
+    long made = NativeLibrary.newFullyPatchedCache();
     address = made;
     resource =
-        new NativeResource("SourceActivations", () -> NativeLibrary.releaseAllOnesCache(made));
+        new NativeResource("SourceActivations", () -> NativeLibrary.releaseFullyPatchedCache(made));
   }
 
   NativeResource.Use use() {
@@ -30,7 +30,7 @@ public final class AllOnesCache implements AutoCloseable {
   /** Gives back what passes have left; the next one that needs it makes it once more. */
   public void clear() {
     try (NativeResource.Use use = use()) {
-      NativeLibrary.clearAllOnesCache(address);
+      NativeLibrary.clearFullyPatchedCache(address);
     }
   }
 

@@ -22,7 +22,7 @@ struct ForwardRequest;
 /// the source activations, whatever the tokens. Destinations whose masks are
 /// all 1 have the same in any other run that is patched with the same
 /// activations, so it need not be computed there again. Without gradients.
-struct AllOnesRun {
+struct FullyPatchedRun {
   RecordedValues values; // Recorded::kEqualInputs
   /// Activations that sources are patched with minus their outputs
   /// [batch, seq, n_srcs, d_model]: undefined where that is nothing, since the
@@ -31,9 +31,9 @@ struct AllOnesRun {
 };
 
 /// Such runs of one batch take about as much as its source activations.
-constexpr int64_t kAllOnesBytes = int64_t{1} << 30U;
+constexpr int64_t kFullyPatchedBytes = int64_t{1} << 30U;
 
-struct AllOnesStats {
+struct FullyPatchedStats {
   int64_t runs;  // kept
   int64_t bytes; // which they hold
   int64_t made;  // since the beginning
@@ -43,16 +43,17 @@ struct AllOnesStats {
 /// batch size, length, padding and prefix that circuits come with. Any number
 /// of threads may share one; a thread waits only for a run that it needs itself
 /// and that another one is making.
-class AllOnesCache {
+class FullyPatchedCache {
  public:
   /// limit: bytes of runs; those that nobody has asked for longest go first.
   /// The one asked for last stays, whatever it takes.
-  explicit AllOnesCache(int64_t limit = kAllOnesBytes) : limit_(limit) {}
+  explicit FullyPatchedCache(int64_t limit = kFullyPatchedBytes)
+      : limit_(limit) {}
 
   /// The run for the activations, the shape, the padding and the prefix of this
   /// request. It is made if there is none, or if weights have changed since;
   /// where the request starts and what its tokens are does not matter.
-  std::shared_ptr<const AllOnesRun> get(
+  std::shared_ptr<const FullyPatchedRun> get(
       const PatchableModel& model,
       const ForwardRequest& request);
 
@@ -66,10 +67,10 @@ class AllOnesCache {
   /// Forgets all runs.
   void clear();
 
-  AllOnesStats stats() const;
+  FullyPatchedStats stats() const;
 
  private:
-  using Run = std::shared_ptr<const AllOnesRun>;
+  using Run = std::shared_ptr<const FullyPatchedRun>;
 
   /// Holds what a run depends on, by value: tensors that callers could write
   /// into are copied, others are held and count their changes.

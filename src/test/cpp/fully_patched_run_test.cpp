@@ -10,7 +10,7 @@
 
 #include "allocations.h"
 #include "autocircuit/attribution/edge_attribution.h"
-#include "autocircuit/engine/all_ones_run.h"
+#include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/patch/source_ablations.h"
 #include "kinds.h"
@@ -25,9 +25,10 @@ namespace {
 /// A small circuit on activations of no run at all, for batches of any size.
 struct SmallCircuit {
   explicit SmallCircuit(
-      std::shared_ptr<AllOnesCache> all_ones = std::make_shared<AllOnesCache>(),
+      std::shared_ptr<FullyPatchedCache> fully_patched =
+          std::make_shared<FullyPatchedCache>(),
       at::ScalarType type = at::kDouble)
-      : kind(Shape(), 0, type), cache(std::move(all_ones)) {
+      : kind(Shape(), 0, type), cache(std::move(fully_patched)) {
     cpu_only("circuits are planned there only");
     const at::NoGradGuard no_grad;
     at::manual_seed(5);
@@ -39,14 +40,14 @@ struct SmallCircuit {
 
   at::Tensor run(
       const ModelInput& input,
-      PlanPolicy policy = PlanPolicy::kAllOnes,
+      PlanPolicy policy = PlanPolicy::kFullyPatched,
       const at::Tensor& start_src_outs = {}) const {
     const at::NoGradGuard no_grad;
     const PatchContext context{
         .patch_src_outs = mean.expand({-1, input.value.size(0), -1, -1}),
         .masks = masks,
         .transform = {},
-        .all_ones = cache};
+        .fully_patched = cache};
     ForwardRequest request;
     request.input = input;
     request.context = &context;
@@ -65,7 +66,7 @@ struct SmallCircuit {
   }
 
   Kind kind;
-  std::shared_ptr<AllOnesCache> cache;
+  std::shared_ptr<FullyPatchedCache> cache;
   at::Tensor mean;
   at::Tensor masks;
 };
@@ -129,7 +130,7 @@ TEST(callers_with_other_shapes_keep_each_others_runs) {
       CHECK_CLOSE(circuit.run(input), circuit.expected(input), 1e-9, 1e-9);
     }
   }
-  const AllOnesStats stats = circuit.cache->stats();
+  const FullyPatchedStats stats = circuit.cache->stats();
   CHECK_EQUAL(stats.made, int64_t{4});
   CHECK_EQUAL(stats.runs, int64_t{4});
 }
@@ -145,12 +146,12 @@ TEST(runs_asked_for_last_stay_within_the_limit) {
   };
   const auto of = [&](int64_t limit, const std::vector<int64_t>& batches) {
     return run_batches(
-        SmallCircuit(std::make_shared<AllOnesCache>(limit)), batches);
+        SmallCircuit(std::make_shared<FullyPatchedCache>(limit)), batches);
   };
-  const int64_t one = of(kAllOnesBytes, {1}).bytes;
+  const int64_t one = of(kFullyPatchedBytes, {1}).bytes;
   CHECK(one > 0);
   const int64_t limit = 4 * one; // of batches 1 and 2, not of 1, 2 and 3
-  AllOnesStats stats = of(limit, {1, 2, 1, 2});
+  FullyPatchedStats stats = of(limit, {1, 2, 1, 2});
   CHECK_EQUAL(stats.made, int64_t{2});
   stats = of(limit, {1, 2, 3});
   CHECK_EQUAL(stats.runs, int64_t{1});
@@ -231,7 +232,7 @@ TEST(a_run_that_fails_is_forgotten_and_fails_nobody_else) {
   for (std::future<at::Tensor>& other : waiting) {
     CHECK_CLOSE(other.get(), expected, 1e-9, 1e-9);
   }
-  const AllOnesStats stats = circuit.cache->stats();
+  const FullyPatchedStats stats = circuit.cache->stats();
   CHECK_EQUAL(stats.made, int64_t{2});
   CHECK_EQUAL(stats.runs, int64_t{1});
 }
@@ -265,7 +266,7 @@ TEST(late_starts_do_not_depend_on_who_ran_before) {
   late.start_block = 1;
   late.is_resid = true;
   const at::Tensor first =
-      circuit.run(late, PlanPolicy::kAllOnes, clean.src_outs);
+      circuit.run(late, PlanPolicy::kFullyPatched, clean.src_outs);
   CHECK_EQUAL(circuit.cache->stats().made, int64_t{1});
   CHECK_CLOSE(
       first,
@@ -273,14 +274,15 @@ TEST(late_starts_do_not_depend_on_who_ran_before) {
       1e-9,
       1e-9);
   circuit.run(input);
-  CHECK(circuit.run(late, PlanPolicy::kAllOnes, clean.src_outs).equal(first));
+  CHECK(circuit.run(late, PlanPolicy::kFullyPatched, clean.src_outs)
+            .equal(first));
   CHECK_EQUAL(circuit.cache->stats().made, int64_t{1});
 }
 
 TEST(only_circuits_make_a_run) {
   cpu_only("circuits are planned there only");
   Kind kind{Shape()};
-  const auto cache = std::make_shared<AllOnesCache>();
+  const auto cache = std::make_shared<FullyPatchedCache>();
   {
     const at::NoGradGuard no_grad;
     kind.context.patch_src_outs = source_ablations(
@@ -289,7 +291,7 @@ TEST(only_circuits_make_a_run) {
         BatchAblation::kResample,
         cache.get());
   }
-  kind.context.all_ones = cache;
+  kind.context.fully_patched = cache;
   kind.context.masks = at::ones_like(kind.context.masks);
   const AnswerLoss loss{
       .grad_function = GradFunction::kLogit,
