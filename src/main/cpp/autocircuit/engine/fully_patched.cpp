@@ -55,8 +55,10 @@ std::vector<at::Tensor> fully_patched_inputs(
     for (size_t i = 0; i < node.inputs.size(); i++) {
       const PatchWrapper& w = *model.wrapper(node.inputs[i]);
       // Most inputs of a node read the same sources: one tensor for all.
-      const bool same =
-          i > 0 && model.wrapper(node.inputs[i - 1])->in_stop == w.in_stop;
+      const PatchWrapper* before =
+          i == 0 ? nullptr : model.wrapper(node.inputs[i - 1]);
+      const bool same = before != nullptr && before->in_start == w.in_start &&
+          before->in_stop == w.in_stop;
       inputs[static_cast<size_t>(node.inputs[i])] = same
           ? inputs[static_cast<size_t>(node.inputs[i - 1])]
           : patched.input(w, seq);

@@ -18,7 +18,7 @@ class PatchableModel;
 struct ModelInput;
 struct ForwardRequest;
 
-/// Holds what a run with all masks 1 has: every destination reads the sum of
+/// Holds a run in which every mask is 1: every destination reads the sum of
 /// the source activations, whatever the tokens. Destinations whose masks are
 /// all 1 have the same in any other run that is patched with the same
 /// activations, so it need not be computed there again. Without gradients.

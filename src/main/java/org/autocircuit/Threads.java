@@ -26,7 +26,7 @@ public final class Threads {
 
   private static final Logger LOG = System.getLogger("org.autocircuit.native");
 
-  /** Where a thread cannot be started, OpenMP ends the process. */
+  /** The most that may be set: OpenMP ends the process if a thread cannot be started. */
   private static final int MOST = 1024;
 
   private Threads() {}
