@@ -152,8 +152,8 @@ final class ApiSequence extends ApiSequencePasses {
     }
     Prefix prefix = mostlyOpen(state.prefixes, each -> !each.closed);
     say("%s: %s with %s".formatted(worker, model, prefix));
-    PatchableModel made =
-        expect(worker, model.failure(), () -> model.model.withPrefix(prefix.cache));
+    Class<?> failure = prefix.closed ? IllegalStateException.class : model.failure();
+    PatchableModel made = expect(worker, failure, () -> model.model.withPrefix(prefix.cache));
     if (made != null) {
       state.add(made, prefix, worker, reference.zeros());
     }

@@ -239,6 +239,6 @@ class PassMisuseTest {
         "start source outputs",
         "2, 4, 12]",
         "2, 3, 12]");
-    table.illegal("no threads", s -> Threads.set(0), "1 or more", "got 0");
+    table.illegal("no threads", s -> Threads.set(0), "expected 1 to ", "got 0");
   }
 }
