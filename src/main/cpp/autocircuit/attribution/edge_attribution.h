@@ -8,8 +8,8 @@ namespace autocircuit {
 /// a limit of memory.
 struct EdgeAttribution {
   ModelInput clean;
-  /// Prompts whose source outputs edges are patched with, or
-  /// if its value is undefined `patch_src_outs` [n_srcs, batch, seq, d_model].
+  /// Prompts whose source outputs edges are patched with; if the value is
+  /// undefined, `patch_src_outs` [n_srcs, batch, seq, d_model] are.
   ModelInput corrupt = {};
   at::Tensor patch_src_outs = {};
   double mask_value = 0;

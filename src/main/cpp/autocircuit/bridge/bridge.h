@@ -73,7 +73,7 @@ AUTOCIRCUIT_API int64_t new_fully_patched_cache();
 AUTOCIRCUIT_API void clear_fully_patched_cache(int64_t cache);
 AUTOCIRCUIT_API void release_fully_patched_cache(int64_t cache);
 
-/// Returns what passes plan from masks that never change; belongs to them.
+/// The plans that passes make from masks that never change; belong to them.
 AUTOCIRCUIT_API int64_t new_mask_plans(const at::Tensor& masks);
 AUTOCIRCUIT_API at::Tensor mask_plans_tensor(int64_t plans);
 AUTOCIRCUIT_API void release_mask_plans(int64_t plans);

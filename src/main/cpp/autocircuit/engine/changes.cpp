@@ -68,9 +68,6 @@ class ChangeFinder {
       }
     }
     Changes changes = finish(false, [&](const PatchWrapper& w, int64_t row) {
-      if (is_patched(w, row)) {
-        return patched_row(w, row);
-      }
       std::set<int64_t> known; // once, if it is flipped at several positions
       for (const int64_t at : flips_in(w)) {
         const auto [of_row, source] = place(w, at);
@@ -88,8 +85,8 @@ class ChangeFinder {
   }
 
   Changes from_resid() {
-    Changes changes = finish(true, [&](const PatchWrapper& w, int64_t row) {
-      return is_patched(w, row) ? patched_row(w, row) : ChangedRow{.row = row};
+    Changes changes = finish(true, [](const PatchWrapper&, int64_t row) {
+      return ChangedRow{.row = row};
     });
     changes.skipped.resize(nodes_.size());
     return changes;
@@ -195,7 +192,7 @@ class ChangeFinder {
     return false;
   }
 
-  /// list: from a row to its terms.
+  /// list: from a row of which nothing is patched to its terms.
   template <typename List>
   Changes finish(bool from_resid, const List& list) const {
     Changes changes;
@@ -219,8 +216,11 @@ class ChangeFinder {
         changes.first_block = std::min(changes.first_block, node.block);
         for (size_t input = 0; input < node.inputs.size(); input++) {
           for (const int64_t row : rows_to_list(i, input, head, all_rows)) {
+            const PatchWrapper& w = wrapper(node, input);
             add_row(
-                changes, of_node.rows[input], list(wrapper(node, input), row));
+                changes,
+                of_node.rows[input],
+                is_patched(w, row) ? patched_row(w, row) : list(w, row));
           }
         }
       }

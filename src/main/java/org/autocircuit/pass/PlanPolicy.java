@@ -21,5 +21,5 @@ public enum PlanPolicy {
    * or dropout, with activations that {@link org.autocircuit.patch.StackedContexts} copied, or in
    * graphs that are not factorised.
    */
-  ALL_ONES
+  FULLY_PATCHED
 }

@@ -16,7 +16,8 @@ class NativeCodesTest {
   @Test
   void constantsHaveTheNumbersOfNativeCode() {
     assertNumbers(OutputSlice.ALL, OutputSlice.LAST_SEQ, OutputSlice.NOT_FIRST_SEQ);
-    assertNumbers(PlanPolicy.AUTO, PlanPolicy.REFERENCE, PlanPolicy.BUFFERED, PlanPolicy.ALL_ONES);
+    assertNumbers(
+        PlanPolicy.AUTO, PlanPolicy.REFERENCE, PlanPolicy.BUFFERED, PlanPolicy.FULLY_PATCHED);
     assertNumbers(MaskFn.NONE, MaskFn.SIGMOID, MaskFn.HARD_CONCRETE);
     assertNumbers(
         GradFunction.LOGIT, GradFunction.PROB, GradFunction.LOGPROB, GradFunction.LOGIT_EXP);
