@@ -126,6 +126,22 @@ public final class EdgeSet {
     return new EdgeSet(graph, others);
   }
 
+  /** Returns whether the set has no edge. */
+  public boolean isEmpty() {
+    return size == 0;
+  }
+
+  /**
+   * The edges of this set that lie on a path from the input to the output whose edges are all in
+   * the set. Others do nothing in a circuit whose complement is patched from corrupt prompts: what
+   * they bring does not depend on the clean prompt, or does not arrive. In a graph with positions a
+   * head carries what its keys and values read to the same and later positions, and all else stays
+   * where it is.
+   */
+  public EdgeSet onPaths() {
+    return Paths.edgesOn(this);
+  }
+
   /**
    * A mask vector, one value for each edge of the graph: {@code inside} for the edges of the set.
    */
