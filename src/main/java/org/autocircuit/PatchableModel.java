@@ -101,13 +101,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
     ModelGraph graph = masks.graph();
     this.name = name;
     this.model = model;
-    this.options =
-        new PatchableModelOptions(
-            graph.factorized(),
-            graph.separateQkv(),
-            graph.ungroupedKeyValues(),
-            graph.seqLen(),
-            slice);
+    this.options = PatchableModelOptions.of(graph, slice);
     this.passes = passes;
   }
 
@@ -146,11 +140,11 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * Makes a model patchable along the nodes of a graph; the counterpart of the Python original's
    * {@code make_model_patchable}.
    *
-   * @throws IllegalArgumentException if the nodes are not those of a graph of this model
+   * @throws IllegalArgumentException if they are those of a graph of another structure
    */
   public static PatchableModel makeModelPatchable(
       Model model, GraphEdges edges, OutputSlice slice) {
-    return makeModelPatchable(model, edges.graph(model.config()), slice);
+    return makeModelPatchable(model, edges.graph(), slice);
   }
 
   /**

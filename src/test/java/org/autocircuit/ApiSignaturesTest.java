@@ -20,17 +20,25 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /**
  * Users see no internals: nothing that is public or protected outside of the internal packages
- * names an internal type, an {@code Object}, an address or a handle.
+ * names an internal type, an {@code Object}, an address or a handle, and nothing takes an {@code
+ * Optional}.
  */
 class ApiSignaturesTest {
 
   private static final String INTERNAL = "org.autocircuit.internal";
+
+  private static final List<Class<?>> OPTIONALS =
+      List.of(Optional.class, OptionalInt.class, OptionalLong.class, OptionalDouble.class);
 
   /** A class whose signatures break the rule, so that the search is known to find them. */
   public static class Leaky {
@@ -43,6 +51,14 @@ class ApiSignaturesTest {
     /** Returns an address. */
     public long address() {
       return 0;
+    }
+
+    /** Takes an Optional. */
+    public void choose(List<OptionalInt> maybe) {}
+
+    /** Is allowed. */
+    public Optional<String> name() {
+      return Optional.empty();
     }
 
     /** Is allowed. */
@@ -59,7 +75,7 @@ class ApiSignaturesTest {
   }
 
   @Test
-  void publicSignaturesNameNothingInternal() throws Exception {
+  void publicSignaturesNameNothingInternalAndTakeNoOptional() throws Exception {
     List<Class<?>> types = publicTypes();
     assertThat(types).hasSizeGreaterThan(100).contains(PatchableModel.class);
     List<String> violations = new ArrayList<>();
@@ -72,10 +88,11 @@ class ApiSignaturesTest {
     List<String> violations = new ArrayList<>();
     check(Leaky.class, violations);
     assertThat(violations)
-        .hasSize(3)
+        .hasSize(4)
         .anyMatch(line -> line.contains("CallScope"))
         .anyMatch(line -> line.contains("take"))
-        .anyMatch(line -> line.contains("address"));
+        .anyMatch(line -> line.contains("address"))
+        .anyMatch(line -> line.contains("takes an Optional"));
   }
 
   private static void check(Class<?> type, List<String> violations) {
@@ -97,6 +114,7 @@ class ApiSignaturesTest {
         .forEach(
             executable -> {
               checkName(executable, violations);
+              checkOptionals(executable, violations);
               checkTypes(executable, types(executable), violations);
             });
   }
@@ -117,6 +135,16 @@ class ApiSignaturesTest {
     String name = member.getName().toLowerCase(Locale.ROOT);
     if (name.endsWith("address") || name.endsWith("handle")) {
       violations.add(member + " names an address or a handle");
+    }
+  }
+
+  /** Callers leave out what they do not have; a record's components are its constructor's. */
+  private static void checkOptionals(Executable executable, List<String> violations) {
+    Set<Class<?>> named = new HashSet<>();
+    Set<Type> seen = new HashSet<>();
+    Stream.of(executable.getGenericParameterTypes()).forEach(type -> collect(type, named, seen));
+    if (OPTIONALS.stream().anyMatch(named::contains)) {
+      violations.add(executable + " takes an Optional");
     }
   }
 

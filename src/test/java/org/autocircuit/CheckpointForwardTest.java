@@ -36,8 +36,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 @ExtendWith(NativeScope.class)
 class CheckpointForwardTest {
 
-  private static final TransformerConfig CONFIG =
-      new TransformerConfig(3, 12, 3, 4, 20, 23, 10, 1e-5, "gelu_new");
+  private static final TransformerConfig CONFIG = RandomModels.config(3, 12, 3, 4, 20, 23, 10);
 
   /** Canonical name to the name in GPT-2's files; N stands for the block. */
   private static final Map<String, String> BLOCK_NAMES =

@@ -52,8 +52,7 @@ class ConcurrencyTest {
   private static final int THREADS = 256;
 
   private static final int CALLERS = 8;
-  private static final TransformerConfig WIDE =
-      new TransformerConfig(3, 128, 4, 32, 512, 200, 40, 1e-5, "gelu_new");
+  private static final TransformerConfig WIDE = RandomModels.config(3, 128, 4, 32, 512, 200, 40);
 
   private static final int CIRCUITS = 64;
   private static final int ROUNDS = 3;

@@ -119,7 +119,7 @@ class IgnoredSettingsTest {
         "noise");
     table.illegal(
         "noise of a mask without samples",
-        s -> new Mask(s.floats(3), false, false, MaskFn.NONE, 0, Noise.seeded(1, 2)),
+        s -> Mask.of(s.floats(3), false, false).withNoise(Noise.seeded(1, 2)),
         "noise");
   }
 

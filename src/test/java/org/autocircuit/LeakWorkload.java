@@ -61,8 +61,7 @@ enum LeakWorkload {
   FAILURES(1000, 1000);
 
   // Large enough that one forgotten tensor of activations or weights is above what is allowed.
-  private static final TransformerConfig CONFIG =
-      new TransformerConfig(2, 32, 4, 8, 64, 64, 16, 1e-5, "gelu_new");
+  private static final TransformerConfig CONFIG = RandomModels.config(2, 32, 4, 8, 64, 64, 16);
   private static final int SAMPLES = 10;
   private static final AnswerLoss LOSS =
       AnswerLoss.of(

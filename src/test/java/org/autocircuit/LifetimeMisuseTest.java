@@ -215,7 +215,7 @@ class LifetimeMisuseTest {
 
   private void open(String name, Damage damage) {
     Path saved = folder.resolve(name);
-    TransformerConfig config = new TransformerConfig(1, 8, 2, 4, 8, 5, 4, 1e-5, "gelu_new");
+    TransformerConfig config = RandomModels.config(1, 8, 2, 4, 8, 5, 4);
     try (Model model = RandomModels.model(config, Precision.FLOAT32, 1)) {
       Checkpoints.save(model, saved);
       damage.doTo(saved.resolve("model.safetensors"));

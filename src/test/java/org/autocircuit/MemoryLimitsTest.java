@@ -30,7 +30,7 @@ class MemoryLimitsTest {
 
   /** 300 MB of embedding, more than four times the heap below. */
   private static final TransformerConfig LARGE =
-      new TransformerConfig(1, 256, 2, 128, 64, 300_000, 8, 1e-5, "gelu_new");
+      RandomModels.config(1, 256, 2, 128, 64, 300_000, 8);
 
   private static final String SMALL_HEAP = "-Xmx64m";
 
@@ -39,7 +39,7 @@ class MemoryLimitsTest {
   @BeforeAll
   static void saveALargeModel() {
     int rows = 100;
-    TransformerConfig small = new TransformerConfig(1, 256, 2, 128, 64, rows, 8, 1e-5, "gelu_new");
+    TransformerConfig small = RandomModels.config(1, 256, 2, 128, 64, rows, 8);
     try (PointerScope scope = new PointerScope()) {
       Map<String, Tensor> weights = RandomModels.weights(small, ScalarType.Float, true, 1);
       Tensor few = weights.get("embed.W_E");

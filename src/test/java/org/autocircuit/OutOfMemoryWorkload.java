@@ -27,8 +27,7 @@ import org.bytedeco.javacpp.PointerScope;
 final class OutOfMemoryWorkload {
 
   // A tensor of activations takes 4 MB, so the JVM has room where one cannot be had.
-  private static final TransformerConfig CONFIG =
-      new TransformerConfig(3, 256, 8, 32, 1024, 64, 64, 1e-5, "gelu_new");
+  private static final TransformerConfig CONFIG = RandomModels.config(3, 256, 8, 32, 1024, 64, 64);
   private static final int BATCH = 64;
   private static final int SEQ = 64;
   private static final int ROUNDS = 3;

@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.within;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.OptionalInt;
 import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import org.autocircuit.data.PromptPairBatch;
@@ -300,7 +299,7 @@ class PatchableModelTest {
         PointerScope scope = new PointerScope()) {
       Tensor tokens = TestModels.tokenTensor(2, 5, 1);
       for (boolean factorized : new boolean[] {true, false}) {
-        ModelGraph graph = ModelGraph.of(model.config(), factorized, false, OptionalInt.of(5));
+        ModelGraph graph = ModelGraph.of(model.config(), factorized, false, 5);
         try (PatchableModel patchable =
             PatchableModel.makeModelPatchable(model, graph.graphEdges(), OutputSlice.LAST_SEQ)) {
           assertThat(patchable.graph()).isEqualTo(graph);

@@ -21,10 +21,23 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 public final class RandomModels {
 
   /** Two blocks whose heads are narrower together than the residual stream. */
-  public static final TransformerConfig SMALL =
-      new TransformerConfig(2, 12, 3, 2, 20, 17, 9, 1e-5, "gelu_new");
+  public static final TransformerConfig SMALL = config(2, 12, 3, 2, 20, 17, 9);
 
   private RandomModels() {}
+
+  /** A model of GPT-2's kind. */
+  public static TransformerConfig config(
+      int nLayers, int dModel, int nHeads, int dHead, int dMlp, int dVocab, int nCtx) {
+    return TransformerConfig.builder()
+        .nLayers(nLayers)
+        .dModel(dModel)
+        .nHeads(nHeads)
+        .dHead(dHead)
+        .dMlp(dMlp)
+        .dVocab(dVocab)
+        .nCtx(nCtx)
+        .build();
+  }
 
   /** Normally distributed numbers. */
   public static double[] normal(long size, double scale, Random random) {

@@ -174,7 +174,13 @@ final class ShutdownWorkload {
   }
 
   private static void training() {
-    TrainingOptions options = new TrainingOptions(1, 100_000, 3, 1, 3, 8, 1e-3, 0.01, 3);
+    TrainingOptions options =
+        TrainingOptions.DEFAULT
+            .withSteps(100_000, 3)
+            .withAccuracyGoal(1)
+            .withMeasureEvery(3)
+            .withBatchSize(8)
+            .withLearningRate(1e-3);
     try (IndirectObjectTraining training =
         new IndirectObjectTraining(IndirectObjectTraining.config(2, 32, 4), options)) {
       training.run((step, loss, coolingDown, scores) -> running(step / 3));
@@ -184,7 +190,7 @@ final class ShutdownWorkload {
   private static void loading() throws IOException {
     Path folder = Files.createTempDirectory("loading");
     try {
-      TransformerConfig config = new TransformerConfig(1, 8, 2, 4, 8, 5, 4, 1e-5, "gelu_new");
+      TransformerConfig config = RandomModels.config(1, 8, 2, 4, 8, 5, 4);
       try (Model model = RandomModels.model(config, Precision.FLOAT32, 1)) {
         Checkpoints.save(model, folder);
       }

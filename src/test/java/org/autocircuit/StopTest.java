@@ -190,7 +190,13 @@ class StopTest {
 
   @Test
   void aTrainingThatWasStoppedCanBeSaved() {
-    TrainingOptions options = new TrainingOptions(1, 60, 3, 1, 3, 8, 1e-3, 0.01, 3);
+    TrainingOptions options =
+        TrainingOptions.DEFAULT
+            .withSteps(60, 3)
+            .withAccuracyGoal(1)
+            .withMeasureEvery(3)
+            .withBatchSize(8)
+            .withLearningRate(1e-3);
     try (IndirectObjectTraining training =
         new IndirectObjectTraining(IndirectObjectTraining.config(2, 32, 4), options)) {
       stopped(

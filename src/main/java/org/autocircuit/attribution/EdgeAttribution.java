@@ -2,6 +2,7 @@ package org.autocircuit.attribution;
 
 import java.util.Objects;
 import java.util.Optional;
+import org.autocircuit.internal.Components;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.SourceActivations;
 
@@ -19,39 +20,25 @@ import org.autocircuit.patch.SourceActivations;
  * destination reads all sources before it: attention and MLP must not run in parallel.
  *
  * <p>Immutable; the tensors in it must live until it is used for the last time.
- *
- * @param clean the prompts whose loss it is
- * @param corrupt the prompts whose source outputs edges are patched with, as many and as long;
- *     empty: {@code activations}
- * @param activations what edges are patched with; their memory is not counted
- * @param loss on the logits of the last position
- * @param maskValue of all masks; 0: edge attribution patching (Syed et al. 2023)
- * @param memoryLimit bytes that tensors take, an estimate that is an upper bound; what the model
- *     and this request hold, and idle buffers of {@link org.autocircuit.Workspaces}, are not
- *     counted
  */
-public record EdgeAttribution(
-    ModelInput clean,
-    Optional<ModelInput> corrupt,
-    Optional<SourceActivations> activations,
-    AnswerLoss loss,
-    double maskValue,
-    long memoryLimit) {
+public final class EdgeAttribution {
 
-  /**
-   * Checks what can be checked without a model.
-   *
-   * @throws IllegalArgumentException if there are both corrupt prompts and activations, or neither;
-   *     if the mask value is not finite, or the limit not positive
-   */
-  public EdgeAttribution {
+  private final ModelInput clean;
+  private final Optional<ModelInput> corrupt;
+  private final Optional<SourceActivations> activations;
+  private final AnswerLoss loss;
+  private final double maskValue;
+  private final long memoryLimit;
+
+  private EdgeAttribution(
+      ModelInput clean,
+      Optional<ModelInput> corrupt,
+      Optional<SourceActivations> activations,
+      AnswerLoss loss,
+      double maskValue,
+      long memoryLimit) {
     Objects.requireNonNull(clean, "clean");
     Objects.requireNonNull(loss, "loss");
-    if (corrupt.isPresent() == activations.isPresent()) {
-      throw new IllegalArgumentException(
-          "expected corrupt prompts or activations, got "
-              + (corrupt.isPresent() ? "both" : "neither"));
-    }
     if (!Double.isFinite(maskValue)) {
       throw new IllegalArgumentException("maskValue: expected a number, got " + maskValue);
     }
@@ -59,6 +46,51 @@ public record EdgeAttribution(
       throw new IllegalArgumentException(
           "memoryLimit: expected a number of bytes, got " + memoryLimit);
     }
+    this.clean = clean;
+    this.corrupt = corrupt;
+    this.activations = activations;
+    this.loss = loss;
+    this.maskValue = maskValue;
+    this.memoryLimit = memoryLimit;
+  }
+
+  /** Returns the prompts of the loss. */
+  public ModelInput clean() {
+    return clean;
+  }
+
+  /**
+   * Returns the prompts whose source outputs edges are patched with, as many and as long; empty:
+   * edges are patched with {@link #activations()}.
+   */
+  public Optional<ModelInput> corrupt() {
+    return corrupt;
+  }
+
+  /**
+   * Returns the given activations that edges are patched with, whose memory is not counted; empty:
+   * they are those of {@link #corrupt()}.
+   */
+  public Optional<SourceActivations> activations() {
+    return activations;
+  }
+
+  /** Returns the loss on the logits of the last position. */
+  public AnswerLoss loss() {
+    return loss;
+  }
+
+  /** Returns the value of all masks; 0: edge attribution patching (Syed et al. 2023). */
+  public double maskValue() {
+    return maskValue;
+  }
+
+  /**
+   * Returns how many bytes tensors may take, estimated from above; what the model and this request
+   * hold, and idle buffers of {@link org.autocircuit.Workspaces}, are not counted.
+   */
+  public long memoryLimit() {
+    return memoryLimit;
   }
 
   /** Patches with the source outputs of corrupt prompts, at mask value 0, without a limit. */
@@ -74,13 +106,52 @@ public record EdgeAttribution(
         clean, Optional.empty(), Optional.of(activations), loss, 0, Long.MAX_VALUE);
   }
 
-  /** This with another value of all masks. */
+  /**
+   * This with another value of all masks.
+   *
+   * @throws IllegalArgumentException if it is not finite
+   */
   public EdgeAttribution withMaskValue(double value) {
     return new EdgeAttribution(clean, corrupt, activations, loss, value, memoryLimit);
   }
 
-  /** This within so many bytes. */
+  /**
+   * This within so many bytes.
+   *
+   * @throws IllegalArgumentException if the number is not positive
+   */
   public EdgeAttribution withMemoryLimit(long bytes) {
     return new EdgeAttribution(clean, corrupt, activations, loss, maskValue, bytes);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof EdgeAttribution that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "EdgeAttribution" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "clean",
+        clean,
+        "corrupt",
+        corrupt,
+        "activations",
+        activations,
+        "loss",
+        loss,
+        "maskValue",
+        maskValue,
+        "memoryLimit",
+        memoryLimit);
   }
 }

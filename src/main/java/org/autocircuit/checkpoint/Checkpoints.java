@@ -14,7 +14,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.LongSummaryStatistics;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.internal.Access;
@@ -135,7 +134,9 @@ public final class Checkpoints {
     try (NativeResource.Use use = MODELS.handle(model).use();
         CallScope scope = new CallScope()) {
       Map<String, Tensor> weights =
-          AutoencoderFile.read(file, new LoadOptions(model.precision(), model.device()));
+          AutoencoderFile.read(
+              file,
+              LoadOptions.DEFAULT.withPrecision(model.precision()).withDevice(model.device()));
       try {
         return model.withAutoencoders(weights, errorNodes);
       } catch (IllegalArgumentException e) {
@@ -203,8 +204,7 @@ public final class Checkpoints {
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = model.weights();
       HuggingFaceConfig description =
-          new HuggingFaceConfig(
-              config, model.tiedEmbedding(), OptionalInt.empty(), OptionalInt.empty());
+          HuggingFaceConfig.of(config).withTiedEmbedding(model.tiedEmbedding());
       requireFit(description, weights);
       HuggingFaceCheckpoint.save(
           folder,

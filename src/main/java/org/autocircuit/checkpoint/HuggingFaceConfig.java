@@ -6,8 +6,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Objects;
 import java.util.OptionalInt;
+import org.autocircuit.internal.Components;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.model.TransformerConfig;
 
@@ -38,20 +38,14 @@ import org.autocircuit.model.TransformerConfig;
  * <p>In all of them {@code rope_scaling} may be of the types {@code default}, {@code linear} and
  * {@code llama3}, also under the newer name {@code rope_parameters}, and what it lacks is taken
  * from {@code rope_theta} and the like beside it; quantised weights and pruned heads are refused.
- *
- * @param modelType the family, one of {@link #MODEL_TYPES}
- * @param transformer the structure of the model
- * @param tiedEmbedding whether the unembedding is the embedding itself, not a weight of its own; a
- *     folder that stores another one nevertheless is loaded with that
- * @param bosTokenId the token that begins a sequence, if the folder names one
- * @param eosTokenId the token that ends a sequence, if the folder names one; the first of several
  */
-public record HuggingFaceConfig(
-    String modelType,
-    TransformerConfig transformer,
-    boolean tiedEmbedding,
-    OptionalInt bosTokenId,
-    OptionalInt eosTokenId) {
+public final class HuggingFaceConfig {
+
+  private final String modelType;
+  private final TransformerConfig transformer;
+  private final boolean tiedEmbedding;
+  private final OptionalInt bosTokenId;
+  private final OptionalInt eosTokenId;
 
   /** Name of the file inside a model folder. */
   public static final String FILE_NAME = "config.json";
@@ -65,38 +59,91 @@ public record HuggingFaceConfig(
    * @throws IllegalArgumentException if there is no such family, or none of its files would be read
    *     as this model
    */
-  public HuggingFaceConfig {
-    Objects.requireNonNull(bosTokenId, "bosTokenId");
-    Objects.requireNonNull(eosTokenId, "eosTokenId");
-    if (!ModelFamilies.describes(ModelFamilies.named(modelType), transformer)) {
-      throw new IllegalArgumentException(
-          "Hugging Face's %s cannot describe %s".formatted(modelType, transformer));
-    }
-  }
-
-  /**
-   * A model of the first family that can describe it.
-   *
-   * @throws IllegalArgumentException if none can, for instance no model that is attention-only
-   */
-  public HuggingFaceConfig(
+  HuggingFaceConfig(
+      String modelType,
       TransformerConfig transformer,
       boolean tiedEmbedding,
       OptionalInt bosTokenId,
       OptionalInt eosTokenId) {
-    this(
-        ModelFamilies.fitting(transformer).modelType(),
-        transformer,
-        tiedEmbedding,
-        bosTokenId,
-        eosTokenId);
+    if (!ModelFamilies.describes(ModelFamilies.named(modelType), transformer)) {
+      throw new IllegalArgumentException(
+          "Hugging Face's %s cannot describe %s".formatted(modelType, transformer));
+    }
+    this.modelType = modelType;
+    this.transformer = transformer;
+    this.tiedEmbedding = tiedEmbedding;
+    this.bosTokenId = bosTokenId;
+    this.eosTokenId = eosTokenId;
+  }
+
+  /** Returns the family, one of {@link #MODEL_TYPES}. */
+  public String modelType() {
+    return modelType;
+  }
+
+  /** Returns the structure of the model. */
+  public TransformerConfig transformer() {
+    return transformer;
+  }
+
+  /**
+   * Returns whether the unembedding is the embedding itself, not a weight of its own; a folder that
+   * stores another one nevertheless is loaded with that.
+   */
+  public boolean tiedEmbedding() {
+    return tiedEmbedding;
+  }
+
+  /** Returns the token that begins a sequence, if the folder names one. */
+  public OptionalInt bosTokenId() {
+    return bosTokenId;
+  }
+
+  /** Returns the token that ends a sequence, if the folder names one; the first of several. */
+  public OptionalInt eosTokenId() {
+    return eosTokenId;
   }
 
   /**
    * A model with tied embedding and no special tokens, of the first family that can describe it.
+   *
+   * @throws IllegalArgumentException if none can, for instance no model that is attention-only
    */
-  public HuggingFaceConfig(TransformerConfig transformer) {
-    this(transformer, true, OptionalInt.empty(), OptionalInt.empty());
+  public static HuggingFaceConfig of(TransformerConfig transformer) {
+    return new HuggingFaceConfig(
+        ModelFamilies.fitting(transformer).modelType(),
+        transformer,
+        true,
+        OptionalInt.empty(),
+        OptionalInt.empty());
+  }
+
+  /**
+   * This model as one of another family.
+   *
+   * @param value one of {@link #MODEL_TYPES}
+   * @throws IllegalArgumentException if there is no such family, or none of its files would be read
+   *     as this model
+   */
+  public HuggingFaceConfig withModelType(String value) {
+    return new HuggingFaceConfig(value, transformer, tiedEmbedding, bosTokenId, eosTokenId);
+  }
+
+  /** This model with an unembedding that is the embedding itself, or a weight of its own. */
+  public HuggingFaceConfig withTiedEmbedding(boolean value) {
+    return new HuggingFaceConfig(modelType, transformer, value, bosTokenId, eosTokenId);
+  }
+
+  /** This model with a token that begins a sequence. */
+  public HuggingFaceConfig withBosTokenId(int value) {
+    return new HuggingFaceConfig(
+        modelType, transformer, tiedEmbedding, OptionalInt.of(value), eosTokenId);
+  }
+
+  /** This model with a token that ends a sequence. */
+  public HuggingFaceConfig withEosTokenId(int value) {
+    return new HuggingFaceConfig(
+        modelType, transformer, tiedEmbedding, bosTokenId, OptionalInt.of(value));
   }
 
   /**
@@ -169,5 +216,34 @@ public record HuggingFaceConfig(
     JsonNode value =
         id.isPresent() ? json.numberNode(id.getAsInt()) : JsonNodeFactory.instance.nullNode();
     json.set(key, value);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof HuggingFaceConfig that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "HuggingFaceConfig" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "modelType",
+        modelType,
+        "transformer",
+        transformer,
+        "tiedEmbedding",
+        tiedEmbedding,
+        "bosTokenId",
+        bosTokenId,
+        "eosTokenId",
+        eosTokenId);
   }
 }

@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -47,7 +46,7 @@ record Prompts(
       Tokenizer tokenizer,
       int batchSize,
       int longest) {
-    PromptTokens tokens = PromptTokens.of(dataset, tokenizer, Optional.empty());
+    PromptTokens tokens = PromptTokens.of(dataset, tokenizer);
     tokens.check(longest);
     PromptBatches.Options options = PromptBatches.Options.ofSize(batchSize).withGroupByLength();
     int found = tokens.size() - heldOut;

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import org.autocircuit.internal.Components;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
@@ -29,35 +30,23 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
   /** The label of the position that a beginning-of-sequence token takes. */
   public static final String BOS_LABEL = "<|BOS|>";
 
-  /**
-   * Says how to cut.
-   *
-   * @param batchSize pairs of a full batch
-   * @param prependBos whether prompts begin with the beginning-of-sequence token; empty: as {@link
-   *     Tokenizer#prependsBos()} says
-   * @param dropPartial whether batches that are not full are left out
-   * @param groupByLength whether prompts are first sorted into groups of the same number of tokens
-   *     (groups in order of their first prompt, order inside a group kept)
-   * @param pad whether prompts that fall into one batch may differ in length, so that models pad
-   *     the shorter ones on the left; otherwise they must be equally long
-   * @param shuffleSeed shuffle the pairs first, in the order of {@link SeededShuffle}; empty: keep
-   *     the dataset's order
-   */
-  public record Options(
-      int batchSize,
-      Optional<Boolean> prependBos,
-      boolean dropPartial,
-      boolean groupByLength,
-      boolean pad,
-      OptionalLong shuffleSeed) {
+  /** Says how to cut. Immutable; {@link #ofSize} with {@code with} methods makes others. */
+  public static final class Options {
 
-    /**
-     * Checks what can be checked without prompts.
-     *
-     * @throws IllegalArgumentException if the batch size is not positive, or if prompts are to be
-     *     padded and sorted by length, which leaves none to pad
-     */
-    public Options {
+    private final int batchSize;
+    private final Optional<Boolean> prependBos;
+    private final boolean dropPartial;
+    private final boolean groupByLength;
+    private final boolean pad;
+    private final OptionalLong shuffleSeed;
+
+    private Options(
+        int batchSize,
+        Optional<Boolean> prependBos,
+        boolean dropPartial,
+        boolean groupByLength,
+        boolean pad,
+        OptionalLong shuffleSeed) {
       if (batchSize < 1) {
         throw new IllegalArgumentException("batchSize must be positive, got " + batchSize);
       }
@@ -65,9 +54,61 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
         throw new IllegalArgumentException(
             "expected groupByLength or pad, got both: batches of one length have nothing to pad");
       }
+      this.batchSize = batchSize;
+      this.prependBos = prependBos;
+      this.dropPartial = dropPartial;
+      this.groupByLength = groupByLength;
+      this.pad = pad;
+      this.shuffleSeed = shuffleSeed;
     }
 
-    /** Batches of this size, everything else at its default: keep partial batches and the order. */
+    /** Returns the number of pairs of a full batch. */
+    public int batchSize() {
+      return batchSize;
+    }
+
+    /**
+     * Returns whether prompts begin with the beginning-of-sequence token; empty: as {@link
+     * Tokenizer#prependsBos()} says.
+     */
+    public Optional<Boolean> prependBos() {
+      return prependBos;
+    }
+
+    /** Returns whether batches that are not full are left out. */
+    public boolean dropPartial() {
+      return dropPartial;
+    }
+
+    /**
+     * Returns whether prompts are first sorted into groups of the same number of tokens (groups in
+     * order of their first prompt, order inside a group kept).
+     */
+    public boolean groupByLength() {
+      return groupByLength;
+    }
+
+    /**
+     * Returns whether prompts that fall into one batch may differ in length, so that models pad the
+     * shorter ones on the left; otherwise they must be equally long.
+     */
+    public boolean pad() {
+      return pad;
+    }
+
+    /**
+     * Returns the seed that pairs are shuffled with first, in the order of {@link SeededShuffle};
+     * empty: they keep the dataset's order.
+     */
+    public OptionalLong shuffleSeed() {
+      return shuffleSeed;
+    }
+
+    /**
+     * Batches of this size, everything else at its default: keep partial batches and the order.
+     *
+     * @throws IllegalArgumentException if the size is not positive
+     */
     public static Options ofSize(int batchSize) {
       return new Options(batchSize, Optional.empty(), false, false, false, OptionalLong.empty());
     }
@@ -83,12 +124,21 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
       return new Options(batchSize, prependBos, true, groupByLength, pad, shuffleSeed);
     }
 
-    /** The same, sorting prompts by their number of tokens. */
+    /**
+     * The same, sorting prompts by their number of tokens.
+     *
+     * @throws IllegalArgumentException with {@link #withPadding()}: it leaves nothing to pad
+     */
     public Options withGroupByLength() {
       return new Options(batchSize, prependBos, dropPartial, true, pad, shuffleSeed);
     }
 
-    /** The same, padding prompts that are shorter than others of their batch. */
+    /**
+     * The same, padding prompts that are shorter than others of their batch.
+     *
+     * @throws IllegalArgumentException with {@link #withGroupByLength()}, which leaves nothing to
+     *     pad
+     */
     public Options withPadding() {
       return new Options(batchSize, prependBos, dropPartial, groupByLength, true, shuffleSeed);
     }
@@ -97,6 +147,37 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
     public Options withShuffle(long seed) {
       return new Options(
           batchSize, prependBos, dropPartial, groupByLength, pad, OptionalLong.of(seed));
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Options that && components().equals(that.components());
+    }
+
+    @Override
+    public int hashCode() {
+      return components().hashCode();
+    }
+
+    @Override
+    public String toString() {
+      return "Options" + components();
+    }
+
+    private Components components() {
+      return Components.of(
+          "batchSize",
+          batchSize,
+          "prependBos",
+          prependBos,
+          "dropPartial",
+          dropPartial,
+          "groupByLength",
+          groupByLength,
+          "pad",
+          pad,
+          "shuffleSeed",
+          shuffleSeed);
     }
   }
 
@@ -155,7 +236,8 @@ public final class PromptBatches implements Iterable<PromptPairBatch> {
    *     different numbers of tokens
    */
   public static PromptBatches of(PromptDataset dataset, Tokenizer tokenizer, Options options) {
-    return PromptTokens.of(dataset, tokenizer, options.prependBos())
+    return PromptTokens.of(
+            dataset, tokenizer, options.prependBos().orElseGet(tokenizer::prependsBos))
         .batches(0, dataset.size(), options);
   }
 

@@ -6,7 +6,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalLong;
 import org.autocircuit.exception.AnswerException;
 import org.autocircuit.exception.PromptDatasetException;
@@ -72,13 +71,20 @@ public final class PromptTokens {
    *
    * @param dataset the texts
    * @param tokenizer used here only; it can be closed afterwards
-   * @param prependBos whether texts begin with the beginning-of-sequence token; empty: as {@link
-   *     Tokenizer#prependsBos()} says
    * @throws PromptDatasetException naming every problem and its place
    */
-  public static PromptTokens of(
-      PromptDataset dataset, Tokenizer tokenizer, Optional<Boolean> prependBos) {
-    return new PromptTokens(dataset, tokenizer, prependBos.orElse(tokenizer.prependsBos()));
+  public static PromptTokens of(PromptDataset dataset, Tokenizer tokenizer) {
+    return of(dataset, tokenizer, tokenizer.prependsBos());
+  }
+
+  /**
+   * As {@link #of(PromptDataset, Tokenizer)}, whatever {@link Tokenizer#prependsBos()} says.
+   *
+   * @param prependBos whether texts begin with the beginning-of-sequence token
+   * @throws PromptDatasetException naming every problem and its place
+   */
+  public static PromptTokens of(PromptDataset dataset, Tokenizer tokenizer, boolean prependBos) {
+    return new PromptTokens(dataset, tokenizer, prependBos);
   }
 
   /** Returns what is probably not meant, a line each: places, tokens and what to write instead. */

@@ -1,46 +1,92 @@
 package org.autocircuit.graph;
 
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
  * A node whose input is the residual stream: a head's query, key or value input, an MLP, the end of
  * the stream, or in a residual graph the stream itself between two sub-layers.
- *
- * @param name unique among the destinations of a graph
- * @param moduleName the hook point of the input
- * @param layer depth of the node
- * @param headIdx head of the hook point's activation
- * @param headDim dimension of the activation that counts heads
- * @param weight the parameter that reads the input
- * @param weightHeadDim dimension of the parameter that counts heads
- * @param minSrcIdx index of the first source that feeds this node
- * @param queryHeads the query heads that read the keys or values of this node, neighbours in
- *     ascending order, where several do (grouped queries); empty otherwise
  */
-public record DestNode(
-    String name,
-    String moduleName,
-    int layer,
-    OptionalInt headIdx,
-    OptionalInt headDim,
-    Optional<String> weight,
-    OptionalInt weightHeadDim,
-    int minSrcIdx,
-    List<Integer> queryHeads)
-    implements Node {
+public final class DestNode implements Node {
 
-  /** Checks that nothing is {@code null}, and copies the list. */
-  public DestNode {
-    Objects.requireNonNull(name, "name");
-    Objects.requireNonNull(moduleName, "moduleName");
-    Objects.requireNonNull(headIdx, "headIdx");
-    Objects.requireNonNull(headDim, "headDim");
-    Objects.requireNonNull(weight, "weight");
-    Objects.requireNonNull(weightHeadDim, "weightHeadDim");
-    queryHeads = List.copyOf(queryHeads);
+  private final String name;
+  private final String moduleName;
+  private final int layer;
+  private final OptionalInt headIdx;
+  private final OptionalInt headDim;
+  private final Optional<String> weight;
+  private final OptionalInt weightHeadDim;
+  private final int minSrcIdx;
+  private final List<Integer> queryHeads;
+
+  DestNode(
+      String name,
+      String moduleName,
+      int layer,
+      OptionalInt headIdx,
+      OptionalInt headDim,
+      Optional<String> weight,
+      OptionalInt weightHeadDim,
+      int minSrcIdx,
+      List<Integer> queryHeads) {
+    this.name = name;
+    this.moduleName = moduleName;
+    this.layer = layer;
+    this.headIdx = headIdx;
+    this.headDim = headDim;
+    this.weight = weight;
+    this.weightHeadDim = weightHeadDim;
+    this.minSrcIdx = minSrcIdx;
+    this.queryHeads = List.copyOf(queryHeads);
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public String moduleName() {
+    return moduleName;
+  }
+
+  @Override
+  public int layer() {
+    return layer;
+  }
+
+  @Override
+  public OptionalInt headIdx() {
+    return headIdx;
+  }
+
+  @Override
+  public OptionalInt headDim() {
+    return headDim;
+  }
+
+  @Override
+  public Optional<String> weight() {
+    return weight;
+  }
+
+  @Override
+  public OptionalInt weightHeadDim() {
+    return weightHeadDim;
+  }
+
+  /** Returns the index of the first source that feeds this node. */
+  public int minSrcIdx() {
+    return minSrcIdx;
+  }
+
+  /**
+   * Returns the query heads that read the keys or values of this node, neighbours in ascending
+   * order, where several do (grouped queries); empty otherwise.
+   */
+  public List<Integer> queryHeads() {
+    return queryHeads;
   }
 
   /**
@@ -69,5 +115,25 @@ public record DestNode(
   @Override
   public String toString() {
     return name;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof DestNode that
+        && layer == that.layer
+        && minSrcIdx == that.minSrcIdx
+        && name.equals(that.name)
+        && moduleName.equals(that.moduleName)
+        && headIdx.equals(that.headIdx)
+        && headDim.equals(that.headDim)
+        && weight.equals(that.weight)
+        && weightHeadDim.equals(that.weightHeadDim)
+        && queryHeads.equals(that.queryHeads);
+  }
+
+  /** Equal nodes have the same name and module, and few others do. */
+  @Override
+  public int hashCode() {
+    return 31 * name.hashCode() + moduleName.hashCode();
   }
 }

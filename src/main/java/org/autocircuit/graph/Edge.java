@@ -8,19 +8,12 @@ import java.util.OptionalInt;
  *
  * <p>Edges are values made on demand from a {@link ModelGraph}, which holds none. Where many edges
  * are handled at once, use their indices ({@link ModelGraph#index(Edge)}) or an {@link EdgeSet}.
- *
- * @param src the node that writes
- * @param dest the node that reads
- * @param position token position, or empty in a graph whose masks hold for all positions
  */
-public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
+public final class Edge {
 
-  /** Checks that nothing is {@code null}. */
-  public Edge {
-    Objects.requireNonNull(src, "src");
-    Objects.requireNonNull(dest, "dest");
-    Objects.requireNonNull(position, "position");
-  }
+  private final SrcNode src;
+  private final DestNode dest;
+  private final OptionalInt position;
 
   /** An edge for all token positions. */
   public Edge(SrcNode src, DestNode dest) {
@@ -30,6 +23,27 @@ public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
   /** An edge at one token position. */
   public Edge(SrcNode src, DestNode dest, int position) {
     this(src, dest, OptionalInt.of(position));
+  }
+
+  Edge(SrcNode src, DestNode dest, OptionalInt position) {
+    this.src = Objects.requireNonNull(src, "src");
+    this.dest = Objects.requireNonNull(dest, "dest");
+    this.position = position;
+  }
+
+  /** Returns the node that writes. */
+  public SrcNode src() {
+    return src;
+  }
+
+  /** Returns the node that reads. */
+  public DestNode dest() {
+    return dest;
+  }
+
+  /** Returns the token position, or empty in a graph whose masks hold for all positions. */
+  public OptionalInt position() {
+    return position;
   }
 
   /** The name, {@code "{src}->{dest}"}: shared by the same edge at different positions. */
@@ -53,5 +67,18 @@ public record Edge(SrcNode src, DestNode dest, OptionalInt position) {
   public String toString() {
     String readers = label().substring(name().length());
     return name() + (position.isPresent() ? "@" + position.getAsInt() : "") + readers;
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Edge that
+        && src.equals(that.src)
+        && dest.equals(that.dest)
+        && position.equals(that.position);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(src, dest, position);
   }
 }

@@ -104,37 +104,30 @@ public final class ModelGraph {
   }
 
   /**
-   * The graph whose edges hold for all token positions. See {@link #of(ModelConfig, boolean,
-   * boolean, OptionalInt)}.
+   * The graph of a model whose edges hold for all token positions: prompts of any length can be
+   * run.
+   *
+   * @param config the model's structure
+   * @param factorized {@code true} for edges between all nodes, {@code false} for a residual graph
+   * @param separateQkv whether a head's query, key and value inputs are destinations of their own;
+   *     no effect, and reported as {@code false}, where a model or a residual graph has none
+   * @throws IllegalArgumentException if the graph has more than {@code 2^31 - 1} edges, or a
+   *     residual graph is asked for a model with parallel blocks
    */
   public static ModelGraph of(ModelConfig config, boolean factorized, boolean separateQkv) {
     return new ModelGraph(config, factorized, separateQkv, false, OptionalInt.empty());
   }
 
   /**
-   * The graph with one edge for each token position. See {@link #of(ModelConfig, boolean, boolean,
-   * OptionalInt)}.
+   * The graph with one edge for each token position.
+   *
+   * @param seqLen number of token positions that have masks of their own
+   * @throws IllegalArgumentException as {@link #of(ModelConfig, boolean, boolean)}, and if the
+   *     sequence length is not positive
    */
   public static ModelGraph of(
       ModelConfig config, boolean factorized, boolean separateQkv, int seqLen) {
     return new ModelGraph(config, factorized, separateQkv, false, OptionalInt.of(seqLen));
-  }
-
-  /**
-   * The graph of a model.
-   *
-   * @param config the model's structure
-   * @param factorized {@code true} for edges between all nodes, {@code false} for a residual graph
-   * @param separateQkv whether a head's query, key and value inputs are destinations of their own;
-   *     no effect, and reported as {@code false}, where a model or a residual graph has none
-   * @param seqLen number of token positions that have masks of their own; empty for masks that hold
-   *     for all positions, and then prompts of any length can be run
-   * @throws IllegalArgumentException if the sequence length is not positive, the graph has more
-   *     than {@code 2^31 - 1} edges, or a residual graph is asked for a model with parallel blocks
-   */
-  public static ModelGraph of(
-      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
-    return new ModelGraph(config, factorized, separateQkv, false, seqLen);
   }
 
   /**
@@ -153,16 +146,25 @@ public final class ModelGraph {
   /**
    * All that the Python original's {@code graph_edges} returns.
    *
-   * @see #of(ModelConfig, boolean, boolean, OptionalInt)
+   * @see #of(ModelConfig, boolean, boolean)
+   */
+  public static GraphEdges graphEdges(ModelConfig config, boolean factorized, boolean separateQkv) {
+    return of(config, factorized, separateQkv).graphEdges();
+  }
+
+  /**
+   * All that the Python original's {@code graph_edges} returns with a {@code seq_len}.
+   *
+   * @see #of(ModelConfig, boolean, boolean, int)
    */
   public static GraphEdges graphEdges(
-      ModelConfig config, boolean factorized, boolean separateQkv, OptionalInt seqLen) {
+      ModelConfig config, boolean factorized, boolean separateQkv, int seqLen) {
     return of(config, factorized, separateQkv, seqLen).graphEdges();
   }
 
   /** This graph as the seven results of the Python original's {@code graph_edges}. */
   public GraphEdges graphEdges() {
-    return GraphEdges.of(this);
+    return new GraphEdges(this);
   }
 
   /** The model structure that the graph was made from. */
@@ -316,7 +318,7 @@ public final class ModelGraph {
   public int index(Edge edge) {
     int index = lookup.find(edge);
     if (index < 0) {
-      int named = index(edge.name(), edge.position());
+      int named = lookup.index(edge.name(), edge.position());
       throw new IllegalArgumentException(
           "edge '%s' belongs to a graph in which its nodes are other ones than those of '%s' here"
               .formatted(edge, edge(named)));
@@ -332,7 +334,7 @@ public final class ModelGraph {
    *     name has none
    */
   public int index(String name) {
-    return index(name, OptionalInt.empty());
+    return lookup.index(name, OptionalInt.empty());
   }
 
   /**
@@ -341,7 +343,7 @@ public final class ModelGraph {
    * @throws IllegalArgumentException if there is no such edge
    */
   public int index(String name, int position) {
-    return index(name, OptionalInt.of(position));
+    return lookup.index(name, OptionalInt.of(position));
   }
 
   /**
@@ -421,15 +423,5 @@ public final class ModelGraph {
         srcs.get(module.inStart() + local - row * module.nSrcs()),
         dests.get(module.firstDest() + row),
         seqLen.isPresent() ? OptionalInt.of(position) : OptionalInt.empty());
-  }
-
-  /**
-   * The index of the edge with the given name at the given position. The position is present
-   * exactly if the graph has positions and the name does not end in {@code @N}.
-   *
-   * @throws IllegalArgumentException if there is no such edge
-   */
-  public int index(String name, OptionalInt position) {
-    return lookup.index(name, position);
   }
 }

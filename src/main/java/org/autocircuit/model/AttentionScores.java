@@ -2,32 +2,27 @@ package org.autocircuit.model;
 
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import org.autocircuit.internal.Components;
 
 /**
- * Says how attention scores come from queries and keys.
- *
- * @param scale multiplies their products; {@code 1 / sqrt(dHead)} if empty
- * @param softCap scores become {@code softCap * tanh(score / softCap)} (Gemma 2); 0: they stay
- * @param window positions that a query sees, itself included (Mistral, Gemma 2); all before it if
- *     empty
- * @param windowEvery the window holds for blocks 0, {@code windowEvery}, {@code 2 windowEvery}, …;
- *     1 for all of them
- * @param qkNorm whether each head's query and key are normed, with the model's norm and the weights
- *     {@code attn.q_norm.w} and {@code attn.k_norm.w} (Qwen 3)
+ * Says how attention scores come from queries and keys. Immutable; {@link #PLAIN} with {@code with}
+ * methods makes others, which throw an {@code IllegalArgumentException} naming a number that is out
+ * of range.
  */
-public record AttentionScores(
-    OptionalDouble scale, double softCap, OptionalInt window, int windowEvery, boolean qkNorm) {
+public final class AttentionScores {
+
+  private final OptionalDouble scale;
+  private final double softCap;
+  private final OptionalInt window;
+  private final int windowEvery;
+  private final boolean qkNorm;
 
   /** Products divided by {@code sqrt(dHead)}, and all earlier positions in sight. */
   public static final AttentionScores PLAIN =
       new AttentionScores(OptionalDouble.empty(), 0, OptionalInt.empty(), 1, false);
 
-  /**
-   * Checks the numbers.
-   *
-   * @throws IllegalArgumentException naming the number and its value
-   */
-  public AttentionScores {
+  private AttentionScores(
+      OptionalDouble scale, double softCap, OptionalInt window, int windowEvery, boolean qkNorm) {
     if (scale.isPresent()) {
       TransformerConfig.requirePositive("attention scale", scale.getAsDouble());
     }
@@ -36,6 +31,48 @@ public record AttentionScores(
       TransformerConfig.requirePositive("window", window.getAsInt());
     }
     TransformerConfig.requirePositive("windowEvery", windowEvery);
+    this.scale = scale;
+    this.softCap = softCap;
+    this.window = window;
+    this.windowEvery = windowEvery;
+    this.qkNorm = qkNorm;
+  }
+
+  /** Returns what multiplies their products; {@code 1 / sqrt(dHead)} if empty. */
+  public OptionalDouble scale() {
+    return scale;
+  }
+
+  /**
+   * Returns the bound of scores, which become {@code softCap * tanh(score / softCap)} (Gemma 2); 0:
+   * they stay.
+   */
+  public double softCap() {
+    return softCap;
+  }
+
+  /**
+   * Returns how many positions a query sees, itself included (Mistral, Gemma 2); all before it if
+   * empty.
+   */
+  public OptionalInt window() {
+    return window;
+  }
+
+  /**
+   * Returns which blocks have the window: 0, {@code windowEvery}, {@code 2 windowEvery}, …; 1 for
+   * all of them.
+   */
+  public int windowEvery() {
+    return windowEvery;
+  }
+
+  /**
+   * Returns whether each head's query and key are normed, with the model's norm and the weights
+   * {@code attn.q_norm.w} and {@code attn.k_norm.w} (Qwen 3).
+   */
+  public boolean qkNorm() {
+    return qkNorm;
   }
 
   /** These scores with products multiplied by {@code value}. */
@@ -61,5 +98,34 @@ public record AttentionScores(
   /** These scores of normed queries and keys. */
   public AttentionScores withQkNorm() {
     return new AttentionScores(scale, softCap, window, windowEvery, true);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof AttentionScores that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "AttentionScores" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "scale",
+        scale,
+        "softCap",
+        softCap,
+        "window",
+        window,
+        "windowEvery",
+        windowEvery,
+        "qkNorm",
+        qkNorm);
   }
 }

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import org.autocircuit.internal.Components;
 
 /**
  * Structure of the sparse autoencoders on what MLPs put out. Of an MLP's output {@code x} an
@@ -26,26 +27,15 @@ import java.util.TreeMap;
  * [latents, d_model]}, {@code latent_bias [latents]}, {@code decode_weight [d_model, latents]} and
  * {@code bias [d_model]}. All but the last begin with a dimension {@code [seq_len]} where positions
  * have latents of their own.
- *
- * @param latents block to number of latents of its autoencoder; blocks that are no key have none.
- *     An autoencoder may have lost all its latents to pruning, and then puts out its bias.
- * @param seqLen number of token positions that have latents of their own, which is then the length
- *     of every prompt; empty if the same latents serve all positions
- * @param errorNodes whether what an autoencoder does not reconstruct is a source, too, {@code MLP 0
- *     Error}. The residual stream is then that of the model without autoencoders, and its sources
- *     and constants sum to it. (The Python original has no such nodes.)
  */
-public record AutoencoderConfig(
-    SortedMap<Integer, Integer> latents, OptionalInt seqLen, boolean errorNodes) {
+public final class AutoencoderConfig {
 
-  /**
-   * Copies the latents and checks the numbers.
-   *
-   * @throws IllegalArgumentException if there is no autoencoder, a block or a number of latents is
-   *     negative, or the sequence length is not positive
-   */
-  public AutoencoderConfig {
-    latents = Collections.unmodifiableSortedMap(new TreeMap<>(latents));
+  private final SortedMap<Integer, Integer> latents;
+  private final OptionalInt seqLen;
+  private final boolean errorNodes;
+
+  private AutoencoderConfig(
+      SortedMap<Integer, Integer> latents, OptionalInt seqLen, boolean errorNodes) {
     if (latents.isEmpty()) {
       throw new IllegalArgumentException("autoencoders: expected at least one, got none");
     }
@@ -58,11 +48,54 @@ public record AutoencoderConfig(
     if (seqLen.isPresent()) {
       TransformerConfig.requirePositive("autoencoders: seqLen", seqLen.getAsInt());
     }
+    this.latents = Collections.unmodifiableSortedMap(latents);
+    this.seqLen = seqLen;
+    this.errorNodes = errorNodes;
   }
 
-  /** Autoencoders whose latents serve all positions, without error nodes. */
-  public AutoencoderConfig(Map<Integer, Integer> latents) {
-    this(new TreeMap<>(latents), OptionalInt.empty(), false);
+  /**
+   * Returns the number of latents of each block's autoencoder, by block; blocks that are no key
+   * have none. An autoencoder may have lost all its latents to pruning, and then puts out its bias.
+   */
+  public SortedMap<Integer, Integer> latents() {
+    return latents;
+  }
+
+  /**
+   * Returns the number of token positions that have latents of their own, which is then the length
+   * of every prompt; empty if the same latents serve all positions.
+   */
+  public OptionalInt seqLen() {
+    return seqLen;
+  }
+
+  /**
+   * Returns whether what an autoencoder does not reconstruct is a source, too, {@code MLP 0 Error}.
+   * The residual stream is then that of the model without autoencoders, and its sources and
+   * constants sum to it. (The Python original has no such nodes.)
+   */
+  public boolean errorNodes() {
+    return errorNodes;
+  }
+
+  /**
+   * Autoencoders whose latents serve all positions, without error nodes.
+   *
+   * @param latents block to number of latents
+   * @throws IllegalArgumentException if there is no autoencoder, or a block or a number of latents
+   *     is negative
+   */
+  public static AutoencoderConfig of(Map<Integer, Integer> latents) {
+    return new AutoencoderConfig(new TreeMap<>(latents), OptionalInt.empty(), false);
+  }
+
+  /**
+   * The same autoencoders with latents of their own at each of so many positions.
+   *
+   * @throws IllegalArgumentException if the number is not positive
+   */
+  public AutoencoderConfig withSeqLen(int value) {
+    return new AutoencoderConfig(latents, OptionalInt.of(value), errorNodes);
   }
 
   /** The same autoencoders with or without error nodes. */
@@ -100,5 +133,24 @@ public record AutoencoderConfig(
    */
   public static boolean hasWeight(String name) {
     return AutoencoderWeights.contains(name);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof AutoencoderConfig that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "AutoencoderConfig" + components();
+  }
+
+  private Components components() {
+    return Components.of("latents", latents, "seqLen", seqLen, "errorNodes", errorNodes);
   }
 }

@@ -70,7 +70,8 @@ final class AutoencoderWeights {
       seqLen = positions;
       latents.put(block, (int) shape[shape.length - 2]);
     }
-    return new AutoencoderConfig(latents, seqLen, false);
+    AutoencoderConfig config = AutoencoderConfig.of(latents);
+    return seqLen.isPresent() ? config.withSeqLen(seqLen.getAsInt()) : config;
   }
 
   private static int block(String weight) {

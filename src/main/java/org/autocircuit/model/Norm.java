@@ -1,18 +1,18 @@
 package org.autocircuit.model;
 
 import java.util.Objects;
+import org.autocircuit.internal.Components;
 
 /**
- * Says how a model norms what its attention, its MLPs and its unembedding read.
- *
- * @param kind what is divided by what
- * @param weights whether each norm has a weight vector of its own (and a LayerNorm a bias); without
- *     them they are folded into the projections that follow, TransformerLens's {@code LNPre} and
- *     {@code RMSPre}
- * @param eps added to the mean square before its root is taken
- * @param weightOffset added to the stored weights: 1 for Gemma's, 0 for all others
+ * Says how a model norms what its attention, its MLPs and its unembedding read. Immutable; what
+ * makes one throws an {@code IllegalArgumentException} naming a number that is out of range.
  */
-public record Norm(Kind kind, boolean weights, double eps, double weightOffset) {
+public final class Norm {
+
+  private final Kind kind;
+  private final boolean weights;
+  private final double eps;
+  private final double weightOffset;
 
   /** Says what is divided by what. */
   public enum Kind {
@@ -22,18 +22,41 @@ public record Norm(Kind kind, boolean weights, double eps, double weightOffset) 
     RMS_NORM
   }
 
-  /**
-   * Checks the numbers.
-   *
-   * @throws IllegalArgumentException naming the number and its value
-   */
-  public Norm {
+  private Norm(Kind kind, boolean weights, double eps, double weightOffset) {
     Objects.requireNonNull(kind, "kind");
     TransformerConfig.requirePositive("eps", eps);
     if (!Double.isFinite(weightOffset) || (!weights && weightOffset != 0)) {
       throw new IllegalArgumentException(
           "weightOffset must be finite, and 0 for a norm without weights, got " + weightOffset);
     }
+    this.kind = kind;
+    this.weights = weights;
+    this.eps = eps;
+    this.weightOffset = weightOffset;
+  }
+
+  /** Returns what is divided by what. */
+  public Kind kind() {
+    return kind;
+  }
+
+  /**
+   * Returns whether each norm has a weight vector of its own (and a LayerNorm a bias); without them
+   * they are folded into the projections that follow, TransformerLens's {@code LNPre} and {@code
+   * RMSPre}.
+   */
+  public boolean weights() {
+    return weights;
+  }
+
+  /** Returns what is added to the mean square before its root is taken. */
+  public double eps() {
+    return eps;
+  }
+
+  /** Returns what is added to the stored weights: 1 for Gemma's, 0 for all others. */
+  public double weightOffset() {
+    return weightOffset;
   }
 
   /** LayerNorm with weights and biases. */
@@ -68,5 +91,25 @@ public record Norm(Kind kind, boolean weights, double eps, double weightOffset) 
 
   String nativeName() {
     return (kind == Kind.LAYER_NORM ? "layer_norm" : "rms_norm") + (weights ? "" : "_pre");
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof Norm that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "Norm" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "kind", kind, "weights", weights, "eps", eps, "weightOffset", weightOffset);
   }
 }

@@ -1,17 +1,18 @@
 package org.autocircuit.model;
 
 import java.util.Objects;
+import org.autocircuit.internal.Components;
 
 /**
  * Positions as rotations of queries and keys (Su et al., 2021): pair {@code i} of a head's first
  * {@code dims} values is turned by {@code position * base^(-2 i / dims)}, scaled.
- *
- * @param dims values of a head that are turned, an even number; the rest stay
- * @param base of the geometric series of frequencies
- * @param pairs which values make a pair
- * @param scaling what becomes of the frequencies in models for long contexts
  */
-public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scaling) {
+public final class RotaryPositions {
+
+  private final int dims;
+  private final double base;
+  private final Pairs pairs;
+  private final Scaling scaling;
 
   /** Which of a head's values are turned together. */
   public enum Pairs {
@@ -87,13 +88,37 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
    *
    * @throws IllegalArgumentException naming the number and its value
    */
-  public RotaryPositions {
+  private RotaryPositions(int dims, double base, Pairs pairs, Scaling scaling) {
     if (dims <= 0 || dims % 2 != 0) {
       throw new IllegalArgumentException("rotary dims must be positive and even, got " + dims);
     }
     TransformerConfig.requirePositive("rotary base", base);
     Objects.requireNonNull(pairs, "pairs");
     Objects.requireNonNull(scaling, "scaling");
+    this.dims = dims;
+    this.base = base;
+    this.pairs = pairs;
+    this.scaling = scaling;
+  }
+
+  /** Returns how many values of a head are turned, an even number; the rest stay. */
+  public int dims() {
+    return dims;
+  }
+
+  /** Returns the base of the geometric series of frequencies. */
+  public double base() {
+    return base;
+  }
+
+  /** Returns which values make a pair. */
+  public Pairs pairs() {
+    return pairs;
+  }
+
+  /** Returns what becomes of the frequencies in models for long contexts. */
+  public Scaling scaling() {
+    return scaling;
   }
 
   /** Rotations of values half the dimensions apart, base 10000. */
@@ -114,5 +139,24 @@ public record RotaryPositions(int dims, double base, Pairs pairs, Scaling scalin
   /** These positions with other frequencies. */
   public RotaryPositions withScaling(Scaling value) {
     return new RotaryPositions(dims, base, pairs, value);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof RotaryPositions that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "RotaryPositions" + components();
+  }
+
+  private Components components() {
+    return Components.of("dims", dims, "base", base, "pairs", pairs, "scaling", scaling);
   }
 }

@@ -2,10 +2,11 @@ package org.autocircuit.model;
 
 import java.util.Objects;
 import java.util.Optional;
+import org.autocircuit.internal.Components;
 
 /**
- * Structure of a decoder-only transformer. The defaults of {@link #builder()} are GPT-2's;
- * everything in which other families differ is a setting.
+ * Structure of a decoder-only transformer. Immutable. The defaults of {@link #builder()} are
+ * GPT-2's; everything in which other families differ is a setting.
  *
  * <pre>{@code
  * TransformerConfig gpt2 =
@@ -19,135 +20,162 @@ import java.util.Optional;
  *         .biases(Biases.NONE)
  *         .build();
  * }</pre>
- *
- * @param nLayers number of blocks
- * @param dModel width of the residual stream
- * @param nHeads attention (query) heads of a block
- * @param nKeyValueHeads heads that have keys and values of their own, a divisor of {@code nHeads};
- *     fewer of them is grouped-query attention, in which neighbouring query heads share one
- * @param dHead width of one head
- * @param dMlp hidden width of the MLP; 0 in attention-only models
- * @param dVocab number of tokens, of the embedding and of the logits
- * @param nCtx longest sequence; with learned positions the number of them
- * @param blockKind how attention and MLP of a block stand to each other
- * @param norm of what attention, MLP and unembedding read
- * @param postNorms whether what attention and MLP add to the residual stream is normed, too, with
- *     weights {@code ln1_post.w} and {@code ln2_post.w} (Gemma 2). The sources of the graph are
- *     then the normed values: a head's is its part of the sum, times the sum's factors.
- * @param rotary rotary positions; learned ones, added to the embedding, if empty
- * @param attentionScores how attention scores come from queries and keys
- * @param activation the MLP's activation; of no effect in attention-only models
- * @param gatedMlp whether the activation of one projection, {@code mlp.W_gate}, multiplies another,
- *     {@code mlp.W_in}; a bias {@code mlp.b_in} is added to the product, as in TransformerLens
- * @param biases which projections add a bias
- * @param embedScale multiplies the token embedding (Gemma); 1: it stays
- * @param logitSoftCap logits become {@code cap * tanh(logit / cap)} (Gemma 2); 0: they stay
- * @param autoencoders sparse autoencoders on the MLPs' outputs, see {@link Model#withAutoencoders}
  */
-public record TransformerConfig(
-    int nLayers,
-    int dModel,
-    int nHeads,
-    int nKeyValueHeads,
-    int dHead,
-    int dMlp,
-    int dVocab,
-    int nCtx,
-    BlockKind blockKind,
-    Norm norm,
-    boolean postNorms,
-    Optional<RotaryPositions> rotary,
-    AttentionScores attentionScores,
-    Activation activation,
-    boolean gatedMlp,
-    Biases biases,
-    double embedScale,
-    double logitSoftCap,
-    Optional<AutoencoderConfig> autoencoders)
-    implements ModelConfig {
+// Long since each setting has a field, an accessor and a setter of the builder.
+public final class TransformerConfig implements ModelConfig {
 
-  /**
-   * Checks every size and whether the settings go together.
-   *
-   * @throws IllegalArgumentException naming the setting and its value
-   */
-  public TransformerConfig {
-    requirePositive("nLayers", nLayers);
-    requirePositive("dModel", dModel);
-    requirePositive("nHeads", nHeads);
-    requirePositive("nKeyValueHeads", nKeyValueHeads);
-    requirePositive("dHead", dHead);
-    requirePositive("dVocab", dVocab);
-    requirePositive("nCtx", nCtx);
-    Objects.requireNonNull(blockKind, "blockKind");
-    Objects.requireNonNull(norm, "norm");
-    Objects.requireNonNull(rotary, "rotary");
-    Objects.requireNonNull(attentionScores, "attentionScores");
-    Objects.requireNonNull(activation, "activation");
-    Objects.requireNonNull(biases, "biases");
-    require(
-        nHeads % nKeyValueHeads == 0,
-        "nKeyValueHeads must divide nHeads, got " + nKeyValueHeads + " and " + nHeads);
-    if (blockKind == BlockKind.ATTENTION_ONLY) {
-      require(dMlp == 0, "dMlp must be 0 in an attention-only model, got " + dMlp);
-      require(!gatedMlp, "gatedMlp must be false in an attention-only model");
-    } else {
-      requirePositive("dMlp", dMlp);
-    }
-    if (rotary.isPresent()) {
-      int dims = rotary.get().dims();
-      require(dims <= dHead, "rotary dims must be at most dHead, got " + dims + " and " + dHead);
-    }
-    // A LayerNorm's mean mixes what the heads add, so no head has a part of its own.
-    require(
-        !postNorms || norm.kind() == Norm.Kind.RMS_NORM, "postNorms need an RMS norm, got " + norm);
-    // Normed, it would add something else to the stream at every position: no constant, no source.
-    require(
-        !postNorms || !biases.attentionOutput(),
-        "postNorms and a bias of the attention output do not go together, got " + biases);
-    requirePositive("embedScale", embedScale);
-    requireCap("logitSoftCap", logitSoftCap);
-    if (autoencoders.isPresent()) {
-      autoencoders.get().requireFit(nLayers, nCtx, blockKind);
-    }
+  private final int nLayers;
+  private final int dModel;
+  private final int nHeads;
+  private final int nKeyValueHeads;
+  private final int dHead;
+  private final int dMlp;
+  private final int dVocab;
+  private final int nCtx;
+  private final BlockKind blockKind;
+  private final Norm norm;
+  private final boolean postNorms;
+  private final Optional<RotaryPositions> rotary;
+  private final AttentionScores attentionScores;
+  private final Activation activation;
+  private final boolean gatedMlp;
+  private final Biases biases;
+  private final double embedScale;
+  private final double logitSoftCap;
+  private final Optional<AutoencoderConfig> autoencoders;
+
+  private TransformerConfig(Builder from) {
+    nLayers = from.nLayers;
+    dModel = from.dModel;
+    nHeads = from.nHeads;
+    nKeyValueHeads = from.nKeyValueHeads == 0 ? from.nHeads : from.nKeyValueHeads;
+    dHead = from.dHead == 0 ? from.dModel / from.nHeads : from.dHead;
+    dMlp = from.dMlp();
+    dVocab = from.dVocab;
+    nCtx = from.nCtx;
+    blockKind = Objects.requireNonNull(from.blockKind, "blockKind");
+    norm = Objects.requireNonNull(from.norm, "norm");
+    postNorms = from.postNorms;
+    rotary = from.rotary;
+    attentionScores = Objects.requireNonNull(from.attentionScores, "attentionScores");
+    activation = Objects.requireNonNull(from.activation, "activation");
+    gatedMlp = from.gatedMlp;
+    biases = Objects.requireNonNull(from.biases, "biases");
+    embedScale = from.embedScale;
+    logitSoftCap = from.logitSoftCap;
+    autoencoders = from.autoencoders;
+    check();
+  }
+
+  /** Returns the number of blocks. */
+  @Override
+  public int nLayers() {
+    return nLayers;
+  }
+
+  /** Returns the width of the residual stream. */
+  @Override
+  public int dModel() {
+    return dModel;
+  }
+
+  /** Returns the number of attention (query) heads of a block. */
+  @Override
+  public int nHeads() {
+    return nHeads;
   }
 
   /**
-   * The GPT-2 kind: LayerNorm, learned positions, as many key/value heads as heads, biases.
-   *
-   * @param activation one of {@link Activation#names()}
-   * @throws IllegalArgumentException naming the setting and its value
+   * Returns the number of heads that have keys and values of their own, a divisor of {@code
+   * nHeads}; fewer of them is grouped-query attention, in which neighbouring query heads share one.
    */
-  public TransformerConfig(
-      int nLayers,
-      int dModel,
-      int nHeads,
-      int dHead,
-      int dMlp,
-      int dVocab,
-      int nCtx,
-      double eps,
-      String activation) {
-    this(
-        nLayers,
-        dModel,
-        nHeads,
-        nHeads,
-        dHead,
-        dMlp,
-        dVocab,
-        nCtx,
-        BlockKind.SEQUENTIAL,
-        Norm.layerNorm(eps),
-        false,
-        Optional.empty(),
-        AttentionScores.PLAIN,
-        Activation.named(activation),
-        false,
-        Biases.ALL,
-        1,
-        0,
-        Optional.empty());
+  public int nKeyValueHeads() {
+    return nKeyValueHeads;
+  }
+
+  /** Returns the width of one head. */
+  public int dHead() {
+    return dHead;
+  }
+
+  /** Returns the hidden width of the MLP; 0 in attention-only models. */
+  public int dMlp() {
+    return dMlp;
+  }
+
+  /** Returns the number of tokens, of the embedding and of the logits. */
+  public int dVocab() {
+    return dVocab;
+  }
+
+  /** Returns the longest sequence; with learned positions the number of them. */
+  public int nCtx() {
+    return nCtx;
+  }
+
+  /** Returns how attention and MLP of a block stand to each other. */
+  public BlockKind blockKind() {
+    return blockKind;
+  }
+
+  /** Returns the norm of what attention, MLP and unembedding read. */
+  public Norm norm() {
+    return norm;
+  }
+
+  /**
+   * Returns whether what attention and MLP add to the residual stream is normed, too, with weights
+   * {@code ln1_post.w} and {@code ln2_post.w} (Gemma 2). The sources of the graph are then the
+   * normed values: a head's is its part of the sum, times the sum's factors.
+   */
+  public boolean postNorms() {
+    return postNorms;
+  }
+
+  /** Returns rotary positions; empty: positions are learned and added to the embedding. */
+  public Optional<RotaryPositions> rotary() {
+    return rotary;
+  }
+
+  /** Returns how attention scores come from queries and keys. */
+  public AttentionScores attentionScores() {
+    return attentionScores;
+  }
+
+  /** Returns the MLP's activation; of no effect in attention-only models. */
+  public Activation activation() {
+    return activation;
+  }
+
+  /**
+   * Returns whether the activation of one projection, {@code mlp.W_gate}, multiplies another,
+   * {@code mlp.W_in}; a bias {@code mlp.b_in} is added to the product, as in TransformerLens.
+   */
+  public boolean gatedMlp() {
+    return gatedMlp;
+  }
+
+  /** Returns which projections add a bias. */
+  public Biases biases() {
+    return biases;
+  }
+
+  /** Returns what multiplies the token embedding (Gemma); 1: it stays. */
+  public double embedScale() {
+    return embedScale;
+  }
+
+  /**
+   * Returns the bound of logits, which become {@code cap * tanh(logit / cap)} (Gemma 2); 0: they
+   * stay.
+   */
+  public double logitSoftCap() {
+    return logitSoftCap;
+  }
+
+  /** Returns the sparse autoencoders on the MLPs' outputs, see {@link Model#withAutoencoders}. */
+  public Optional<AutoencoderConfig> autoencoders() {
+    return autoencoders;
   }
 
   /** A builder whose defaults are GPT-2's: {@code eps} 1e-5, {@code gelu_new}, 1024 positions. */
@@ -178,6 +206,78 @@ public record TransformerConfig(
   @Override
   public String nativeDescription() {
     return TransformerDescription.of(this);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof TransformerConfig that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "TransformerConfig" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "nLayers", nLayers,
+        "dModel", dModel,
+        "nHeads", nHeads,
+        "nKeyValueHeads", nKeyValueHeads,
+        "dHead", dHead,
+        "dMlp", dMlp,
+        "dVocab", dVocab,
+        "nCtx", nCtx,
+        "blockKind", blockKind,
+        "norm", norm,
+        "postNorms", postNorms,
+        "rotary", rotary,
+        "attentionScores", attentionScores,
+        "activation", activation,
+        "gatedMlp", gatedMlp,
+        "biases", biases,
+        "embedScale", embedScale,
+        "logitSoftCap", logitSoftCap,
+        "autoencoders", autoencoders);
+  }
+
+  private void check() {
+    requirePositive("nLayers", nLayers);
+    requirePositive("dModel", dModel);
+    requirePositive("nHeads", nHeads);
+    requirePositive("nKeyValueHeads", nKeyValueHeads);
+    requirePositive("dHead", dHead);
+    requirePositive("dVocab", dVocab);
+    requirePositive("nCtx", nCtx);
+    require(
+        nHeads % nKeyValueHeads == 0,
+        "nKeyValueHeads must divide nHeads, got " + nKeyValueHeads + " and " + nHeads);
+    if (blockKind == BlockKind.ATTENTION_ONLY) {
+      require(!gatedMlp, "gatedMlp must be false in an attention-only model");
+    } else {
+      requirePositive("dMlp", dMlp);
+    }
+    if (rotary.isPresent()) {
+      int dims = rotary.get().dims();
+      require(dims <= dHead, "rotary dims must be at most dHead, got " + dims + " and " + dHead);
+    }
+    // A LayerNorm's mean mixes what the heads add, so no head has a part of its own.
+    require(
+        !postNorms || norm.kind() == Norm.Kind.RMS_NORM, "postNorms need an RMS norm, got " + norm);
+    // Normed, it would add something else to the stream at every position: no constant, no source.
+    require(
+        !postNorms || !biases.attentionOutput(),
+        "postNorms and a bias of the attention output do not go together, got " + biases);
+    requirePositive("embedScale", embedScale);
+    requireCap("logitSoftCap", logitSoftCap);
+    if (autoencoders.isPresent()) {
+      autoencoders.get().requireFit(nLayers, nCtx, blockKind);
+    }
   }
 
   static void requirePositive(String name, int value) {
@@ -403,27 +503,14 @@ public record TransformerConfig(
           dHead != 0 || dModel % nHeads == 0,
           "nHeads must divide dModel unless dHead is set, got nHeads %s and dModel %s"
               .formatted(nHeads, dModel));
-      int mlp = dMlp == 0 ? Math.multiplyExact(4, dModel) : dMlp;
-      return new TransformerConfig(
-          nLayers,
-          dModel,
-          nHeads,
-          nKeyValueHeads == 0 ? nHeads : nKeyValueHeads,
-          dHead == 0 ? dModel / nHeads : dHead,
-          blockKind == BlockKind.ATTENTION_ONLY ? 0 : mlp,
-          dVocab,
-          nCtx,
-          blockKind,
-          norm,
-          postNorms,
-          rotary,
-          attentionScores,
-          activation,
-          gatedMlp,
-          biases,
-          embedScale,
-          logitSoftCap,
-          autoencoders);
+      return new TransformerConfig(this);
+    }
+
+    private int dMlp() {
+      if (blockKind == BlockKind.ATTENTION_ONLY) {
+        return 0;
+      }
+      return dMlp == 0 ? Math.multiplyExact(4, dModel) : dMlp;
     }
   }
 }

@@ -4,6 +4,7 @@ import com.google.errorprone.annotations.MustBeClosed;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.Optional;
+import org.autocircuit.internal.Components;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
@@ -20,21 +21,39 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p><b>A prefix</b> takes positions {@code 0} to {@code length - 1}. Tokens come after it; {@code
  * seq} and the positions of a graph count tokens only, and no patch reaches the prefix.
- *
- * @param value tokens {@code [batch, seq]}, 64-bit integers; for a micro model floats {@code
- *     [batch, seq, d_model]}; in passes that start at a later block the residual stream
- * @param attentionMask {@code [batch, seq]}, 64-bit integers or booleans: in each row 0 for
- *     padding, then 1 for at least one token; empty: there is no padding. The values are checked
- *     where that does not wait for a device, that is on the CPU
- * @param prefix what stands before the prompts; empty: the model's own prefix, if it has one
  */
-public record ModelInput(
-    Tensor value, Optional<Tensor> attentionMask, Optional<PrefixCache> prefix) {
+public final class ModelInput {
 
-  /** Checks that no {@code Optional} is {@code null}. */
-  public ModelInput {
-    Objects.requireNonNull(attentionMask, "attentionMask");
-    Objects.requireNonNull(prefix, "prefix");
+  private final Tensor value;
+  private final Optional<Tensor> attentionMask;
+  private final Optional<PrefixCache> prefix;
+
+  private ModelInput(Tensor value, Optional<Tensor> attentionMask, Optional<PrefixCache> prefix) {
+    this.value = value;
+    this.attentionMask = attentionMask;
+    this.prefix = prefix;
+  }
+
+  /**
+   * Returns the tokens {@code [batch, seq]}, 64-bit integers; for a micro model floats {@code
+   * [batch, seq, d_model]}; in passes that start at a later block the residual stream.
+   */
+  public Tensor value() {
+    return value;
+  }
+
+  /**
+   * Returns which tokens are padding, {@code [batch, seq]}, 64-bit integers or booleans: in each
+   * row 0 for padding, then 1 for at least one token; empty: there is no padding. The values are
+   * checked where that does not wait for a device, that is on the CPU.
+   */
+  public Optional<Tensor> attentionMask() {
+    return attentionMask;
+  }
+
+  /** Returns what stands before the prompts; empty: the model's own prefix, if it has one. */
+  public Optional<PrefixCache> prefix() {
+    return prefix;
   }
 
   /** A batch without padding. */
@@ -96,5 +115,24 @@ public record ModelInput(
   public ModelInput withPrefix(PrefixCache cache) {
     return new ModelInput(
         value, attentionMask, Optional.of(Objects.requireNonNull(cache, "prefix")));
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof ModelInput that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "ModelInput" + components();
+  }
+
+  private Components components() {
+    return Components.of("value", value, "attentionMask", attentionMask, "prefix", prefix);
   }
 }

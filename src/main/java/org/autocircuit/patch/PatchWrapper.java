@@ -1,6 +1,7 @@
 package org.autocircuit.patch;
 
 import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.Components;
 import org.autocircuit.internal.NativeCodes;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.PatchableHandle.Patch;
@@ -15,33 +16,102 @@ import org.bytedeco.pytorch.Tensor;
  */
 public final class PatchWrapper {
 
-  /**
-   * A mask and what is done to it.
-   *
-   * @param values {@code [n]}, {@code [rows, n]}, {@code [seq, n]} or {@code [seq, rows, n]}, or
-   *     one of these with a leading batch dimension
-   * @param hasRows whether the values have a dimension for heads
-   * @param hasSeq whether the values have a dimension for positions
-   * @param maskFn applied to the values
-   * @param dropout probability of dropping a value, in [0, 1)
-   * @param noise of samples and dropout; given uniforms have the shape of the values behind a batch
-   *     dimension
-   */
-  public record Mask(
-      Tensor values, boolean hasRows, boolean hasSeq, MaskFn maskFn, double dropout, Noise noise) {
+  /** A mask and what is done to it. */
+  public static final class Mask {
+
+    private final Tensor values;
+    private final boolean hasRows;
+    private final boolean hasSeq;
+    private final MaskFn maskFn;
+    private final double dropout;
+    private final Noise noise;
+
+    private Mask(
+        Tensor values,
+        boolean hasRows,
+        boolean hasSeq,
+        MaskFn maskFn,
+        double dropout,
+        Noise noise) {
+      noise.requireUse(maskFn, dropout);
+      this.values = values;
+      this.hasRows = hasRows;
+      this.hasSeq = hasSeq;
+      this.maskFn = maskFn;
+      this.dropout = dropout;
+      this.noise = noise;
+    }
 
     /**
-     * Checks the noise.
+     * Returns the values {@code [n]}, {@code [rows, n]}, {@code [seq, n]} or {@code [seq, rows,
+     * n]}, or one of these with a leading batch dimension.
+     */
+    public Tensor values() {
+      return values;
+    }
+
+    /** Returns whether the values have a dimension for heads. */
+    public boolean hasRows() {
+      return hasRows;
+    }
+
+    /** Returns whether the values have a dimension for positions. */
+    public boolean hasSeq() {
+      return hasSeq;
+    }
+
+    /** Returns the function that is applied to the values. */
+    public MaskFn maskFn() {
+      return maskFn;
+    }
+
+    /** Returns the probability of dropping a value, in [0, 1). */
+    public double dropout() {
+      return dropout;
+    }
+
+    /**
+     * Returns the noise of samples and dropout; given uniforms have the shape of the values behind
+     * a batch dimension.
+     */
+    public Noise noise() {
+      return noise;
+    }
+
+    /**
+     * A mask that is applied as it is.
+     *
+     * @param values as {@link #values()}
+     */
+    public static Mask of(Tensor values, boolean hasRows, boolean hasSeq) {
+      return new Mask(values, hasRows, hasSeq, MaskFn.NONE, 0, Noise.DEFAULT);
+    }
+
+    /**
+     * This mask with a function that is applied to its values.
+     *
+     * @throws IllegalArgumentException if there is noise that nothing takes any more
+     */
+    public Mask withMaskFn(MaskFn value) {
+      return new Mask(values, hasRows, hasSeq, value, dropout, noise);
+    }
+
+    /**
+     * This mask with a probability of dropping values.
+     *
+     * @throws IllegalArgumentException if there is noise that nothing takes any more
+     */
+    public Mask withDropout(double value) {
+      return new Mask(values, hasRows, hasSeq, maskFn, value, noise);
+    }
+
+    /**
+     * This mask with the noise of samples and dropout.
      *
      * @throws IllegalArgumentException if neither the mask function nor dropout takes it
      */
-    public Mask {
-      noise.requireUse(maskFn, dropout);
-    }
-
-    /** A mask that is applied as it is. */
-    public static Mask of(Tensor values, boolean hasRows, boolean hasSeq) {
-      return new Mask(values, hasRows, hasSeq, MaskFn.NONE, 0, Noise.DEFAULT);
+    public Mask withNoise(Noise value) {
+      return new Mask(values, hasRows, hasSeq, maskFn, dropout, value);
     }
 
     private boolean batched() {
@@ -65,6 +135,27 @@ public final class PatchWrapper {
           seeded.seed(),
           seeded.step(),
           null);
+    }
+
+    @Override
+    public boolean equals(Object other) {
+      return other instanceof Mask that && components().equals(that.components());
+    }
+
+    @Override
+    public int hashCode() {
+      return components().hashCode();
+    }
+
+    @Override
+    public String toString() {
+      return "Mask" + components();
+    }
+
+    private Components components() {
+      return Components.of(
+          "values", values, "hasRows", hasRows, "hasSeq", hasSeq, "maskFn", maskFn, "dropout",
+          dropout, "noise", noise);
     }
   }
 

@@ -91,7 +91,9 @@ record ProbingLoss(
   /** A sample of how many edges are in the circuit: those patched, or those not. */
   private Tensor edges(MaskParameters masks, Noise noise) {
     Tensor patched =
-        PatchWrapper.applyMaskFn(new Mask(masks.tensor(), false, false, maskFn, 0, noise), 1).sum();
+        PatchWrapper.applyMaskFn(
+                Mask.of(masks.tensor(), false, false).withMaskFn(maskFn).withNoise(noise), 1)
+            .sum();
     return patchType == PatchType.TREE_PATCH
         ? patched.neg().add(new Scalar(model.graph().nEdges()))
         : patched;

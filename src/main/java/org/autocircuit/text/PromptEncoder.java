@@ -5,7 +5,6 @@ import java.lang.System.Logger.Level;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.autocircuit.data.PromptDataset;
@@ -74,7 +73,7 @@ final class PromptEncoder implements AutoCloseable {
   }
 
   PromptTokens encode(PromptDataset prompts) {
-    PromptTokens tokens = PromptTokens.of(prompts, tokenizer, Optional.empty());
+    PromptTokens tokens = PromptTokens.of(prompts, tokenizer);
     tokens.check(longest);
     if (!warned.get()) {
       warn(tokens.warnings());

@@ -3,7 +3,6 @@ package org.autocircuit.train;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.OptionalInt;
 import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -205,9 +204,11 @@ public final class IndirectObjectTraining implements AutoCloseable {
    */
   public void save(Path folder) {
     WordLevelVocabulary vocabulary = IndirectObjectSentences.vocabulary();
-    OptionalInt endOfText = OptionalInt.of(Math.toIntExact(vocabulary.endOfText()));
+    int endOfText = Math.toIntExact(vocabulary.endOfText());
     HuggingFaceConfig config =
-        new HuggingFaceConfig((TransformerConfig) model.config(), true, endOfText, endOfText);
+        HuggingFaceConfig.of((TransformerConfig) model.config())
+            .withBosTokenId(endOfText)
+            .withEosTokenId(endOfText);
     try {
       AtomicFolder.write(
           folder,

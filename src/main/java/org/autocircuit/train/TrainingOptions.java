@@ -1,34 +1,27 @@
 package org.autocircuit.train;
 
+import org.autocircuit.internal.Components;
+
 /**
  * Says how long and how fast {@link IndirectObjectTraining} trains. Immutable; {@link #DEFAULT}
- * with {@code with} methods makes others.
+ * with {@code with} methods makes others, which throw an {@code IllegalArgumentException} naming a
+ * value that is out of range.
  *
  * <p>The learning rate rises during the first {@value #WARM_UP_STEPS} steps, stays until the goal
  * is reached, and then falls to zero in a straight line during {@code coolDownSteps}, which takes
  * the noise out of the weights.
- *
- * @param seed chooses initial weights and training sentences
- * @param maxSteps steps before the rate falls, if the goal is not reached earlier
- * @param coolDownSteps steps while the rate falls, at least one
- * @param accuracyGoal share of held-out indirect-object sentences, in (0, 1], whose right name must
- *     be the most probable next token; asked of both orders of the names
- * @param measureEvery steps between two measurements
- * @param batchSize sentences per step
- * @param learningRate the highest one
- * @param weightDecay AdamW's, on the weight matrices
- * @param answerWeight how many ordinary tokens the sentence's last word counts for in the loss
  */
-public record TrainingOptions(
-    long seed,
-    int maxSteps,
-    int coolDownSteps,
-    double accuracyGoal,
-    int measureEvery,
-    int batchSize,
-    double learningRate,
-    double weightDecay,
-    double answerWeight) {
+public final class TrainingOptions {
+
+  private final long seed;
+  private final int maxSteps;
+  private final int coolDownSteps;
+  private final double accuracyGoal;
+  private final int measureEvery;
+  private final int batchSize;
+  private final double learningRate;
+  private final double weightDecay;
+  private final double answerWeight;
 
   /** Steps until the learning rate is at its highest. */
   public static final int WARM_UP_STEPS = 100;
@@ -37,12 +30,16 @@ public record TrainingOptions(
   public static final TrainingOptions DEFAULT =
       new TrainingOptions(1, 3000, 800, 0.98, 100, 64, 3e-3, 0.01, 3);
 
-  /**
-   * Checks the values.
-   *
-   * @throws IllegalArgumentException naming the one that is out of range
-   */
-  public TrainingOptions {
+  private TrainingOptions(
+      long seed,
+      int maxSteps,
+      int coolDownSteps,
+      double accuracyGoal,
+      int measureEvery,
+      int batchSize,
+      double learningRate,
+      double weightDecay,
+      double answerWeight) {
     require(maxSteps >= 1, "maxSteps", "1 or more", maxSteps);
     require(coolDownSteps >= 1, "coolDownSteps", "1 or more", coolDownSteps);
     require(accuracyGoal > 0 && accuracyGoal <= 1, "accuracyGoal", "in (0, 1]", accuracyGoal);
@@ -51,6 +48,63 @@ public record TrainingOptions(
     require(learningRate > 0 && learningRate < 1, "learningRate", "in (0, 1)", learningRate);
     require(weightDecay >= 0 && weightDecay < 1, "weightDecay", "in [0, 1)", weightDecay);
     require(answerWeight >= 1 && answerWeight <= 1000, "answerWeight", "1 to 1000", answerWeight);
+    this.seed = seed;
+    this.maxSteps = maxSteps;
+    this.coolDownSteps = coolDownSteps;
+    this.accuracyGoal = accuracyGoal;
+    this.measureEvery = measureEvery;
+    this.batchSize = batchSize;
+    this.learningRate = learningRate;
+    this.weightDecay = weightDecay;
+    this.answerWeight = answerWeight;
+  }
+
+  /** Returns the seed that chooses initial weights and training sentences. */
+  public long seed() {
+    return seed;
+  }
+
+  /** Returns the number of steps before the rate falls, if the goal is not reached earlier. */
+  public int maxSteps() {
+    return maxSteps;
+  }
+
+  /** Returns the number of steps while the rate falls, at least one. */
+  public int coolDownSteps() {
+    return coolDownSteps;
+  }
+
+  /**
+   * Returns the share of held-out indirect-object sentences, in (0, 1], whose right name must be
+   * the most probable next token; asked of both orders of the names.
+   */
+  public double accuracyGoal() {
+    return accuracyGoal;
+  }
+
+  /** Returns the number of steps between two measurements. */
+  public int measureEvery() {
+    return measureEvery;
+  }
+
+  /** Returns the number of sentences per step. */
+  public int batchSize() {
+    return batchSize;
+  }
+
+  /** Returns the highest learning rate. */
+  public double learningRate() {
+    return learningRate;
+  }
+
+  /** Returns AdamW's weight decay, on the weight matrices. */
+  public double weightDecay() {
+    return weightDecay;
+  }
+
+  /** Returns how many ordinary tokens the sentence's last word counts for in the loss. */
+  public double answerWeight() {
+    return answerWeight;
   }
 
   private static void require(boolean holds, String name, String expected, Number value) {
@@ -102,6 +156,34 @@ public record TrainingOptions(
         answerWeight);
   }
 
+  /** These options with another number of steps between two measurements. */
+  public TrainingOptions withMeasureEvery(int steps) {
+    return new TrainingOptions(
+        seed,
+        maxSteps,
+        coolDownSteps,
+        accuracyGoal,
+        steps,
+        batchSize,
+        learningRate,
+        weightDecay,
+        answerWeight);
+  }
+
+  /** These options with another highest learning rate. */
+  public TrainingOptions withLearningRate(double rate) {
+    return new TrainingOptions(
+        seed,
+        maxSteps,
+        coolDownSteps,
+        accuracyGoal,
+        measureEvery,
+        batchSize,
+        rate,
+        weightDecay,
+        answerWeight);
+  }
+
   /** These options with another batch size. */
   public TrainingOptions withBatchSize(int size) {
     return new TrainingOptions(
@@ -113,6 +195,43 @@ public record TrainingOptions(
         size,
         learningRate,
         weightDecay,
+        answerWeight);
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof TrainingOptions that && components().equals(that.components());
+  }
+
+  @Override
+  public int hashCode() {
+    return components().hashCode();
+  }
+
+  @Override
+  public String toString() {
+    return "TrainingOptions" + components();
+  }
+
+  private Components components() {
+    return Components.of(
+        "seed",
+        seed,
+        "maxSteps",
+        maxSteps,
+        "coolDownSteps",
+        coolDownSteps,
+        "accuracyGoal",
+        accuracyGoal,
+        "measureEvery",
+        measureEvery,
+        "batchSize",
+        batchSize,
+        "learningRate",
+        learningRate,
+        "weightDecay",
+        weightDecay,
+        "answerWeight",
         answerWeight);
   }
 }

@@ -28,8 +28,8 @@ final class RepeatedCalls {
   public static void main(String[] arguments) {
     Threads.set(1);
     System.out.printf("%12s %9s %12s %12s%n", "edges", "circuit", "new masks", "used masks");
-    measure(new TransformerConfig(12, 24, 12, 2, 48, 16, 4, 1e-5, "gelu_new"));
-    measure(new TransformerConfig(40, 50, 25, 2, 100, 16, 4, 1e-5, "gelu_new"));
+    measure(RandomModels.config(12, 24, 12, 2, 48, 16, 4));
+    measure(RandomModels.config(40, 50, 25, 2, 100, 16, 4));
   }
 
   private static void measure(TransformerConfig config) {

@@ -12,7 +12,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import java.util.TreeMap;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -70,10 +69,9 @@ class AutoencodersTest {
     try (Model sparse = plain.withAutoencoders(weights(ALL, 7), true);
         Model positioned = sparse.withAutoencoders(weights(OptionalInt.of(4), 3), false)) {
       assertThat(autoencoders(sparse))
-          .isEqualTo(new AutoencoderConfig(Map.of(0, 7, 1, 7)).withErrorNodes(true));
+          .isEqualTo(AutoencoderConfig.of(Map.of(0, 7, 1, 7)).withErrorNodes(true));
       assertThat(autoencoders(positioned))
-          .isEqualTo(
-              new AutoencoderConfig(new TreeMap<>(Map.of(0, 3, 1, 3)), OptionalInt.of(4), false));
+          .isEqualTo(AutoencoderConfig.of(Map.of(0, 3, 1, 3)).withSeqLen(4));
       assertThat(sparse.hookNames())
           .containsSubsequence(
               "blocks.1.mlp.hook_post",
@@ -201,7 +199,7 @@ class AutoencodersTest {
     TransformerConfig attention = CONFIG.toBuilder().blockKind(BlockKind.ATTENTION_ONLY).build();
     assertThatIllegalArgumentException()
         .isThrownBy(
-            () -> attention.toBuilder().autoencoders(new AutoencoderConfig(Map.of(0, 3))).build())
+            () -> attention.toBuilder().autoencoders(AutoencoderConfig.of(Map.of(0, 3))).build())
         .withMessageContaining("attention-only");
     Map<String, Tensor> micro = Map.of("blocks.0.weights", torch.zeros(2, 2));
     try (Model model = Model.of(new MicroModelConfig(1), micro)) {
@@ -216,11 +214,10 @@ class AutoencodersTest {
 
   @Test
   void numbersThatNoAutoencoderHasAreRefused() {
-    assertThatIllegalArgumentException().isThrownBy(() -> new AutoencoderConfig(Map.of(-1, 3)));
-    assertThatIllegalArgumentException().isThrownBy(() -> new AutoencoderConfig(Map.of(0, -3)));
+    assertThatIllegalArgumentException().isThrownBy(() -> AutoencoderConfig.of(Map.of(-1, 3)));
+    assertThatIllegalArgumentException().isThrownBy(() -> AutoencoderConfig.of(Map.of(0, -3)));
     assertThatIllegalArgumentException()
-        .isThrownBy(
-            () -> new AutoencoderConfig(new TreeMap<>(Map.of(0, 3)), OptionalInt.of(0), false))
+        .isThrownBy(() -> AutoencoderConfig.of(Map.of(0, 3)).withSeqLen(0))
         .withMessageContaining("seqLen must be positive, got 0");
   }
 

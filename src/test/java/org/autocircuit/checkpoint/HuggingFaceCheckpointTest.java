@@ -12,18 +12,16 @@ import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.function.Consumer;
+import org.autocircuit.RandomModels;
 import org.autocircuit.exception.CheckpointException;
-import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class HuggingFaceCheckpointTest {
   private static final HuggingFaceConfig TIED =
-      new HuggingFaceConfig(new TransformerConfig(2, 8, 2, 4, 12, 11, 6, 1e-5, "gelu_new"));
-  private static final HuggingFaceConfig UNTIED =
-      new HuggingFaceConfig(TIED.transformer(), false, OptionalInt.empty(), OptionalInt.empty());
+      HuggingFaceConfig.of(RandomModels.config(2, 8, 2, 4, 12, 11, 6));
+  private static final HuggingFaceConfig UNTIED = TIED.withTiedEmbedding(false);
 
   @TempDir Path folder;
 
@@ -194,7 +192,7 @@ class HuggingFaceCheckpointTest {
     assertThatThrownBy(() -> HuggingFaceCheckpoint.open(folder))
         .isInstanceOf(CheckpointException.class)
         .hasMessageContaining("is I64");
-    new HuggingFaceConfig(TIED.transformer().toBuilder().nLayers(Integer.MAX_VALUE).build())
+    HuggingFaceConfig.of(TIED.transformer().toBuilder().nLayers(Integer.MAX_VALUE).build())
         .write(folder);
     assertThatThrownBy(() -> HuggingFaceCheckpoint.open(folder))
         .isInstanceOf(CheckpointException.class)

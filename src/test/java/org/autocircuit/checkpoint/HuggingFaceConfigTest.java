@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.OptionalInt;
 import java.util.SplittableRandom;
+import org.autocircuit.RandomModels;
 import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
@@ -56,7 +56,7 @@ class HuggingFaceConfigTest {
   void readsGpt2() throws IOException {
     HuggingFaceConfig config = HuggingFaceConfig.read(file(GPT2));
     assertThat(config.transformer())
-        .isEqualTo(new TransformerConfig(12, 768, 12, 64, 3072, 50257, 1024, 1e-5, "gelu_new"));
+        .isEqualTo(RandomModels.config(12, 768, 12, 64, 3072, 50257, 1024));
     assertThat(config.tiedEmbedding()).isTrue();
     assertThat(config.bosTokenId()).hasValue(50256);
     assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
@@ -65,12 +65,10 @@ class HuggingFaceConfigTest {
   @Test
   void writesWhatItReads() {
     HuggingFaceConfig config =
-        new HuggingFaceConfig(
-            "gpt2",
-            new TransformerConfig(2, 16, 4, 4, 32, 101, 32, 1e-6, "gelu_new"),
-            false,
-            OptionalInt.of(0),
-            OptionalInt.empty());
+        HuggingFaceConfig.of(
+                RandomModels.config(2, 16, 4, 4, 32, 101, 32).toBuilder().eps(1e-6).build())
+            .withTiedEmbedding(false)
+            .withBosTokenId(0);
     config.write(folder);
     assertThat(HuggingFaceConfig.read(folder)).isEqualTo(config);
     assertThat(folder).isDirectoryNotContaining(file -> file.toString().endsWith(".tmp"));
@@ -210,20 +208,16 @@ class HuggingFaceConfigTest {
 
   @Test
   void namesWhatAFamilyCannotDescribe() {
-    TransformerConfig narrow = new TransformerConfig(1, 16, 4, 3, 32, 9, 8, 1e-5, "gelu_new");
+    TransformerConfig narrow = RandomModels.config(1, 16, 4, 3, 32, 9, 8);
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new HuggingFaceConfig(narrow))
+        .isThrownBy(() -> HuggingFaceConfig.of(narrow))
         .withMessageContaining("none of Hugging Face's")
         .withMessageContaining("dHead=3");
     assertThatIllegalArgumentException()
         .isThrownBy(
             () ->
-                new HuggingFaceConfig(
-                    "llama",
-                    new TransformerConfig(1, 16, 4, 4, 32, 9, 8, 1e-5, "gelu_new"),
-                    true,
-                    OptionalInt.empty(),
-                    OptionalInt.empty()))
+                HuggingFaceConfig.of(RandomModels.config(1, 16, 4, 4, 32, 9, 8))
+                    .withModelType("llama"))
         .withMessageContaining("llama cannot describe");
   }
 }

@@ -8,7 +8,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.stream.IntStream;
 import org.autocircuit.data.PromptBatches.Options;
 import org.autocircuit.exception.PromptDatasetException;
@@ -136,7 +135,7 @@ class PromptBatchesTest {
         .withMessage(
             "a.json: prompts[1]" + first + "without padding those of a batch need one length");
     assertThatExceptionOfType(PromptDatasetException.class)
-        .isThrownBy(() -> PromptTokens.of(between, tokenizer, Optional.empty()).oneLength())
+        .isThrownBy(() -> PromptTokens.of(between, tokenizer).oneLength())
         .withMessageContainingAll(
             "a.json: 2 problems",
             "prompts[1]" + first + "scores per position need prompts of one length",

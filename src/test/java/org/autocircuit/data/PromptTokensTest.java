@@ -7,7 +7,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import org.autocircuit.SentencePieceTokenizer;
 import org.autocircuit.exception.PromptDatasetException;
 import org.autocircuit.tokenizer.Tokenizer;
@@ -51,7 +50,7 @@ class PromptTokensTest {
   }
 
   private PromptTokens tokens(Tokenizer tokenizer, String... pairs) throws IOException {
-    return PromptTokens.of(read(String.join(",", pairs)), tokenizer, Optional.empty());
+    return PromptTokens.of(read(String.join(",", pairs)), tokenizer);
   }
 
   private static PromptPairBatch batch(PromptTokens tokens) {
@@ -252,7 +251,7 @@ class PromptTokensTest {
     Files.writeString(
         file,
         "{\"seq_labels\": [\"a\"], \"word_idxs\": {\"end\": 2}, \"prompts\": [" + pair + "]}");
-    assertThat(PromptTokens.of(PromptDataset.read(file), words, Optional.empty()).warnings())
+    assertThat(PromptTokens.of(PromptDataset.read(file), words).warnings())
         .containsExactly(
             "seq_labels has 1 labels, prompts[0].clean 2 tokens",
             "word_idxs.end is 2, prompts[0].clean has 2 tokens");

@@ -171,21 +171,24 @@ public final class GoldenCase {
   private TransformerConfig withAutoencoders(TransformerConfig config) {
     SortedMap<Integer, Integer> latents = new TreeMap<>();
     json.get("sae_n_latents").forEach(n -> latents.put(latents.size(), n.asInt()));
-    OptionalInt positions =
-        json.at("/sae/per_seq").asBoolean() ? OptionalInt.of(seq()) : OptionalInt.empty();
-    return config.toBuilder()
-        .autoencoders(new AutoencoderConfig(latents, positions, false))
-        .build();
+    AutoencoderConfig shared = AutoencoderConfig.of(latents);
+    boolean perSeq = json.at("/sae/per_seq").asBoolean();
+    return config.toBuilder().autoencoders(perSeq ? shared.withSeqLen(seq()) : shared).build();
+  }
+
+  /** The name of an edge that is written as {@code [name, position or null]}. */
+  public static String edgeName(JsonNode edge) {
+    return edge.get(0).asText() + (edge.get(1).isNull() ? "" : "@" + edge.get(1).asInt());
   }
 
   /** The graph of the case's patchable model. */
   public ModelGraph graph() {
+    boolean factorized = json.path("factorized").asBoolean(true);
+    boolean separateQkv = json.path("separate_qkv").asBoolean();
     ModelGraph graph =
-        ModelGraph.of(
-            config(),
-            json.path("factorized").asBoolean(true),
-            json.path("separate_qkv").asBoolean(),
-            seqLen());
+        seqLen().isPresent()
+            ? ModelGraph.of(config(), factorized, separateQkv, seqLen().getAsInt())
+            : ModelGraph.of(config(), factorized, separateQkv);
     return ungroupKeyValues() ? graph.ungroupKeyValues() : graph;
   }
 

@@ -7,7 +7,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.TestDevice;
@@ -48,13 +47,16 @@ final class GoldenModel implements AutoCloseable {
     ModelConfig config = golden.config();
     Map<String, Tensor> weights = new LinkedHashMap<>();
     golden.byModule("weights").forEach((name, weight) -> weights.put(name, tensor(weight)));
+    PatchableModelOptions forAllPositions =
+        PatchableModelOptions.defaults()
+            .withFactorized(golden.json().get("factorized").asBoolean())
+            .withSeparateQkv(golden.json().path("separate_qkv").asBoolean())
+            .withUngroupKeyValues(ungroupKeyValues)
+            .withOutputSlice(slice());
     PatchableModelOptions options =
-        new PatchableModelOptions(
-            golden.json().get("factorized").asBoolean(),
-            golden.json().path("separate_qkv").asBoolean(),
-            ungroupKeyValues,
-            golden.seqLen(),
-            slice());
+        golden.seqLen().isPresent()
+            ? forAllPositions.withSeqLen(golden.seqLen().getAsInt())
+            : forAllPositions;
     prefix = golden.json().has("prefix") ? Optional.of(givenPrefix()) : Optional.empty();
     try (Model plain = Model.of(config, TransformerLensWeights.toCanonical(config, weights))) {
       withoutPrefix = PatchableModel.of(plain, options);
@@ -241,9 +243,7 @@ final class GoldenModel implements AutoCloseable {
   List<Edge> edges(JsonNode pairs) {
     List<Edge> edges = new ArrayList<>();
     for (JsonNode pair : pairs) {
-      OptionalInt position =
-          pair.get(1).isNull() ? OptionalInt.empty() : OptionalInt.of(pair.get(1).asInt());
-      edges.add(graph().edge(graph().index(pair.get(0).asText(), position)));
+      edges.add(graph().edge(graph().index(GoldenCase.edgeName(pair))));
     }
     return edges;
   }

@@ -35,13 +35,9 @@ final class GoldenTensorOps {
       int shared = (int) mask.dim() - (op.param("mask_expanded").asBoolean() ? 1 : 0);
       Tensor samples =
           PatchWrapper.applyMaskFn(
-              new PatchWrapper.Mask(
-                  mask,
-                  shared >= 2,
-                  shared == 3,
-                  MaskFn.HARD_CONCRETE,
-                  0,
-                  Noise.uniforms(uniforms)),
+              PatchWrapper.Mask.of(mask, shared >= 2, shared == 3)
+                  .withMaskFn(MaskFn.HARD_CONCRETE)
+                  .withNoise(Noise.uniforms(uniforms)),
               batch);
       assertActivations(op, "sample", samples, op.output("sample"));
     }

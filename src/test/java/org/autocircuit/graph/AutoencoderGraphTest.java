@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.TreeMap;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.BlockKind;
 import org.autocircuit.model.TransformerConfig;
@@ -23,7 +22,7 @@ class AutoencoderGraphTest {
   }
 
   private static AutoencoderConfig latents(Map<Integer, Integer> latents) {
-    return new AutoencoderConfig(latents);
+    return AutoencoderConfig.of(latents);
   }
 
   private static ModelGraph graph(AutoencoderConfig autoencoders, boolean factorized) {
@@ -117,8 +116,7 @@ class AutoencoderGraphTest {
 
   @Test
   void positionsOfLatentsAreNoPositionsOfEdges() {
-    AutoencoderConfig positioned =
-        new AutoencoderConfig(new TreeMap<>(Map.of(0, 2)), OptionalInt.of(4), false);
+    AutoencoderConfig positioned = AutoencoderConfig.of(Map.of(0, 2)).withSeqLen(4);
     assertThat(graph(positioned, true).seqLen()).isEmpty();
     assertThat(graph(positioned, true).nEdges())
         .isEqualTo(graph(latents(Map.of(0, 2)), true).nEdges());

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.List;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.autocircuit.RandomModels;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Test;
@@ -13,8 +14,7 @@ import org.junit.jupiter.api.Test;
 /** Tests what is said about edges that do not exist. */
 class EdgeLookupTest {
 
-  private static final TransformerConfig CONFIG =
-      new TransformerConfig(2, 16, 4, 4, 32, 53, 32, 1e-5, "gelu_new");
+  private static final TransformerConfig CONFIG = RandomModels.config(2, 16, 4, 4, 32, 53, 32);
   private static final TransformerConfig GROUPED =
       TransformerConfig.builder()
           .nLayers(2)

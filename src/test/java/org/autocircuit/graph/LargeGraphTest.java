@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import org.autocircuit.Allocation;
+import org.autocircuit.RandomModels;
 import org.autocircuit.model.Activation;
 import org.autocircuit.model.Biases;
 import org.autocircuit.model.Norm;
@@ -26,7 +27,7 @@ import org.junit.jupiter.api.io.TempDir;
 class LargeGraphTest {
 
   private static final TransformerConfig GPT2_SMALL =
-      new TransformerConfig(12, 768, 12, 64, 3072, 50257, 1024, 1e-5, "gelu_new");
+      RandomModels.config(12, 768, 12, 64, 3072, 50257, 1024);
   private static final TransformerConfig EIGHT_BILLION =
       TransformerConfig.builder()
           .nLayers(32)

@@ -83,7 +83,7 @@ class MicroModelGraphTest {
 
   @Test
   void allSevenResultsOfGraphEdges() {
-    GraphEdges graph = ModelGraph.graphEdges(TWO_BLOCKS, true, false, OptionalInt.of(3));
+    GraphEdges graph = ModelGraph.graphEdges(TWO_BLOCKS, true, false, 3);
     assertThat(graph.srcs()).hasSize(5);
     assertThat(graph.dests()).hasSize(5);
     assertThat(graph.nodes()).hasSize(10);
@@ -94,7 +94,7 @@ class MicroModelGraphTest {
     assertThat(graph.seqDim()).isEqualTo(1);
     assertThat(graph.seqLen()).hasValue(3);
 
-    GraphEdges unpositioned = ModelGraph.graphEdges(TWO_BLOCKS, true, false, OptionalInt.empty());
+    GraphEdges unpositioned = ModelGraph.graphEdges(TWO_BLOCKS, true, false);
     assertThat(unpositioned.edgeDict().keySet()).containsExactly(OptionalInt.empty());
     assertThat(unpositioned.edgeDict().get(OptionalInt.empty()))
         .isEqualTo(unpositioned.edges())

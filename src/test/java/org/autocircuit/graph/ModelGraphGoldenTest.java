@@ -83,7 +83,11 @@ class ModelGraphGoldenTest {
       Edge edge = graph.edge(i);
       assertThat(seen.add(edge)).isTrue();
       assertThat(graph.index(edge)).isEqualTo(i);
-      assertThat(graph.index(edge.name(), edge.position())).isEqualTo(i);
+      assertThat(
+              graph.index(
+                  edge.name()
+                      + (edge.position().isPresent() ? "@" + edge.position().getAsInt() : "")))
+          .isEqualTo(i);
       assertThat(graph.indices(edge.name())).contains(i);
       assertThat(graph.edges(edge.name())).contains(edge);
       assertThat(graph.edges().indexOf(edge)).isEqualTo(i);
@@ -112,9 +116,7 @@ class ModelGraphGoldenTest {
     for (GoldenOp op : golden.ops("patch_edges")) {
       List<Edge> edges = new ArrayList<>();
       for (JsonNode edge : op.param("edges")) {
-        OptionalInt position =
-            edge.get(1).isNull() ? OptionalInt.empty() : OptionalInt.of(edge.get(1).asInt());
-        edges.add(graph.edge(graph.index(edge.get(0).asText(), position)));
+        edges.add(graph.edge(graph.index(GoldenCase.edgeName(edge))));
       }
       assertMasks(EdgeSet.of(graph, edges), op);
     }

@@ -4,8 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import java.util.Map;
-import java.util.OptionalInt;
-import java.util.TreeMap;
+import org.autocircuit.RandomModels;
 import org.junit.jupiter.api.Test;
 
 class TransformerConfigTest {
@@ -18,10 +17,10 @@ class TransformerConfigTest {
   void builderDerivesTheUsualSizes() {
     TransformerConfig config = small().build();
     assertThat(config)
-        .isEqualTo(new TransformerConfig(2, 16, 4, 4, 64, 101, 32, 1e-5, "gelu_new"))
+        .isEqualTo(RandomModels.config(2, 16, 4, 4, 64, 101, 32))
         .isEqualTo(config.toBuilder().build());
     assertThat(small().dHead(3).dMlp(20).build())
-        .isEqualTo(new TransformerConfig(2, 16, 4, 3, 20, 101, 32, 1e-5, "gelu_new"));
+        .isEqualTo(RandomModels.config(2, 16, 4, 3, 20, 101, 32));
   }
 
   @Test
@@ -127,7 +126,7 @@ class TransformerConfigTest {
     TransformerConfig config =
         small()
             .autoencoders(
-                new AutoencoderConfig(new TreeMap<>(Map.of(1, 300, 0, 0)), OptionalInt.of(5), true))
+                AutoencoderConfig.of(Map.of(1, 300, 0, 0)).withSeqLen(5).withErrorNodes(true))
             .build();
     assertThat(config.toBuilder().build()).isEqualTo(config);
     assertThat(config.toBuilder().withoutAutoencoders().build()).isEqualTo(small().build());
@@ -139,8 +138,7 @@ class TransformerConfigTest {
             autoencoder_positions=5
             autoencoder_errors=true
             """);
-    assertThat(
-            small().autoencoders(new AutoencoderConfig(Map.of(0, 3))).build().nativeDescription())
+    assertThat(small().autoencoders(AutoencoderConfig.of(Map.of(0, 3))).build().nativeDescription())
         .endsWith("gelu_new\nautoencoder_latents.0=3\n");
   }
 

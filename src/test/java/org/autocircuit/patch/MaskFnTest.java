@@ -52,7 +52,8 @@ class MaskFnTest {
 
   private double[] values(Tensor mask, MaskFn maskFn, Noise noise) {
     return TensorArrays.doubles(
-        PatchWrapper.applyMaskFn(new PatchWrapper.Mask(mask, false, false, maskFn, 0, noise), 1));
+        PatchWrapper.applyMaskFn(
+            PatchWrapper.Mask.of(mask, false, false).withMaskFn(maskFn).withNoise(noise), 1));
   }
 
   private Tensor tensor(long... shape) {

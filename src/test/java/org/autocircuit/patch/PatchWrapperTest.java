@@ -109,13 +109,9 @@ class PatchWrapperTest {
             arg0,
             acts,
             current,
-            new PatchWrapper.Mask(
-                masks,
-                shape.hasRows,
-                shape.hasSeq,
-                shape.maskFn,
-                0,
-                shape.maskFn == MaskFn.HARD_CONCRETE ? noise : Noise.DEFAULT));
+            PatchWrapper.Mask.of(masks, shape.hasRows, shape.hasSeq)
+                .withMaskFn(shape.maskFn)
+                .withNoise(shape.maskFn == MaskFn.HARD_CONCRETE ? noise : Noise.DEFAULT));
 
     double[] m = TensorArrays.doubles(masks);
     double[] a = TensorArrays.doubles(acts);
@@ -179,7 +175,7 @@ class PatchWrapperTest {
             in[0],
             in[1],
             in[2],
-            new PatchWrapper.Mask(in[3], true, true, MaskFn.SIGMOID, 0, Noise.DEFAULT));
+            PatchWrapper.Mask.of(in[3], true, true).withMaskFn(MaskFn.SIGMOID));
     return out.mul(out).sum();
   }
 
@@ -211,7 +207,7 @@ class PatchWrapperTest {
               random(4, BATCH, SEQ, D).to(meta, ScalarType.Float),
               random(2, N, BATCH, SEQ, D).to(meta, ScalarType.Float),
               random(3, N, BATCH, SEQ, D).to(meta, ScalarType.Float),
-              new PatchWrapper.Mask(masks, true, true, fn, 0.1, Noise.DEFAULT));
+              PatchWrapper.Mask.of(masks, true, true).withMaskFn(fn).withDropout(0.1));
       assertThat(out.shape()).containsExactly(BATCH, SEQ, ROWS, D);
       out.sum().backward();
       assertThat(masks.grad().shape()).containsExactly(SEQ, ROWS, N);
@@ -226,8 +222,9 @@ class PatchWrapperTest {
       double[] samples =
           TensorArrays.doubles(
               PatchWrapper.applyMaskFn(
-                  new PatchWrapper.Mask(
-                      masks, false, false, MaskFn.HARD_CONCRETE, 0, Noise.seeded(5, 1)),
+                  PatchWrapper.Mask.of(masks, false, false)
+                      .withMaskFn(MaskFn.HARD_CONCRETE)
+                      .withNoise(Noise.seeded(5, 1)),
                   1));
       assertThat(Arrays.stream(samples).allMatch(s -> s >= 0 && s <= 1)).isTrue();
       // P(0) = sigmoid(temperature * logit(1/12) - mask), P(1) = sigmoid(mask - t * logit(11/12)).
@@ -241,7 +238,9 @@ class PatchWrapperTest {
     double[] dropped =
         TensorArrays.doubles(
             PatchWrapper.applyMaskFn(
-                new PatchWrapper.Mask(ones, false, false, MaskFn.NONE, 0.3, Noise.seeded(5, 1)),
+                PatchWrapper.Mask.of(ones, false, false)
+                    .withDropout(0.3)
+                    .withNoise(Noise.seeded(5, 1)),
                 1));
     double kept = Arrays.stream(dropped).filter(v -> v != 0).count() / (double) n;
     assertThat(kept).isCloseTo(0.7, within(0.005));

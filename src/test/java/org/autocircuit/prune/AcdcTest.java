@@ -186,7 +186,10 @@ class AcdcTest {
   @Test
   void testsDecideAsWholeRunsInAResidualGraph() {
     PatchableModelOptions options =
-        new PatchableModelOptions(false, false, false, OptionalInt.empty(), OutputSlice.ALL);
+        PatchableModelOptions.defaults()
+            .withFactorized(false)
+            .withSeparateQkv(false)
+            .withOutputSlice(OutputSlice.ALL);
     try (PatchableModel model = TestModels.patchable(Precision.FLOAT32, options)) {
       assertSame(model, TestModels.batch(2, 4, 50), Acdc.builder());
     }
@@ -341,8 +344,9 @@ class AcdcTest {
   }
 
   private static PatchableModel model(Precision precision, OptionalInt seqLen) {
+    PatchableModelOptions options = PatchableModelOptions.defaults();
     return TestModels.patchable(
-        precision, new PatchableModelOptions(true, true, false, seqLen, OutputSlice.LAST_SEQ));
+        precision, seqLen.isPresent() ? options.withSeqLen(seqLen.getAsInt()) : options);
   }
 
   private static Tensor input(double... values) {

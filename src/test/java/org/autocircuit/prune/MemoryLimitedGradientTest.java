@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
-import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.PatchableModel;
@@ -87,9 +86,6 @@ class MemoryLimitedGradientTest {
               batches.get(0).answers(),
               batches.get(0).wrongAnswers());
       EdgeAttribution attribution = EdgeAttribution.of(clean, patch, loss);
-      assertRefused(
-          () -> new EdgeAttribution(clean, Optional.of(corrupt), Optional.of(patch), loss, 0, 1000),
-          "expected corrupt prompts or activations, got both");
       assertRefused(() -> attribution.withMaskValue(Double.NaN), "maskValue");
       assertRefused(() -> attribution.withMemoryLimit(0), "memoryLimit");
       assertRefused(() -> MaskGradient.builder().memoryLimit(-1), "memoryLimit");

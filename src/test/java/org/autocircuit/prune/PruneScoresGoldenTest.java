@@ -10,9 +10,9 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.autocircuit.RandomModels;
 import org.autocircuit.golden.GoldenCase;
 import org.autocircuit.golden.GoldenOp;
 import org.autocircuit.golden.GoldenTensor;
@@ -20,7 +20,6 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeCounts;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.model.TransformerConfig;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -40,8 +39,7 @@ class PruneScoresGoldenTest {
     List<GoldenOp> ops = GoldenCase.load("tensor_ops").ops("prune_scores_threshold");
     assertThat(ops).isNotEmpty();
     // The reference scores belong to no model: lay them out flat and leave the rest unscored.
-    ModelGraph graph =
-        ModelGraph.of(new TransformerConfig(2, 16, 4, 4, 32, 53, 32, 1e-5, "gelu_new"), true, true);
+    ModelGraph graph = ModelGraph.of(RandomModels.config(2, 16, 4, 4, 32, 53, 32), true, true);
     for (GoldenOp op : ops) {
       double[] flat =
           op.inputByModule("prune_scores").values().stream()
@@ -110,9 +108,7 @@ class PruneScoresGoldenTest {
     for (GoldenOp op : golden.ops("ground_truth")) {
       List<Edge> edges = new ArrayList<>();
       for (JsonNode edge : op.param("true_edges")) {
-        OptionalInt position =
-            edge.get(1).isNull() ? OptionalInt.empty() : OptionalInt.of(edge.get(1).asInt());
-        edges.add(graph.edge(graph.index(edge.get(0).asText(), position)));
+        edges.add(graph.edge(graph.index(GoldenCase.edgeName(edge))));
       }
       assertThat(GroundTruthPruneScores.of(graph, edges))
           .as(op.toString())

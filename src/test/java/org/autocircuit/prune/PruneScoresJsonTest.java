@@ -8,8 +8,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import org.assertj.core.api.AbstractThrowableAssert;
+import org.autocircuit.RandomModels;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
@@ -158,11 +158,7 @@ class PruneScoresJsonTest {
   @Test
   void manyEdges() throws IOException {
     ModelGraph graph =
-        ModelGraph.of(
-            new TransformerConfig(12, 768, 12, 64, 3072, 50257, 1024, 1e-5, "gelu_new"),
-            true,
-            true,
-            4);
+        ModelGraph.of(RandomModels.config(12, 768, 12, 64, 3072, 50257, 1024), true, true, 4);
     PruneScores scores = PruneScores.of(graph, RandomPruneScores.of(graph, 3).toFloatArray());
     assertThat(copy(scores)).isEqualTo(scores);
   }
@@ -176,8 +172,7 @@ class PruneScoresJsonTest {
         .hasMessage(file + " has the scores of another graph: expected n_layers 3, found 2");
     ModelGraph positions = ModelGraph.of(new MicroModelConfig(2), false, false, 5);
     assertRefused(positions, file).hasMessageContaining("expected seq_len 5, found none");
-    ModelGraph transformer =
-        ModelGraph.of(new TransformerConfig(2, 2, 2, 1, 4, 5, 6, 1e-5, "gelu_new"), false, true);
+    ModelGraph transformer = ModelGraph.of(RandomModels.config(2, 2, 2, 1, 4, 5, 6), false, true);
     assertRefused(transformer, file)
         .hasMessageContaining("expected model transformer, found micro");
     assertRefused(GRAPH, edited("\"d_model\" : 2,", ""))
@@ -206,15 +201,15 @@ class PruneScoresJsonTest {
 
   @Test
   void theHeaderSaysWhichAutoencoders() throws IOException {
-    AutoencoderConfig first = new AutoencoderConfig(Map.of(0, 3));
+    AutoencoderConfig first = AutoencoderConfig.of(Map.of(0, 3));
     PruneScores scores = RandomPruneScores.of(graph(first), 3);
     assertThat(copy(scores)).isEqualTo(scores);
     Path file = write("latents.json", text(scores));
-    assertRefused(graph(new AutoencoderConfig(Map.of(0, 2, 1, 1))), file)
+    assertRefused(graph(AutoencoderConfig.of(Map.of(0, 2, 1, 1))), file)
         .hasMessageContaining("expected autoencoder_latents {0=2, 1=1}, found {0=3}");
     assertRefused(graph(first.withErrorNodes(true)), file)
         .hasMessageContaining("expected autoencoder_errors true, found false");
-    assertRefused(graph(new AutoencoderConfig(first.latents(), OptionalInt.of(4), false)), file)
+    assertRefused(graph(AutoencoderConfig.of(first.latents()).withSeqLen(4)), file)
         .hasMessageContaining("expected autoencoder_positions 4, found none");
   }
 

@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import org.autocircuit.RandomModels;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
@@ -169,10 +170,7 @@ class PruneScoresTest {
   @Test
   void largeTablesBecomeCircuits() {
     ModelGraph graph =
-        ModelGraph.of(
-            new TransformerConfig(32, 4096, 32, 128, 14336, 128256, 8192, 1e-5, "gelu_new"),
-            true,
-            true);
+        ModelGraph.of(RandomModels.config(32, 4096, 32, 128, 14336, 128256, 8192), true, true);
     PruneScores scores = RandomPruneScores.of(graph, 1);
     for (int size : new int[] {1, 1000, 100_000, graph.nEdges()}) {
       assertThat(scores.circuit(size).size()).isEqualTo(size);

@@ -9,7 +9,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import java.util.TreeMap;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
@@ -182,8 +181,7 @@ class GroupedPictureTest {
 
   @Test
   void longNamesTakeTwoLines() throws Exception {
-    AutoencoderConfig autoencoders =
-        new AutoencoderConfig(new TreeMap<>(Map.of(1, 3000)), OptionalInt.empty(), true);
+    AutoencoderConfig autoencoders = AutoencoderConfig.of(Map.of(1, 3000)).withErrorNodes(true);
     ModelGraph graph =
         ModelGraph.of(config(12, 4, 2).autoencoders(autoencoders).build(), true, true);
     PruneScores scores =
@@ -212,7 +210,10 @@ class GroupedPictureTest {
       for (int keyValueHeads : new int[] {1, 2, 4, 8}) {
         TransformerConfig model = config(4, 8, keyValueHeads).blockKind(kind).build();
         for (OptionalInt positions : List.of(OptionalInt.empty(), OptionalInt.of(3))) {
-          ModelGraph graph = ModelGraph.of(model, true, true, positions);
+          ModelGraph graph =
+              positions.isPresent()
+                  ? ModelGraph.of(model, true, true, positions.getAsInt())
+                  : ModelGraph.of(model, true, true);
           for (int n : new int[] {1, 6, 40, 200}) {
             Document document = draw(graph, RandomPruneScores.of(graph, n).top(n));
             List<Box> boxes = List.copyOf(boxes(document).values());

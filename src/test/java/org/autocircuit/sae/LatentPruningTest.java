@@ -11,7 +11,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
-import java.util.TreeMap;
 import org.autocircuit.NativeScope;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -253,9 +252,7 @@ class LatentPruningTest {
         PatchableModel before = PatchableModel.of(sparse, PatchableModelOptions.defaults());
         PatchableModel after = PatchableModel.of(pruned, PatchableModelOptions.defaults())) {
       AutoencoderConfig config = autoencoders(pruned);
-      assertThat(config)
-          .isEqualTo(
-              new AutoencoderConfig(new TreeMap<>(Map.of(0, 7, 1, 7)), OptionalInt.of(3), false));
+      assertThat(config).isEqualTo(AutoencoderConfig.of(Map.of(0, 7, 1, 7)).withSeqLen(3));
       String latents = FIRST + "latents";
       Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
       ForwardRequest request = ForwardRequest.of(tokens).withReads(latents);

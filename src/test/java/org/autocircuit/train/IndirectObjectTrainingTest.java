@@ -51,7 +51,13 @@ class IndirectObjectTrainingTest {
   @Test
   void runsUntilTheGoalThenCoolsDown() {
     List<String> told = new ArrayList<>();
-    TrainingOptions easy = new TrainingOptions(1, 6, 3, 0.001, 3, 8, 1e-3, 0.01, 3);
+    TrainingOptions easy =
+        TrainingOptions.DEFAULT
+            .withSteps(6, 3)
+            .withAccuracyGoal(0.001)
+            .withMeasureEvery(3)
+            .withBatchSize(8)
+            .withLearningRate(1e-3);
     try (IndirectObjectTraining training = new IndirectObjectTraining(CONFIG, easy)) {
       List<Integer> steps = new ArrayList<>();
       List<Integer> most = new ArrayList<>();

@@ -343,9 +343,9 @@ public final class Passes {
 
   private static ForwardResult result(ForwardRequest request, List<Tensor> results) {
     int next = 1;
-    Optional<Tensor> sourceOutputs = Optional.empty();
+    Tensor sourceOutputs = null;
     if (request.wantsSourceOutputs()) {
-      sourceOutputs = Optional.of(results.get(next++));
+      sourceOutputs = results.get(next++);
     }
     Map<String, Tensor> reads = new LinkedHashMap<>();
     for (String name : request.reads()) {
