@@ -7,7 +7,7 @@
 #include <new>
 #include <utility>
 
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 
 namespace {
 

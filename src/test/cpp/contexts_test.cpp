@@ -11,11 +11,11 @@
 
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/bridge/threads.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/source_ablations.h"
 #include "models.h"
 
 #include "check.h"

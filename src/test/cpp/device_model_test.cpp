@@ -2,8 +2,8 @@
 #include <ATen/core/grad_mode.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/forward.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "devices.h"
 #include "models.h"
 

@@ -1,12 +1,13 @@
 // Attribution in parts and with outputs of heads kept small, against the whole.
 #include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/engine/forward.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randint.h>
 
 #include "autocircuit/engine/compact_run.h"
-#include "autocircuit/engine/workspace_pool.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "kinds.h"
 
 #include "check.h"

@@ -3,8 +3,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 
 #include "check.h"
 

@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/forward.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "executors.h"
 
 #include "check.h"

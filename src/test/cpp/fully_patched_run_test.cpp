@@ -10,9 +10,10 @@
 
 #include "allocations.h"
 #include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "kinds.h"
 
 #include "check.h"

@@ -8,12 +8,13 @@
 #include <random>
 
 #include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/plan.h"
-#include "autocircuit/engine/workspace_pool.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "devices.h"
 #include "kinds.h"
 

@@ -1,5 +1,5 @@
 // The kernel of head products against the general product in fp64.
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/ops/head_product.h"
 
 #include <ATen/ops/randn.h>
 #include <torch/csrc/autograd/autograd.h>

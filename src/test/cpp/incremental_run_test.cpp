@@ -7,6 +7,7 @@
 #include <string>
 
 #include "allocations.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "executors.h"
 

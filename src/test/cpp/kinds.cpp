@@ -1,7 +1,7 @@
 #include "kinds.h"
 
+#include "autocircuit/engine/source_ablations.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/patch/source_ablations.h"
 
 #include "check.h"
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/forward.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "kinds.h"
 
 #include "check.h"

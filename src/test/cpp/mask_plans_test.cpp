@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "executors.h"

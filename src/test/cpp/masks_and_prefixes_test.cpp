@@ -5,8 +5,8 @@
 
 #include <ATen/core/grad_mode.h>
 
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/forward.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "models.h"
 
 #include "check.h"

@@ -6,9 +6,10 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/patch/source_ablations.h"
 #include "kinds.h"
 
 #include "check.h"

@@ -1,5 +1,7 @@
 #include "models.h"
 
+#include "autocircuit/engine/forward.h"
+
 namespace autocircuit::test {
 
 namespace {

@@ -7,8 +7,8 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "autocircuit/attribution/mask_gradient.h"
-#include "autocircuit/model/product.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/ops/product.h"
 #include "kinds.h"
 
 #include "check.h"

@@ -1,12 +1,12 @@
 // Products, which threads share, against LibTorch's own.
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/matmul.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "autocircuit/model/few_rows.h"
+#include "autocircuit/ops/few_rows.h"
 
 #include "check.h"
 #include "devices.h"

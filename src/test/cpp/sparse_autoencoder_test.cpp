@@ -1,5 +1,6 @@
 #include <ATen/core/grad_mode.h>
 
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/model/sparse_autoencoder.h"
 
 #include <map>

@@ -2,7 +2,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "allocations.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "kinds.h"
 
 #include "check.h"

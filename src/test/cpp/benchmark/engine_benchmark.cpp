@@ -43,7 +43,7 @@
 
 #include "autocircuit/bridge/bridge.h"
 #include "autocircuit/bridge/threads.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "far_device.h"
 #include "lines.h"
 

@@ -10,10 +10,11 @@
 #include <utility>
 
 #include "autocircuit/attribution/mask_gradient.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/mask_plans.h"
-#include "autocircuit/engine/workspace_pool.h"
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "lines.h"
 #include "models.h"
 

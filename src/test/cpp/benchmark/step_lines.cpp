@@ -15,7 +15,7 @@
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/ops/head_product.h"
 #include "lines.h"
 
 namespace autocircuit::benchmark {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "autocircuit/attribution/answer_loss.h"
-#include "autocircuit/patch/patchable_model.h"
+#include "autocircuit/engine/forward.h"
 
 namespace autocircuit {
 

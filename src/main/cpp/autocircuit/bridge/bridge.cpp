@@ -11,15 +11,15 @@
 
 #include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/bridge/errors.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/mask_plans.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/engine/source_ablations.h"
+#include "autocircuit/memory/workspace_pool.h"
 #include "autocircuit/model/model.h"
 #include "autocircuit/model/tensor_file.h"
 #include "autocircuit/patch/patch_wrapper.h"
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/source_ablations.h"
 
 namespace autocircuit::bridge {
 

@@ -4,7 +4,7 @@
 #include "autocircuit/bridge/bridge.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/threads.h"
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 
 namespace autocircuit::bridge {
 

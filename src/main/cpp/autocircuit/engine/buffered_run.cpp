@@ -13,8 +13,8 @@
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/source_buffer.h"
-#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
 

@@ -11,7 +11,7 @@
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/engine/term_rows.h"
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
 

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "autocircuit/engine/masked_rows.h"
-#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
 

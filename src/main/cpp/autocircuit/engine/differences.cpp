@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "autocircuit/engine/backward_scope.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/saved_norm.h"
+#include "autocircuit/memory/backward_scope.h"
 
 namespace autocircuit {
 

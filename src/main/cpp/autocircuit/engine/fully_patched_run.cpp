@@ -9,7 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "autocircuit/patch/patchable_model.h"
+#include "autocircuit/engine/forward.h"
 
 namespace autocircuit {
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "autocircuit/engine/changes.h"
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/recording_hooks.h"
-#include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
 

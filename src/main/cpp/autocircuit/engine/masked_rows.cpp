@@ -10,7 +10,7 @@
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 

@@ -16,8 +16,8 @@
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
 #include "autocircuit/model/attention.h"
-#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
 

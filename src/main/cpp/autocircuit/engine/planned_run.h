@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "autocircuit/patch/patchable_model.h"
+#include "autocircuit/engine/forward.h"
 
 namespace autocircuit {
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/model/hooks.h"
-#include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
 

@@ -10,13 +10,13 @@
 #include <optional>
 #include <utility>
 
-#include "autocircuit/engine/backward_scope.h"
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/saved_norm.h"
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/memory/backward_scope.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/head_product.h"
+#include "autocircuit/ops/product.h"
 #include "autocircuit/patch/patch_wrapper.h"
 
 namespace autocircuit {

@@ -7,9 +7,9 @@
 
 #include <utility>
 
-#include "autocircuit/model/head_product.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/head_product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 

@@ -4,7 +4,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/threshold.h>
 
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 

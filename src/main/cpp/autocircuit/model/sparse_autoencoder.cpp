@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 

@@ -7,8 +7,8 @@
 #include <cmath>
 
 #include "autocircuit/model/description.h"
-#include "autocircuit/model/few_rows.h"
 #include "autocircuit/model/precision.h"
+#include "autocircuit/ops/few_rows.h"
 
 namespace autocircuit {
 

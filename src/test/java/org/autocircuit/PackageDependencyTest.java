@@ -14,7 +14,10 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** The arrows between packages point one way, and native methods are in one place. */
+/**
+ * The arrows between packages, and those between C++ folders, point one way, and native methods are
+ * in one place.
+ */
 class PackageDependencyTest {
 
   private static final Path SOURCES = Path.of("src/main/java/org/autocircuit");
@@ -46,11 +49,19 @@ class PackageDependencyTest {
           "internal.jni",
           "exception");
 
+  private static final Path CPP_SOURCES = Path.of("src/main/cpp/autocircuit");
+
+  /** Each C++ folder includes only itself and those that come after it. */
+  private static final List<String> CPP_FROM_THE_TOP =
+      List.of("bridge", "attribution", "engine", "patch", "model", "ops", "kernels", "memory");
+
   private static final Pattern COMMENT = Pattern.compile("/\\*.*?\\*/|//[^\n]*", Pattern.DOTALL);
   private static final Pattern STRING =
       Pattern.compile("\"\"\".*?\"\"\"|\"(?:\\\\.|[^\"\\\\\n])*\"", Pattern.DOTALL);
   private static final Pattern USE =
       Pattern.compile("\\borg\\.autocircuit((?:\\.[a-z]\\w*)*)\\.([A-Z]\\w*)");
+  private static final Pattern INCLUDE =
+      Pattern.compile("^#include \"(?:autocircuit/(\\w+)/)?[^\"]*\"", Pattern.MULTILINE);
   private static final Pattern NATIVE_METHOD = Pattern.compile("\\bnative\\b[^;{}]*\\)[^;{}]*;");
 
   @Test
@@ -65,6 +76,23 @@ class PackageDependencyTest {
         assertThat(FROM_THE_TOP).contains(to);
         if (FROM_THE_TOP.indexOf(to) < FROM_THE_TOP.indexOf(from)) {
           violations.add(SOURCES.relativize(file) + " uses " + use.group());
+        }
+      }
+    }
+    assertThat(violations).isEmpty();
+  }
+
+  @Test
+  void cppFoldersIncludeOnlyThoseBelowThem() throws IOException {
+    List<String> violations = new ArrayList<>();
+    for (Path file : filesOf(CPP_SOURCES, ".h", ".cpp")) {
+      String from = CPP_SOURCES.relativize(file).getName(0).toString();
+      assertThat(CPP_FROM_THE_TOP).contains(from);
+      Matcher include = INCLUDE.matcher(Files.readString(file));
+      while (include.find()) {
+        assertThat(CPP_FROM_THE_TOP).as(file + ": " + include.group()).contains(include.group(1));
+        if (CPP_FROM_THE_TOP.indexOf(include.group(1)) < CPP_FROM_THE_TOP.indexOf(from)) {
+          violations.add(CPP_SOURCES.relativize(file) + ": " + include.group());
         }
       }
     }
@@ -95,8 +123,14 @@ class PackageDependencyTest {
   }
 
   private static List<Path> sources() throws IOException {
-    try (Stream<Path> files = Files.walk(SOURCES)) {
-      return files.filter(file -> file.toString().endsWith(".java")).toList();
+    return filesOf(SOURCES, ".java");
+  }
+
+  private static List<Path> filesOf(Path folder, String... endings) throws IOException {
+    try (Stream<Path> files = Files.walk(folder)) {
+      return files
+          .filter(file -> Stream.of(endings).anyMatch(file.getFileName().toString()::endsWith))
+          .toList();
     }
   }
 

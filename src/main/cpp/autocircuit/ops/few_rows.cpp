@@ -1,4 +1,4 @@
-#include "autocircuit/model/few_rows.h"
+#include "autocircuit/ops/few_rows.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
@@ -9,7 +9,7 @@
 
 #include "autocircuit/kernels/row_kernels.h"
 #include "autocircuit/kernels/tensors.h"
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 

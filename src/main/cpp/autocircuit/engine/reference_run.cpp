@@ -1,4 +1,4 @@
-#include "autocircuit/patch/reference_run.h"
+#include "autocircuit/engine/reference_run.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
 

@@ -1,4 +1,4 @@
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
-#include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
 

@@ -1,12 +1,13 @@
+#include "autocircuit/engine/forward.h"
+
 #include <ATen/core/grad_mode.h>
 
 #include <utility>
 
 #include "autocircuit/engine/buffered_run.h"
 #include "autocircuit/engine/planned_run.h"
+#include "autocircuit/engine/reference_run.h"
 #include "autocircuit/model/precision.h"
-#include "autocircuit/patch/patchable_model.h"
-#include "autocircuit/patch/reference_run.h"
 
 namespace autocircuit {
 

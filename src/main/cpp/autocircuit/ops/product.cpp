@@ -1,4 +1,4 @@
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -15,7 +15,7 @@
 
 #include "autocircuit/kernels/product_kernels.h"
 #include "autocircuit/kernels/tensors.h"
-#include "autocircuit/model/few_rows.h"
+#include "autocircuit/ops/few_rows.h"
 
 namespace autocircuit {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "autocircuit/patch/patchable_model.h"
+#include "autocircuit/engine/forward.h"
 
 namespace autocircuit {
 

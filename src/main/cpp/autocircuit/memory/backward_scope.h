@@ -3,7 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 
-#include "autocircuit/engine/workspace_pool.h"
+#include "autocircuit/memory/workspace_pool.h"
 
 namespace autocircuit {
 

@@ -1,4 +1,4 @@
-#include "autocircuit/patch/source_ablations.h"
+#include "autocircuit/engine/source_ablations.h"
 
 #include <ATen/ops/zeros.h>
 

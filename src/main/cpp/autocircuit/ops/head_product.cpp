@@ -1,4 +1,4 @@
-#include "autocircuit/model/head_product.h"
+#include "autocircuit/ops/head_product.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -12,7 +12,7 @@
 
 #include "autocircuit/kernels/product_kernels.h"
 #include "autocircuit/kernels/tensors.h"
-#include "autocircuit/model/product.h"
+#include "autocircuit/ops/product.h"
 
 namespace autocircuit {
 
