@@ -84,12 +84,26 @@ public final class EdgeActivationPatching {
     settings = builder.settings.copy();
   }
 
+  private EdgeActivationPatching(EdgeActivationPatching other, List<Edge> edges) {
+    loss = other.loss;
+    ablationType = other.ablationType;
+    patchInput = other.patchInput;
+    this.edges = Optional.of(edges);
+    progress = other.progress;
+    settings = other.settings;
+  }
+
   /**
    * Begins with the difference of right and wrong answers' logits, resampling from corrupt prompts,
    * and all edges.
    */
   public static Builder builder() {
     return new Builder();
+  }
+
+  /** These settings for other edges. */
+  EdgeActivationPatching withEdges(List<Edge> value) {
+    return new EdgeActivationPatching(this, value);
   }
 
   /**
