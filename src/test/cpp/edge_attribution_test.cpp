@@ -5,7 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/randint.h>
 
-#include "autocircuit/engine/compact_run.h"
+#include "autocircuit/engine/buffered_run.h"
 #include "autocircuit/engine/source_ablations.h"
 #include "autocircuit/memory/workspace_pool.h"
 #include "kinds.h"
@@ -61,7 +61,7 @@ void check_splits(const Kind& k, const EdgeAttribution& request) {
   const MaskGradient expected = whole(k, request);
   for (const int64_t prompts : {int64_t{1}, request.clean.value.size(0)}) {
     for (const bool compact : {false, true}) {
-      if (compact && !fits_compact_run(k.model, request.mask_value)) {
+      if (compact && !fits_compact(k.model, request.mask_value)) {
         continue;
       }
       const MaskGradient actual =

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "autocircuit/engine/compact_run.h"
+#include "autocircuit/engine/buffered_run.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -149,6 +149,22 @@ EdgeAttribution some_prompts(
   return some;
 }
 
+ForwardRequest for_last_logits(const ModelInput& input) {
+  ForwardRequest request;
+  request.input = input;
+  request.input.slice = OutputSlice::kLastSeq;
+  return request;
+}
+
+CompactSources compact_outputs(
+    const PatchableModel& model,
+    const ModelInput& input) {
+  const at::NoGradGuard no_grad;
+  const auto sources = c10::make_intrusive<CompactSources>();
+  compact_forward(model, for_last_logits(input), sources);
+  return *sources;
+}
+
 MaskGradient compact_gradient(
     const PatchableModel& model,
     const EdgeAttribution& request) {
@@ -157,18 +173,20 @@ MaskGradient compact_gradient(
   const auto sources =
       c10::make_intrusive<CompactSources>(request.mask_value != 0);
   if (request.corrupt.value.defined()) {
-    ModelInput corrupt = request.corrupt;
-    corrupt.slice = OutputSlice::kLastSeq;
-    sources->subtract_from(compact_outputs(model, corrupt));
+    sources->subtract_from(compact_outputs(model, request.corrupt));
   } else {
     sources->subtract_from(request.patch_src_outs);
   }
-  ModelInput clean = request.clean;
-  clean.slice = OutputSlice::kLastSeq;
+  const PatchContext context{
+      .patch_src_outs = {},
+      .masks = masks,
+      .transform = {},
+      .uniform = request.mask_value};
+  ForwardRequest clean = for_last_logits(request.clean);
+  clean.context = &context;
+  const at::AutoGradMode record(true);
   return mask_gradient_of(
-      compact_forward(model, clean, masks, request.mask_value, sources),
-      masks,
-      request.loss);
+      compact_forward(model, clean, sources).logits, masks, request.loss);
 }
 
 MaskGradient plain_gradient(
@@ -177,9 +195,7 @@ MaskGradient plain_gradient(
   at::Tensor patch = request.patch_src_outs;
   if (request.corrupt.value.defined()) {
     const at::NoGradGuard no_grad;
-    ForwardRequest corrupt;
-    corrupt.input = request.corrupt;
-    corrupt.input.slice = OutputSlice::kLastSeq;
+    ForwardRequest corrupt = for_last_logits(request.corrupt);
     corrupt.want_src_outs = true;
     corrupt.only_last_counts = true; // for the logits that the loss is of
     patch = forward(model, corrupt).src_outs;
@@ -232,11 +248,11 @@ AttributionSplit split_within(
   if (plain == batch || plain * seq >= kEnoughTokens) {
     return {plain, false};
   }
-  const bool fits_compact = fits_compact_run(model, request.mask_value);
-  const int64_t compact = fits_compact ? most_prompts(true) : 0;
+  const bool fits = fits_compact(model, request.mask_value);
+  const int64_t compact = fits ? most_prompts(true) : 0;
   const auto least = [&] {
     const int64_t of_plain = attribution_bytes(model, request, {1, false});
-    return fits_compact
+    return fits
         ? std::min(of_plain, attribution_bytes(model, request, {1, true}))
         : of_plain;
   };

@@ -19,7 +19,7 @@ struct EdgeAttribution {
 /// Says how the work is divided.
 struct AttributionSplit {
   int64_t prompts; // at once
-  bool compact;    // whether outputs of heads are kept as z; see compact_run.h
+  bool compact; // whether outputs of heads are kept as z; see compact_sources.h
 };
 
 /// Bytes that tensors take at most while so many prompts are attributed, about:

@@ -22,11 +22,16 @@ namespace {
 
 class BufferedRun final : public Hooks {
  public:
-  BufferedRun(const PatchableModel& model, const ForwardRequest& request)
+  /// compact: where sources are kept as z; nullptr: as outputs.
+  BufferedRun(
+      const PatchableModel& model,
+      const ForwardRequest& request,
+      c10::intrusive_ptr<CompactSources> compact = {})
       : model_(model),
         ends_at_last_(
             autocircuit::ends_at_last(model, request.input.slice) &&
-            (!request.want_src_outs || request.only_last_counts)) {
+            (!request.want_src_outs || request.only_last_counts) && !compact),
+        compact_(std::move(compact)) {
     const int64_t batch = request.input.value.size(0);
     const int64_t seq = request.input.value.size(1);
     if (request.want_src_outs) {
@@ -41,8 +46,10 @@ class BufferedRun final : public Hooks {
       values_ = mask_values(
           context.masks, context.masks.dim() == 2, batch, context.transform);
       uniform_ = context.uniform;
-      deltas_.emplace(context.patch_src_outs);
-      patched_.emplace(model, context.patch_src_outs);
+      if (!compact_) {
+        deltas_.emplace(context.patch_src_outs);
+        patched_.emplace(model, context.patch_src_outs);
+      }
     }
     if (request.start_src_outs.defined()) {
       record(0, request.start_src_outs.permute({1, 2, 0, 3}));
@@ -52,7 +59,7 @@ class BufferedRun final : public Hooks {
   at::Tensor visit(HookId hook, const at::Tensor& value) override {
     at::Tensor x = value;
     if (const PatchWrapper* w = model_.wrapper(hook)) {
-      if (deltas_ && w->is_dest()) {
+      if (values_.defined() && w->is_dest()) {
         x = rows({w}, x, nullptr).squeeze(2);
       }
       if (w->is_src()) {
@@ -69,7 +76,7 @@ class BufferedRun final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) override {
     (void)heads;
-    if (!deltas_) {
+    if (!values_.defined()) {
       return {};
     }
     const auto wrappers = wrappers_together(model_, modules);
@@ -88,7 +95,7 @@ class BufferedRun final : public Hooks {
   bool wants(HookId hook) const override {
     const PatchWrapper* w = model_.wrapper(hook);
     return w != nullptr && w->is_src() &&
-        (deltas_.has_value() || src_outs_.defined());
+        (compact_ || deltas_.has_value() || src_outs_.defined());
   }
 
   bool ends_at_last() const override {
@@ -104,6 +111,10 @@ class BufferedRun final : public Hooks {
     }
     const PatchWrapper& w = *model_.wrapper(hook);
     w.check_sources(z.size(2));
+    if (compact_) {
+      compact_->record_heads(w.src_start, z, weights);
+      return {};
+    }
     if (z.scalar_type() != accumulation_type(z.scalar_type())) {
       // Outputs rounded to 16 bits do not sum to what the model adds.
       record(w.src_start, head_product(z, weights));
@@ -156,6 +167,20 @@ class BufferedRun final : public Hooks {
     if (deltas_) {
       deltas_->record(start, outputs);
     }
+    if (compact_) {
+      compact_->record(start, outputs);
+    }
+  }
+
+  int64_t recorded() const {
+    return compact_ ? compact_->recorded() : deltas_->recorded();
+  }
+
+  /// Returns what a destination reads if all its masks are 1; undefined where
+  /// it reads more than its sources.
+  at::Tensor patched_input(const PatchWrapper& dest, int64_t positions) {
+    return compact_ ? plus_constant(model_, dest, compact_->patch_sum())
+                    : patched_->input(dest, positions);
   }
 
   /// Patched inputs of destinations that read the same sources and the same
@@ -167,18 +192,22 @@ class BufferedRun final : public Hooks {
     const PatchWrapper& first = *wrappers[0];
     const int64_t positions = resid.size(1);
     const at::Tensor values = values_together(wrappers, values_, positions);
-    if (uniform_ && first.in_start == 0 &&
-        first.in_stop == deltas_->recorded()) {
+    if (uniform_ &&
+        (*uniform_ == 0 ||
+         (first.in_start == 0 && first.in_stop == recorded()))) {
       const at::Tensor patched =
-          *uniform_ == 0 ? at::Tensor() : patched_->input(first, positions);
+          *uniform_ == 0 ? at::Tensor() : patched_input(first, positions);
       if (*uniform_ == 0 || patched.defined()) {
-        return deltas_->equal_rows(
+        return equal_rows(
             uniformly_patched(resid, patched, *uniform_),
             values,
+            compact_ ? c10::intrusive_ptr<Differences>(compact_)
+                     : deltas_->differences(),
             first.in_start,
             norm);
       }
     }
+    TORCH_CHECK(!compact_, first.module, ": does not fit a compact run");
     RowBases bases{.stream = resid};
     at::Tensor weights = values;
     const at::Tensor is_patched = patched_rows(values);
@@ -187,7 +216,7 @@ class BufferedRun final : public Hooks {
         ? *uniform_ != 0
         : !is_patched.is_cpu() || is_patched.any().item<bool>();
     if (any_patched) {
-      bases.patched = patched_->input(first, positions);
+      bases.patched = patched_input(first, positions);
     }
     if (bases.patched.defined()) {
       bases.is_patched = is_patched;
@@ -202,7 +231,8 @@ class BufferedRun final : public Hooks {
   std::optional<double> uniform_;      // what all of them are
   std::optional<SourceBuffer> deltas_; // of patched runs
   std::optional<FullyPatched> patched_;
-  at::Tensor src_outs_; // [batch, seq, n_srcs, d_model]
+  c10::intrusive_ptr<CompactSources> compact_; // instead of the two
+  at::Tensor src_outs_;                        // [batch, seq, n_srcs, d_model]
 };
 
 } // namespace
@@ -221,6 +251,34 @@ ForwardResult buffered_forward(
     const std::function<at::Tensor(Hooks&)>& run) {
   BufferedRun hooks(model, request);
   return hooks.finish(run(hooks));
+}
+
+bool fits_compact(const PatchableModel& model, double value) {
+  if (value == 0) {
+    return true;
+  }
+  const auto hooks = static_cast<HookId>(model.model().hook_names().size());
+  int64_t sources = 0;
+  for (HookId hook = 0; hook < hooks; hook++) {
+    const PatchWrapper* w = model.wrapper(hook);
+    if (w != nullptr && w->is_dest() &&
+        (w->in_start != 0 || w->in_stop != sources ||
+         !model.reads_only_sources(*w))) {
+      return false;
+    }
+    if (w != nullptr && w->is_src()) {
+      sources = w->src_stop;
+    }
+  }
+  return true;
+}
+
+ForwardResult compact_forward(
+    const PatchableModel& model,
+    const ForwardRequest& request,
+    c10::intrusive_ptr<CompactSources> sources) {
+  BufferedRun hooks(model, request, std::move(sources));
+  return hooks.finish(model.model().forward(request.input, hooks));
 }
 
 } // namespace autocircuit

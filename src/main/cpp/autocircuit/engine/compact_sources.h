@@ -37,6 +37,11 @@ class CompactSources final : public Differences {
   /// The same with source activations [n_srcs, batch, seq, d_model].
   void subtract_from(const at::Tensor& patch_src_outs);
 
+  /// Returns how many sources were recorded.
+  int64_t recorded() const {
+    return recorded_;
+  }
+
   /// The sum of what the sources that were recorded are patched with [batch,
   /// seq, d_model], added in their order in the type in which the model
   /// accumulates, if it is kept.

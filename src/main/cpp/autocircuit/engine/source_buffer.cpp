@@ -298,12 +298,4 @@ at::Tensor SourceBuffer::rows(
       norm);
 }
 
-at::Tensor SourceBuffer::equal_rows(
-    const at::Tensor& x,
-    const at::Tensor& values,
-    int64_t in_start,
-    const Norm* norm) const {
-  return autocircuit::equal_rows(x, values, deltas_, in_start, norm);
-}
-
 } // namespace autocircuit

@@ -96,12 +96,10 @@ class SourceBuffer {
       int64_t in_start,
       const Norm* norm) const;
 
-  /// The same where all values are one constant; see differences.h.
-  at::Tensor equal_rows(
-      const at::Tensor& x,
-      const at::Tensor& values,
-      int64_t in_start,
-      const Norm* norm) const;
+  /// The buffer itself, for `equal_rows`.
+  c10::intrusive_ptr<Differences> differences() const {
+    return deltas_;
+  }
 
  private:
   int64_t recorded_ = 0;
