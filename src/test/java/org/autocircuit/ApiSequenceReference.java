@@ -26,6 +26,7 @@ import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -176,7 +177,7 @@ final class ApiSequenceReference implements AutoCloseable {
   private double[] probed(PatchableModel of, int prompts, SourceActivations patch) {
     PromptPairBatch batch = TestModels.batch(prompts(prompts), prompts(0), prompts);
     try (PointerScope scope = new PointerScope();
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(of, patch)) {
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(of, patch)) {
       for (int step = 0; step < 3; step++) {
         probing.step(batch);
       }

@@ -39,6 +39,7 @@ import org.autocircuit.patch.Use;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.autocircuit.sae.AutoencoderModels;
@@ -273,26 +274,23 @@ class CloseWhileRunningTest {
   private static double[] maskGradient(Opened o, Runnable middle) {
     return MaskGradient.builder()
         .integratedGradSamples(2)
-        .progress((done, total) -> onceAt(1, done, middle))
         .build()
-        .pruneScores(o.model, o.batches)
+        .pruneScores(o.model, o.batches, (done, total) -> onceAt(1, done, middle))
         .toArray();
   }
 
   private static double[] maskGradientOfMeans(Opened o, Runnable middle) {
     return MaskGradient.builder()
         .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
-        .progress((done, total) -> onceAt(1, done, middle))
         .build()
-        .pruneScores(o.model, o.batches)
+        .pruneScores(o.model, o.batches, (done, total) -> onceAt(1, done, middle))
         .toArray();
   }
 
   private static double[] edgeActivationPatching(Opened o, Runnable middle) {
     return EdgeActivationPatching.builder()
-        .progress((done, total) -> onceAt(3, done, middle))
         .build()
-        .pruneScores(o.model, o.batches)
+        .pruneScores(o.model, o.batches, (done, total) -> onceAt(3, done, middle))
         .toArray();
   }
 
@@ -303,20 +301,24 @@ class CloseWhileRunningTest {
   }
 
   private static double[] acdc(Opened o, Runnable middle) {
-    return acdc(middle).build().pruneScores(o.model, o.batches.get(0)).toArray();
+    return acdc(middle).build().pruneScores(o.model, List.of(o.batches.get(0))).toArray();
   }
 
   private static double[] acdcSequential(Opened o, Runnable middle) {
-    return acdc(middle).sequential().build().pruneScores(o.model, o.batches.get(0)).toArray();
+    return acdc(middle)
+        .sequential()
+        .build()
+        .pruneScores(o.model, List.of(o.batches.get(0)))
+        .toArray();
   }
 
   private static double[] acdcOfActivations(Opened o, Runnable middle) {
     ModelInput clean = ModelInput.of(o.tokens).withPrefix(o.prefix);
-    return acdc(middle).build().pruneScores(o.model, clean, o.activations).toArray();
+    return acdc(middle).build().search(o.model, clean, o.activations).scores().toArray();
   }
 
   private static double[] probing(Opened o, Runnable middle) {
-    try (SubnetworkProbing probing = SubnetworkProbing.builder().begin(o.model, o.activations)) {
+    try (MaskTraining probing = SubnetworkProbing.builder().build().begin(o.model, o.activations)) {
       probing.step(
           ModelInput.of(o.tokens),
           logits -> {
@@ -434,7 +436,10 @@ class CloseWhileRunningTest {
             LatentPruning.builder()
                 .maxLatents(4)
                 .build()
-                .prune(sparse, interrupted(batches, close ? sparse::close : () -> {}))) {
+                .prune(
+                    sparse,
+                    batches,
+                    (done, total) -> onceAt(1, done, close ? sparse::close : () -> {}))) {
       return TensorArrays.doubles(pruned.weights().get("blocks.1.hook_mlp_out.latent_bias"));
     }
   }

@@ -20,6 +20,7 @@ import org.autocircuit.prune.CleanCorrupt;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.FaithfulnessTarget;
 import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.pytorch.Tensor;
@@ -221,7 +222,7 @@ class IgnoredSettingsTest {
   }
 
   private static void step(MisuseTable.Subject s, SubnetworkProbing.Builder builder) {
-    try (SubnetworkProbing probing = builder.begin(s.model, s.activations)) {
+    try (MaskTraining probing = builder.build().begin(s.model, s.activations)) {
       Noise noise = Noise.seeded(3, 4);
       probing.step(ModelInput.of(s.tokens), Tensor::sum, noise, noise);
     }

@@ -39,6 +39,7 @@ import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.StackedContexts;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.autocircuit.sae.AutoencoderModels;
 import org.autocircuit.sae.LatentPruning;
@@ -237,7 +238,7 @@ enum LeakWorkload {
     PromptPairBatch batch = batch(round);
     try (SourceActivations mean =
             model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT);
-        SubnetworkProbing probing = SubnetworkProbing.builder().seed(round).begin(model, mean)) {
+        MaskTraining probing = SubnetworkProbing.builder().seed(round).build().begin(model, mean)) {
       probing.step(batch);
       probing.step(batch);
       probing.step(batch, LOSS);
@@ -251,7 +252,7 @@ enum LeakWorkload {
         .thresholds(0.01)
         .edgeOrder(model.graph().edges().subList(0, 40))
         .build()
-        .pruneScores(model, batch);
+        .pruneScores(model, List.of(batch));
     EdgeActivationPatching.builder()
         .edges(model.graph().edges().subList(0, 40))
         .build()

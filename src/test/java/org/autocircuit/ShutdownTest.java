@@ -43,7 +43,7 @@ class ShutdownTest {
 
   private static String partial(String name) {
     return switch (name) {
-      case "gradients", "edges" -> ", with scores";
+      case "gradients", "edges", "acdc" -> ", with scores";
       default -> "";
     };
   }

@@ -29,6 +29,7 @@ import org.autocircuit.patch.Use;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
@@ -105,10 +106,7 @@ final class ShutdownWorkload {
   }
 
   private void exitInsideAListener() {
-    MaskGradient.builder()
-        .progress((done, total) -> System.exit(7))
-        .build()
-        .pruneScores(model, batches);
+    MaskGradient.builder().build().pruneScores(model, batches, (done, total) -> System.exit(7));
   }
 
   /** Long calls by name, each longer than this process shall live. */
@@ -123,16 +121,14 @@ final class ShutdownWorkload {
         "gradients",
         () ->
             MaskGradient.builder()
-                .progress((done, total) -> running(done))
                 .build()
-                .pruneScores(model, batches));
+                .pruneScores(model, batches, (done, total) -> running(done)));
     calls.put(
         "edges",
         () ->
             EdgeActivationPatching.builder()
-                .progress((done, total) -> running(done))
                 .build()
-                .pruneScores(model, batches));
+                .pruneScores(model, batches, (done, total) -> running(done)));
     calls.put(
         "acdc",
         () ->
@@ -140,7 +136,7 @@ final class ShutdownWorkload {
                 .listener(decision -> running(decision.done()))
                 .sequential()
                 .build()
-                .pruneScores(model, batches.get(0)));
+                .pruneScores(model, batches.subList(0, 1)));
     calls.put(
         "circuits",
         () ->
@@ -165,7 +161,7 @@ final class ShutdownWorkload {
   private void probing() {
     try (SourceActivations mean =
             model.sourceAblations(batches.subList(0, 2), AblationType.TOKENWISE_MEAN_CORRUPT);
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(model, mean)) {
       while (true) {
         probing.step(batches.get(0));
         running(probing.steps());

@@ -15,12 +15,14 @@ import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.AcdcResult;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
@@ -80,8 +82,13 @@ class StopTest {
     MaskGradient.Builder builder = MaskGradient.builder().integratedGradSamples(2);
     PruneScores expected = builder.build().pruneScores(model, BATCHES.subList(0, 2));
     // Two batches of three gradients each, and one gradient of the third.
-    MaskGradient stopping = builder.progress((done, total) -> interruptAt(7, done)).build();
-    PruneScores partial = scores(stopped(() -> stopping.pruneScores(model, BATCHES)));
+    PruneScores partial =
+        scores(
+            stopped(
+                () ->
+                    builder
+                        .build()
+                        .pruneScores(model, BATCHES, (done, total) -> interruptAt(7, done))));
     assertClose("scores", partial.toArray(), expected.toArray(), 1e-12);
   }
 
@@ -102,9 +109,9 @@ class StopTest {
     EdgeActivationPatching.Builder builder = EdgeActivationPatching.builder();
     double[] one = builder.build().pruneScores(model, BATCHES.subList(0, 1)).toArray();
     double[] two = builder.build().pruneScores(model, BATCHES.subList(0, 2)).toArray();
-    EdgeActivationPatching stopping =
-        builder.progress((done, total) -> interruptAt(edges + more, done)).build();
-    PruneScores partial = scores(stopped(() -> stopping.pruneScores(model, BATCHES)));
+    Progress progress = (done, total) -> interruptAt(edges + more, done);
+    PruneScores partial =
+        scores(stopped(() -> builder.build().pruneScores(model, BATCHES, progress)));
     double[] expected = one.clone();
     System.arraycopy(two, 0, expected, 0, more);
     assertClose("scores", partial.toArray(), expected, 1e-12);
@@ -127,7 +134,7 @@ class StopTest {
                   interruptAt(edges + 20, decision.done());
                 })
             .build();
-    StoppedException stopped = stopped(() -> stopping.pruneScores(model, BATCHES.get(0)));
+    StoppedException stopped = stopped(() -> stopping.search(model, BATCHES.get(0)));
     AcdcResult partial = stopped.partial(AcdcResult.class).orElseThrow();
     assertThat(partial.scores().toArray()).isEqualTo(expected);
     assertThat(partial.thresholds()).containsExactly(0.1);
@@ -173,7 +180,7 @@ class StopTest {
   void probingStaysAsTheLastStepLeftIt() {
     try (SourceActivations mean =
             model.sourceAblations(BATCHES, AblationType.TOKENWISE_MEAN_CORRUPT);
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(model, mean)) {
       probing.step(BATCHES.get(0));
       double[] before = probing.masks().toArray();
       stopped(

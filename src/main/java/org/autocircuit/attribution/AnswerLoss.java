@@ -19,13 +19,24 @@ public final class AnswerLoss {
   /** Says what is done to the logits. */
   public enum GradFunction {
     /** Nothing. */
-    LOGIT,
+    LOGIT("logits"),
     /** Softmax. */
-    PROB,
+    PROB("probabilities"),
     /** Logarithm of the softmax. */
-    LOGPROB,
+    LOGPROB("nats"),
     /** Softmax whose denominator counts as a constant. */
-    LOGIT_EXP
+    LOGIT_EXP("probabilities");
+
+    private final String unit;
+
+    GradFunction(String unit) {
+      this.unit = unit;
+    }
+
+    /** Returns what the values are numbers of, in the plural. */
+    public String unit() {
+      return unit;
+    }
   }
 
   /** Says what is done to the answers' values. */

@@ -9,6 +9,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
@@ -36,8 +37,8 @@ record CircuitComparison(
   CircuitTable table(PruneScores scores, List<Integer> sizes) {
     Map<Integer, CircuitMeasures> found;
     CircuitMeasures full;
-    try (Progress progress = Progress.of("circuits", err)) {
-      found = measure(scores, sizes, progress::report);
+    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+      found = measure(scores, sizes, progress);
       full = CircuitMeasures.ofModel(model, batches);
     }
     phases.end("circuits");
@@ -45,8 +46,8 @@ record CircuitComparison(
         found.keySet().stream().filter(size -> size > 0 && size < scores.size()).toList();
     Map<Integer, CircuitMeasures> yardsticks = Map.of();
     if (random > 0 && !proper.isEmpty()) {
-      try (Progress progress = Progress.of("random circuits", err)) {
-        yardsticks = random(proper, progress::report);
+      try (PhaseProgress progress = PhaseProgress.of("random circuits", err)) {
+        yardsticks = random(proper, progress);
       }
       phases.end("random");
     }
@@ -58,7 +59,7 @@ record CircuitComparison(
   }
 
   /** The means of all random circuits of a size, which share one progress. */
-  Map<Integer, CircuitMeasures> random(List<Integer> sizes, CircuitRuns.Progress progress) {
+  Map<Integer, CircuitMeasures> random(List<Integer> sizes, Progress progress) {
     Map<Integer, List<CircuitMeasures>> measures = new LinkedHashMap<>();
     for (int i = 0; i < random; i++) {
       int before = i;
@@ -74,7 +75,7 @@ record CircuitComparison(
   }
 
   private Map<Integer, CircuitMeasures> measure(
-      PruneScores scores, List<Integer> sizes, CircuitRuns.Progress progress) {
+      PruneScores scores, List<Integer> sizes, Progress progress) {
     return CircuitRuns.builder(scores)
         .sizes(sizes)
         .patchType(PatchType.TREE_PATCH)

@@ -129,7 +129,7 @@ final class Discover implements Callable<Integer> {
     out = spec.commandLine().getOut();
     err = spec.commandLine().getErr();
     phases = new Phases();
-    try (Progress loading = Progress.waiting("loading the model", err);
+    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
       Failures.warn(err, prompts.warnings());
@@ -196,12 +196,11 @@ final class Discover implements Callable<Integer> {
   }
 
   private PruneScores attribute(PatchableModel model, Prompts prompts) {
-    try (Progress progress = Progress.of("attribution", err)) {
+    try (PhaseProgress progress = PhaseProgress.of("attribution", err)) {
       return MaskGradient.builder()
           .answerFunctionFor(prompts.finding())
-          .progress((done, total) -> progress.report(done, total))
           .build()
-          .pruneScores(model, prompts.finding());
+          .pruneScores(model, prompts.finding(), progress);
     }
   }
 

@@ -102,7 +102,7 @@ final class RunPrompt implements Callable<Integer> {
     }
     graphOptions.check();
     PrintWriter out = spec.commandLine().getOut();
-    try (Progress waiting = Progress.waiting("loading", spec.commandLine().getErr());
+    try (PhaseProgress waiting = PhaseProgress.waiting("loading", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
       long[][] tokens = tokens(tokenizer, folder.longest());

@@ -13,7 +13,6 @@ import org.autocircuit.report.TextTable;
 import org.autocircuit.train.AnswerScore;
 import org.autocircuit.train.HeldOutScores;
 import org.autocircuit.train.IndirectObjectTraining;
-import org.autocircuit.train.TrainingListener;
 import org.autocircuit.train.TrainingOptions;
 import org.autocircuit.train.TrainingReport;
 import picocli.CommandLine.Command;
@@ -117,22 +116,14 @@ final class TrainExample implements Callable<Integer> {
     new Outputs(spec).addFolder("--output", output);
     TrainingReport report;
     try (IndirectObjectTraining training = training();
-        Progress progress = Progress.lines("training", err, System::nanoTime)) {
+        PhaseProgress progress = PhaseProgress.lines("training", err, System::nanoTime)) {
       report =
           training.run(
-              new TrainingListener() {
-                @Override
-                public void measured(
-                    int step, double loss, boolean coolingDown, HeldOutScores scores) {
-                  err.println(line(step, loss, coolingDown, scores));
-                  err.flush();
-                }
-
-                @Override
-                public void stepped(int step, int most) {
-                  progress.report(step, most);
-                }
-              });
+              (step, loss, coolingDown, scores) -> {
+                err.println(line(step, loss, coolingDown, scores));
+                err.flush();
+              },
+              progress);
       training.save(output);
     }
     print(report, out);

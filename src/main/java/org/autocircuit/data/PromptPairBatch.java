@@ -1,7 +1,9 @@
 package org.autocircuit.data;
 
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.List;
+import java.util.function.Function;
 
 /**
  * Prompt pairs as tokens. The prompts of a pair are equally long; where those of different pairs
@@ -67,6 +69,34 @@ public final class PromptPairBatch {
     this.seqLength = longest;
     this.divergeIndex = divergeIndex(clean, corrupt, longest);
     this.key = BatchKey.of(clean, corrupt, this.answers, this.wrongAnswers);
+  }
+
+  /**
+   * Joins batches into one, of all pairs in their order. Where the lengths of prompts differ,
+   * models pad the shorter ones.
+   *
+   * @param batches at least one; a single one is returned as it is
+   * @throws IllegalArgumentException if there is none
+   */
+  public static PromptPairBatch join(Collection<? extends PromptPairBatch> batches) {
+    if (batches.isEmpty()) {
+      throw new IllegalArgumentException("batches: expected at least one, got none");
+    }
+    List<PromptPairBatch> parts = List.copyOf(batches);
+    if (parts.size() == 1) {
+      return parts.get(0);
+    }
+    return new PromptPairBatch(
+        parts.stream().flatMap(part -> part.pairs.stream()).toList(),
+        rows(parts, part -> part.clean),
+        rows(parts, part -> part.corrupt),
+        rows(parts, part -> part.answers),
+        rows(parts, part -> part.wrongAnswers));
+  }
+
+  private static long[][] rows(
+      List<PromptPairBatch> parts, Function<PromptPairBatch, long[][]> of) {
+    return parts.stream().map(of).flatMap(Arrays::stream).toArray(long[][]::new);
   }
 
   private static long[][] padded(long[][] rows) {

@@ -18,6 +18,7 @@ import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -75,14 +76,6 @@ public final class CircuitRuns {
      * @param logits the model's output slice
      */
     void accept(int edges, int batch, Logits logits);
-  }
-
-  /** Takes the number of forward passes that are done, and that there are in all. */
-  @FunctionalInterface
-  public interface Progress {
-
-    /** Reports. */
-    void report(long done, long total);
   }
 
   private final Map<Integer, EdgeSet> circuits;
@@ -283,7 +276,7 @@ public final class CircuitRuns {
     private PatchType patchType = PatchType.EDGE_PATCH;
     private AblationType ablationType = AblationType.RESAMPLE;
     private boolean reverseCleanCorrupt;
-    private Progress progress = (done, total) -> {};
+    private Progress progress = Progress.NONE;
     private final Settings settings = new Settings();
 
     private Builder(PruneScores scores) {
@@ -325,7 +318,7 @@ public final class CircuitRuns {
       return this;
     }
 
-    /** Sets who is told of the progress, after every forward pass. */
+    /** Sets what is told of each forward pass of a circuit. */
     public Builder progress(Progress value) {
       progress = Objects.requireNonNull(value, "progress");
       return this;

@@ -18,6 +18,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -30,9 +31,12 @@ import org.autocircuit.patch.Use;
  * less than the threshold more than they did.
  *
  * <p>What is left at the end of a threshold's run is its circuit. An edge's score is the smallest
- * threshold at which it was removed, and infinite if it never was. As in the original it all
- * happens on one batch; thresholds have the unit of the divergence, which is a mean over the
- * batch's prompts, whatever their number.
+ * threshold at which it was removed, and infinite if it never was. Thresholds have the unit of the
+ * divergence, which is a mean over all prompts, whatever their number.
+ *
+ * <p>As in the original it all happens on one batch: each decision depends on those before it, and
+ * on all prompts. Where there are several batches they are {@linkplain PromptPairBatch#join
+ * joined}, so memory grows with the number of prompts, unlike that of other algorithms.
  *
  * <pre>{@code
  * AcdcResult found =
@@ -57,7 +61,7 @@ import org.autocircuit.patch.Use;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class Acdc {
+public final class Acdc implements PruneAlgorithm {
 
   /**
    * Holds what became of an edge.
@@ -104,6 +108,7 @@ public final class Acdc {
    * model's output slice.
    *
    * @param model its masks are not touched
+   * @param progress is told of each decision: thresholds times edges
    * @throws IllegalArgumentException if the batch does not fit the model, or an edge of the order
    *     or of those removed before is not of its graph
    * @throws IllegalStateException if the model is closed
@@ -114,12 +119,17 @@ public final class Acdc {
    *     Builder#removed removed} and the {@linkplain Builder#edgeOrder order} of those that are
    *     left
    */
-  public AcdcResult search(PatchableModel model, PromptPairBatch batch) {
+  public AcdcResult search(PatchableModel model, PromptPairBatch batch, Progress progress) {
     try (Use use = model.use();
         CallScope scope = new CallScope();
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
-      return search(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt);
+      return search(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt, progress);
     }
+  }
+
+  /** As {@link #search(PatchableModel, PromptPairBatch, Progress)}, without reports. */
+  public AcdcResult search(PatchableModel model, PromptPairBatch batch) {
+    return search(model, batch, Progress.NONE);
   }
 
   /**
@@ -129,7 +139,8 @@ public final class Acdc {
    *     the order or of those removed before is not of its graph
    * @throws IllegalStateException if the model or the activations are closed
    */
-  public AcdcResult search(PatchableModel model, ModelInput clean, SourceActivations corrupt) {
+  public AcdcResult search(
+      PatchableModel model, ModelInput clean, SourceActivations corrupt, Progress progress) {
     ModelGraph graph = model.graph();
     BitSet removedBefore = new BitSet();
     removed.forEach(edge -> removedBefore.set(graph.index(edge)));
@@ -148,7 +159,7 @@ public final class Acdc {
               removedBefore,
               sequential,
               tolerance.orElseGet(() -> tolerance(model.precision())),
-              new Report(graph, (long) thresholds.length * order.length));
+              new Report(graph, (long) thresholds.length * order.length, progress));
       for (double threshold : thresholds) {
         try {
           search.run(threshold);
@@ -160,15 +171,46 @@ public final class Acdc {
     }
   }
 
-  /** The scores that {@link #search(PatchableModel, PromptPairBatch)} finds. */
-  public PruneScores pruneScores(PatchableModel model, PromptPairBatch batch) {
-    return search(model, batch).scores();
+  /**
+   * As {@link #search(PatchableModel, ModelInput, SourceActivations, Progress)}, without reports.
+   */
+  public AcdcResult search(PatchableModel model, ModelInput clean, SourceActivations corrupt) {
+    return search(model, clean, corrupt, Progress.NONE);
   }
 
-  /** The scores that {@link #search(PatchableModel, ModelInput, SourceActivations)} finds. */
+  /**
+   * Returns the scores that {@link #search(PatchableModel, PromptPairBatch, Progress)} finds on all
+   * prompts, as one batch.
+   *
+   * @throws StoppedException as {@code search}, with the {@link PruneScores} of what was decided:
+   *     edges that were not removed so far are infinite
+   */
+  @Override
   public PruneScores pruneScores(
-      PatchableModel model, ModelInput clean, SourceActivations corrupt) {
-    return search(model, clean, corrupt).scores();
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+    PatchedBatches.requireSome(batches);
+    try {
+      return search(model, PromptPairBatch.join(batches), progress).scores();
+    } catch (StoppedException e) {
+      throw e.partial(AcdcResult.class)
+          .map(partial -> new StoppedException(e, partial.scores()))
+          .orElse(e);
+    }
+  }
+
+  @Override
+  public String name() {
+    return "ACDC";
+  }
+
+  @Override
+  public String unit() {
+    return faithfulnessTarget.unit();
+  }
+
+  @Override
+  public ScoreSign sign() {
+    return ScoreSign.UNSIGNED;
   }
 
   /** Indices of the edges to visit in descending order of their destinations' layers. */
@@ -203,21 +245,24 @@ public final class Acdc {
     };
   }
 
-  /** Counts, and tells the listener. */
+  /** Counts, and tells listener and progress. */
   private final class Report implements AcdcSearch.Sink {
-    final ModelGraph graph;
-    final long total;
-    long done;
+    private final ModelGraph graph;
+    private final long total;
+    private final Progress progress;
+    private long done;
 
-    Report(ModelGraph graph, long total) {
+    Report(ModelGraph graph, long total, Progress progress) {
       this.graph = graph;
       this.total = total;
+      this.progress = Objects.requireNonNull(progress, "progress");
     }
 
     @Override
     public void decided(double threshold, int edge, double divergence, boolean removed) {
       done++;
       listener.accept(new Decision(done, total, threshold, graph.edge(edge), divergence, removed));
+      progress.report(done, total);
     }
   }
 

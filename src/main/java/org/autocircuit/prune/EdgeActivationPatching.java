@@ -5,7 +5,6 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
@@ -24,6 +23,7 @@ import org.autocircuit.internal.Stop;
 import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -59,20 +59,22 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class EdgeActivationPatching {
+public final class EdgeActivationPatching implements PruneAlgorithm {
 
   /** From a batch and the plain model's logits to a loss of a run of the batch. */
-  private interface Loss {
+  private interface LossOfBatch {
 
     /** From logits {@code [batch, d_vocab]} to a loss. */
     UnaryOperator<Tensor> on(PromptPairBatch batch, Tensor cleanLogits);
   }
 
+  /** Is a loss, and says what it is a number of. */
+  private record Loss(String unit, ScoreSign sign, LossOfBatch ofBatch) {}
+
   private final Loss loss;
   private final AblationType ablationType;
   private final CleanCorrupt patchInput;
   private final Optional<List<Edge>> edges;
-  private final BiConsumer<Long, Long> progress;
   private final Settings settings;
 
   private EdgeActivationPatching(Builder builder) {
@@ -80,7 +82,6 @@ public final class EdgeActivationPatching {
     ablationType = builder.ablationType;
     patchInput = builder.patchInput;
     edges = Optional.ofNullable(builder.edges);
-    progress = builder.progress;
     settings = builder.settings.copy();
   }
 
@@ -89,7 +90,6 @@ public final class EdgeActivationPatching {
     ablationType = other.ablationType;
     patchInput = other.patchInput;
     this.edges = Optional.of(edges);
-    progress = other.progress;
     settings = other.settings;
   }
 
@@ -106,11 +106,27 @@ public final class EdgeActivationPatching {
     return new EdgeActivationPatching(this, value);
   }
 
+  @Override
+  public String name() {
+    return "edge activation patching";
+  }
+
+  @Override
+  public String unit() {
+    return loss.unit;
+  }
+
+  @Override
+  public ScoreSign sign() {
+    return loss.sign;
+  }
+
   /**
    * Scores the edges of a model. Runs each batch on its clean prompts, at the last position.
    *
    * @param model its masks are not touched
    * @param batches at least one
+   * @param progress is told of each edge of each batch
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
@@ -118,9 +134,10 @@ public final class EdgeActivationPatching {
    * @throws StoppedException if it was stopped; has {@code PruneScores}, of each edge the mean over
    *     the prompts with which it was tested
    */
+  @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Mean mean = new Mean(model, chosen(model.graph()), batches.size());
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+    Mean mean = new Mean(model, chosen(model.graph()), batches.size(), progress);
     try (Use use = model.use()) {
       double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
       PatchedBatches.forEach(
@@ -132,7 +149,10 @@ public final class EdgeActivationPatching {
             try (CallScope scope = new CallScope()) {
               ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
               mean.add(
-                  clean, activations, logits -> loss.on(batch, logits), batch.size() / prompts);
+                  clean,
+                  activations,
+                  logits -> loss.ofBatch.on(batch, logits),
+                  batch.size() / prompts);
             }
           });
       return mean.scores();
@@ -157,9 +177,23 @@ public final class EdgeActivationPatching {
       ModelInput clean,
       SourceActivations activations,
       AnswerLoss answerLoss) {
+    return pruneScores(model, clean, activations, answerLoss, Progress.NONE);
+  }
+
+  /**
+   * As {@link #pruneScores(PatchableModel, ModelInput, SourceActivations, AnswerLoss)}.
+   *
+   * @param progress is told of each edge
+   */
+  public PruneScores pruneScores(
+      PatchableModel model,
+      ModelInput clean,
+      SourceActivations activations,
+      AnswerLoss answerLoss,
+      Progress progress) {
     settings.refuse("the call brings a loss of its own", "loss");
     settings.refuse("the call brings the activations", "ablationType", "patchInput");
-    Mean mean = new Mean(model, chosen(model.graph()), 1);
+    Mean mean = new Mean(model, chosen(model.graph()), 1, progress);
     try {
       mean.add(clean, activations, logits -> answerLoss::loss, 1);
       return mean.scores();
@@ -176,7 +210,7 @@ public final class EdgeActivationPatching {
   }
 
   /** Scores that are averaged over batches. */
-  private final class Mean {
+  private static final class Mean {
 
     private final PatchableModel model;
     private final int[] chosen;
@@ -185,10 +219,12 @@ public final class EdgeActivationPatching {
     /** The share of all prompts with which each edge was tested. */
     private final double[] tested;
 
+    private final Progress progress;
     private final long total;
     private long done;
 
-    Mean(PatchableModel model, int[] chosen, int batches) {
+    Mean(PatchableModel model, int[] chosen, int batches, Progress progress) {
+      this.progress = Objects.requireNonNull(progress, "progress");
       this.model = model;
       this.chosen = chosen;
       scores = new double[model.graph().nEdges()];
@@ -223,7 +259,7 @@ public final class EdgeActivationPatching {
           Stop.check();
           scores[edge] += share * (patched(run, edge, loss) - plain);
           tested[edge] += share;
-          progress.accept(++done, total);
+          progress.report(++done, total);
         }
       }
     }
@@ -251,7 +287,6 @@ public final class EdgeActivationPatching {
     private AblationType ablationType = AblationType.RESAMPLE;
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private List<Edge> edges;
-    private BiConsumer<Long, Long> progress = (done, total) -> {};
     private final Settings settings = new Settings();
 
     private Builder() {}
@@ -271,23 +306,34 @@ public final class EdgeActivationPatching {
       return this;
     }
 
-    /** Sets a loss made for each batch: the mean over the batch's prompts. */
+    /**
+     * Sets a loss made for each batch: the mean over the batch's prompts. The {@linkplain
+     * EdgeActivationPatching#unit unit} of the scores is {@code units of the loss}.
+     */
     public Builder loss(Function<? super PromptPairBatch, AnswerLoss> value) {
       Objects.requireNonNull(value, "loss");
       settings.made("loss");
-      loss = (batch, clean) -> value.apply(batch)::loss;
+      loss =
+          new Loss(
+              "units of the loss", ScoreSign.SIGNED, (batch, clean) -> value.apply(batch)::loss);
       return this;
     }
 
-    /** Sets the loss to the divergence from the plain model's outputs, which need no answers. */
+    /**
+     * Sets the loss to the divergence from the plain model's outputs, which need no answers. Scores
+     * are {@linkplain ScoreSign#UNSIGNED unsigned} then.
+     */
     public Builder loss(FaithfulnessTarget value) {
       Objects.requireNonNull(value, "loss");
       settings.made("loss");
       loss =
-          (batch, clean) -> {
-            Tensor target = value.target(clean);
-            return logits -> value.divergence(logits, target, Optional.empty());
-          };
+          new Loss(
+              value.unit(),
+              ScoreSign.UNSIGNED,
+              (batch, clean) -> {
+                Tensor target = value.target(clean);
+                return logits -> value.divergence(logits, target, Optional.empty());
+              });
       return this;
     }
 
@@ -311,12 +357,6 @@ public final class EdgeActivationPatching {
       return this;
     }
 
-    /** Sets what is told after each edge how many edges of how many are done, batches counted. */
-    public Builder progress(BiConsumer<Long, Long> value) {
-      progress = Objects.requireNonNull(value, "progress");
-      return this;
-    }
-
     /**
      * Makes the algorithm.
      *
@@ -331,8 +371,12 @@ public final class EdgeActivationPatching {
     private static Loss answers(GradFunction gradFunction, AnswerFunction answerFunction) {
       Objects.requireNonNull(gradFunction, "gradFunction");
       Objects.requireNonNull(answerFunction, "answerFunction");
-      return (batch, clean) ->
-          AnswerLoss.of(gradFunction, answerFunction, batch.answers(), batch.wrongAnswers())::loss;
+      return new Loss(
+          gradFunction.unit(),
+          ScoreSign.SIGNED,
+          (batch, clean) ->
+              AnswerLoss.of(gradFunction, answerFunction, batch.answers(), batch.wrongAnswers())
+                  ::loss);
     }
   }
 }

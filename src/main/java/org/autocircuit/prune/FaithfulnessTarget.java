@@ -44,6 +44,11 @@ public enum FaithfulnessTarget {
     double error(double divergence, double logitError) {
       return logitError * (Math.sqrt(2 * Math.max(divergence, 0)) + logitError);
     }
+
+    @Override
+    public String unit() {
+      return "nats";
+    }
   },
   /** The squared difference of the logits, averaged over the vocabulary. */
   MSE {
@@ -60,6 +65,11 @@ public enum FaithfulnessTarget {
     @Override
     double error(double divergence, double logitError) {
       return logitError * (2 * Math.sqrt(divergence) + logitError);
+    }
+
+    @Override
+    public String unit() {
+      return "squared logits";
     }
   };
 
@@ -90,6 +100,9 @@ public enum FaithfulnessTarget {
     Tensor sums = each.masked_fill(own.logical_not(), new Scalar(0)).sum(-1);
     return sums.div(own.sum(-1).clamp_min(new Scalar(1))).mean();
   }
+
+  /** Returns what the divergence is a number of, in the plural. */
+  public abstract String unit();
 
   /** By how much a divergence can change if no patched logit changes by more than an error. */
   abstract double error(double divergence, double logitError);

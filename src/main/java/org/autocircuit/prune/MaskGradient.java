@@ -7,7 +7,6 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
-import java.util.function.BiConsumer;
 import java.util.function.Function;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.AnswerLoss;
@@ -23,6 +22,7 @@ import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -51,7 +51,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class MaskGradient {
+public final class MaskGradient implements PruneAlgorithm {
 
   private final GradFunction gradFunction;
   private final AnswerFunction answerFunction;
@@ -61,7 +61,6 @@ public final class MaskGradient {
   private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
   private final OptionalLong memoryLimit;
   private final boolean sumOfBatchMeans;
-  private final BiConsumer<Integer, Integer> progress;
 
   private MaskGradient(Builder builder) {
     gradFunction = builder.gradFunction;
@@ -72,7 +71,6 @@ public final class MaskGradient {
     targets = Optional.ofNullable(builder.targets);
     memoryLimit = builder.memoryLimit;
     sumOfBatchMeans = builder.sumOfBatchMeans;
-    progress = builder.progress;
   }
 
   /**
@@ -83,11 +81,31 @@ public final class MaskGradient {
     return new Builder();
   }
 
+  @Override
+  public String name() {
+    if (maskValues.length > 1) {
+      return "mask gradient, integrated over %s mask values".formatted(maskValues.length);
+    }
+    return maskValues[0] == 0 ? "edge attribution patching" : "mask gradient at " + maskValues[0];
+  }
+
+  @Override
+  public String unit() {
+    String unit = gradFunction.unit();
+    return answerFunction == AnswerFunction.MSE ? "squared " + unit : unit;
+  }
+
+  @Override
+  public ScoreSign sign() {
+    return ScoreSign.SIGNED;
+  }
+
   /**
    * Scores the edges of a model. Runs each batch on its clean prompts, at the last position.
    *
    * @param model its masks are not touched
    * @param batches at least one
+   * @param progress is told of each gradient: one for each batch and mask value
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
    * @throws org.autocircuit.exception.NotFiniteException if a logit or a score is NaN or infinite
@@ -95,9 +113,10 @@ public final class MaskGradient {
    * @throws org.autocircuit.exception.NativeException if not even one prompt fits into the limit of
    *     memory
    */
+  @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches) {
-    Steps steps = new Steps(batches);
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+    Steps steps = new Steps(batches, progress);
     try (Use use = model.use()) {
       return scores(model, batches, steps);
     } catch (StoppedException e) {
@@ -140,8 +159,7 @@ public final class MaskGradient {
           scores[i] += weight * values[i];
         }
       }
-      steps.done++;
-      progress.accept(steps.done, steps.total);
+      steps.did();
     }
     steps.finished(batch, scores);
   }
@@ -180,15 +198,21 @@ public final class MaskGradient {
 
   /** Counts the gradients, and says what each of them weighs. */
   private final class Steps {
-    final int total;
-    final int prompts;
-    int done;
+    private final Progress progress;
+    private final long total;
+    private final int prompts;
+    private long done;
     private int finishedPrompts;
     private double[] finished = {};
 
-    Steps(Collection<? extends PromptPairBatch> batches) {
-      total = batches.size() * maskValues.length;
+    Steps(Collection<? extends PromptPairBatch> batches, Progress progress) {
+      this.progress = Objects.requireNonNull(progress, "progress");
+      total = (long) batches.size() * maskValues.length;
       prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
+    }
+
+    void did() {
+      progress.report(++done, total);
     }
 
     void finished(PromptPairBatch batch, double[] scores) {
@@ -225,7 +249,6 @@ public final class MaskGradient {
     private Function<? super PromptPairBatch, Tensor> targets;
     private OptionalLong memoryLimit = OptionalLong.empty();
     private boolean sumOfBatchMeans;
-    private BiConsumer<Integer, Integer> progress = (done, total) -> {};
     private final Settings settings = new Settings();
 
     private Builder() {}
@@ -316,12 +339,6 @@ public final class MaskGradient {
      */
     public Builder sumOfBatchMeans() {
       sumOfBatchMeans = true;
-      return this;
-    }
-
-    /** Sets what is told after each gradient how many of how many are done. */
-    public Builder progress(BiConsumer<Integer, Integer> value) {
-      progress = Objects.requireNonNull(value, "progress");
       return this;
     }
 

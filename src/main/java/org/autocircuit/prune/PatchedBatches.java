@@ -43,16 +43,30 @@ final class PatchedBatches {
       AblationType type,
       CleanCorrupt patchInput,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
+    forEach(model, batches, type, patchInput, 1, visitor);
+  }
+
+  /** Visits all batches so many times; a mean over all of them is computed once. */
+  static void forEach(
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      AblationType type,
+      CleanCorrupt patchInput,
+      int times,
+      BiConsumer<PromptPairBatch, SourceActivations> visitor) {
     requireSome(batches);
-    if (type.meanOverDataset()) {
-      try (SourceActivations mean = model.sourceAblations(batches, type)) {
-        batches.forEach(batch -> visitor.accept(batch, mean));
-      }
-      return;
-    }
-    for (PromptPairBatch batch : batches) {
-      try (SourceActivations activations = model.sourceAblations(patchInput.of(batch), type)) {
-        visitor.accept(batch, activations);
+    try (SourceActivations mean =
+        type.meanOverDataset() ? model.sourceAblations(batches, type) : null) {
+      for (int time = 0; time < times; time++) {
+        for (PromptPairBatch batch : batches) {
+          if (mean != null) {
+            visitor.accept(batch, mean);
+            continue;
+          }
+          try (SourceActivations own = model.sourceAblations(patchInput.of(batch), type)) {
+            visitor.accept(batch, own);
+          }
+        }
       }
     }
   }

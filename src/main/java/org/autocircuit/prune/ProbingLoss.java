@@ -20,17 +20,15 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Holds what {@link SubnetworkProbing} goes down, as a function of masks: how far a patched run is
- * from what it should be, and how many edges its circuit has.
+ * Holds what {@link MaskTraining} goes down, as a function of masks: how far a patched run is from
+ * what it should be, and how many edges its circuit has.
  *
- * @param activations what edges are patched with
  * @param dropout probability of dropping a mask value
  * @param lambda what all edges of the graph weigh against the loss of the run
  * @param circuitSize number of edges that cost nothing
  */
 record ProbingLoss(
     PatchableModel model,
-    SourceActivations activations,
     MaskFn maskFn,
     PatchType patchType,
     double dropout,
@@ -40,14 +38,16 @@ record ProbingLoss(
   /**
    * Runs the model, and leaves the gradient in the masks.
    *
+   * @param activations what edges are patched with
    * @param loss of logits in the precision in which the model accumulates
    * @param forward noise of the run
    * @param count noise of the masks that are counted
    * @throws NotFiniteException if something is NaN or infinite; the masks have no gradients then
    */
-  SubnetworkProbing.Losses backward(
+  MaskTraining.Losses backward(
       MaskParameters masks,
       ModelInput input,
+      SourceActivations activations,
       UnaryOperator<Tensor> loss,
       Noise forward,
       Noise count) {
@@ -65,8 +65,8 @@ record ProbingLoss(
           circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
       double weight = lambda / model.graph().nEdges();
       Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
-      SubnetworkProbing.Losses losses =
-          new SubnetworkProbing.Losses(
+      MaskTraining.Losses losses =
+          new MaskTraining.Losses(
               total.item_double(), faithfulness.item_double(), edges.item_double());
       if (!Double.isFinite(losses.total())) {
         model.precision().requireFinite("logits", logits);

@@ -1,244 +1,171 @@
 package org.autocircuit.prune;
 
-import java.util.Arrays;
+import java.util.Collection;
 import java.util.Objects;
 import java.util.OptionalInt;
-import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.exception.NotFiniteException;
-import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.NativeResource;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Settings;
-import org.autocircuit.internal.Stop;
-import org.autocircuit.pass.ModelInput;
+import org.autocircuit.pass.Progress;
+import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
-import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
-import org.bytedeco.pytorch.Tensor;
 
 /**
- * Trains the masks of edges by gradient descent (Cao et al. 2021, on edges); the training of the
- * Python original's {@code subnetwork_probing_prune_scores}, one step at a time. A step runs a
- * batch with masks sampled for each prompt, and goes down the gradient of
+ * Scores edges by masks that are trained by gradient descent (Cao et al. 2021, on edges); the
+ * counterpart of the Python original's {@code subnetwork_probing_prune_scores}. A step runs a batch
+ * with masks sampled for each prompt, and goes down the gradient of
  *
  * <pre>faithfulness loss + lambda * (edges in the circuit) / (edges)</pre>
  *
  * with Adam. The number of edges in the circuit is the sum of a sample of the masks of its own (not
- * the expected one), with a size in mind only what it exceeds that.
- *
- * <pre>{@code
- * try (SourceActivations mean =
- *         model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT);
- *     SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
- *   for (int epoch = 0; epoch < 20; epoch++) {
- *     for (PromptPairBatch batch : batches) {
- *       System.out.println(probing.step(batch));
- *     }
- *   }
- *   PruneScores scores = probing.scores();
- * }
- * }</pre>
+ * the expected one), with a size in mind only what it exceeds that. A score is a mask at the end,
+ * seen from the least one.
  *
  * <p>The faithfulness loss is a mean over the prompts of the batch (nats for the divergence), so
  * steps on batches of any size weigh both terms alike. A step is one on its batch, whatever its
  * size: where every prompt is to count the same in the training, batches have to be equally large
  * ({@code PromptBatches.Options.withDropPartial}).
  *
- * <p><b>Threads.</b> For the thread that made it, like the masks.
+ * <p>{@link #begin} gives the training itself, step by step, on other losses and activations.
  *
- * <p><b>Ownership.</b> Close it to free the masks and the optimiser's state, from any thread. Model
- * and activations stay the caller's, and must live as long as it is used.
+ * <p>Immutable; safe to share between threads.
  */
-public final class SubnetworkProbing implements AutoCloseable {
+public final class SubnetworkProbing implements PruneAlgorithm {
 
-  /**
-   * Holds what a step went down from.
-   *
-   * @param total faithfulness and regularisation, weighted
-   * @param faithfulness the loss of the patched run
-   * @param edges sampled number of edges in the circuit
-   */
-  public record Losses(double total, double faithfulness, double edges) {}
-
-  private final PatchableModel model;
-  private final ProbingLoss losses;
-  private final Settings settings;
+  private final MaskFn maskFn;
+  private final PatchType patchType;
+  private final FaithfulnessTarget faithfulnessTarget;
+  private final double learningRate;
+  private final double regularizeLambda;
+  private final OptionalInt circuitSize;
+  private final double initialValue;
+  private final double dropout;
+  private final int epochs;
+  private final AblationType ablationType;
   private final long seed;
-  private final MaskParameters masks;
-  private final MaskAdam adam;
-  private final FullModelTargets targets;
-  private final NativeResource resource;
-  private long steps;
+  private final long targetMemory;
+  private final Settings settings;
 
-  /** Takes masks and optimiser over. */
-  private SubnetworkProbing(
-      Builder builder, ProbingLoss losses, MaskParameters masks, MaskAdam adam) {
-    model = losses.model();
-    this.losses = losses;
-    this.masks = masks;
-    this.adam = adam;
-    settings = builder.settings.copy();
+  private SubnetworkProbing(Builder builder) {
+    maskFn = builder.maskFn;
+    patchType = builder.patchType;
+    faithfulnessTarget = builder.faithfulnessTarget;
+    learningRate = builder.learningRate;
+    regularizeLambda = builder.regularizeLambda;
+    circuitSize = builder.circuitSize;
+    initialValue = builder.initialValue;
+    dropout = builder.dropout;
+    epochs = builder.epochs;
+    ablationType = builder.ablationType;
     seed = builder.seed;
-    FullModelTargets kept =
-        new FullModelTargets(model, builder.faithfulnessTarget, builder.targetMemory);
-    targets = kept;
-    resource =
-        new NativeResource(
-            "SubnetworkProbing",
-            () -> {
-              kept.close();
-              adam.close();
-              masks.close();
-            });
+    targetMemory = builder.targetMemory;
+    settings = builder.settings.copy();
   }
 
   /**
    * Begins with hard-concrete masks, tree patching, divergence of distributions, learning rate 0.1,
-   * lambda 10, masks at ln 5 toward the circuit being empty, and seed 0.
+   * lambda 10, masks at ln 5 toward the circuit being empty, the mean of the corrupt prompts at
+   * each position, 20 epochs, and seed 0.
    */
   public static Builder builder() {
     return new Builder();
   }
 
-  /**
-   * One step on the divergence of the patched model from the full one on the clean prompts, at the
-   * model's output slice. As in the original the patched model runs on the clean prompts in tree
-   * patching, and on the corrupt ones in edge patching. What the full model puts out is computed
-   * when a batch comes for the first time, and kept for as many of the last batches as fit into
-   * {@link Builder#targetMemory}, so the weights must stay as they are.
-   *
-   * @return losses before the step
-   * @throws IllegalArgumentException if the batch does not fit the model or the activations
-   * @throws IllegalStateException if this, the model or the activations are closed, or on another
-   *     thread than the one that made this
-   * @throws NotFiniteException if a logit, the loss or a gradient is NaN or infinite; masks and
-   *     optimiser are as before, as in every step
-   * @throws org.autocircuit.exception.StoppedException if it was stopped before it began;
-   *     everything is as the step before left it
-   */
-  public Losses step(PromptPairBatch batch) {
-    Stop.check();
-    try (NativeResource.Use use = resource.use();
-        Use ofModel = model.use();
-        Use ofActivations = losses.activations().use();
-        CallScope scope = new CallScope()) {
-      ModelInput input = input(batch);
-      return stepDown(input, targets.divergence(batch, input, scope));
-    }
-  }
-
-  /**
-   * One step on an answer loss, instead of the divergence.
-   *
-   * @throws IllegalArgumentException as {@link #step(ModelInput, UnaryOperator)}
-   */
-  public Losses step(PromptPairBatch batch, AnswerLoss loss) {
-    try (CallScope scope = new CallScope()) {
-      return step(input(batch), loss::loss);
-    }
-  }
-
-  /**
-   * One step on any loss.
-   *
-   * @param loss differentiable, from logits of the model's output slice, in the precision in which
-   *     the model accumulates, to a tensor without dimensions. What it needs of the full model is
-   *     best computed once
-   * @throws IllegalArgumentException if something does not fit the model, or if the builder was
-   *     given a faithfulness target or memory for targets, which this would ignore
-   */
-  public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
-    requireNoTarget();
-    return stepDown(input, loss);
-  }
-
-  private Losses stepDown(ModelInput input, UnaryOperator<Tensor> loss) {
-    // Two draws of one step must not be the same.
-    boolean samples = losses.maskFn() == MaskFn.HARD_CONCRETE;
-    return stepDown(
-        input,
-        loss,
-        samples || losses.dropout() > 0 ? Noise.seeded(seed, 2 * steps) : Noise.DEFAULT,
-        samples ? Noise.seeded(seed, 2 * steps + 1) : Noise.DEFAULT);
-  }
-
-  /**
-   * One step with noise of the caller's choice.
-   *
-   * @param forward of the masks of each prompt
-   * @param count of the masks that are counted; uniforms are {@code [1, n_masks]}
-   * @throws IllegalArgumentException if there is no sampling that would take the noise, or if the
-   *     builder was given a seed, a faithfulness target or memory for targets, which this would
-   *     ignore
-   */
-  public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
-    requireNoTarget();
-    settings.refuse("the step brings noise of its own", "seed");
-    return stepDown(input, loss, forward, count);
-  }
-
-  private void requireNoTarget() {
-    settings.refuse("the step brings a loss of its own", "faithfulnessTarget", "targetMemory");
-  }
-
-  private Losses stepDown(
-      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
-    Stop.check();
-    try (NativeResource.Use use = resource.use();
-        Use ofModel = model.use();
-        Use ofActivations = losses.activations().use();
-        CallScope scope = new CallScope()) {
-      Losses before = losses.backward(masks, input, loss, forward, count);
-      adam.step();
-      masks.zeroGrad();
-      steps++;
-      return before;
-    }
-  }
-
-  /** Memory of the targets that are kept. */
-  long targetBytes() {
-    return targets.bytes();
-  }
-
-  private ModelInput input(PromptPairBatch batch) {
-    boolean tree = losses.patchType() == PatchType.TREE_PATCH;
-    return ModelInput.ofPrompts(tree ? batch.clean() : batch.corrupt(), model.device());
-  }
-
-  /** Number of steps done. */
-  public long steps() {
-    return steps;
-  }
-
-  /** A copy of the masks, as they are before the mask function. */
-  public Masks masks() {
-    return Masks.copyOf(masks);
-  }
-
-  /**
-   * Returns mask values, with the opposite sign for tree patching, shifted as in the original so
-   * that the smallest score is 0.
-   */
-  public PruneScores scores() {
-    double sign = losses.patchType() == PatchType.TREE_PATCH ? -1 : 1;
-    double[] values = Arrays.stream(masks.toArray()).map(value -> sign * value).toArray();
-    double least = Arrays.stream(values).min().orElse(0);
-    return PruneScores.wrap(
-        model.graph(), Arrays.stream(values).map(value -> value - least).toArray());
-  }
-
-  /** Gives the memory back. Does nothing the second time. */
   @Override
-  public void close() {
-    resource.close();
+  public String name() {
+    return "subnetwork probing";
+  }
+
+  /** Returns that of masks before their function, which learning rate and number of steps scale. */
+  @Override
+  public String unit() {
+    return "mask parameters";
+  }
+
+  @Override
+  public ScoreSign sign() {
+    return ScoreSign.UNSIGNED;
+  }
+
+  /**
+   * Trains masks for all epochs, each a step on every batch in the order given, and returns {@link
+   * MaskTraining#scores}.
+   *
+   * @param model its masks are not touched
+   * @param batches at least one
+   * @param progress is told of each step: epochs times batches
+   * @throws IllegalArgumentException if there is no batch, or one does not fit the model
+   * @throws IllegalStateException if the model is closed
+   * @throws org.autocircuit.exception.NotFiniteException if a logit, a loss or a gradient is NaN or
+   *     infinite
+   * @throws StoppedException if it was stopped; has the {@code PruneScores} that the steps before
+   *     led to
+   */
+  @Override
+  public PruneScores pruneScores(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+    Objects.requireNonNull(progress, "progress");
+    PatchedBatches.requireSome(batches);
+    try (Use use = model.use();
+        MaskTraining training = training(model, null)) {
+      try {
+        PatchedBatches.forEach(
+            model,
+            batches,
+            ablationType,
+            patchType == PatchType.TREE_PATCH ? CleanCorrupt.CORRUPT : CleanCorrupt.CLEAN,
+            epochs,
+            (batch, activations) -> {
+              training.step(batch, activations);
+              progress.report(training.steps(), (long) epochs * batches.size());
+            });
+      } catch (StoppedException e) {
+        throw training.steps() == 0 ? e : new StoppedException(e, training.scores());
+      }
+      return training.scores();
+    }
+  }
+
+  /**
+   * Begins a training whose steps the caller makes.
+   *
+   * @param activations what edges are patched with, in the original the mean of the corrupt prompts
+   *     at each position; {@linkplain SourceActivations#trim trimmed}
+   * @return to be closed by the caller
+   * @throws IllegalArgumentException if epochs or an ablation type were set, which this would
+   *     ignore
+   * @throws IllegalStateException if the model or the activations are closed
+   */
+  public MaskTraining begin(PatchableModel model, SourceActivations activations) {
+    settings.refuse("the caller makes the steps", "epochs");
+    settings.refuse("the call brings the activations", "ablationType");
+    Objects.requireNonNull(activations, "activations").trim();
+    return training(model, activations);
+  }
+
+  /** Begins a training; activations: {@code null} if each step brings its own. */
+  private MaskTraining training(PatchableModel model, SourceActivations activations) {
+    MaskParameters masks = model.newMaskParameters();
+    try {
+      masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
+      return new MaskTraining(
+          new ProbingLoss(model, maskFn, patchType, dropout, regularizeLambda, circuitSize),
+          activations,
+          new FullModelTargets(model, faithfulnessTarget, targetMemory),
+          masks,
+          new MaskAdam(masks, learningRate),
+          seed,
+          settings);
+    } catch (RuntimeException | Error e) {
+      masks.close();
+      throw e;
+    }
   }
 
   /** Collects settings. Not safe for use by several threads. */
@@ -252,6 +179,8 @@ public final class SubnetworkProbing implements AutoCloseable {
     private OptionalInt circuitSize = OptionalInt.empty();
     private double initialValue = Math.log(5); // 1.2 sigmoid(ln 5) - 0.1 = 0.9
     private double dropout;
+    private int epochs = 20;
+    private AblationType ablationType = AblationType.TOKENWISE_MEAN_CORRUPT;
     private long seed;
     private long targetMemory = 256L << 20;
     private final Settings settings = new Settings();
@@ -342,6 +271,31 @@ public final class SubnetworkProbing implements AutoCloseable {
       return this;
     }
 
+    /**
+     * Sets how often each batch is visited.
+     *
+     * @throws IllegalArgumentException if it is less than 1
+     */
+    public Builder epochs(int value) {
+      if (value < 1) {
+        throw new IllegalArgumentException("epochs: expected 1 or more, got " + value);
+      }
+      epochs = value;
+      settings.made("epochs");
+      return this;
+    }
+
+    /**
+     * Sets what edges are patched with. Ablations of single batches are those of the prompts that
+     * the patched model does not run on, and are computed again in each epoch: corrupt ones in tree
+     * patching, clean ones in edge patching.
+     */
+    public Builder ablationType(AblationType value) {
+      ablationType = Objects.requireNonNull(value, "ablationType");
+      settings.made("ablationType");
+      return this;
+    }
+
     /** Sets what the samples follow from. */
     public Builder seed(long value) {
       seed = value;
@@ -366,31 +320,17 @@ public final class SubnetworkProbing implements AutoCloseable {
     }
 
     /**
-     * Makes the masks and the optimiser, with the settings as they are now.
+     * Makes the algorithm.
      *
-     * @param activations what edges are patched with, in the original the mean of the corrupt
-     *     prompts at each position; {@linkplain SourceActivations#trim trimmed}
      * @throws IllegalArgumentException if a seed is set where neither mask function nor dropout
      *     takes samples
-     * @throws IllegalStateException if the model or the activations are closed
      */
-    public SubnetworkProbing begin(PatchableModel model, SourceActivations activations) {
+    public SubnetworkProbing build() {
       if (maskFn != MaskFn.HARD_CONCRETE && dropout == 0) {
         settings.refuse(
             "the mask function " + maskFn + " without dropout takes no samples", "seed");
       }
-      Objects.requireNonNull(activations, "activations").trim();
-      ProbingLoss losses =
-          new ProbingLoss(
-              model, activations, maskFn, patchType, dropout, regularizeLambda, circuitSize);
-      MaskParameters masks = model.newMaskParameters();
-      try {
-        masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
-        return new SubnetworkProbing(this, losses, masks, new MaskAdam(masks, learningRate));
-      } catch (RuntimeException | Error e) {
-        masks.close();
-        throw e;
-      }
+      return new SubnetworkProbing(this);
     }
   }
 }

@@ -1,5 +1,6 @@
 package org.autocircuit.sae;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.OptionalInt;
@@ -10,6 +11,7 @@ import org.autocircuit.internal.NativeResource;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.pass.Progress;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
@@ -63,6 +65,7 @@ public final class LatentPruning {
    * @param model with autoencoders whose latents serve all positions; not changed, and may be
    *     closed afterwards
    * @param batches at least one; per position, all prompts are equally long
+   * @param progress is told of each batch
    * @return shares all other weights with the model; to be closed
    * @throws IllegalArgumentException if the model has no such autoencoders, there is no batch, or
    *     one does not fit the model
@@ -70,7 +73,8 @@ public final class LatentPruning {
    * @throws org.autocircuit.exception.NotFiniteException if the activity of a latent is NaN or
    *     infinite
    */
-  public Model prune(Model model, Iterable<? extends PromptPairBatch> batches) {
+  public Model prune(
+      Model model, Collection<? extends PromptPairBatch> batches, Progress progress) {
     if (!(model.config() instanceof TransformerConfig config) || config.autoencoders().isEmpty()) {
       throw new IllegalArgumentException(
           "model: expected one with autoencoders, got " + model.config());
@@ -83,11 +87,13 @@ public final class LatentPruning {
     try (NativeResource.Use use = MODELS.handle(model).use();
         CallScope scope = new CallScope();
         LatentActivity activity = new LatentActivity(model, config, perPosition)) {
+      int done = 0;
       for (PromptPairBatch batch : batches) {
         activity.add(batch.clean());
         if (includeCorrupt) {
           activity.add(batch.corrupt());
         }
+        progress.report(++done, batches.size());
       }
       Map<String, Tensor> weights = model.weights();
       Map<String, Tensor> pruned = new LinkedHashMap<>();
@@ -96,6 +102,11 @@ public final class LatentPruning {
       activity.sums().forEach((block, sums) -> keep(weights, block, mostActive(sums), pruned));
       return model.withAutoencoders(pruned, autoencoders.errorNodes());
     }
+  }
+
+  /** As {@link #prune(Model, Collection, Progress)}, without reports. */
+  public Model prune(Model model, Collection<? extends PromptPairBatch> batches) {
+    return prune(model, batches, Progress.NONE);
   }
 
   /** The latents to keep: [n] or [seq, n]. */

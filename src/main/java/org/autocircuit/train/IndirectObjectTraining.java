@@ -17,6 +17,7 @@ import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Use;
 import org.autocircuit.tokenizer.WordLevelVocabulary;
 
@@ -110,29 +111,35 @@ public final class IndirectObjectTraining implements AutoCloseable {
   /**
    * Trains until the goal is reached or the steps are used up, then cools down and measures.
    *
-   * @param listener is told every measurement and every step
+   * @param listener is told every measurement
+   * @param progress is told every step, of the largest number that there can be
    * @throws org.autocircuit.exception.StoppedException if it was stopped; the model is as the last
    *     step left it, and can be saved
    */
-  public TrainingReport run(TrainingListener listener) {
+  public TrainingReport run(TrainingListener listener, Progress progress) {
     try (Use use = runnable.use()) {
-      return train(listener);
+      return train(listener, progress);
     }
   }
 
-  private TrainingReport train(TrainingListener listener) {
+  /** As {@link #run(TrainingListener, Progress)}, without reports of steps. */
+  public TrainingReport run(TrainingListener listener) {
+    return run(listener, Progress.NONE);
+  }
+
+  private TrainingReport train(TrainingListener listener, Progress progress) {
     int coolDown = options.coolDownSteps();
     boolean reached = false;
     while (!reached && step < options.maxSteps()) {
       step(options.learningRate() * Math.min(1, (step + 1.0) / TrainingOptions.WARM_UP_STEPS));
-      listener.stepped(step, options.maxSteps() + coolDown);
+      progress.report(step, options.maxSteps() + coolDown);
       if (step % options.measureEvery() == 0) {
         reached = measure(listener, false).accuracy() >= options.accuracyGoal();
       }
     }
     for (int left = coolDown; left > 0; left--) {
       step(options.learningRate() * left / coolDown);
-      listener.stepped(step, step + left - 1);
+      progress.report(step, step + left - 1);
       if (step % options.measureEvery() == 0) {
         measure(listener, true);
       }

@@ -13,12 +13,4 @@ public interface TrainingListener {
    * @param scores on held-out sentences, the same ones at each measurement
    */
   void measured(int step, double loss, boolean coolingDown, HeldOutScores scores);
-
-  /**
-   * A step was made.
-   *
-   * @param step steps made so far
-   * @param most the largest number of them that there can be
-   */
-  default void stepped(int step, int most) {}
 }

@@ -78,9 +78,8 @@ final class EdgeSearches {
     Stopwatch stopwatch = new Stopwatch();
     EdgeActivationPatching.builder()
         .edges(piece(nextPlace()))
-        .progress((done, total) -> stopwatch.edgeDone())
         .build()
-        .pruneScores(model, clean, activations, loss);
+        .pruneScores(model, clean, activations, loss, (done, total) -> stopwatch.edgeDone());
     return stopwatch.nanosOfAnEdge();
   }
 
@@ -92,7 +91,7 @@ final class EdgeSearches {
         .edgeOrder(piece(from))
         .listener(decision -> stopwatch.edgeDone())
         .build()
-        .pruneScores(model, clean, activations);
+        .search(model, clean, activations);
     return stopwatch.nanosOfAnEdge();
   }
 

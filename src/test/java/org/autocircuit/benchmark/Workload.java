@@ -25,6 +25,7 @@ import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -59,7 +60,7 @@ final class Workload implements AutoCloseable {
   private PatchableModel perPosition;
   private PatchContext perPositionDense;
   private Circuits circuits;
-  private SubnetworkProbing probing;
+  private MaskTraining probing;
   private EdgeSearches searches;
 
   Workload(BenchmarkSize size) {
@@ -223,7 +224,7 @@ final class Workload implements AutoCloseable {
   /** Masks with noise for each prompt: forward, backward, Adam. */
   Object trainingStep() {
     if (probing == null) {
-      probing = SubnetworkProbing.builder().begin(patchable, activations());
+      probing = SubnetworkProbing.builder().build().begin(patchable, activations());
     }
     return probing.step(ModelInput.of(clean), loss::loss);
   }

@@ -222,6 +222,36 @@ class PromptBatchesTest {
   }
 
   @Test
+  void batchesThatAreJoinedKeepTheirPairs() {
+    PromptPair pair = new PromptPair("a", "b", List.of("c"), List.of("d"));
+    PromptPairBatch one =
+        new PromptPairBatch(
+            List.of(pair),
+            new long[][] {{1, 2, 3}},
+            new long[][] {{1, 4, 3}},
+            new long[][] {{5}},
+            new long[][] {{6, 7}});
+    PromptPairBatch two =
+        new PromptPairBatch(
+            List.of(pair),
+            new long[][] {{1, 2}},
+            new long[][] {{1, 3}},
+            new long[][] {{5, 8}},
+            new long[][] {{6}});
+    PromptPairBatch joined = PromptPairBatch.join(List.of(one, two));
+    assertThat(joined.pairs()).containsExactly(pair, pair);
+    assertThat(joined.clean()).isDeepEqualTo(new long[][] {{1, 2, 3}, {1, 2}});
+    assertThat(joined.corrupt()).isDeepEqualTo(new long[][] {{1, 4, 3}, {1, 3}});
+    assertThat(joined.answers()).isDeepEqualTo(new long[][] {{5, -1}, {5, 8}});
+    assertThat(joined.wrongAnswers()).isDeepEqualTo(new long[][] {{6, 7}, {6, -1}});
+    assertThat(joined.divergeIndex()).isEqualTo(1);
+    assertThat(PromptPairBatch.join(List.of(two))).isSameAs(two);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> PromptPairBatch.join(List.of()))
+        .withMessageContaining("at least one");
+  }
+
+  @Test
   void batchesOfTokensCheckTheirRows() {
     List<PromptPair> pairs = List.of(pair("a", "b"));
     long[][] one = {{1}};

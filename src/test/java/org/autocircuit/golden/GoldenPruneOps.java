@@ -27,6 +27,7 @@ import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.FaithfulnessTarget;
+import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.bytedeco.pytorch.Tensor;
@@ -59,7 +60,7 @@ final class GoldenPruneOps {
       try (SourceActivations corrupt =
           g.model().sourceAblations(g.input("corrupt", 0), AblationType.RESAMPLE)) {
         PruneScores scores =
-            acdc.build().pruneScores(g.model(), ModelInput.of(g.input("clean", 0)), corrupt);
+            acdc.build().search(g.model(), ModelInput.of(g.input("clean", 0)), corrupt).scores();
         assertDecisions(op, order, decisions, scores);
       }
     }
@@ -151,7 +152,7 @@ final class GoldenPruneOps {
     int steps = op.param("epochs").asInt() * g.batches();
     AblationType type = AblationType.TOKENWISE_MEAN_CORRUPT;
     try (SourceActivations mean = GoldenForwardOps.ablations(g, "dataloader", type);
-        SubnetworkProbing probing = builder.begin(g.model(), mean)) {
+        MaskTraining probing = builder.build().begin(g.model(), mean)) {
       for (int step = 0; step < steps; step++) {
         step(g, op, probing, step, g.input(tree ? "clean" : "corrupt", step % g.batches()));
       }
@@ -160,7 +161,7 @@ final class GoldenPruneOps {
   }
 
   private static void step(
-      GoldenModel g, GoldenOp op, SubnetworkProbing probing, int step, Tensor input) {
+      GoldenModel g, GoldenOp op, MaskTraining probing, int step, Tensor input) {
     int batch = step % g.batches();
     String target = op.param("faithfulness_target").asText("kl_div");
     if (GoldenForwardOps.maskFn(op) == MaskFn.HARD_CONCRETE) {

@@ -69,7 +69,8 @@ class AcdcTest {
           builder
               .listener(decisions::add)
               .build()
-              .pruneScores(model, ModelInput.of(input(1, 2)), corrupt);
+              .search(model, ModelInput.of(input(1, 2)), corrupt)
+              .scores();
       // Patched edges into the end move the first logit by 2 each, so the mean of squares goes
       // 0, 2, 8; patched into head 0 it moves by 2, which does not reach the end any more once
       // that head's edge is patched. Head 1 puts out the same on both prompts.
@@ -224,7 +225,7 @@ class AcdcTest {
       PromptPairBatch batch = TestModels.batch(2, 4, 70);
       List<Acdc.Decision> whole = new ArrayList<>();
       Acdc.Builder builder = Acdc.builder().thresholds(0.01).listener(whole::add);
-      builder.build().pruneScores(model, batch);
+      builder.build().pruneScores(model, List.of(batch));
       int interrupted = whole.size() / 2;
       List<Edge> removed =
           whole.subList(0, interrupted).stream()
@@ -313,21 +314,23 @@ class AcdcTest {
       Edge edge = model.graph().edge(0);
       Acdc twice = Acdc.builder().edgeOrder(List.of(edge, edge)).build();
       assertThatIllegalArgumentException()
-          .isThrownBy(() -> twice.pruneScores(model, batch))
+          .isThrownBy(() -> twice.pruneScores(model, List.of(batch)))
           .withMessageContaining("%s twice", edge);
       Edge foreign = new Edge(edge.src(), edge.dest(), 3);
       Acdc other = Acdc.builder().edgeOrder(List.of(foreign)).build();
-      assertThatIllegalArgumentException().isThrownBy(() -> other.pruneScores(model, batch));
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> other.pruneScores(model, List.of(batch)));
     }
-    assertThatThrownBy(() -> Acdc.builder().build().pruneScores(model, batch))
+    assertThatThrownBy(() -> Acdc.builder().build().pruneScores(model, List.of(batch)))
         .isInstanceOf(IllegalStateException.class)
         .hasMessageContaining("closed");
   }
 
   private static void assertSame(
       PatchableModel model, PromptPairBatch batch, Acdc.Builder builder) {
-    double[] scores = builder.thresholds(THRESHOLDS).build().pruneScores(model, batch).toArray();
-    double[] expected = builder.sequential().build().pruneScores(model, batch).toArray();
+    double[] scores =
+        builder.thresholds(THRESHOLDS).build().pruneScores(model, List.of(batch)).toArray();
+    double[] expected = builder.sequential().build().pruneScores(model, List.of(batch)).toArray();
     assertThat(Arrays.stream(expected).distinct().count()).isGreaterThan(1);
     assertThat(scores).isEqualTo(expected);
   }
@@ -339,7 +342,7 @@ class AcdcTest {
         .thresholds(THRESHOLDS)
         .listener(decision -> divergences.add(decision.divergence()))
         .build()
-        .pruneScores(model, batch);
+        .pruneScores(model, List.of(batch));
     return divergences;
   }
 

@@ -169,9 +169,8 @@ class EdgeActivationPatchingTest {
     PruneScores some =
         EdgeActivationPatching.builder()
             .edges(chosen)
-            .progress((done, total) -> progress.add(done + "/" + total))
             .build()
-            .pruneScores(model, batches);
+            .pruneScores(model, batches, (done, total) -> progress.add(done + "/" + total));
     PruneScores all = EdgeActivationPatching.builder().build().pruneScores(model, batches);
     assertThat(progress).containsExactly("1/4", "2/4", "3/4", "4/4");
     assertThat(some.circuit(2).edges()).containsExactlyInAnyOrderElementsOf(chosen);

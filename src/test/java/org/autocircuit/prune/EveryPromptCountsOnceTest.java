@@ -214,10 +214,11 @@ class EveryPromptCountsOnceTest {
         .build()
         .search(model, batch);
     try (SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
-        SubnetworkProbing probing =
+        MaskTraining probing =
             SubnetworkProbing.builder()
                 .maskFn(MaskFn.SIGMOID)
                 .faithfulnessTarget(target)
+                .build()
                 .begin(model, corrupt)) {
       return new double[] {tested.get(0), probing.step(batch).faithfulness()};
     }

@@ -44,9 +44,8 @@ class MaskGradientTest {
     List<String> progress = new ArrayList<>();
     MaskGradient.builder()
         .integratedGradSamples(2)
-        .progress((done, total) -> progress.add(done + "/" + total))
         .build()
-        .pruneScores(model, batches);
+        .pruneScores(model, batches, (done, total) -> progress.add(done + "/" + total));
     assertThat(progress).containsExactly("1/6", "2/6", "3/6", "4/6", "5/6", "6/6");
   }
 

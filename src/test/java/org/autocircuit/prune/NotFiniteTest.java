@@ -69,7 +69,7 @@ class NotFiniteTest {
       infinite.select(0, 3).fill_(new Scalar(Double.POSITIVE_INFINITY));
       ModelInput clean = ModelInput.ofPrompts(batch.clean(), TestDevice.NAME);
       try (SourceActivations activations = SourceActivations.of(infinite);
-          SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, activations)) {
+          MaskTraining probing = SubnetworkProbing.builder().build().begin(model, activations)) {
         for (boolean sequential : new boolean[] {false, true}) {
           Acdc.Builder acdc = Acdc.builder();
           Acdc search = (sequential ? acdc.sequential() : acdc).build();
@@ -160,7 +160,7 @@ class NotFiniteTest {
   void gradientsThatAreNotFiniteDoNotReachTheMasks() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
         SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, corrupt);
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(model, corrupt);
         PointerScope scope = new PointerScope()) {
       double[] masks = probing.masks().toArray();
       ModelInput clean = ModelInput.ofPrompts(batch.clean(), TestDevice.NAME);
@@ -201,7 +201,7 @@ class NotFiniteTest {
 
   private void probe(PatchableModel model) {
     try (SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, corrupt)) {
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(model, corrupt)) {
       probing.step(batch);
     }
   }

@@ -58,16 +58,16 @@ class SubnetworkProbingTest {
   @Test
   void targetsTakeNoMoreThanTheirShareOfMemory() {
     long one = 3L * (TestModels.CONFIG.dVocab() + 1) * Double.BYTES;
-    List<SubnetworkProbing.Losses> expected = losses(Long.MAX_VALUE, 4 * one);
+    List<MaskTraining.Losses> expected = losses(Long.MAX_VALUE, 4 * one);
     assertThat(losses(2 * one, 2 * one)).isEqualTo(expected);
     assertThat(losses(2 * one + 1, 2 * one)).isEqualTo(expected);
     assertThat(losses(one - 1, 0)).isEqualTo(expected);
   }
 
-  private List<SubnetworkProbing.Losses> losses(long targetMemory, long kept) {
-    List<SubnetworkProbing.Losses> losses = new ArrayList<>();
-    try (SubnetworkProbing probing =
-        SubnetworkProbing.builder().targetMemory(targetMemory).begin(model, mean)) {
+  private List<MaskTraining.Losses> losses(long targetMemory, long kept) {
+    List<MaskTraining.Losses> losses = new ArrayList<>();
+    try (MaskTraining probing =
+        SubnetworkProbing.builder().targetMemory(targetMemory).build().begin(model, mean)) {
       for (int epoch = 0; epoch < 2; epoch++) {
         for (int i = 0; i < 4; i++) {
           losses.add(probing.step(TestModels.batch(3, 5, 20 + i)));
@@ -86,11 +86,12 @@ class SubnetworkProbingTest {
         AnswerLoss.of(
             GradFunction.LOGPROB, AnswerFunction.AVG_DIFF, batch.answers(), batch.wrongAnswers());
     try (PointerScope scope = new PointerScope();
-        SubnetworkProbing probing =
+        MaskTraining probing =
             SubnetworkProbing.builder()
                 .maskFn(MaskFn.SIGMOID)
                 .regularizeLambda(lambda)
                 .learningRate(0.01)
+                .build()
                 .begin(model, mean)) {
       int n = model.graph().nEdges();
       PatchContext context =
@@ -101,7 +102,7 @@ class SubnetworkProbingTest {
       double[] gradient = TensorArrays.doubles(expected.gradient());
       double sigmoid = 1 / (1 + Math.exp(-INITIAL));
 
-      SubnetworkProbing.Losses losses = probing.step(batch, loss);
+      MaskTraining.Losses losses = probing.step(batch, loss);
       assertThat(losses.faithfulness()).isCloseTo(expected.loss().item_double(), within(1e-12));
       assertThat(losses.edges()).isCloseTo(n * (1 - sigmoid), within(1e-9));
       assertThat(losses.total())
@@ -125,7 +126,7 @@ class SubnetworkProbingTest {
   @Test
   void theLossIsTheDivergenceOfTheRunWithTheSameNoise() {
     try (PointerScope scope = new PointerScope();
-        SubnetworkProbing probing = SubnetworkProbing.builder().begin(model, mean)) {
+        MaskTraining probing = SubnetworkProbing.builder().build().begin(model, mean)) {
       Device device = new Device(TestDevice.NAME);
       Tensor uniforms = torch.rand(3, model.graph().nEdges()).to(device, ScalarType.Double);
       Tensor count = torch.rand(1, model.graph().nEdges()).to(device, ScalarType.Double);
@@ -136,7 +137,7 @@ class SubnetworkProbingTest {
               .noise(Noise.uniforms(uniforms))
               .build();
       double expected = model.forward(tokens, context).sum().item_double();
-      SubnetworkProbing.Losses losses =
+      MaskTraining.Losses losses =
           probing.step(
               ModelInput.of(tokens),
               logits -> logits.sum(),
@@ -154,8 +155,8 @@ class SubnetworkProbingTest {
 
   @Test
   void trainingFindsASmallCircuitThatIsFaithful() {
-    try (SubnetworkProbing probing =
-        SubnetworkProbing.builder().regularizeLambda(0.5).seed(3).begin(model, mean)) {
+    try (MaskTraining probing =
+        SubnetworkProbing.builder().regularizeLambda(0.5).seed(3).build().begin(model, mean)) {
       double before = faithfulness(Masks.uniform(model.graph(), 1));
       for (int step = 0; step < 60; step++) {
         probing.step(batch);
@@ -170,14 +171,15 @@ class SubnetworkProbingTest {
   @Test
   void edgePatchingRunsOnCorruptPromptsAndBeginsWithoutPatches() {
     try (SourceActivations clean = model.sourceAblations(batch.clean(), AblationType.RESAMPLE);
-        SubnetworkProbing probing =
+        MaskTraining probing =
             SubnetworkProbing.builder()
                 .patchType(PatchType.EDGE_PATCH)
                 .maskFn(MaskFn.NONE)
                 .initialValue(0)
                 .circuitSize(10)
+                .build()
                 .begin(model, clean)) {
-      SubnetworkProbing.Losses losses = probing.step(batch);
+      MaskTraining.Losses losses = probing.step(batch);
       assertThat(losses.edges()).isZero();
       assertThat(losses.total()).isEqualTo(losses.faithfulness());
       double corrupt = divergence(batch.corrupt(), PatchContext.NONE);
@@ -217,7 +219,7 @@ class SubnetworkProbingTest {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> builder.dropout(1))
         .withMessageContaining("got 1.0");
-    SubnetworkProbing probing = builder.begin(model, mean);
+    MaskTraining probing = builder.build().begin(model, mean);
     try (probing) {
       PromptPairBatch longer = TestModels.batch(3, 6, 1);
       assertThatIllegalArgumentException()
@@ -237,12 +239,12 @@ class SubnetworkProbingTest {
     probing.close();
     assertThatIllegalStateException()
         .isThrownBy(() -> probing.step(batch))
-        .withMessageContaining("SubnetworkProbing is closed");
+        .withMessageContaining("MaskTraining is closed");
     assertThatIllegalStateException().isThrownBy(probing::scores);
   }
 
   private double[] trained(long seed) {
-    try (SubnetworkProbing probing = SubnetworkProbing.builder().seed(seed).begin(model, mean)) {
+    try (MaskTraining probing = SubnetworkProbing.builder().seed(seed).build().begin(model, mean)) {
       probing.step(batch);
       probing.step(batch);
       return probing.masks().toArray();

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.autocircuit.Close.assertClose;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -108,6 +109,21 @@ class LatentPruningTest {
       assertThat(autoencoders(three).errorNodes()).isTrue();
       assertThat(three).hasToString(sparse.toString());
       assertThat(autoencoders(sparse).latents()).isEqualTo(Map.of(0, 6, 1, 2));
+    }
+  }
+
+  @Test
+  void progressCountsBatches() {
+    List<String> progress = new ArrayList<>();
+    try (Model sparse = plain.withAutoencoders(constant(FIRST, 1, 2), true);
+        Model pruned =
+            LatentPruning.builder()
+                .build()
+                .prune(
+                    sparse,
+                    List.of(batch(2, 3, 1), batch(1, 3, 2)),
+                    (done, total) -> progress.add(done + "/" + total))) {
+      assertThat(progress).containsExactly("1/2", "2/2");
     }
   }
 

@@ -6,7 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.Threads;
 import org.autocircuit.data.IndirectObjectSentences;
@@ -59,25 +59,17 @@ class IndirectObjectTrainingTest {
             .withBatchSize(8)
             .withLearningRate(1e-3);
     try (IndirectObjectTraining training = new IndirectObjectTraining(CONFIG, easy)) {
-      List<Integer> steps = new ArrayList<>();
-      List<Integer> most = new ArrayList<>();
+      List<Long> steps = new ArrayList<>();
+      List<Long> most = new ArrayList<>();
       TrainingReport report =
           training.run(
-              new TrainingListener() {
-                @Override
-                public void measured(
-                    int step, double loss, boolean coolingDown, HeldOutScores scores) {
-                  told.add(step + (coolingDown ? " cool" : ""));
-                }
-
-                @Override
-                public void stepped(int step, int atMost) {
-                  steps.add(step);
-                  most.add(atMost);
-                }
+              (step, loss, coolingDown, scores) -> told.add(step + (coolingDown ? " cool" : "")),
+              (step, atMost) -> {
+                steps.add(step);
+                most.add(atMost);
               });
-      assertThat(steps).isEqualTo(IntStream.rangeClosed(1, report.steps()).boxed().toList());
-      assertThat(most).startsWith(9, 9, 9).endsWith(report.steps());
+      assertThat(steps).isEqualTo(LongStream.rangeClosed(1, report.steps()).boxed().toList());
+      assertThat(most).startsWith(9L, 9L, 9L).endsWith((long) report.steps());
       assertThat(told).hasSizeBetween(2, 3).startsWith("3").endsWith(report.steps() + " cool");
       assertThat(report.steps()).isEqualTo(3 * told.size());
       assertThat(report.loss()).isBetween(3.0, 6.0);

@@ -13,12 +13,13 @@ import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
+import org.autocircuit.pass.Progress;
 
 /**
  * Reports how far a phase is, once it has taken two seconds: with a bar on a terminal, else with a
  * line now and then. For one thread.
  */
-final class Progress implements AutoCloseable {
+final class PhaseProgress implements Progress, AutoCloseable {
 
   private static final long QUIET_NANOS = 2_000_000_000L;
   private static final long LINE_NANOS = 10_000_000_000L;
@@ -32,7 +33,7 @@ final class Progress implements AutoCloseable {
   private ProgressBar bar;
   private Timer timer;
 
-  private Progress(String phase, PrintWriter err, boolean interactive, LongSupplier clock) {
+  private PhaseProgress(String phase, PrintWriter err, boolean interactive, LongSupplier clock) {
     this.phase = phase;
     this.err = err;
     this.interactive = interactive;
@@ -42,24 +43,24 @@ final class Progress implements AutoCloseable {
   }
 
   /** Begins a phase; on a terminal the bar goes to the process's standard error. */
-  static Progress of(String phase, PrintWriter err) {
+  static PhaseProgress of(String phase, PrintWriter err) {
     boolean interactive = isTerminal() && !"dumb".equals(System.getenv("TERM"));
-    return new Progress(phase, err, interactive, System::nanoTime);
+    return new PhaseProgress(phase, err, interactive, System::nanoTime);
   }
 
   /** Begins a phase that is reported in lines, by a clock of nanoseconds. */
-  static Progress lines(String phase, PrintWriter err, LongSupplier clock) {
-    return new Progress(phase, err, false, clock);
+  static PhaseProgress lines(String phase, PrintWriter err, LongSupplier clock) {
+    return new PhaseProgress(phase, err, false, clock);
   }
 
   /** Begins a phase of unknown length: says after two seconds, and now and then, how long it is. */
-  static Progress waiting(String phase, PrintWriter err) {
+  static PhaseProgress waiting(String phase, PrintWriter err) {
     return waiting(phase, err, QUIET_NANOS / 1_000_000, LINE_NANOS / 1_000_000);
   }
 
   /** As {@link #waiting(String, PrintWriter)}, after so many milliseconds and every so many. */
-  static Progress waiting(String phase, PrintWriter err, long quiet, long line) {
-    Progress progress = new Progress(phase, err, false, System::nanoTime);
+  static PhaseProgress waiting(String phase, PrintWriter err, long quiet, long line) {
+    PhaseProgress progress = new PhaseProgress(phase, err, false, System::nanoTime);
     progress.timer = new Timer("autocircuit-progress", true);
     progress.timer.schedule(
         new TimerTask() {
@@ -76,7 +77,8 @@ final class Progress implements AutoCloseable {
     return progress;
   }
 
-  void report(long done, long total) {
+  @Override
+  public void report(long done, long total) {
     long now = clock.getAsLong();
     if (now < nextLine || (done >= total && bar == null)) {
       return;

@@ -8,18 +8,18 @@ import java.io.StringWriter;
 import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
-class ProgressTest {
+class PhaseProgressTest {
 
   private final StringWriter text = new StringWriter();
   private long seconds;
 
-  private Progress progress() {
-    return Progress.lines("circuits", new PrintWriter(text), () -> seconds * 1_000_000_000);
+  private PhaseProgress progress() {
+    return PhaseProgress.lines("circuits", new PrintWriter(text), () -> seconds * 1_000_000_000);
   }
 
   @Test
   void quickPhasesAreSilent() {
-    try (Progress progress = progress()) {
+    try (PhaseProgress progress = progress()) {
       for (int done = 1; done <= 100; done++) {
         progress.report(done, 100);
       }
@@ -32,7 +32,8 @@ class ProgressTest {
   @Test
   void whatTakesLongSaysSoMoreThanOnce() {
     StringBuffer lines = text.getBuffer();
-    try (Progress progress = Progress.waiting("loading", new PrintWriter(text, true), 5, 5)) {
+    try (PhaseProgress progress =
+        PhaseProgress.waiting("loading", new PrintWriter(text, true), 5, 5)) {
       assertTimeoutPreemptively(
           Duration.ofSeconds(60),
           () -> {
@@ -46,7 +47,7 @@ class ProgressTest {
 
   @Test
   void longPhasesSayNowAndThenHowFarTheyAre() {
-    try (Progress progress = progress()) {
+    try (PhaseProgress progress = progress()) {
       for (int done = 1; done < 100; done++) {
         seconds = done;
         progress.report(done, 100);

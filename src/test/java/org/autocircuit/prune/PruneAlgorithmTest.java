@@ -1,0 +1,235 @@
+package org.autocircuit.prune;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.autocircuit.Close.assertClose;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.LongStream;
+import org.autocircuit.NativeScope;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.RandomModels;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.model.Precision;
+import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.patch.SourceActivations;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** All algorithms are used in the same way. */
+@ExtendWith(NativeScope.class)
+class PruneAlgorithmTest {
+
+  private static final List<PromptPairBatch> BATCHES =
+      List.of(
+          RandomModels.promptPairs(RandomModels.SMALL, 2, 4, 1),
+          RandomModels.promptPairs(RandomModels.SMALL, 1, 4, 2));
+
+  private final PatchableModel model =
+      RandomModels.patchable(
+          RandomModels.SMALL, Precision.FLOAT64, PatchableModelOptions.defaults(), 5);
+
+  private final int edges = model.graph().nEdges();
+  private final EdgeSet circuit = EdgeSet.of(model.graph(), 3, 7);
+
+  @AfterEach
+  void close() {
+    Thread.interrupted();
+    model.close();
+  }
+
+  private List<PruneAlgorithm> all() {
+    return List.of(
+        MaskGradient.builder().build(),
+        EdgeActivationPatching.builder().build(),
+        Acdc.builder().thresholds(0.01, 0.1).build(),
+        SubnetworkProbing.builder().epochs(3).build(),
+        RandomPruneScores.seeded(7),
+        GroundTruthPruneScores.ofCircuit(circuit));
+  }
+
+  @Test
+  void eachGivesTheSameScoresEachTimeAndCountsItsSteps() {
+    List<Long> totals = new ArrayList<>();
+    for (PruneAlgorithm algorithm : all()) {
+      List<Long> steps = new ArrayList<>();
+      PruneScores scores =
+          algorithm.pruneScores(
+              model,
+              BATCHES,
+              (done, total) -> {
+                steps.add(done);
+                if (done == total) {
+                  totals.add(total);
+                }
+              });
+      assertThat(steps)
+          .as(algorithm.name())
+          .isEqualTo(LongStream.rangeClosed(1, steps.size()).boxed().toList());
+      assertThat(algorithm.pruneScores(model, BATCHES)).as(algorithm.name()).isEqualTo(scores);
+      assertThat(scores.toArray()).as(algorithm.name()).doesNotContain(Double.NaN);
+    }
+    assertThat(totals).containsExactly(2L, 2L * edges, 2L * edges, 6L, 1L, 1L);
+  }
+
+  @Test
+  void scoresThatHaveNoSignAreNotNegative() {
+    for (PruneAlgorithm algorithm : all()) {
+      boolean negative =
+          algorithm.pruneScores(model, BATCHES).sorted().stream()
+              .anyMatch(edge -> edge.score() < 0);
+      assertThat(negative).as(algorithm.name()).isEqualTo(algorithm.sign() == ScoreSign.SIGNED);
+    }
+  }
+
+  @Test
+  void eachSaysWhatItMeasures() {
+    assertThat(all())
+        .extracting(PruneAlgorithm::name)
+        .containsExactly(
+            "edge attribution patching",
+            "edge activation patching",
+            "ACDC",
+            "subnetwork probing",
+            "random",
+            "ground truth");
+    assertThat(all())
+        .extracting(PruneAlgorithm::unit)
+        .containsExactly("logits", "logits", "nats", "mask parameters", "none", "none");
+    MaskGradient.Builder gradient = MaskGradient.builder().gradFunction(GradFunction.LOGPROB);
+    assertThat(gradient.build().unit()).isEqualTo("nats");
+    assertThat(gradient.targets(batch -> null).build().unit()).isEqualTo("squared nats");
+    assertThat(gradient.maskValue(0.5).build().name()).isEqualTo("mask gradient at 0.5");
+    assertThat(MaskGradient.builder().integratedGradSamples(5).build().name())
+        .isEqualTo("mask gradient, integrated over 6 mask values");
+    EdgeActivationPatching.Builder exact = EdgeActivationPatching.builder();
+    exact.loss(GradFunction.PROB, AnswerFunction.AVG_VAL);
+    assertThat(exact.build().unit()).isEqualTo("probabilities");
+    assertThat(exact.loss(batch -> null).build().unit()).isEqualTo("units of the loss");
+    PruneAlgorithm divergence = exact.loss(FaithfulnessTarget.MSE).build();
+    assertThat(divergence.unit()).isEqualTo("squared logits");
+    assertThat(divergence.sign()).isEqualTo(ScoreSign.UNSIGNED);
+  }
+
+  /** One that works for the answer is one whose patching makes the logit difference fall. */
+  @Test
+  void aPositiveScoreSaysThatPatchingTheEdgeHurts() {
+    PruneScores exact = EdgeActivationPatching.builder().build().pruneScores(model, BATCHES);
+    int best = model.graph().index(exact.sorted().get(0).edge());
+    double[] scores = MaskGradient.builder().build().pruneScores(model, BATCHES).toArray();
+    assertThat(Math.signum(scores[best])).isEqualTo(Math.signum(exact.get(best)));
+  }
+
+  @Test
+  void whatIsDoneIsKeptAsScores() {
+    for (PruneAlgorithm algorithm : all().subList(0, 4)) {
+      StoppedException stopped =
+          catchThrowableOfType(
+              StoppedException.class,
+              () ->
+                  algorithm.pruneScores(
+                      model,
+                      BATCHES,
+                      (done, total) -> {
+                        if (done == total / 2) {
+                          Thread.currentThread().interrupt();
+                        }
+                      }));
+      assertThat(stopped).as(algorithm.name()).isNotNull();
+      assertThat(Thread.interrupted()).isTrue();
+      PruneScores partial = stopped.partial(PruneScores.class).orElseThrow();
+      assertThat(partial).isNotEqualTo(algorithm.pruneScores(model, BATCHES));
+    }
+  }
+
+  @Test
+  void allButThoseThatLookAtNoPromptsWantSome() {
+    for (PruneAlgorithm algorithm : all().subList(0, 4)) {
+      assertThatIllegalArgumentException()
+          .as(algorithm.name())
+          .isThrownBy(() -> algorithm.pruneScores(model, List.of()))
+          .withMessageContaining("batches: expected at least one, got none");
+    }
+  }
+
+  @Test
+  void aCircuitOfAnotherGraphIsNoGroundTruth() {
+    try (PatchableModel other = model.withOptions(PatchableModelOptions.defaults().withSeqLen(4))) {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> GroundTruthPruneScores.ofCircuit(circuit).pruneScores(other, BATCHES))
+          .withMessageContaining("trueEdges");
+    }
+  }
+
+  @Test
+  void acdcSearchesOnAllPromptsAtOnce() {
+    Acdc acdc = Acdc.builder().thresholds(0.01, 0.1).build();
+    PromptPairBatch joined = PromptPairBatch.join(BATCHES);
+    assertThat(joined.size()).isEqualTo(3);
+    double[] together = acdc.search(model, joined).scores().toArray();
+    assertThat(acdc.pruneScores(model, BATCHES).toArray()).isEqualTo(together);
+    assertThat(acdc.pruneScores(model, BATCHES.subList(0, 1)).toArray()).isNotEqualTo(together);
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = AblationType.class,
+      names = {"RESAMPLE", "ZERO", "TOKENWISE_MEAN_CORRUPT"})
+  void probingIsATrainingOfSoManyEpochs(AblationType type) {
+    for (PatchType patchType : PatchType.values()) {
+      SubnetworkProbing.Builder builder =
+          SubnetworkProbing.builder().patchType(patchType).seed(3).regularizeLambda(0.5);
+      double[] expected;
+      try (SourceActivations mean =
+              model.sourceAblations(BATCHES, AblationType.TOKENWISE_MEAN_CORRUPT);
+          MaskTraining training = builder.build().begin(model, mean)) {
+        for (int epoch = 0; epoch < 2; epoch++) {
+          for (PromptPairBatch batch : BATCHES) {
+            long[][] other = patchType == PatchType.TREE_PATCH ? batch.corrupt() : batch.clean();
+            try (SourceActivations own =
+                type.meanOverDataset()
+                    ? model.sourceAblations(BATCHES, type)
+                    : model.sourceAblations(other, type)) {
+              training.step(batch, own);
+            }
+          }
+        }
+        expected = training.scores().toArray();
+      }
+      SubnetworkProbing probing = builder.ablationType(type).epochs(2).build();
+      assertClose("scores", probing.pruneScores(model, BATCHES).toArray(), expected, 1e-12);
+    }
+  }
+
+  @Test
+  void aTrainingStepByStepRefusesSettingsThatItWouldIgnore() {
+    try (SourceActivations corrupt =
+        model.sourceAblations(BATCHES.get(0).corrupt(), AblationType.RESAMPLE)) {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> SubnetworkProbing.builder().epochs(3).build().begin(model, corrupt))
+          .withMessageContaining("epochs");
+      assertThatIllegalArgumentException()
+          .isThrownBy(
+              () ->
+                  SubnetworkProbing.builder()
+                      .ablationType(AblationType.ZERO)
+                      .build()
+                      .begin(model, corrupt))
+          .withMessageContaining("ablationType");
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> SubnetworkProbing.builder().epochs(0))
+          .withMessageContaining("got 0");
+    }
+  }
+}
