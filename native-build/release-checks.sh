@@ -2,7 +2,8 @@
 # Runs what takes too long for .ci/run, stage by stage with its seconds, on a tree
 # that .ci/run has found green: the soak of the leak test, full fuzzing, long
 # random sequences of calls, the thread sanitizer, the site with the javadoc, two
-# builds from nothing that must give the same classes and library, and the C++ tests on a GPU
+# builds from nothing that must give the same classes and library, the jars to
+# publish, JSON with the oldest and the newest Jackson, and the C++ tests on a GPU
 # where there is one. Continues after a failure; ends with the seconds and the
 # result of each stage. Names of stages as arguments run only these.
 set -euo pipefail
@@ -58,6 +59,26 @@ reproducible() {
   [ "${sums[0]}" = "${sums[1]}" ] || fail "two builds of the same tree differ"
 }
 
+# The jars of sources and javadoc beside those that mvn verify tests.
+published() {
+  mvn -B -ntp package -Prelease -DskipTests
+  local holds
+  for holds in 'sources:org/autocircuit/PatchableModel.java' 'javadoc:org/autocircuit/PatchableModel.html'; do
+    jar --list --file "$(echo target/autocircuit-*-"${holds%%:*}".jar)" | grep -qx "${holds#*:}" ||
+      fail "the jar of ${holds%%:*} lacks ${holds#*:}"
+  done
+}
+
+# Compiles and tests all that reads and writes JSON, with the Jackson of Spark 4.0 and LangChain4j.
+jackson() {
+  local version
+  for version in 2.18.6 2.22.1; do
+    java_test "$JSON_TESTS" -Djackson.version="$version" || fail "failed with Jackson $version"
+  done
+}
+JSON_TESTS='*Json*Test,CircuitTest,EdgeCountSelectionTest,Gguf*Test,HuggingFace*Test,ModelFamil*Test'
+JSON_TESTS+=',PromptDatasetTest,Safetensors*Test,ShardedWeightsTest,TokenizerTest,UnreadableFoldersTest,*VocabularyTest'
+
 gpu() {
   if [ ! -x native-build/run-device-tests.sh ] || ! nvidia-smi >/dev/null 2>&1; then
     echo "no NVIDIA device here: not run"
@@ -73,6 +94,8 @@ stage sequences java_test ApiSequenceTest -Dautocircuit.sequences=3000
 stage thread-sanitizer native-build/run-sanitizers.sh thread
 stage site site
 stage reproducible reproducible
+stage published published
+stage jackson jackson
 stage gpu gpu
 
 [ ${#results[@]} -gt 0 ] || fail "no stage is called $*"

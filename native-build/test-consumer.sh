@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the two packaged jars into a temporary Maven repository and compiles
 # and runs src/test/consumer against them, with no C++ compiler on the PATH and
-# with caches of its own. The user's repository serves as a read-only source of
+# with caches of its own; then holds what they brought along to its
+# dependencies.txt. The user's repository serves as a read-only source of
 # everything else. Run mvn package first.
 set -euo pipefail
 # shellcheck source=common.sh
@@ -54,9 +55,20 @@ done
 if ! (cd "$work/project" && env -i HOME="$work" PATH="$work/tools" JAVA_HOME="$java_home" \
   "$maven" --batch-mode --no-transfer-progress --settings "$work/settings.xml" \
   -Dautocircuit.version="$version" -Djavacpp.cache="$work/javacpp" \
-  compile exec:exec) >"$work/log.txt" 2>&1; then
+  compile exec:exec dependency:list -DoutputFile="$work/dependencies.txt") >"$work/log.txt" 2>&1; then
   grep -E 'ERROR|Exception' "$work/log.txt" | head -n 20 >&2
   fail "the consumer project failed, see $work/log.txt"
 fi
 grep -q '^consumer: ok' "$work/log.txt" || fail "the consumer project said nothing, see $work/log.txt"
-echo "Consumer project: compiled and run from the packaged jars"
+
+# Of Jackson the minor version counts; versions of the others are the pom's affair.
+sed -nE 's/^ +([^ ]+):(compile|runtime).*/\1/p' "$work/dependencies.txt" |
+  sed -E -e '/jackson/s/^([^:]+:[^:]+):jar:([0-9]+\.[0-9]+).*/\1 \2/' \
+    -e 's/^([^:]+:[^:]+):jar:[^:]+$/\1/' -e 's/^([^:]+:[^:]+):jar:([^:]+):[^:]+$/\1:\2/' |
+  LC_ALL=C sort >"$work/brought.txt"
+grep -vE '^(#|$)' "$work/project/dependencies.txt" | LC_ALL=C sort |
+  diff - "$work/brought.txt" >"$work/difference.txt" || {
+  sed -nE -e 's/^</listed, but not brought:/p' -e 's/^>/brought, but not listed:/p' "$work/difference.txt" >&2
+  fail "a consumer gets other dependencies than src/test/consumer/dependencies.txt says"
+}
+echo "Consumer project: compiled and run from the packaged jars, with no dependency but those listed"

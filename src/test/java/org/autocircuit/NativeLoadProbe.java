@@ -10,6 +10,7 @@ import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.text.ExampleModel;
 
 /** Runs for NativeLoadTest, in processes that are set up oddly. */
 public final class NativeLoadProbe implements Runnable {
@@ -31,9 +32,9 @@ public final class NativeLoadProbe implements Runnable {
   }
 
   /**
-   * Runs it twice: with {@code twice} here; with {@code loaders} in two class loaders, the second
-   * with its own folder to unpack to if another argument names one; with {@code after} once a
-   * library was loaded.
+   * Opens the embedded model with {@code open}. Runs it twice: with {@code twice} here; with {@code
+   * loaders} in two class loaders, the second with its own folder to unpack to if another argument
+   * names one; with {@code after} once a library was loaded.
    */
   public static void main(String[] arguments) throws ReflectiveOperationException {
     switch (arguments[0]) {
@@ -48,6 +49,7 @@ public final class NativeLoadProbe implements Runnable {
         }
         runInLoaderOfItsOwn();
       }
+      case "open" -> ExampleModel.open().close();
       case "after" -> {
         System.load(arguments[1]);
         new NativeLoadProbe().run();

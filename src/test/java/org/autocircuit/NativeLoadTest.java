@@ -47,6 +47,34 @@ class NativeLoadTest {
     return "-Dorg.bytedeco.javacpp.cachedir=" + Loader.getCacheDir();
   }
 
+  /** JavaCPP would warn of OpenBLAS's version. That a model was loaded is a matter of the log. */
+  @Test
+  void openingAModelPrintsNothing() throws IOException {
+    assertThat(printedByOpening(System.getProperty("java.class.path"))).isEmpty();
+  }
+
+  /** As where another OpenBLAS is on the class path than the one that is known to work. */
+  @Test
+  void theVersionOfAnotherOpenBlasIsStillWarnedOf() throws IOException {
+    Path properties = folder.resolve("META-INF/maven/org.bytedeco/openblas/pom.properties");
+    Files.createDirectories(properties.getParent());
+    Files.writeString(properties, "version=0.3.30-1.5.12");
+    assertThat(printedByOpening(folder + ":" + System.getProperty("java.class.path")))
+        .hasLineCount(1)
+        .contains("Warning: Versions of", "org.bytedeco:openblas:0.3.30-1.5.12 do not match.");
+  }
+
+  private String printedByOpening(String classPath) throws IOException {
+    Path logging = Files.writeString(folder.resolve("logging.properties"), ".level=WARNING");
+    JavaProcess.Result result =
+        new JavaProcess()
+            .with(unpacked(), "-Djava.util.logging.config.file=" + logging)
+            .classPath(classPath)
+            .run(NativeLoadProbe.class, MOST_SECONDS, "open");
+    assertThat(result.exitCode()).as(result.output()).isZero();
+    return result.output();
+  }
+
   @Test
   void aReadOnlyHomeAndACacheFolderWithSpacesWork() throws IOException {
     Path cache = folder.resolve("an unusual/cache folder");

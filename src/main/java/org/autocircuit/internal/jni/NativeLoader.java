@@ -78,6 +78,7 @@ public final class NativeLoader {
     }
     long start = System.nanoTime();
     try {
+      OpenBlasVersion.check();
       NativeLibrary.numThreads();
     } catch (LinkageError e) {
       throw new NativeLoadException(whatToDo(e), e);

@@ -9,6 +9,8 @@ import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.text.ExampleModel;
+import org.autocircuit.text.TextModel;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -31,6 +33,14 @@ public final class Consumer {
           // Without one head of the second block: 3 + 3 of the other.
           expect(6, patchable.forward(input));
         }
+      }
+    }
+    // With its tokenizer, and without anything that only the command line needs.
+    try (TextModel model = ExampleModel.open()) {
+      String prompt = "When Mary and John went to the store, John gave a drink to";
+      String next = model.top(prompt, 1).get(0).spelling();
+      if (!next.contains("Mary")) {
+        throw new AssertionError("expected Mary, got " + next);
       }
     }
     System.out.println("consumer: ok");
