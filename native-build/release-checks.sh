@@ -76,7 +76,7 @@ jackson() {
     java_test "$JSON_TESTS" -Djackson.version="$version" || fail "failed with Jackson $version"
   done
 }
-JSON_TESTS='*Json*Test,CircuitTest,EdgeCountSelectionTest,Gguf*Test,HuggingFace*Test,ModelFamil*Test'
+JSON_TESTS='*Json*Test,CircuitTest,EdgeCountSelectionTest,GgufTest,HuggingFace*Test,ModelFamil*Test'
 JSON_TESTS+=',PromptDatasetTest,Safetensors*Test,ShardedWeightsTest,TokenizerTest,UnreadableFoldersTest,*VocabularyTest'
 
 gpu() {

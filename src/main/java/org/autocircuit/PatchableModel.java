@@ -18,6 +18,7 @@ import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.run.Passes;
 import org.autocircuit.internal.run.PrefixPass;
 import org.autocircuit.mode.ModelModes;
@@ -256,13 +257,13 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public PrefixCache prefixOf(Tensor tokens) {
     requireOpen();
-    return passes.prefixOf(tokens);
+    return passes.prefixOf(device -> tokens);
   }
 
   /** As {@link #prefixOf(Tensor)}, of tokens {@code [1 or batch][prefix]}. */
   public PrefixCache prefixOf(long[][] tokens) {
     requireOpen();
-    return passes.prefixOf(tokens);
+    return passes.prefixOf(device -> TensorArrays.of(tokens, "tokens", device));
   }
 
   /**
@@ -348,13 +349,13 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /** As {@link #sourceAblations(Tensor, AblationType)}; padding does not count in means. */
   public SourceActivations sourceAblations(ModelInput input, AblationType type) {
     requireOpen();
-    return passes.sourceAblations(input, type);
+    return passes.ablations().of(ForwardRequest.of(input), type);
   }
 
   /** As {@link #sourceAblations(ModelInput, AblationType)}, of tokens {@code [batch][seq]}. */
   public SourceActivations sourceAblations(long[][] tokens, AblationType type) {
     requireOpen();
-    return passes.sourceAblations(tokens, type);
+    return passes.ablations().of(ForwardRequest.of(tokens), type);
   }
 
   /**
@@ -368,7 +369,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   public SourceActivations sourceAblations(
       Iterable<? extends PromptPairBatch> batches, AblationType type) {
     requireOpen();
-    return passes.sourceAblations(batches, type);
+    return passes.ablations().of(batches, type);
   }
 
   /**
@@ -380,7 +381,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   public SourceActivations sourceAblations(
       Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
     requireOpen();
-    return passes.sourceAblations(clean, corrupt, type);
+    return passes.ablations().of(clean, corrupt, type);
   }
 
   /** Begins a search's first baseline, with the logits that the options say. */
@@ -419,13 +420,13 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   /** As {@link #maskGradient(Tensor, PatchContext, AnswerLoss)}. */
   public MaskGradientResult maskGradient(ModelInput input, PatchContext context, AnswerLoss loss) {
     requireOpen();
-    return passes.maskGradient(input, context, loss);
+    return passes.gradients().of(ForwardRequest.of(input), context, loss);
   }
 
   /** As {@link #maskGradient(Tensor, PatchContext, AnswerLoss)}, of tokens {@code [batch][seq]}. */
   public MaskGradientResult maskGradient(long[][] tokens, PatchContext context, AnswerLoss loss) {
     requireOpen();
-    return passes.maskGradient(tokens, context, loss);
+    return passes.gradients().of(ForwardRequest.of(tokens), context, loss);
   }
 
   /**
@@ -436,7 +437,7 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    */
   public MaskGradientResult maskGradient(EdgeAttribution attribution) {
     requireOpen();
-    return passes.maskGradient(attribution);
+    return passes.gradients().of(attribution);
   }
 
   /**

@@ -1,5 +1,6 @@
 package org.autocircuit.internal;
 
+import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.concurrent.ConcurrentHashMap;
@@ -11,7 +12,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  * accessor when it is initialised, and whoever needs it asks for it by the type. This package is
  * below all of them, so it names them by type variables.
  */
-@SuppressWarnings("unchecked") // each type registers an accessor of its own kind
+// Each type registers an accessor of its own kind, and says of which.
+@SuppressWarnings({"unchecked", "overloads"})
 public final class Access {
 
   /** Of models {@code M}. */
@@ -37,6 +39,9 @@ public final class Access {
     /** Puts copies of the values in their place until what is returned runs. */
     Runnable enter(P masks, OptionalInt examples);
 
+    /** The values that passes of this thread use, themselves, to be read while a use is open. */
+    Tensor inForce(P masks);
+
     /** A copy of the values {@code [n_masks]} that hold outside of all modes, on any thread. */
     Tensor outsideModes(P masks);
   }
@@ -47,8 +52,21 @@ public final class Access {
     /** Activations made by an ablation, which close the cache; {@code null}: one is made. */
     S make(Tensor activations, T type, FullyPatchedCache fullyPatched);
 
+    /** The tensor itself, to be read while a use is open. */
+    Tensor tensor(S activations);
+
     /** Returns what passes with these activations have in common; {@code null}: nothing. */
     FullyPatchedCache fullyPatched(S activations);
+  }
+
+  /** Of prefixes {@code C}. */
+  public interface OfPrefixCache<C> {
+
+    /**
+     * The entries themselves, keys and values of each block in turn, to be read while a use is
+     * open.
+     */
+    List<Tensor> entries(C prefix);
   }
 
   /** Of incremental runs {@code R} along graphs {@code G}. */
@@ -82,6 +100,11 @@ public final class Access {
     ACCESSORS.put(type, accessor);
   }
 
+  /** Registers the accessor of prefixes. */
+  public static <C> void register(Class<C> type, OfPrefixCache<C> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
   /** Registers the accessor of incremental runs. */
   public static <R> void register(Class<R> type, OfIncrementalRun<R, ?> accessor) {
     ACCESSORS.put(type, accessor);
@@ -106,6 +129,11 @@ public final class Access {
   public static <S, T> OfSourceActivations<S, T> sourceActivations(
       Class<S> type, Class<T> ablation) {
     return (OfSourceActivations<S, T>) find(type);
+  }
+
+  /** The accessor of prefixes. */
+  public static <C> OfPrefixCache<C> prefixCache(Class<C> type) {
+    return (OfPrefixCache<C>) find(type);
   }
 
   /** The accessor of incremental runs. */

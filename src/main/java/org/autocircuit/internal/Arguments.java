@@ -63,11 +63,16 @@ public final class Arguments {
 
   /** Refuses a tensor on another device. */
   public static void device(String name, Tensor tensor, String expected) {
-    String device = deviceOf(tensor);
-    if (!device.equals(expected)) {
+    if (!isOn(expected, tensor)) {
       throw new IllegalArgumentException(
-          "%s: expected device %s, got %s".formatted(name, expected, device));
+          "%s: expected device %s, got %s".formatted(name, expected, deviceOf(tensor)));
     }
+  }
+
+  /** Returns whether a tensor is on a device. */
+  public static boolean isOn(String device, Tensor tensor) {
+    // On the CPU, the usual case, without a scope for names.
+    return tensor.is_cpu() ? device.equals("cpu") : deviceOf(tensor).equals(device);
   }
 
   /** The device of a tensor as text, for instance {@code cpu} or {@code cuda:0}. */

@@ -9,14 +9,15 @@ import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * The temporaries of one call: every JavaCPP pointer made while it is open is freed when it is
- * closed, but for those that are handed out, which then belong to the caller's innermost scope. The
- * JVM's shutdown waits for it.
+ * One call: what it needs stays open, and every JavaCPP pointer made while it is open is freed when
+ * it is closed, but for those that are handed out, which then belong to the caller's innermost
+ * scope. The JVM's shutdown waits for it.
  */
 public final class CallScope implements AutoCloseable {
 
   private final PointerScope temporaries;
   private final Deque<Pointer> handedOut = new ArrayDeque<>();
+  private final Deque<NativeResource.Use> uses = new ArrayDeque<>();
 
   /**
    * Opens the scope. All native work does so first, so here the native libraries are loaded.
@@ -48,6 +49,11 @@ public final class CallScope implements AutoCloseable {
   /** Opens a scope for what gives memory back, which is done while the JVM shuts down, too. */
   public static CallScope toFree() {
     return new CallScope(true);
+  }
+
+  /** Takes over a use: what the call needs stays open until this scope is closed. */
+  public void hold(NativeResource.Use use) {
+    uses.push(use);
   }
 
   /**
@@ -82,7 +88,19 @@ public final class CallScope implements AutoCloseable {
       temporaries.close();
       handedOut.forEach(CallScope::attach);
     } finally {
+      endUses();
+    }
+  }
+
+  private void endUses() {
+    if (uses.isEmpty()) {
       ShutdownGuard.leave();
+      return;
+    }
+    try {
+      uses.pop().close();
+    } finally {
+      endUses();
     }
   }
 

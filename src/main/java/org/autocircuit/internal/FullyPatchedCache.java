@@ -19,11 +19,12 @@ public final class FullyPatchedCache implements AutoCloseable {
         new NativeResource("SourceActivations", () -> NativeLibrary.releaseFullyPatchedCache(made));
   }
 
-  NativeResource.Use use() {
+  private NativeResource.Use use() {
     return resource.use();
   }
 
-  long address() {
+  /** Valid until this is closed. */
+  public long address() {
     return address;
   }
 

@@ -11,7 +11,8 @@ public final class IncrementalHandle implements AutoCloseable {
   private final long address;
   private final NativeResource resource;
 
-  IncrementalHandle(long address) {
+  /** Takes charge of a native run. */
+  public IncrementalHandle(long address) {
     this.address = address;
     resource =
         new NativeResource("IncrementalRun", () -> NativeLibrary.releaseIncrementalRun(address));

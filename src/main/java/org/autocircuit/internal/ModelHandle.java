@@ -33,7 +33,8 @@ public final class ModelHandle implements AutoCloseable {
   /** Tensors read from a file, handed out; see {@code read_tensors}. */
   public static List<Tensor> readTensors(String path, long[] layout, int dtype, String device) {
     try (CallScope scope = new CallScope()) {
-      return handOut(scope, NativeLibrary.readTensors(path, layout, layout.length, dtype, device));
+      return scope.handOutAll(
+          tensors(NativeLibrary.readTensors(path, layout, layout.length, dtype, device)));
     }
   }
 
@@ -70,12 +71,14 @@ public final class ModelHandle implements AutoCloseable {
     }
   }
 
-  /** A patchable model; native code keeps this one as long as that. */
-  public PatchableHandle makePatchable(String name, String modules, long[] wrappers, int seqLen) {
+  /**
+   * Makes a patchable model; native code keeps this one as long as that.
+   *
+   * @return its address, of which the caller takes charge
+   */
+  public long makePatchable(String modules, long[] wrappers, int seqLen) {
     try (NativeResource.Use use = use()) {
-      return new PatchableHandle(
-          name,
-          NativeLibrary.makeModelPatchable(address, modules, wrappers, wrappers.length, seqLen));
+      return NativeLibrary.makeModelPatchable(address, modules, wrappers, wrappers.length, seqLen);
     }
   }
 
@@ -89,12 +92,13 @@ public final class ModelHandle implements AutoCloseable {
     resource.close();
   }
 
-  static List<Tensor> handOut(CallScope scope, TensorVector results) {
+  /** What native code returned, one by one, of the innermost scope. */
+  public static List<Tensor> tensors(TensorVector results) {
     List<Tensor> tensors = new ArrayList<>();
     for (long i = 0; i < results.size(); i++) {
       tensors.add(new Tensor(results.get(i)));
     }
-    return scope.handOutAll(tensors);
+    return tensors;
   }
 
   private static TensorVector vector(Collection<Tensor> tensors) {

@@ -19,16 +19,18 @@ public final class NativeMasks {
     resource = NativeResource.collected("Masks", () -> NativeLibrary.releaseMaskPlans(made));
   }
 
-  NativeResource.Use use() {
+  /** Keeps the masks from being freed. */
+  public NativeResource.Use use() {
     return resource.use();
   }
 
-  /** The caller's; to be asked for while {@link #use} is open. */
-  Tensor tensor() {
+  /** The masks, of the innermost scope; to be asked for while {@link #use} is open. */
+  public Tensor tensor() {
     return NativeLibrary.maskPlansTensor(plans);
   }
 
-  long plans() {
+  /** The address of the plans, to be used while {@link #use} is open. */
+  public long plans() {
     return plans;
   }
 }

@@ -16,7 +16,7 @@ public final class NativeMath {
       Tensor currSrcOuts,
       boolean hasRows,
       boolean hasSeq,
-      PatchableHandle.Patch patch) {
+      Patch patch) {
     try (CallScope scope = new CallScope()) {
       return scope.handOut(
           NativeLibrary.interpolate(
@@ -30,7 +30,7 @@ public final class NativeMath {
               patch.dropout(),
               patch.seed(),
               patch.step(),
-              PatchableHandle.orUndefined(patch.uniforms())));
+              Patch.orUndefined(patch.uniforms())));
     }
   }
 
@@ -42,7 +42,7 @@ public final class NativeMath {
   }
 
   /** See {@code apply_mask_fn}; the result is handed out. */
-  public static Tensor applyMaskFn(boolean batched, long batch, PatchableHandle.Patch patch) {
+  public static Tensor applyMaskFn(boolean batched, long batch, Patch patch) {
     try (CallScope scope = new CallScope()) {
       return scope.handOut(
           NativeLibrary.applyMaskFn(
@@ -53,7 +53,7 @@ public final class NativeMath {
               patch.dropout(),
               patch.seed(),
               patch.step(),
-              PatchableHandle.orUndefined(patch.uniforms())));
+              Patch.orUndefined(patch.uniforms())));
     }
   }
 

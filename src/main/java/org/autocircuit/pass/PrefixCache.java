@@ -4,6 +4,7 @@ import com.google.errorprone.annotations.MustBeClosed;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
@@ -30,6 +31,11 @@ public final class PrefixCache implements AutoCloseable {
 
   private static final String NAME = "PrefixCache";
   private static final String SHAPE = "[1 or batch, prefix, key/value heads, d_head]";
+
+  static {
+    Access.OfPrefixCache<PrefixCache> accessor = prefix -> prefix.entries;
+    Access.register(PrefixCache.class, accessor);
+  }
 
   /** Keys of block 0, values of block 0, keys of block 1, … */
   private final List<Tensor> entries;

@@ -57,6 +57,12 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
           }
 
           @Override
+          public Tensor inForce(MaskParameters masks) {
+            masks.requireOwner();
+            return masks.layers.inForce();
+          }
+
+          @Override
           public Tensor outsideModes(MaskParameters masks) {
             return masks.outsideModes();
           }
@@ -382,13 +388,17 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   private NativeResource.Use begin() {
+    requireOwner();
+    return layers.use();
+  }
+
+  private void requireOwner() {
     if (Thread.currentThread() != thread) {
       throw new IllegalStateException(
           ("%s belong to thread %s and were used on thread %s; use Masks, or"
                   + " PatchableModel.newMaskParameters() on each thread")
               .formatted(this, thread.getName(), Thread.currentThread().getName()));
     }
-    return layers.use();
   }
 
   private Tensor definedGradients() {

@@ -4,7 +4,7 @@ import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.Components;
 import org.autocircuit.internal.NativeCodes;
 import org.autocircuit.internal.NativeMath;
-import org.autocircuit.internal.PatchableHandle.Patch;
+import org.autocircuit.internal.Patch;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -122,19 +122,11 @@ public final class PatchWrapper {
       Arguments.live("mask", values);
       if (noise instanceof Noise.Uniforms given) {
         Tensor uniforms = Arguments.live("uniforms", given.tensor());
-        return new Patch(null, null, values, null, NativeCodes.of(maskFn), dropout, 0, 0, uniforms);
+        return new Patch(null, 0, values, 0, NativeCodes.of(maskFn), dropout, 0, 0, uniforms);
       }
       Noise.Seeded seeded = (Noise.Seeded) noise;
       return new Patch(
-          null,
-          null,
-          values,
-          null,
-          NativeCodes.of(maskFn),
-          dropout,
-          seeded.seed(),
-          seeded.step(),
-          null);
+          null, 0, values, 0, NativeCodes.of(maskFn), dropout, seeded.seed(), seeded.step(), null);
     }
 
     @Override

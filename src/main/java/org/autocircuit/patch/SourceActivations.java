@@ -36,6 +36,11 @@ public final class SourceActivations implements AutoCloseable {
           }
 
           @Override
+          public Tensor tensor(SourceActivations activations) {
+            return activations.tensor;
+          }
+
+          @Override
           public FullyPatchedCache fullyPatched(SourceActivations activations) {
             return activations.fullyPatched;
           }

@@ -22,6 +22,28 @@ class CallScopeTest {
     assertThat(temporary.isNull()).isTrue();
   }
 
+  /** The last one first, after the temporaries, and all of them if one fails. */
+  @Test
+  void usesEndWithTheScope() {
+    List<String> ended = new ArrayList<>();
+    Tensor[] temporary = new Tensor[1];
+    assertThatThrownBy(
+            () -> {
+              try (CallScope scope = new CallScope()) {
+                temporary[0] = torch.ones(3);
+                scope.hold(() -> ended.add("first, temporary freed: " + temporary[0].isNull()));
+                scope.hold(
+                    () -> {
+                      ended.add("second");
+                      throw new IllegalStateException("cannot end");
+                    });
+                assertThat(ended).isEmpty();
+              }
+            })
+        .hasMessage("cannot end");
+    assertThat(ended).containsExactly("second", "first, temporary freed: true");
+  }
+
   @Test
   void whatIsHandedOutBelongsToTheScopeAround() {
     Tensor result;

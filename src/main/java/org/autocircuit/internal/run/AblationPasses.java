@@ -3,32 +3,36 @@ package org.autocircuit.internal.run;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.function.Consumer;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.FullyPatchedCache;
 import org.autocircuit.internal.NativeCodes;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.jfr.ForwardEvent;
+import org.autocircuit.internal.jfr.WorkspaceEvent;
+import org.autocircuit.internal.jni.NativeLibrary;
 import org.autocircuit.internal.run.PassArguments.Size;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.AblationType;
-import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
-import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 
 /** The plain passes that source activations come from: of one batch, or the mean of many. */
-final class AblationPasses {
+public final class AblationPasses {
 
   private static final Logger MEMORY = System.getLogger("org.autocircuit.memory");
   private static final long LARGE = 1L << 30;
 
   private static final Access.OfSourceActivations<SourceActivations, AblationType> ACTIVATIONS =
-      Access.sourceActivations(SourceActivations.class, AblationType.class);
+      PassArguments.ACTIVATIONS;
 
   private final String name;
   private final Precision precision;
@@ -45,16 +49,18 @@ final class AblationPasses {
     this.handle = handle;
   }
 
-  SourceActivations of(ModelInput input, AblationType type) {
+  /** Of one batch; of the request only the prompts count. */
+  public SourceActivations of(ForwardRequest prompts, AblationType type) {
     if (type.meanOverDataset()) {
       throw new IllegalArgumentException(
           type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
     }
-    try (Use use = handle.use(input, PatchContext.NONE);
-        CallScope scope = new CallScope()) {
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, handle::use);
+      ModelInput input = handle.behindPrefix(scope, prompts.input(device));
       FullyPatchedCache cache = new FullyPatchedCache();
       try {
-        return ACTIVATIONS.make(ablated(input, type, cache), type, cache);
+        return ACTIVATIONS.make(ablated(input, type, cache.address()), type, cache);
       } catch (RuntimeException | Error e) {
         cache.close();
         throw e;
@@ -62,36 +68,32 @@ final class AblationPasses {
     }
   }
 
-  SourceActivations of(long[][] tokens, AblationType type) {
-    try (CallScope scope = new CallScope()) {
-      return of(ModelInput.ofPrompts(tokens, device), type);
-    }
-  }
-
-  SourceActivations of(Iterable<? extends PromptPairBatch> batches, AblationType type) {
+  /** The mean over the prompts of a data set. */
+  public SourceActivations of(Iterable<? extends PromptPairBatch> batches, AblationType type) {
     return mean(
         type,
         mean -> {
           for (PromptPairBatch batch : batches) {
             if (type.cleanDataset()) {
-              add(mean, ModelInput.ofPrompts(batch.clean(), device));
+              add(mean, ForwardRequest.of(batch.clean()));
             }
             if (type.corruptDataset()) {
-              add(mean, ModelInput.ofPrompts(batch.corrupt(), device));
+              add(mean, ForwardRequest.of(batch.corrupt()));
             }
           }
         });
   }
 
-  SourceActivations of(Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
+  /** The mean over a data set whose inputs are tensors. */
+  public SourceActivations of(Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
     return mean(
         type,
         mean -> {
           if (type.cleanDataset()) {
-            clean.forEach(input -> add(mean, ModelInput.of(input)));
+            clean.forEach(input -> add(mean, ForwardRequest.of(input)));
           }
           if (type.corruptDataset()) {
-            corrupt.forEach(input -> add(mean, ModelInput.of(input)));
+            corrupt.forEach(input -> add(mean, ForwardRequest.of(input)));
           }
         });
   }
@@ -101,28 +103,35 @@ final class AblationPasses {
       throw new IllegalArgumentException(
           type + " does not take a data set: expected one tensor of inputs, got batches");
     }
-    try (Use use = handle.use();
-        CallScope scope = new CallScope();
+    try (CallScope scope = new CallScope();
         DataSetMean mean = new DataSetMean(precision)) {
+      PassHandle.hold(scope, handle::use);
       addAll.accept(mean);
       return ACTIVATIONS.make(mean.mean(), type, null);
     }
   }
 
-  private void add(DataSetMean mean, ModelInput input) {
+  /** Each batch has a scope of its own, within the use of all. */
+  private void add(DataSetMean mean, ForwardRequest prompts) {
     Stop.check();
     try (CallScope scope = new CallScope()) {
-      mean.add(ablated(input, AblationType.RESAMPLE, null), input.attentionMask());
+      ModelInput input = handle.behindPrefix(scope, prompts.input(device));
+      mean.add(ablated(input, AblationType.RESAMPLE, 0), input.attentionMask());
     }
   }
 
-  private Tensor ablated(ModelInput given, AblationType type, FullyPatchedCache cache) {
+  private Tensor ablated(ModelInput input, AblationType type, long cache) {
     ForwardEvent event = ForwardEvent.begun();
-    ModelInput input = handle.behindPrefix(given);
     Size size = arguments.input(input);
-    Tensor activations =
-        handle.run(
-            input, (model, passed) -> model.sourceAblations(passed, NativeCodes.of(type), cache));
+    Tensor activations;
+    try {
+      activations =
+          NativeLibrary.sourceAblations(
+              handle.address(), PassHandle.tensors(input), NativeCodes.of(type), cache);
+    } catch (NativeException e) {
+      throw handle.explained(e, List.of(input));
+    }
+    WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
     event.end(name, size.batch(), size.seq(), false, false, true);
     long bytes = activations.storage().nbytes();
     if (bytes >= LARGE) {

@@ -11,9 +11,10 @@ import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.FullyPatchedCache;
 import org.autocircuit.internal.NativeCodes;
 import org.autocircuit.internal.NativeMasks;
-import org.autocircuit.internal.PatchableHandle.Patch;
+import org.autocircuit.internal.Patch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Precision;
@@ -39,7 +40,9 @@ final class PassArguments {
   private static final String BLOCKS = "blocks.";
 
   private static final Access.OfMasks<Masks> MASKS = Access.masks(Masks.class);
-  private static final Access.OfSourceActivations<SourceActivations, AblationType> ACTIVATIONS =
+  private static final Access.OfMaskParameters<MaskParameters> PARAMETERS =
+      Access.maskParameters(MaskParameters.class);
+  static final Access.OfSourceActivations<SourceActivations, AblationType> ACTIVATIONS =
       Access.sourceActivations(SourceActivations.class, AblationType.class);
 
   private final ModelGraph graph;
@@ -128,6 +131,11 @@ final class PassArguments {
         : tensor;
   }
 
+  /** As {@link #sources}, of activations within their use. */
+  Tensor activations(SourceActivations given, Size size) {
+    return sources("source activations", ACTIVATIONS.tensor(given), size);
+  }
+
   private void sources(String name, Tensor tensor, long batch, long seq) {
     Arguments.shape(
         name,
@@ -144,7 +152,8 @@ final class PassArguments {
   /** Checks what of a patch does not depend on the pass. */
   void check(SourceActivations activations, MaskValues masks) {
     try (CallScope scope = new CallScope()) {
-      Tensor tensor = Objects.requireNonNull(activations, "activations").tensor();
+      PassHandle.hold(scope, Objects.requireNonNull(activations, "activations")::use);
+      Tensor tensor = ACTIVATIONS.tensor(activations);
       sources("source activations", tensor, Arguments.ANY, Arguments.ANY);
     }
     graph(Objects.requireNonNull(masks, "masks"));
@@ -158,11 +167,12 @@ final class PassArguments {
   }
 
   /**
-   * Checks a context and makes its tensors, which go to the innermost scope.
+   * Checks a context, and makes native arguments of it within its use.
    *
+   * @param scope keeps the masks open, and has the tensors that are made
    * @param training whether dropout acts even on masks that no mode trains
    */
-  Patch patch(PatchContext context, Size size, boolean training) {
+  Patch patch(CallScope scope, PatchContext context, Size size, boolean training) {
     SourceActivations activations = context.activations().orElse(null);
     MaskValues masks = context.masks().orElse(null);
     if (activations == null || masks == null) {
@@ -174,22 +184,27 @@ final class PassArguments {
           "tokens: expected %s positions, as many as the graph has, got %s"
               .formatted(graph.seqLen().getAsInt(), size.seq));
     }
-    Tensor patchSrcOuts = sources("source activations", activations.tensor(), size);
+    Tensor patchSrcOuts = activations(activations, size);
     OptionalInt examples = masks.examples();
     if (examples.isPresent() && examples.getAsInt() != size.batch) {
       throw new IllegalArgumentException(
           "masks: expected those of %s examples, the size of the batch, got those of %s"
               .formatted(size.batch, examples.getAsInt()));
     }
-    Tensor maskTensor = null;
-    NativeMasks fixedMasks = null;
+    Tensor maskTensor;
+    long plans = 0;
     boolean trained = training;
     if (masks instanceof MaskParameters parameters) {
-      maskTensor = parameters.tensor();
+      maskTensor = PARAMETERS.inForce(parameters);
       trained |= parameters.isTraining();
     } else {
-      fixedMasks = MASKS.onDevice((Masks) masks, precision.accumulation().scalarType(), device);
+      NativeMasks fixed =
+          MASKS.onDevice((Masks) masks, precision.accumulation().scalarType(), device);
+      scope.hold(fixed.use());
+      maskTensor = fixed.tensor();
+      plans = fixed.plans();
     }
+    FullyPatchedCache fullyPatched = ACTIVATIONS.fullyPatched(activations);
     long seed = 0;
     long step = 0;
     Tensor uniforms = null;
@@ -201,9 +216,9 @@ final class PassArguments {
     }
     return new Patch(
         patchSrcOuts,
-        ACTIVATIONS.fullyPatched(activations),
+        fullyPatched == null ? 0 : fullyPatched.address(),
         maskTensor,
-        fixedMasks,
+        plans,
         NativeCodes.of(context.maskFn()),
         trained ? context.dropout() : 0,
         seed,
@@ -283,7 +298,7 @@ final class PassArguments {
         .prefix()
         .ifPresent(
             prefix -> {
-              PrefixPass.requireFits(prefix, graph.config(), precision, device);
+              PrefixPass.requireOpenFits(prefix, graph.config(), precision, device);
               PrefixPass.requireServes(prefix, size.batch);
             });
     if (!(graph.config() instanceof TransformerConfig config)) {

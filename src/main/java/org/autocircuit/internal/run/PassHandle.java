@@ -2,34 +2,43 @@ package org.autocircuit.internal.run;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.function.BiFunction;
-import java.util.function.Function;
-import org.autocircuit.attribution.EdgeAttribution;
+import java.util.function.Supplier;
 import org.autocircuit.exception.NativeException;
-import org.autocircuit.internal.NativeMath;
-import org.autocircuit.internal.PatchableHandle;
-import org.autocircuit.internal.jfr.WorkspaceEvent;
+import org.autocircuit.internal.Access;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.Patch;
+import org.autocircuit.internal.jni.NativeLibrary;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
+import org.bytedeco.pytorch.TensorVector;
 
 /**
- * A native model as passes take it: kept open while they run, their prompts behind its prefix, and
- * failures explained by what the prompts are.
+ * A native patchable model as passes take it: kept open while they run, their prompts behind its
+ * prefix, and failures explained by what the prompts are.
  */
 final class PassHandle {
 
-  private final PatchableHandle handle;
+  private static final Access.OfPrefixCache<PrefixCache> PREFIXES =
+      Access.prefixCache(PrefixCache.class);
+
+  private final long address;
+  private final NativeResource resource;
   private final PassArguments arguments;
   private final Optional<PrefixCache> prefix;
 
-  /** Takes the handle over; the prefix stays the caller's. */
-  PassHandle(PatchableHandle handle, PassArguments arguments, Optional<PrefixCache> prefix) {
-    this.handle = handle;
+  /** Takes charge of the native model; the prefix stays the caller's. */
+  PassHandle(String name, long address, PassArguments arguments, Optional<PrefixCache> prefix) {
+    this.address = address;
+    this.resource = new NativeResource(name, () -> NativeLibrary.releasePatchableModel(address));
     this.arguments = arguments;
     this.prefix = prefix;
+  }
+
+  /** The native model, for calls within a {@link #use}. */
+  long address() {
+    return address;
   }
 
   /** Returns what stands before the prompts of all passes that bring no prefix of their own. */
@@ -37,71 +46,56 @@ final class PassHandle {
     return prefix;
   }
 
-  ModelInput behindPrefix(ModelInput input) {
-    return prefix.isPresent() && input.prefix().isEmpty() ? input.withPrefix(prefix.get()) : input;
-  }
-
   /** Keeps the model and its prefix open for this thread. */
   Use use() {
-    Use use = handle.use()::close;
+    Use use = resource.use()::close;
     return prefix.isPresent() ? use.and(prefix.get()::use) : use;
   }
 
-  /** Keeps all that a pass needs open for this thread. */
-  Use use(ModelInput input, PatchContext context) {
-    return use().and(context::use).and(input::use);
+  /** Begins a use that the scope ends. */
+  static void hold(CallScope scope, Supplier<Use> begin) {
+    Use use = begin.get();
+    scope.hold(use::close);
   }
 
-  Use use(EdgeAttribution attribution) {
-    Use use = use();
-    for (ModelInput input : inputs(attribution)) {
-      use = use.and(input::use);
+  /** The input behind the prefix that it stands after, which the scope keeps open. */
+  ModelInput behindPrefix(CallScope scope, ModelInput input) {
+    if (input.prefix().isPresent()) {
+      hold(scope, input::use);
+      return input;
     }
-    Optional<SourceActivations> activations = attribution.activations();
-    return activations.isPresent() ? use.and(activations.get()::use) : use;
+    return prefix.isPresent() ? input.withPrefix(prefix.get()) : input;
   }
 
-  /** Makes a native call. If it fails, the input's tokens are looked at for a better word. */
-  <T> T run(ModelInput input, BiFunction<PatchableHandle, PatchableHandle.Input, T> call) {
-    return run(List.of(input), model -> call.apply(model, passed(input)));
+  /** An input as native code takes it, of the innermost scope. */
+  static TensorVector tensors(ModelInput input) {
+    TensorVector tensors =
+        new TensorVector(input.value(), Patch.orUndefined(input.attentionMask().orElse(null)));
+    input.prefix().map(PREFIXES::entries).orElse(List.of()).forEach(tensors::push_back);
+    return tensors;
   }
 
-  /** As the other, with several inputs. */
-  <T> T run(List<ModelInput> inputs, Function<PatchableHandle, T> call) {
-    try {
-      T results = call.apply(handle);
-      WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
-      return results;
-    } catch (NativeException e) {
-      inputs.forEach(input -> arguments.tokens(input.value(), e));
-      throw e;
-    }
-  }
-
-  /** The clean prompts, then the corrupt ones if there are any. */
-  static List<ModelInput> inputs(EdgeAttribution attribution) {
-    ModelInput clean = attribution.clean();
-    return attribution.corrupt().map(corrupt -> List.of(clean, corrupt)).orElse(List.of(clean));
-  }
-
-  /** An input as native code takes it. */
-  static PatchableHandle.Input passed(ModelInput input) {
-    return new PatchableHandle.Input(
-        input.value(),
-        input.attentionMask().orElse(null),
-        input.prefix().map(PrefixPass::entries).orElse(List.of()));
+  /**
+   * Says in words of this library what native code refused.
+   *
+   * @return to be thrown if the inputs are as they should be
+   * @throws IllegalArgumentException if tokens of an input are outside the vocabulary
+   */
+  NativeException explained(NativeException failure, List<ModelInput> inputs) {
+    inputs.forEach(input -> arguments.tokens(input.value(), failure));
+    return failure;
   }
 
   void requireUsable() {
-    handle.requireUsable();
+    resource.requireUsable();
   }
 
   boolean isClosed() {
-    return handle.isClosed();
+    return resource.isClosed();
   }
 
   /** Closes; false if it was closed before. */
   boolean close() {
-    return handle.close();
+    return resource.closeFirst();
   }
 }

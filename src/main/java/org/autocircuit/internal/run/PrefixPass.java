@@ -3,17 +3,16 @@ package org.autocircuit.internal.run;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
-import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.PatchContext;
-import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -23,12 +22,15 @@ public final class PrefixPass {
 
   private PrefixPass() {}
 
+  private static final Access.OfPrefixCache<PrefixCache> PREFIXES =
+      Access.prefixCache(PrefixCache.class);
+
   /**
    * Keys and values of a plain pass over a prefix, behind those of the passes' own prefix.
    *
    * @param tokens {@code [1 or batch, prefix]}
    */
-  static PrefixCache of(Passes passes, ModelConfig structure, Tensor tokens) {
+  static PrefixCache of(Passes passes, CallScope scope, ModelConfig structure, Tensor tokens) {
     if (!(structure instanceof TransformerConfig config)) {
       throw new IllegalArgumentException(
           "model: expected one with attention, got one of " + structure);
@@ -41,24 +43,21 @@ public final class PrefixPass {
     }
     List<String> hooks = new ArrayList<>(keys);
     hooks.addAll(values);
-    try (Use use = passes.use();
-        CallScope scope = new CallScope()) {
-      ForwardResult result =
-          passes.forward(
-              ForwardRequest.of(tokens)
-                  .withGrad(false)
-                  .withOutputSlice(OutputSlice.LAST_SEQ)
-                  .withReads(hooks),
-              PatchContext.NONE);
-      List<Tensor> ownKeys = keys.stream().map(result::read).toList();
-      List<Tensor> ownValues = values.stream().map(result::read).toList();
-      if (passes.prefix().isPresent()) {
-        PrefixCache before = passes.prefix().get();
-        ownKeys = behind(before.keys(), ownKeys);
-        ownValues = behind(before.values(), ownValues);
-      }
-      return PrefixCache.of(ownKeys, ownValues);
+    ForwardRequest request =
+        ForwardRequest.of(tokens)
+            .withGrad(false)
+            .withOutputSlice(OutputSlice.LAST_SEQ)
+            .withReads(hooks);
+    List<Tensor> results = passes.run(scope, request, PatchContext.NONE);
+    int values0 = 1 + config.nLayers(); // after the logits and the keys
+    List<Tensor> ownKeys = results.subList(1, values0);
+    List<Tensor> ownValues = results.subList(values0, results.size());
+    if (passes.prefix().isPresent()) {
+      PrefixCache before = passes.prefix().get();
+      ownKeys = behind(before.keys(), ownKeys);
+      ownValues = behind(before.values(), ownValues);
     }
+    return PrefixCache.of(ownKeys, ownValues);
   }
 
   private static List<Tensor> behind(List<Tensor> firsts, List<Tensor> entries) {
@@ -71,48 +70,48 @@ public final class PrefixPass {
     return both;
   }
 
-  /** Keys and values in turn, block by block, as native code takes them, of the innermost scope. */
-  static List<Tensor> entries(PrefixCache prefix) {
-    List<Tensor> keys = prefix.keys();
-    List<Tensor> values = prefix.values();
-    List<Tensor> entries = new ArrayList<>();
-    for (int block = 0; block < keys.size(); block++) {
-      entries.add(keys.get(block));
-      entries.add(values.get(block));
+  /**
+   * Refuses a prefix of another kind of model.
+   *
+   * @throws IllegalStateException if it is closed
+   */
+  public static void requireFits(
+      PrefixCache prefix, ModelConfig config, Precision precision, String device) {
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, prefix::use);
+      requireOpenFits(prefix, config, precision, device);
     }
-    return entries;
   }
 
-  /** Refuses a prefix of another kind of model. */
-  public static void requireFits(
+  /** As {@link #requireFits}, within a use and a scope. */
+  static void requireOpenFits(
       PrefixCache prefix, ModelConfig config, Precision precision, String device) {
     if (!(config instanceof TransformerConfig transformer)) {
       throw new IllegalArgumentException(
           "prefix: expected none, since a model of %s has no attention".formatted(config));
     }
-    try (CallScope scope = new CallScope()) {
-      List<Tensor> keys = prefix.keys();
-      Tensor first = keys.get(0);
-      if (first.size(2) != transformer.nKeyValueHeads()
-          || first.size(3) != transformer.dHead()
-          || keys.size() != transformer.nLayers()
-          || first.scalar_type().intern() != precision.scalarType()
-          || !Arguments.deviceOf(first).equals(device)) {
-        throw new IllegalArgumentException(
-            ("prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s"
-                    + " in %s")
-                .formatted(
-                    "[1 or batch, prefix, key/value heads, d_head]",
-                    transformer.nKeyValueHeads(),
-                    transformer.dHead(),
-                    precision.scalarType(),
-                    device,
-                    transformer.nLayers(),
-                    Arrays.toString(first.shape()),
-                    first.scalar_type().intern(),
-                    Arguments.deviceOf(first),
-                    keys.size()));
-      }
+    List<Tensor> entries = PREFIXES.entries(prefix);
+    int blocks = entries.size() / 2;
+    Tensor first = entries.get(0);
+    if (first.size(2) != transformer.nKeyValueHeads()
+        || first.size(3) != transformer.dHead()
+        || blocks != transformer.nLayers()
+        || first.scalar_type().intern() != precision.scalarType()
+        || !Arguments.isOn(device, first)) {
+      throw new IllegalArgumentException(
+          ("prefix: expected %s = [any, any, %s, %s] of %s on %s in %s blocks, got %s of %s on %s"
+                  + " in %s")
+              .formatted(
+                  "[1 or batch, prefix, key/value heads, d_head]",
+                  transformer.nKeyValueHeads(),
+                  transformer.dHead(),
+                  precision.scalarType(),
+                  device,
+                  transformer.nLayers(),
+                  Arrays.toString(first.shape()),
+                  first.scalar_type().intern(),
+                  Arguments.deviceOf(first),
+                  blocks));
     }
   }
 

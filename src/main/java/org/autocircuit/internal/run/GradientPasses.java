@@ -1,0 +1,125 @@
+package org.autocircuit.internal.run;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.EdgeAttribution;
+import org.autocircuit.attribution.MaskGradientResult;
+import org.autocircuit.exception.NativeException;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.ModelHandle;
+import org.autocircuit.internal.NativeCodes;
+import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.Patch;
+import org.autocircuit.internal.jfr.GradientEvent;
+import org.autocircuit.internal.jfr.WorkspaceEvent;
+import org.autocircuit.internal.jni.NativeLibrary;
+import org.autocircuit.internal.run.PassArguments.Size;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ModelInput;
+import org.autocircuit.patch.PatchContext;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+
+/** Passes forward and backward in one native call: the gradient of a loss for the masks. */
+public final class GradientPasses {
+
+  private final String name;
+  private final long vocabulary;
+  private final String device;
+  private final PassArguments arguments;
+  private final PassHandle handle;
+
+  GradientPasses(
+      String name, long vocabulary, String device, PassArguments arguments, PassHandle handle) {
+    this.name = name;
+    this.vocabulary = vocabulary;
+    this.device = device;
+    this.arguments = arguments;
+    this.handle = handle;
+  }
+
+  /** The gradient for the masks of a context; of the request only the prompts count. */
+  public MaskGradientResult of(ForwardRequest prompts, PatchContext context, AnswerLoss loss) {
+    GradientEvent event = GradientEvent.begun();
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, handle::use);
+      PassHandle.hold(scope, context::use);
+      if (!context.isPatched()) {
+        throw new IllegalArgumentException("context: expected one that patches, got " + context);
+      }
+      Passes.requireNoStart(false, context);
+      ModelInput input = handle.behindPrefix(scope, prompts.input(device));
+      Size size = arguments.input(input);
+      Patch patch = arguments.patch(scope, context, size, true);
+      AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      TensorVector results;
+      try {
+        results =
+            NativeLibrary.maskGradient(
+                handle.address(),
+                PassHandle.tensors(input),
+                patch.patchSrcOuts(),
+                patch.masks(),
+                patch.maskFn(),
+                patch.dropout(),
+                patch.seed(),
+                patch.step(),
+                Patch.orUndefined(patch.uniforms()),
+                NativeCodes.of(loss.gradFunction()),
+                NativeCodes.of(loss.answerFunction()),
+                answers.answers(),
+                Patch.orUndefined(answers.wrongAnswers()));
+      } catch (NativeException e) {
+        throw handle.explained(e, List.of(input));
+      }
+      return handedOut(scope, event, size, results);
+    }
+  }
+
+  /** The gradient for masks that all have one value, within a limit of memory. */
+  public MaskGradientResult of(EdgeAttribution attribution) {
+    GradientEvent event = GradientEvent.begun();
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, handle::use);
+      List<ModelInput> inputs = new ArrayList<>();
+      inputs.add(handle.behindPrefix(scope, attribution.clean()));
+      attribution.corrupt().ifPresent(corrupt -> inputs.add(handle.behindPrefix(scope, corrupt)));
+      attribution.activations().ifPresent(given -> PassHandle.hold(scope, given::use));
+      Size size = arguments.input(inputs.get(0));
+      if (inputs.size() > 1) {
+        arguments.corrupt(inputs.get(1), size);
+      }
+      Tensor activations =
+          attribution.activations().map(given -> arguments.activations(given, size)).orElse(null);
+      AnswerLoss loss = attribution.loss();
+      AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      TensorVector results;
+      try {
+        results =
+            NativeLibrary.edgeAttribution(
+                handle.address(),
+                PassHandle.tensors(inputs.get(0)),
+                inputs.size() > 1 ? PassHandle.tensors(inputs.get(1)) : new TensorVector(),
+                Patch.orUndefined(activations),
+                attribution.maskValue(),
+                NativeCodes.of(loss.gradFunction()),
+                NativeCodes.of(loss.answerFunction()),
+                answers.answers(),
+                Patch.orUndefined(answers.wrongAnswers()),
+                attribution.memoryLimit());
+      } catch (NativeException e) {
+        throw handle.explained(e, inputs);
+      }
+      return handedOut(scope, event, size, results);
+    }
+  }
+
+  private MaskGradientResult handedOut(
+      CallScope scope, GradientEvent event, Size size, TensorVector results) {
+    WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
+    event.end(name, size.batch(), size.seq());
+    List<Tensor> tensors = scope.handOutAll(ModelHandle.tensors(results));
+    return new MaskGradientResult(tensors.get(0), tensors.get(1), tensors.get(2));
+  }
+}
