@@ -81,7 +81,7 @@ final class ApiSequence extends ApiSequencePasses {
       case 28, 29 -> stack(owner, model);
       case 30 -> beginRun(owner, model);
       case 31, 32 -> goOn(worker);
-      case 33 -> keepOrClose(worker);
+      case 33 -> commitOrClose(worker);
       case 34 -> forwardFromBlock(owner, model);
       case 35 -> probe(owner, model);
       default -> trained(owner, masks);

@@ -277,13 +277,9 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
       masks[edge] = value;
     }
     say("%s: %s edges of %s at %s".formatted(worker, edges.length, run, value));
-    expect(
-        worker,
-        run.failure(),
-        () ->
-            assertRun(
-                run, () -> run.run.withMasks(EdgeSet.of(run.model.graph, edges), value), masks));
-    run.pending = run.closed ? run.pending : masks;
+    run.candidate = run.run.withMasks(EdgeSet.of(run.model.graph, edges), value);
+    run.pending = masks;
+    expect(worker, run.failure(), () -> assertRun(run, run.candidate::logits, masks));
   }
 
   private Void assertRun(Run run, Supplier<Tensor> logits, double[] masks) {
@@ -293,15 +289,19 @@ abstract class ApiSequencePasses extends ApiSequenceCalls {
     }
   }
 
-  final void keepOrClose(Worker worker) throws Exception {
+  final void commitOrClose(Worker worker) throws Exception {
     if (state.runs.isEmpty()) {
       return;
     }
     Run run = mostlyOpen(state.runs, each -> !each.closed);
     if (random.nextInt(3) > 0) {
-      say("%s: keep %s".formatted(worker, run));
-      expect(worker, run.failure(), run(run.run::keep));
+      if (run.candidate == null) {
+        return;
+      }
+      say("%s: commit to %s".formatted(worker, run));
+      expect(worker, run.failure(), run(run.candidate::commit));
       run.masks = run.pending;
+      run.candidate = null;
     } else {
       say("%s: close %s".formatted(worker, run));
       expect(worker, null, run(run.run::close));

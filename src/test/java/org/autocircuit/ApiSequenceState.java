@@ -201,6 +201,7 @@ final class ApiSequenceState {
   static final class Run {
 
     final IncrementalRun run;
+    IncrementalRun.Candidate candidate;
     final OwnModel model;
     final int prompts;
     final Activations activations;

@@ -81,9 +81,10 @@ class FlightRecorderTest {
       List<RecordedEvent> events =
           recorded(
               () -> {
-                run.withMasks(EdgeSet.of(model.graph(), 0), 1);
-                run.withMasks(EdgeSet.of(model.graph(), 1), 1);
-                run.keep();
+                run.withMasks(EdgeSet.of(model.graph(), 0), 1).logits();
+                IncrementalRun.Candidate candidate = run.withMasks(EdgeSet.of(model.graph(), 1), 1);
+                candidate.logits();
+                candidate.commit();
                 assertThatIllegalArgumentException()
                     .isThrownBy(() -> run.withMasks(EdgeSet.of(other, 0), 1));
               });

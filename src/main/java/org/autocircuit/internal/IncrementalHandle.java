@@ -35,8 +35,8 @@ public final class IncrementalHandle implements AutoCloseable {
     }
   }
 
-  /** Makes that run the new baseline. */
-  public void keep() {
+  /** Makes the run of the last places the new baseline. */
+  public void commit() {
     try (NativeResource.Use use = resource.use()) {
       NativeLibrary.keepIncremental(address);
     }

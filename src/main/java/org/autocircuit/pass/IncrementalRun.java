@@ -17,9 +17,9 @@ import org.bytedeco.pytorch.Tensor;
  * <pre>{@code
  * try (IncrementalRun run = model.incrementalRun(clean, context)) {
  *   for (Edge edge : edges) {
- *     Tensor logits = run.withMasks(EdgeSet.of(model.graph(), List.of(edge)), 1);
- *     if (isGood(logits)) {
- *       run.keep(); // the next edges come on top of this one
+ *     IncrementalRun.Candidate candidate = run.withMasks(EdgeSet.of(model.graph(), List.of(edge)), 1);
+ *     if (isGood(candidate.logits())) {
+ *       candidate.commit(); // the next edges come on top of this one
  *     }
  *   }
  * }
@@ -32,8 +32,7 @@ import org.bytedeco.pytorch.Tensor;
  * <p><b>Memory.</b> Two source buffers {@code [n_srcs, batch, seq, d_model]} and what each
  * destination reads, {@code [batch, seq, d_model]} for each row whose masks are not all equal.
  *
- * <p><b>Threads.</b> Any number may use it, one at a time; {@link #keep} is about the last run of
- * any of them.
+ * <p><b>Threads.</b> Any number may use it and its candidates; they take turns.
  *
  * <p><b>Ownership.</b> Close it to free the memory. It works after the model and the activations
  * are closed, too. Logits belong to the caller, who may write into them; prompts are copied.
@@ -56,6 +55,14 @@ public final class IncrementalRun implements AutoCloseable {
   private final long seq;
   private final IncrementalHandle handle;
 
+  /** Guards what follows, and keeps a pass and its commit together. */
+  private final Object lock = new Object();
+
+  private long commits;
+
+  /** The candidate whose pass the native run would commit; {@code null} for none. */
+  private Candidate pending;
+
   /** Takes charge of the native run. */
   private IncrementalRun(
       String model, ModelGraph graph, long batch, long seq, IncrementalHandle handle) {
@@ -72,36 +79,92 @@ public final class IncrementalRun implements AutoCloseable {
   }
 
   /**
-   * Logits of the run in which the masks of some edges are one value, and all others as they are.
+   * Returns the run in which the masks of some edges are one value, and all others as in the
+   * baseline. Nothing is computed before its logits are asked for.
    *
    * @param value 0: as the model is; 1: patched
-   * @return the caller's: {@code [batch, d_vocab]} or {@code [batch, positions, d_vocab]}
    * @throws IllegalArgumentException if the edges are of another graph
-   * @throws IllegalStateException if this is closed
    */
-  public Tensor withMasks(EdgeSet edges, double value) {
+  public Candidate withMasks(EdgeSet edges, double value) {
     if (!edges.graph().equals(graph)) {
       throw new IllegalArgumentException(
           "edges: expected those of %s, got %s".formatted(graph, edges.graph()));
     }
-    ForwardEvent event = ForwardEvent.begun();
-    Tensor logits = handle.logits(edges.indices().asLongStream().toArray(), value);
-    WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
-    event.end(model, batch, seq, true, false, false);
-    return logits;
-  }
-
-  /**
-   * Makes the run of the last {@link #withMasks} the new baseline; before the first, a second time,
-   * or if that one failed, it does nothing.
-   */
-  public void keep() {
-    handle.keep();
+    synchronized (lock) {
+      return new Candidate(edges.indices().asLongStream().toArray(), value, commits);
+    }
   }
 
   /** Gives the memory back. Does nothing the second time. */
   @Override
   public void close() {
     handle.close();
+  }
+
+  /**
+   * A run that differs from the baseline in a few masks, and may take its place. It holds no native
+   * memory, and is of use until one candidate, this or another, is committed.
+   */
+  public final class Candidate {
+
+    private final long[] places;
+    private final double value;
+    private final long madeAfter;
+
+    private Candidate(long[] places, double value, long madeAfter) {
+      this.places = places;
+      this.value = value;
+      this.madeAfter = madeAfter;
+    }
+
+    /**
+     * Runs it and returns its logits.
+     *
+     * @return the caller's: {@code [batch, d_vocab]} or {@code [batch, positions, d_vocab]}
+     * @throws IllegalStateException if a candidate was committed since this one was made, or the
+     *     run is closed
+     */
+    public Tensor logits() {
+      synchronized (lock) {
+        requireCurrent();
+        return run();
+      }
+    }
+
+    /**
+     * Makes this the new baseline. It runs once more if another candidate has run since.
+     *
+     * @throws IllegalStateException if a candidate, this or another, was committed since this one
+     *     was made, or the run is closed
+     */
+    public void commit() {
+      synchronized (lock) {
+        requireCurrent();
+        if (pending != this) {
+          run().close();
+        }
+        handle.commit();
+        pending = null;
+        commits++;
+      }
+    }
+
+    private Tensor run() {
+      pending = null; // whatever becomes of the pass
+      ForwardEvent event = ForwardEvent.begun();
+      Tensor logits = handle.logits(places, value);
+      WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
+      event.end(model, batch, seq, true, false, false);
+      pending = this;
+      return logits;
+    }
+
+    private void requireCurrent() {
+      if (madeAfter != commits) {
+        throw new IllegalStateException(
+            "the candidate is stale: the baseline has changed since withMasks made it; ask for"
+                + " another one");
+      }
+    }
   }
 }

@@ -108,16 +108,17 @@ final class AcdcSearch {
     try (IncrementalRun run = model.incrementalRun(clean, context(removed))) {
       for (int edge : order) {
         Stop.check();
-        if (decide(edge, test(run, edge), threshold)) {
-          run.keep();
+        IncrementalRun.Candidate candidate = run.withMasks(EdgeSet.of(graph(), edge), 1);
+        if (decide(edge, test(candidate), threshold)) {
+          candidate.commit();
         }
       }
     }
   }
 
-  private Divergence test(IncrementalRun run, int edge) {
+  private Divergence test(IncrementalRun.Candidate candidate) {
     try (CallScope scope = new CallScope()) {
-      return new Divergence(divergence(run.withMasks(EdgeSet.of(graph(), edge), 1)), false);
+      return new Divergence(divergence(candidate.logits()), false);
     }
   }
 

@@ -266,7 +266,8 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
 
     private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
       try (CallScope scope = new CallScope()) {
-        return value(loss, run.withMasks(EdgeSet.of(model.graph(), edge), 1).to(ScalarType.Double));
+        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1).logits();
+        return value(loss, logits.to(ScalarType.Double));
       }
     }
 

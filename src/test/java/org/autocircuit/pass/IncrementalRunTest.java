@@ -2,6 +2,7 @@ package org.autocircuit.pass;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.BitSet;
@@ -16,6 +17,7 @@ import org.autocircuit.exception.NativeException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.IncrementalRun.Candidate;
 import org.autocircuit.patch.AblationType;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
@@ -53,10 +55,10 @@ class IncrementalRunTest {
           }
           BitSet more = (BitSet) patched.clone();
           more.or(edges);
-          Tensor logits = run.withMasks(EdgeSet.ofIndices(model.graph(), edges), 1);
-          assertSame(logits, model, clean, context(model, corrupt, more), slice);
+          Candidate candidate = run.withMasks(EdgeSet.ofIndices(model.graph(), edges), 1);
+          assertSame(candidate.logits(), model, clean, context(model, corrupt, more), slice);
           if (random.nextBoolean()) {
-            run.keep();
+            candidate.commit();
             patched = more;
             assertSame(run.logits(), model, clean, context(model, corrupt, patched), slice);
           }
@@ -74,11 +76,11 @@ class IncrementalRunTest {
       PatchContext none = context(model, corrupt, new BitSet());
       EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
       try (IncrementalRun run = model.incrementalRun(clean, none)) {
-        Tensor before = run.withMasks(edges, 1);
+        Tensor before = run.withMasks(edges, 1).logits();
         model.close();
         corrupt.close();
-        assertThat(run.withMasks(edges, 1).equal(before)).isTrue();
-        assertThat(run.withMasks(edges, 0.5).equal(before)).isFalse();
+        assertThat(run.withMasks(edges, 1).logits().equal(before)).isTrue();
+        assertThat(run.withMasks(edges, 0.5).logits().equal(before)).isFalse();
       }
       assertThatThrownBy(() -> model.incrementalRun(clean, none))
           .isInstanceOf(IllegalStateException.class)
@@ -86,9 +88,8 @@ class IncrementalRunTest {
     }
   }
 
-  /** To compare with it is why the run itself is asked for before another one is kept. */
   @Test
-  void theRunItselfMayBeAskedForBeforeKeeping() {
+  void anyCandidateOfTheBaselineMayBeCommittedAndNoOtherOne() {
     try (PatchableModel model = TestModels.patchable();
         PointerScope scope = new PointerScope();
         SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
@@ -97,14 +98,25 @@ class IncrementalRunTest {
                 ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
                 context(model, corrupt, new BitSet()))) {
       Tensor first = run.logits();
-      run.keep();
+      EdgeSet fromMlp = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
+      EdgeSet fromHead = EdgeSet.ofNames(model.graph(), List.of("A0.1->Resid End"));
+      Candidate one = run.withMasks(fromMlp, 1);
+      Candidate other = run.withMasks(fromHead, 1);
+      Candidate third = run.withMasks(fromHead, 0.5);
+      Tensor expected = one.logits();
+      other.logits();
       assertThat(run.logits().equal(first)).isTrue();
-      Tensor other = run.withMasks(EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End")), 1);
-      assertThat(run.logits().equal(first)).isTrue();
-      run.keep();
-      assertThat(run.logits().equal(other)).isTrue();
-      run.keep();
-      assertThat(run.logits().equal(other)).isTrue();
+      one.commit(); // not the last that ran
+      assertThat(run.logits().equal(expected)).isTrue();
+      for (Candidate stale : List.of(one, other, third)) {
+        assertThatIllegalStateException()
+            .isThrownBy(stale::commit)
+            .withMessageContaining("stale: the baseline has changed");
+        assertThatIllegalStateException().isThrownBy(stale::logits);
+      }
+      assertThat(run.logits().equal(expected)).isTrue();
+      run.withMasks(fromHead, 1).commit(); // without having been asked for its logits
+      assertThat(run.logits().equal(expected)).isFalse();
     }
   }
 
@@ -122,12 +134,13 @@ class IncrementalRunTest {
       Tensor before = run.logits().clone();
       run.logits().zero_();
       assertThat(run.logits().equal(before)).isTrue();
-      Tensor after = run.withMasks(edges, 1).clone();
-      run.withMasks(edges, 1).zero_();
-      run.keep();
+      Candidate candidate = run.withMasks(edges, 1);
+      Tensor after = candidate.logits().clone();
+      candidate.logits().zero_();
+      candidate.commit();
       assertThat(run.logits().equal(after)).isTrue();
       weights.weights().values().iterator().next().mul_(new Scalar(2));
-      assertThatThrownBy(() -> run.withMasks(edges, 0))
+      assertThatThrownBy(() -> run.withMasks(edges, 0).logits())
           .isInstanceOf(NativeException.class)
           .hasMessageContaining("were changed in place");
     }
@@ -145,7 +158,7 @@ class IncrementalRunTest {
                 context(model, corrupt, new BitSet()))) {
       List<Tensor> alone =
           IntStream.range(0, 40)
-              .mapToObj(edge -> run.withMasks(EdgeSet.of(model.graph(), edge), 1))
+              .mapToObj(edge -> run.withMasks(EdgeSet.of(model.graph(), edge), 1).logits())
               .toList();
       IntStream.range(0, 40)
           .parallel()
@@ -153,7 +166,9 @@ class IncrementalRunTest {
               edge -> {
                 try (PointerScope own = new PointerScope()) {
                   assertThat(
-                          run.withMasks(EdgeSet.of(model.graph(), edge), 1).equal(alone.get(edge)))
+                          run.withMasks(EdgeSet.of(model.graph(), edge), 1)
+                              .logits()
+                              .equal(alone.get(edge)))
                       .isTrue();
                 }
               });
@@ -189,10 +204,13 @@ class IncrementalRunTest {
             .isThrownBy(() -> run.withMasks(EdgeSet.of(other.graph(), 0), 1))
             .withMessageContaining("edges: expected those of");
       }
-      assertThatThrownBy(() -> run.withMasks(EdgeSet.of(model.graph(), 0), 1))
-          .isInstanceOf(IllegalStateException.class)
-          .hasMessageContaining("IncrementalRun is closed");
-      assertThatThrownBy(run::keep).hasMessageContaining("IncrementalRun is closed");
+      Candidate candidate = run.withMasks(EdgeSet.of(model.graph(), 0), 1);
+      assertThatIllegalStateException()
+          .isThrownBy(candidate::logits)
+          .withMessageContaining("IncrementalRun is closed");
+      assertThatIllegalStateException()
+          .isThrownBy(candidate::commit)
+          .withMessageContaining("IncrementalRun is closed");
     }
   }
 
