@@ -31,7 +31,8 @@ import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.PatchContext;
@@ -44,7 +45,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <pre>{@code
  * try (PatchableModel model = PatchableModel.open(Path.of("gpt2"));
- *     SourceActivations corrupt = model.sourceAblations(corruptTokens, AblationType.RESAMPLE)) {
+ *     SourceActivations corrupt = model.sourceAblations(corruptTokens, BatchAblation.RESAMPLE)) {
  *   Masks circuit = Masks.ofNames(model.graph(), List.of("A5.1->MLP 7", "MLP 7->Resid End"));
  *   float[][] logits = model.logits(cleanTokens, PatchContext.of(corrupt, circuit));
  * }
@@ -338,50 +339,48 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    * Returns what sources put out in a plain pass over a batch, ablated.
    *
    * @param input as for {@link #forward(Tensor)}
-   * @param type one that needs a single batch only
    * @return to be closed by the caller; never requires gradients
-   * @throws IllegalArgumentException if the type is a mean over a data set
    */
-  public SourceActivations sourceAblations(Tensor input, AblationType type) {
-    return sourceAblations(ModelInput.of(input), type);
+  public SourceActivations sourceAblations(Tensor input, BatchAblation ablation) {
+    return sourceAblations(ModelInput.of(input), ablation);
   }
 
-  /** As {@link #sourceAblations(Tensor, AblationType)}; padding does not count in means. */
-  public SourceActivations sourceAblations(ModelInput input, AblationType type) {
+  /** As {@link #sourceAblations(Tensor, BatchAblation)}; padding does not count in means. */
+  public SourceActivations sourceAblations(ModelInput input, BatchAblation ablation) {
     requireOpen();
-    return passes.ablations().of(ForwardRequest.of(input), type);
+    return passes.ablations().of(ForwardRequest.of(input), ablation);
   }
 
-  /** As {@link #sourceAblations(ModelInput, AblationType)}, of tokens {@code [batch][seq]}. */
-  public SourceActivations sourceAblations(long[][] tokens, AblationType type) {
+  /** As {@link #sourceAblations(ModelInput, BatchAblation)}, of tokens {@code [batch][seq]}. */
+  public SourceActivations sourceAblations(long[][] tokens, BatchAblation ablation) {
     requireOpen();
-    return passes.ablations().of(ForwardRequest.of(tokens), type);
+    return passes.ablations().of(ForwardRequest.of(tokens), ablation);
   }
 
   /**
    * The mean, at each token position, of what sources put out over all prompts of a data set.
    *
    * @param batches all equally long, shorter prompts being padded; they may differ in size
-   * @param type which prompts count: clean, corrupt, or both
+   * @param ablation which prompts count: clean, corrupt, or both
    * @return {@code [n_srcs, 1, seq, d_model]}, to be closed by the caller
-   * @throws IllegalArgumentException if the type does not take a data set, or there is no batch
+   * @throws IllegalArgumentException if there is no batch
    */
   public SourceActivations sourceAblations(
-      Iterable<? extends PromptPairBatch> batches, AblationType type) {
+      Iterable<? extends PromptPairBatch> batches, DatasetAblation ablation) {
     requireOpen();
-    return passes.ablations().of(batches, type);
+    return passes.ablations().of(batches, ablation);
   }
 
   /**
-   * As {@link #sourceAblations(Iterable, AblationType)}, of inputs that are tensors already.
+   * As {@link #sourceAblations(Iterable, DatasetAblation)}, of inputs that are tensors already.
    *
    * @param clean batches of clean inputs; read only if they count
    * @param corrupt batches of corrupt inputs; read only if they count
    */
   public SourceActivations sourceAblations(
-      Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
+      Iterable<Tensor> clean, Iterable<Tensor> corrupt, DatasetAblation ablation) {
     requireOpen();
-    return passes.ablations().of(clean, corrupt, type);
+    return passes.ablations().of(clean, corrupt, ablation);
   }
 
   /** Begins a search's first baseline, with the logits that the options say. */

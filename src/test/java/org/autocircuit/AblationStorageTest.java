@@ -11,7 +11,9 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -20,7 +22,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Tests that values that repeat along the batch, or are zero, are stored once. */
 @ExtendWith(NativeScope.class)
@@ -33,31 +36,27 @@ class AblationStorageTest {
   private final List<PromptPairBatch> batches =
       List.of(TestModels.batch(BATCH, SEQ, 10), TestModels.batch(BATCH - 2, SEQ, 20));
 
-  private SourceActivations ablations(PatchableModel model, AblationType type) {
-    return type.meanOverDataset()
-        ? model.sourceAblations(batches, type)
-        : model.sourceAblations(batches.get(0).corrupt(), type);
+  private SourceActivations ablations(PatchableModel model, Ablation type) {
+    return type instanceof DatasetAblation ofAll
+        ? model.sourceAblations(batches, ofAll)
+        : model.sourceAblations(batches.get(0).corrupt(), (BatchAblation) type);
   }
 
   @ParameterizedTest
-  @EnumSource(AblationType.class)
-  void isAsLargeAsWhatItHolds(AblationType type) {
+  @MethodSource("org.autocircuit.patch.Ablation#values")
+  void isAsLargeAsWhatItHolds(Ablation type) {
     for (Precision precision : Precision.values()) {
       try (PatchableModel model =
               TestModels.patchable(precision, PatchableModelOptions.defaults());
           SourceActivations activations = ablations(model, type)) {
         int sources = model.graph().srcs().size();
         long values =
-            switch (type) {
-              case RESAMPLE -> (long) sources * BATCH * SEQ * D_MODEL;
-              case ZERO -> 1;
-              case BATCH_ALL_TOK_MEAN -> (long) sources * D_MODEL;
-              case TOKENWISE_MEAN_CLEAN,
-                  TOKENWISE_MEAN_CORRUPT,
-                  TOKENWISE_MEAN_CLEAN_AND_CORRUPT,
-                  BATCH_TOKENWISE_MEAN ->
-                  (long) sources * SEQ * D_MODEL;
-            };
+            type == BatchAblation.ZERO
+                ? 1
+                : (long) sources
+                    * D_MODEL
+                    * (type == BatchAblation.RESAMPLE ? BATCH : 1)
+                    * (type == BatchAblation.BATCH_ALL_TOK_MEAN ? 1 : SEQ);
         Tensor tensor = activations.tensor();
         assertThat(tensor.scalar_type().intern()).isEqualTo(precision.scalarType());
         assertThat(tensor.storage().nbytes())
@@ -69,8 +68,8 @@ class AblationStorageTest {
 
   /** Expanded or not, recorded for backward or not, a pass is the same. */
   @ParameterizedTest
-  @EnumSource(AblationType.class)
-  void patchesLikeACopyForEachExample(AblationType type) {
+  @MethodSource("org.autocircuit.patch.Ablation#values")
+  void patchesLikeACopyForEachExample(Ablation type) {
     try (PatchableModel model =
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations once = ablations(model, type)) {
@@ -95,7 +94,7 @@ class AblationStorageTest {
   void givesBackWhatItRemembers() {
     try (PatchableModel model =
         TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults())) {
-      SourceActivations activations = ablations(model, AblationType.RESAMPLE);
+      SourceActivations activations = ablations(model, BatchAblation.RESAMPLE);
       Tensor tokens = TensorArrays.of(batches.get(0).clean(), "tokens", TestDevice.NAME);
       Masks circuit = Masks.uniform(model.graph(), 1);
       Tensor before = model.forward(tokens, PatchContext.of(activations, circuit));
@@ -109,21 +108,19 @@ class AblationStorageTest {
 
   /** 16-bit floats are summed in 32 bits: of many equal rows the mean is the row itself. */
   @ParameterizedTest
-  @EnumSource(
-      value = AblationType.class,
-      names = {"TOKENWISE_MEAN_CLEAN", "BATCH_TOKENWISE_MEAN"})
-  void meansOf16BitFloatsAreRoundedOnce(AblationType type) {
+  @ValueSource(booleans = {true, false})
+  void meansOf16BitFloatsAreRoundedOnce(boolean ofDataset) {
     long[][] same = new long[32][];
     Arrays.fill(same, TestModels.tokens(1, SEQ, 3)[0]);
     List<PromptPairBatch> equal = Collections.nCopies(12, TestModels.batch(same, same, 1));
     for (Precision precision : List.of(Precision.BFLOAT16, Precision.FLOAT16)) {
       try (PatchableModel model =
               TestModels.patchable(precision, PatchableModelOptions.defaults());
-          SourceActivations one = model.sourceAblations(same, AblationType.RESAMPLE);
+          SourceActivations one = model.sourceAblations(same, BatchAblation.RESAMPLE);
           SourceActivations mean =
-              type.meanOverDataset()
-                  ? model.sourceAblations(equal, type)
-                  : model.sourceAblations(same, type)) {
+              ofDataset
+                  ? model.sourceAblations(equal, DatasetAblation.TOKENWISE_MEAN_CLEAN)
+                  : model.sourceAblations(same, BatchAblation.BATCH_TOKENWISE_MEAN)) {
         assertThat(TensorArrays.doubles(mean.tensor().select(1, 0).to(ScalarType.Double)))
             .containsExactly(
                 TensorArrays.doubles(one.tensor().select(1, 0).to(ScalarType.Double)), within(0.0));

@@ -22,7 +22,7 @@ import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -92,7 +92,7 @@ final class ApiSequenceReference implements AutoCloseable {
   }
 
   SourceActivations sources(PatchableModel of, int prompts) {
-    return of.sourceAblations(prompts(prompts), AblationType.RESAMPLE);
+    return of.sourceAblations(prompts(prompts), BatchAblation.RESAMPLE);
   }
 
   long[][] prompts(int prompts) {

@@ -14,7 +14,7 @@ import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -44,7 +44,7 @@ class AutogradLifetimesTest {
   }
 
   private SourceActivations corrupt() {
-    return model.sourceAblations(tokens(2), AblationType.RESAMPLE);
+    return model.sourceAblations(tokens(2), BatchAblation.RESAMPLE);
   }
 
   private static Tensor loss(Tensor logits) {
@@ -88,7 +88,7 @@ class AutogradLifetimesTest {
     double[] expected = gradientAlone(1);
     PatchableModel other =
         RandomModels.patchable(SMALL, Precision.FLOAT64, PatchableModelOptions.defaults(), 5);
-    SourceActivations activations = other.sourceAblations(tokens(2), AblationType.RESAMPLE);
+    SourceActivations activations = other.sourceAblations(tokens(2), BatchAblation.RESAMPLE);
     MaskParameters masks = other.newMaskParameters();
     masks.set(values);
     Tensor leaf;
@@ -126,10 +126,7 @@ class AutogradLifetimesTest {
   /** Activations are made without grad, and still can be saved for a backward that needs them. */
   @Test
   void everyAblationFeedsAGradient() {
-    for (AblationType type : AblationType.values()) {
-      if (type.meanOverDataset()) {
-        continue;
-      }
+    for (BatchAblation type : BatchAblation.values()) {
       try (SourceActivations activations = model.sourceAblations(tokens(2), type);
           MaskParameters masks = model.newMaskParameters()) {
         assertThat(activations.tensor().requires_grad()).isFalse();

@@ -28,7 +28,8 @@ import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -81,7 +82,7 @@ class CloseWhileRunningTest {
             RandomModels.promptPairs(RandomModels.SMALL, 2, 4, 2),
             RandomModels.promptPairs(RandomModels.SMALL, 2, 4, 3));
     final Tensor tokens = RandomModels.tokens(RandomModels.SMALL, 2, 4, 1);
-    final SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE);
+    final SourceActivations activations = model.sourceAblations(tokens, BatchAblation.RESAMPLE);
     final MaskParameters parameters = model.newMaskParameters();
 
     /** Closing returns at once, whoever computes. */
@@ -240,7 +241,7 @@ class CloseWhileRunningTest {
 
   private static double[] activations(Opened o, Runnable middle) {
     try (SourceActivations made =
-        o.model.sourceAblations(new Watched(o.tokens, middle), AblationType.RESAMPLE)) {
+        o.model.sourceAblations(new Watched(o.tokens, middle), BatchAblation.RESAMPLE)) {
       return TensorArrays.doubles(made.tensor());
     }
   }
@@ -257,7 +258,7 @@ class CloseWhileRunningTest {
   private static double[] meanOfBatches(Opened o, Runnable middle) {
     try (SourceActivations mean =
         o.model.sourceAblations(
-            interrupted(o.batches, middle), AblationType.TOKENWISE_MEAN_CLEAN_AND_CORRUPT)) {
+            interrupted(o.batches, middle), DatasetAblation.TOKENWISE_MEAN_CLEAN_AND_CORRUPT)) {
       return TensorArrays.doubles(mean.tensor());
     }
   }
@@ -266,7 +267,7 @@ class CloseWhileRunningTest {
     List<Tensor> inputs = List.of(o.tokens, RandomModels.tokens(RandomModels.SMALL, 1, 4, 7));
     try (SourceActivations mean =
         o.model.sourceAblations(
-            inputs, interrupted(inputs, middle), AblationType.TOKENWISE_MEAN_CORRUPT)) {
+            inputs, interrupted(inputs, middle), DatasetAblation.TOKENWISE_MEAN_CORRUPT)) {
       return TensorArrays.doubles(mean.tensor());
     }
   }
@@ -281,7 +282,7 @@ class CloseWhileRunningTest {
 
   private static double[] maskGradientOfMeans(Opened o, Runnable middle) {
     return MaskGradient.builder()
-        .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
+        .ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT)
         .build()
         .pruneScores(o.model, o.batches, (done, total) -> onceAt(1, done, middle))
         .toArray();
@@ -375,7 +376,7 @@ class CloseWhileRunningTest {
     try (Use use = o.model.use();
         Use patching = o.activations.use()) {
       middle.run();
-      try (SourceActivations own = o.model.sourceAblations(o.tokens, AblationType.RESAMPLE)) {
+      try (SourceActivations own = o.model.sourceAblations(o.tokens, BatchAblation.RESAMPLE)) {
         Masks masks = Masks.uniform(o.model.graph(), 0.5);
         o.model.masks().setAll(1);
         return DoubleStream.concat(

@@ -25,7 +25,7 @@ import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -95,7 +95,7 @@ class ConcurrencyTest {
       Masks masks = Masks.of(model.graph(), values);
       results.add(TensorArrays.doubles(model.forward(tokens, PatchContext.NONE)));
       results.add(TensorArrays.doubles(model.forward(tokens, PatchContext.of(shared, masks))));
-      try (SourceActivations own = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
+      try (SourceActivations own = model.sourceAblations(tokens, BatchAblation.RESAMPLE)) {
         results.add(
             TensorArrays.doubles(
                 model.maskGradient(tokens, PatchContext.of(shared, masks), LOSS).gradient()));
@@ -144,7 +144,7 @@ class ConcurrencyTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = model();
         SourceActivations shared =
-            model.sourceAblations(RandomModels.tokens(SMALL, 2, 5, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(RandomModels.tokens(SMALL, 2, 5, 1), BatchAblation.RESAMPLE)) {
       List<List<double[]>> alone = new ArrayList<>();
       for (int i = 0; i < THREADS; i++) {
         alone.add(request(model, SMALL, shared, i));
@@ -162,7 +162,7 @@ class ConcurrencyTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = model(WIDE);
         SourceActivations shared =
-            model.sourceAblations(RandomModels.tokens(WIDE, 2, 40, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(RandomModels.tokens(WIDE, 2, 40, 1), BatchAblation.RESAMPLE)) {
       List<List<double[]>> withOneThread = new ArrayList<>();
       for (int i = 0; i < CALLERS; i++) {
         withOneThread.add(request(model, WIDE, shared, i));
@@ -211,9 +211,9 @@ class ConcurrencyTest {
   /** Circuits of few edges take the short way from the fully patched run, which they share. */
   @ParameterizedTest
   @EnumSource(
-      value = AblationType.class,
+      value = BatchAblation.class,
       names = {"RESAMPLE", "ZERO"})
-  void circuitsOnManyThreadsShareWhatTheActivationsRemember(AblationType type) throws Exception {
+  void circuitsOnManyThreadsShareWhatTheActivationsRemember(BatchAblation type) throws Exception {
     long[][] prompts = RandomModels.prompts(SMALL, 2, 5, 1);
     try (PatchableModel model = model();
         SourceActivations unshared = withoutMemory(model, prompts, type)) {
@@ -252,7 +252,7 @@ class ConcurrencyTest {
   }
 
   private static SourceActivations withoutMemory(
-      PatchableModel model, long[][] prompts, AblationType type) {
+      PatchableModel model, long[][] prompts, BatchAblation type) {
     try (PointerScope scope = new PointerScope();
         SourceActivations made = model.sourceAblations(prompts, type)) {
       return SourceActivations.of(made.tensor().contiguous().clone());
@@ -292,7 +292,7 @@ class ConcurrencyTest {
       Tensor tokens = RandomModels.tokens(SMALL, 2, 5, 1);
       for (int round = 0; round < 150; round++) {
         PatchableModel model = model();
-        SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE);
+        SourceActivations activations = model.sourceAblations(tokens, BatchAblation.RESAMPLE);
         PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
         double[] expected = TensorArrays.doubles(model.forward(tokens, context));
         Callable<Boolean> forwards =
@@ -341,7 +341,7 @@ class ConcurrencyTest {
   void defaultMasksBelongToTheThreadThatMadeTheModel() throws Exception {
     try (PatchableModel model = model();
         SourceActivations activations =
-            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), BatchAblation.RESAMPLE)) {
       Callable<Throwable> call =
           () ->
               catchThrowable(
@@ -361,7 +361,7 @@ class ConcurrencyTest {
   void aScopeIsClosedOnlyOnItsThread() throws Exception {
     try (PatchableModel model = model();
         SourceActivations activations =
-            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), AblationType.RESAMPLE);
+            model.sourceAblations(RandomModels.prompts(SMALL, 1, 3, 1), BatchAblation.RESAMPLE);
         PatchMode mode = model.patchMode(activations, Masks.uniform(model.graph(), 1))) {
       Callable<Throwable> call = () -> catchThrowable(mode::close);
       assertThat(together(List.of(call)).get(0))

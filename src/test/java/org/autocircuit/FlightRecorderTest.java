@@ -20,7 +20,7 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -72,7 +72,7 @@ class FlightRecorderTest {
     ModelGraph other = ModelGraph.of(TestModels.MICRO, true, true);
     try (PatchableModel model = TestModels.patchable();
         SourceActivations activations =
-            model.sourceAblations(TestModels.tokens(batch, 5, 1), AblationType.RESAMPLE);
+            model.sourceAblations(TestModels.tokens(batch, 5, 1), BatchAblation.RESAMPLE);
         PointerScope scope = new PointerScope();
         IncrementalRun run =
             model.incrementalRun(
@@ -132,7 +132,7 @@ class FlightRecorderTest {
                 saved,
                 LoadOptions.DEFAULT.withPrecision(Precision.FLOAT64),
                 PatchableModelOptions.defaults());
-        SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+        SourceActivations activations = model.sourceAblations(prompts, BatchAblation.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
       model.logits(prompts);

@@ -18,7 +18,7 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -93,7 +93,7 @@ class Gemma2PatchingTest {
   void randomMasksAreWhatPatchingEdgeByEdgeGives(PatchableModelOptions options) {
     try (Model whole = ModelSamples.random(CONFIG);
         PatchableModel model = PatchableModel.of(whole, options);
-        SourceActivations activations = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+        SourceActivations activations = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
       int size = model.graph().maskSize();
       Tensor none = tensor(new double[size], size);
       Plain unpatched = Plain.of(model, clean, activations.tensor(), none);

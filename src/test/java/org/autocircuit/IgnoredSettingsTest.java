@@ -10,7 +10,9 @@ import org.autocircuit.mode.MaskFnMode;
 import org.autocircuit.mode.PatchMode;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
@@ -125,18 +127,18 @@ class IgnoredSettingsTest {
   }
 
   private void patchInput() {
-    for (AblationType type : AblationType.values()) {
-      if (type.meanOverDataset() || type == AblationType.ZERO) {
+    for (Ablation type : Ablation.values()) {
+      if (type instanceof DatasetAblation || type == BatchAblation.ZERO) {
         String[] message = {"patchInput", type.name()};
         table.illegal(
             "prompts for gradients with the ablation " + type,
-            s -> MaskGradient.builder().patchInput(CleanCorrupt.CLEAN).ablationType(type).build(),
+            s -> MaskGradient.builder().patchInput(CleanCorrupt.CLEAN).ablation(type).build(),
             message);
         table.illegal(
             "prompts for single edges with the ablation " + type,
             s ->
                 EdgeActivationPatching.builder()
-                    .ablationType(type)
+                    .ablation(type)
                     .patchInput(CleanCorrupt.CORRUPT)
                     .build(),
             message);
@@ -160,8 +162,8 @@ class IgnoredSettingsTest {
         "the call brings a loss");
     table.illegal(
         "an ablation beside the activations of the call",
-        s -> scores(s, EdgeActivationPatching.builder().ablationType(AblationType.RESAMPLE)),
-        "ablationType",
+        s -> scores(s, EdgeActivationPatching.builder().ablation(BatchAblation.RESAMPLE)),
+        "ablation",
         "the call brings the activations");
     table.illegal(
         "prompts beside the activations of the call",
@@ -170,8 +172,8 @@ class IgnoredSettingsTest {
         "the call brings the activations");
     table.illegal(
         "an ablation of circuits beside the activations of the call",
-        s -> run(s, circuits(s).ablationType(AblationType.ZERO)),
-        "ablationType",
+        s -> run(s, circuits(s).ablation(BatchAblation.ZERO)),
+        "ablation",
         "the call brings the activations");
     table.illegal(
         "a reversal beside the input of the call",

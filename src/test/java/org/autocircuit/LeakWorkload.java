@@ -28,7 +28,8 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -164,8 +165,8 @@ enum LeakWorkload {
 
   private static void forward(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    AblationType[] types = {
-      AblationType.RESAMPLE, AblationType.ZERO, AblationType.BATCH_TOKENWISE_MEAN
+    BatchAblation[] types = {
+      BatchAblation.RESAMPLE, BatchAblation.ZERO, BatchAblation.BATCH_TOKENWISE_MEAN
     };
     try (SourceActivations activations =
         model.sourceAblations(prompts, types[round % types.length])) {
@@ -204,7 +205,7 @@ enum LeakWorkload {
 
   private static void gradient(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, BatchAblation.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       MaskGradientResult result =
           model.maskGradient(
@@ -218,8 +219,8 @@ enum LeakWorkload {
         List.of(
             RandomModels.prompts(CONFIG, 1, 8, round), RandomModels.prompts(CONFIG, 2, 5, round));
     try (SourceActivations first =
-            model.sourceAblations(prompts.get(0), AblationType.BATCH_TOKENWISE_MEAN);
-        SourceActivations second = model.sourceAblations(prompts.get(1), AblationType.RESAMPLE)) {
+            model.sourceAblations(prompts.get(0), BatchAblation.BATCH_TOKENWISE_MEAN);
+        SourceActivations second = model.sourceAblations(prompts.get(1), BatchAblation.RESAMPLE)) {
       PatchContext one = PatchContext.of(first, Masks.uniform(model.graph(), 0.3));
       PatchContext two = PatchContext.of(second, Masks.uniform(model.graph(), 1));
       try (StackedContexts stack = PatchContext.stack(List.of(one, two), prompts);
@@ -237,7 +238,7 @@ enum LeakWorkload {
   private static void probe(PatchableModel model, int round) {
     PromptPairBatch batch = batch(round);
     try (SourceActivations mean =
-            model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT);
+            model.sourceAblations(List.of(batch), DatasetAblation.TOKENWISE_MEAN_CORRUPT);
         MaskTraining probing = SubnetworkProbing.builder().seed(round).build().begin(model, mean)) {
       probing.step(batch);
       probing.step(batch);
@@ -274,7 +275,7 @@ enum LeakWorkload {
     try (PrefixCache prefix = model.prefixOf(RandomModels.prompts(CONFIG, 2, 8, round));
         PatchableModel after = model.withPrefix(prefix);
         SourceActivations activations =
-            after.sourceAblations(prompts, AblationType.BATCH_TOKENWISE_MEAN)) {
+            after.sourceAblations(prompts, BatchAblation.BATCH_TOKENWISE_MEAN)) {
       after.logits(prompts, PatchContext.of(activations, Masks.uniform(model.graph(), 0.3)));
       expectFailure(() -> after.logits(new long[3][2]));
       List<Tensor> keys = prefix.keys();
@@ -286,7 +287,7 @@ enum LeakWorkload {
 
   private static void train(PatchableModel model, int round) {
     long[][] prompts = RandomModels.prompts(CONFIG, 2, 8, round);
-    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, BatchAblation.RESAMPLE);
         MaskParameters masks = model.newMaskParameters();
         PatchMode patching = model.patchMode(activations, masks);
         MaskFnMode function = model.maskFnMode(MaskFn.SIGMOID, 0.1);
@@ -306,7 +307,7 @@ enum LeakWorkload {
         masks.gradients();
       }
     }
-    try (SourceActivations zeros = model.sourceAblations(prompts, AblationType.ZERO);
+    try (SourceActivations zeros = model.sourceAblations(prompts, BatchAblation.ZERO);
         PatchMode outer = model.patchMode(zeros);
         PatchMode inner = model.patchMode(zeros, EdgeSet.all(model.graph()))) {
       model.logits(prompts);
@@ -336,7 +337,7 @@ enum LeakWorkload {
     expectFailure(() -> model.to("no-such-device").close());
     expectFailure(() -> PatchableModel.open(folder.resolve("nowhere")).close());
     expectFailure(() -> Model.of(CONFIG, Map.of()).close());
-    try (SourceActivations activations = model.sourceAblations(prompts, AblationType.RESAMPLE);
+    try (SourceActivations activations = model.sourceAblations(prompts, BatchAblation.RESAMPLE);
         PointerScope scope = new PointerScope()) {
       Tensor tokens = RandomModels.tokens(CONFIG, 2, 8, 1);
       expectFailure(() -> model.patchModeByName(activations, List.of("A9.9->MLP 0")).close());

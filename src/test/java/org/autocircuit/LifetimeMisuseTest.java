@@ -18,7 +18,7 @@ import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.PatchContext;
@@ -89,7 +89,7 @@ class LifetimeMisuseTest {
     closedModel("a pass", s -> s.model.forward(s.tokens));
     closedModel("a pass in a context", s -> s.model.forward(s.tokens, PatchContext.NONE));
     closedModel("logits", s -> s.model.logits(new long[][] {{1}}));
-    closedModel("ablations", s -> s.model.sourceAblations(s.tokens, AblationType.ZERO));
+    closedModel("ablations", s -> s.model.sourceAblations(s.tokens, BatchAblation.ZERO));
     closedModel("a mode", s -> s.model.patchMode(s.activations));
     closedModel("a mode with masks", s -> s.model.patchMode(s.activations, s.masks));
     closedModel("a mask function", s -> s.model.maskFnMode(MaskFn.NONE));

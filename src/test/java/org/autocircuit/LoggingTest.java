@@ -11,7 +11,7 @@ import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Tag;
@@ -80,7 +80,7 @@ class LoggingTest {
         LogRecords records = new LogRecords("org.autocircuit.memory")) {
       assertThat(model.graph().srcs()).hasSize((int) sources);
       long[][] prompts = TestModels.tokens(enough, 12, 1);
-      for (AblationType type : List.of(AblationType.ZERO, AblationType.BATCH_TOKENWISE_MEAN)) {
+      for (BatchAblation type : List.of(BatchAblation.ZERO, BatchAblation.BATCH_TOKENWISE_MEAN)) {
         try (SourceActivations activations = model.sourceAblations(prompts, type)) {
           Tensor tensor = activations.tensor();
           assertThat(tensor.nbytes())
@@ -90,9 +90,9 @@ class LoggingTest {
         }
         records.assertNone();
       }
-      model.sourceAblations(TestModels.tokens(enough / 2, 12, 1), AblationType.RESAMPLE).close();
+      model.sourceAblations(TestModels.tokens(enough / 2, 12, 1), BatchAblation.RESAMPLE).close();
       records.assertNone();
-      model.sourceAblations(prompts, AblationType.RESAMPLE).close();
+      model.sourceAblations(prompts, BatchAblation.RESAMPLE).close();
       records.assertOne(
           Level.INFO,
           "source activations [130, %s, 12, 128] of %s hold".formatted(enough, model),

@@ -14,7 +14,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -36,7 +36,7 @@ public final class MisuseTable {
     public final ModelGraph graph = model.graph();
     public final Tensor tokens = RandomModels.tokens(CONFIG, 2, 4, 1);
     public final SourceActivations activations =
-        model.sourceAblations(tokens, AblationType.RESAMPLE);
+        model.sourceAblations(tokens, BatchAblation.RESAMPLE);
     public final Masks masks = Masks.uniform(graph, 0.5);
     public final PatchContext context = PatchContext.of(activations, masks);
 

@@ -11,7 +11,7 @@ import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -28,7 +28,7 @@ class NativeCallTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = TestModels.patchable();
         SourceActivations activations =
-            model.sourceAblations(TestModels.tokens(1, 3, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(TestModels.tokens(1, 3, 1), BatchAblation.RESAMPLE)) {
       PatchContext context = PatchContext.of(activations, Masks.uniform(model.graph(), 0.5));
       AnswerLoss loss =
           AnswerLoss.of(
@@ -37,7 +37,7 @@ class NativeCallTest {
       assertHops(() -> model.logits(OUTSIDE, context), "logits");
       assertHops(() -> model.maskGradient(OUTSIDE, context, loss), "maskGradient");
       assertHops(() -> model.incrementalRun(outside, context), "incrementalRun");
-      assertHops(() -> model.sourceAblations(OUTSIDE, AblationType.RESAMPLE), "sourceAblations");
+      assertHops(() -> model.sourceAblations(OUTSIDE, BatchAblation.RESAMPLE), "sourceAblations");
     }
   }
 

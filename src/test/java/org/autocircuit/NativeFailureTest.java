@@ -13,7 +13,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -39,7 +39,7 @@ class NativeFailureTest {
   void aFailureOfAPassThatStartsFromAResidualStreamSaysNothingOfTokens() {
     try (PatchableModel model = model()) {
       Tensor tokens = RandomModels.tokens(SMALL, 2, 4, 1);
-      try (SourceActivations activations = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
+      try (SourceActivations activations = model.sourceAblations(tokens, BatchAblation.RESAMPLE)) {
         String stream = "blocks.1.hook_resid_pre";
         ForwardResult clean =
             model.forward(ForwardRequest.of(tokens).withReads(stream).withSourceOutputs());

@@ -6,7 +6,7 @@ import java.net.URLClassLoader;
 import java.nio.file.Path;
 import java.util.Arrays;
 import org.autocircuit.exception.NativeException;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -20,7 +20,7 @@ public final class NativeLoadProbe implements Runnable {
   public void run() {
     try (PatchableModel model = TestModels.patchable();
         SourceActivations activations =
-            model.sourceAblations(TestModels.tokens(1, 3, 1), AblationType.RESAMPLE)) {
+            model.sourceAblations(TestModels.tokens(1, 3, 1), BatchAblation.RESAMPLE)) {
       Masks all = Masks.uniform(model.graph(), 1);
       float[][] patched =
           model.logits(TestModels.tokens(1, 3, 2), PatchContext.of(activations, all));

@@ -14,7 +14,7 @@ import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -54,7 +54,7 @@ final class OutOfMemoryWorkload {
     long[][] large = prompts(BATCH);
     try (PatchableModel model =
             RandomModels.patchable(CONFIG, Precision.FLOAT32, PatchableModelOptions.defaults(), 1);
-        SourceActivations activations = model.sourceAblations(large, AblationType.ZERO)) {
+        SourceActivations activations = model.sourceAblations(large, BatchAblation.ZERO)) {
       Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 1));
       PatchContext context = PatchContext.of(activations, masks);
       AnswerLoss loss =
@@ -62,7 +62,7 @@ final class OutOfMemoryWorkload {
       List<Runnable> passes =
           List.of(
               () -> model.logits(large, context),
-              () -> model.sourceAblations(large, AblationType.RESAMPLE).close(),
+              () -> model.sourceAblations(large, BatchAblation.RESAMPLE).close(),
               () -> {
                 try (PointerScope scope = new PointerScope()) {
                   model.maskGradient(large, context, loss);
@@ -70,7 +70,7 @@ final class OutOfMemoryWorkload {
               });
       float[][] expected = model.logits(prompts(1));
       // The JVM loads its classes and starts its threads while it has memory.
-      try (SourceActivations one = model.sourceAblations(prompts(1), AblationType.ZERO)) {
+      try (SourceActivations one = model.sourceAblations(prompts(1), BatchAblation.ZERO)) {
         model.logits(prompts(1), PatchContext.of(one, masks));
       }
       OutOfMemoryWorkload workload = new OutOfMemoryWorkload();
@@ -110,7 +110,7 @@ final class OutOfMemoryWorkload {
     int batch = BATCH;
     while (batch > 0) {
       long[][] prompts = prompts(batch);
-      if (!fails(MOST, () -> model.sourceAblations(prompts, AblationType.RESAMPLE).close())) {
+      if (!fails(MOST, () -> model.sourceAblations(prompts, BatchAblation.RESAMPLE).close())) {
         break;
       }
       batch /= 2;

@@ -21,7 +21,8 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -42,7 +43,7 @@ class PatchableModelTest {
           PointerScope scope = new PointerScope()) {
         Tensor clean = TestModels.tokenTensor(3, 6, 10);
         Tensor corrupt = TestModels.tokenTensor(3, 6, 11);
-        try (SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+        try (SourceActivations patch = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
           Tensor none = model.forward(clean, context(model, patch, 0));
           Tensor all = model.forward(clean, context(model, patch, 1));
           assertClose(none, model.forward(clean), 1e-12);
@@ -60,7 +61,7 @@ class PatchableModelTest {
       EdgeSet circuit = TestModels.circuit(model.graph(), 0.3, 5);
       List<String> names = circuit.edges().stream().map(Edge::name).toList();
       try (SourceActivations patch =
-          model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE)) {
+          model.sourceAblations(TestModels.tokens(2, 5, 2), BatchAblation.RESAMPLE)) {
         PatchContext context = PatchContext.of(patch, Masks.ofEdges(circuit));
         Tensor expected = model.forward(tokens, context);
         List<Tensor> patched = new ArrayList<>();
@@ -126,7 +127,7 @@ class PatchableModelTest {
       ForwardResult result =
           model.forward(ForwardRequest.of(tokens).withSourceOutputs().withReads(model.hookNames()));
       assertThat(result.reads().keySet()).containsExactlyElementsOf(model.hookNames());
-      try (SourceActivations clean = model.sourceAblations(tokens, AblationType.RESAMPLE)) {
+      try (SourceActivations clean = model.sourceAblations(tokens, BatchAblation.RESAMPLE)) {
         assertClose(result.sourceOutputs().orElseThrow(), clean.tensor(), 1e-6);
       }
       Tensor mlp = result.read("blocks.1.hook_mlp_out");
@@ -154,7 +155,7 @@ class PatchableModelTest {
                   .filter(edge -> edge.dest().layer() > 2)
                   .toList());
       try (SourceActivations patch =
-          model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE)) {
+          model.sourceAblations(TestModels.tokens(2, 5, 2), BatchAblation.RESAMPLE)) {
         PatchContext context = PatchContext.of(patch, Masks.ofEdges(late));
         Tensor expected = model.forward(tokens, context);
         Tensor outputs = clean.sourceOutputs().orElseThrow();
@@ -173,14 +174,14 @@ class PatchableModelTest {
     try (PatchableModel model = TestModels.patchable(Precision.FLOAT64, OPTIONS);
         PointerScope scope = new PointerScope()) {
       Tensor tokens = TestModels.tokenTensor(3, 4, 1);
-      Tensor outputs = ablation(model, tokens, AblationType.RESAMPLE);
+      Tensor outputs = ablation(model, tokens, BatchAblation.RESAMPLE);
       int sources = model.graph().srcs().size();
       assertThat(outputs.shape()).containsExactly(sources, 3, 4, 16);
-      assertThat(TensorArrays.doubles(ablation(model, tokens, AblationType.ZERO))).containsOnly(0);
-      Tensor batchMean = ablation(model, tokens, AblationType.BATCH_TOKENWISE_MEAN);
+      assertThat(TensorArrays.doubles(ablation(model, tokens, BatchAblation.ZERO))).containsOnly(0);
+      Tensor batchMean = ablation(model, tokens, BatchAblation.BATCH_TOKENWISE_MEAN);
       assertThat(batchMean.shape()).containsExactly(sources, 3, 4, 16);
       assertClose(batchMean.select(1, 2), mean(outputs, 1).select(1, 0), 1e-12);
-      Tensor allMean = ablation(model, tokens, AblationType.BATCH_ALL_TOK_MEAN);
+      Tensor allMean = ablation(model, tokens, BatchAblation.BATCH_ALL_TOK_MEAN);
       assertClose(allMean.select(1, 1).select(1, 3), mean(outputs, 1, 2).flatten(1, 3), 1e-12);
     }
   }
@@ -195,19 +196,19 @@ class PatchableModelTest {
           ablation(
               model,
               rows(batches.get(0).clean(), batches.get(1).clean()),
-              AblationType.BATCH_TOKENWISE_MEAN);
+              BatchAblation.BATCH_TOKENWISE_MEAN);
       Tensor corrupt =
           ablation(
               model,
               rows(batches.get(0).corrupt(), batches.get(1).corrupt()),
-              AblationType.BATCH_TOKENWISE_MEAN);
+              BatchAblation.BATCH_TOKENWISE_MEAN);
       try (SourceActivations cleanMean =
-              model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CLEAN);
+              model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CLEAN);
           SourceActivations corruptMean =
-              model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT);
+              model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
           SourceActivations both =
-              model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CLEAN_AND_CORRUPT)) {
-        assertThat(both.type()).contains(AblationType.TOKENWISE_MEAN_CLEAN_AND_CORRUPT);
+              model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CLEAN_AND_CORRUPT)) {
+        assertThat(both.ablation()).contains(DatasetAblation.TOKENWISE_MEAN_CLEAN_AND_CORRUPT);
         assertThat(cleanMean.tensor().size(1)).isEqualTo(1);
         assertClose(cleanMean.tensor().select(1, 0), clean.select(1, 0), 1e-12);
         assertClose(corruptMean.tensor().select(1, 0), corrupt.select(1, 0), 1e-12);
@@ -235,7 +236,7 @@ class PatchableModelTest {
         Arrays.setAll(row, i -> random.nextDouble());
       }
       try (SourceActivations patch =
-          model.sourceAblations(TestModels.tokens(3, 5, 2), AblationType.RESAMPLE)) {
+          model.sourceAblations(TestModels.tokens(3, 5, 2), BatchAblation.RESAMPLE)) {
         Tensor all =
             model.forward(
                 TensorArrays.of(tokens, "tokens", TestDevice.NAME),
@@ -261,7 +262,7 @@ class PatchableModelTest {
       Tensor tokens = TestModels.tokenTensor(2, 5, 1);
       List<String> names = List.of("A0.1->MLP 1", "Resid Start->A1.0.K");
       try (SourceActivations patch =
-          model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE)) {
+          model.sourceAblations(TestModels.tokens(2, 5, 2), BatchAblation.RESAMPLE)) {
         Tensor expected =
             plain.forward(tokens, PatchContext.of(patch, Masks.ofNames(plain.graph(), names)));
         Tensor everywhere =
@@ -284,7 +285,7 @@ class PatchableModelTest {
         Random random = new Random(1);
         Tensor clean = TestModels.randomTensor(random, Precision.FLOAT64, 1, 0, 2, 3, 2);
         Tensor corrupt = TestModels.randomTensor(random, Precision.FLOAT64, 1, 0, 2, 3, 2);
-        try (SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+        try (SourceActivations patch = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
           assertClose(
               model.forward(clean, context(model, patch, 1)), model.forward(corrupt), 1e-12);
           assertClose(model.forward(clean, context(model, patch, 0)), model.forward(clean), 1e-12);
@@ -350,7 +351,7 @@ class PatchableModelTest {
                     new org.bytedeco.pytorch.Device("meta"),
                     org.bytedeco.pytorch.global.torch.ScalarType.Long);
         assertThat(meta.forward(tokens).shape()).containsExactly(2, 31);
-        try (SourceActivations patch = meta.sourceAblations(tokens, AblationType.RESAMPLE);
+        try (SourceActivations patch = meta.sourceAblations(tokens, BatchAblation.RESAMPLE);
             PatchMode mode = meta.patchMode(patch)) {
           assertThat(meta.forward(tokens).shape()).containsExactly(2, 31);
         }
@@ -362,7 +363,7 @@ class PatchableModelTest {
     return PatchContext.of(patch, Masks.uniform(model.graph(), value));
   }
 
-  private static Tensor ablation(PatchableModel model, Tensor tokens, AblationType type) {
+  private static Tensor ablation(PatchableModel model, Tensor tokens, BatchAblation type) {
     try (SourceActivations activations = model.sourceAblations(tokens, type)) {
       return activations.tensor();
     }

@@ -18,7 +18,7 @@ import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -78,7 +78,7 @@ class PatchingIdentitiesTest {
     Setup(Kind kind) {
       this.kind = kind;
       model = RandomModels.patchable(SMALL, kind.precision, kind.options(), 5);
-      activations = model.sourceAblations(corrupt, AblationType.RESAMPLE);
+      activations = model.sourceAblations(corrupt, BatchAblation.RESAMPLE);
     }
 
     Tensor patched(Masks masks) {

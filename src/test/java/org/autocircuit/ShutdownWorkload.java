@@ -21,7 +21,8 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -83,7 +84,7 @@ final class ShutdownWorkload {
   private void exitInsidePasses() throws InterruptedException {
     long[][] prompts = {{1, 2, 3, 4}};
     SourceActivations patch =
-        model.sourceAblations(new long[][] {{4, 3, 2, 1}}, AblationType.RESAMPLE);
+        model.sourceAblations(new long[][] {{4, 3, 2, 1}}, BatchAblation.RESAMPLE);
     PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), 0.5));
     CountDownLatch passes = new CountDownLatch(THREADS * PASSES_BEFORE);
     for (int i = 0; i < THREADS; i++) {
@@ -151,7 +152,7 @@ final class ShutdownWorkload {
         () -> {
           running(1);
           while (true) {
-            model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT).close();
+            model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CORRUPT).close();
           }
         });
     calls.put("loading", ShutdownWorkload::loading);
@@ -160,7 +161,7 @@ final class ShutdownWorkload {
 
   private void probing() {
     try (SourceActivations mean =
-            model.sourceAblations(batches.subList(0, 2), AblationType.TOKENWISE_MEAN_CORRUPT);
+            model.sourceAblations(batches.subList(0, 2), DatasetAblation.TOKENWISE_MEAN_CORRUPT);
         MaskTraining probing = SubnetworkProbing.builder().build().begin(model, mean)) {
       while (true) {
         probing.step(batches.get(0));

@@ -5,7 +5,7 @@ import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.attribution.MaskGradientResult;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -22,7 +22,7 @@ final class SmallHeapWorkload {
     try (PatchableModel model = PatchableModel.open(Path.of(arguments[0]))) {
       for (int round = 0; round < 20; round++) {
         try (SourceActivations activations =
-                model.sourceAblations(new long[][] {{3, 2, 1}}, AblationType.RESAMPLE);
+                model.sourceAblations(new long[][] {{3, 2, 1}}, BatchAblation.RESAMPLE);
             PointerScope scope = new PointerScope()) {
           MaskGradientResult result =
               model.maskGradient(

@@ -16,7 +16,7 @@ import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.AcdcResult;
@@ -167,7 +167,7 @@ class StopTest {
     stopped(
         () -> {
           Thread.currentThread().interrupt();
-          model.sourceAblations(BATCHES, AblationType.TOKENWISE_MEAN_CLEAN);
+          model.sourceAblations(BATCHES, DatasetAblation.TOKENWISE_MEAN_CLEAN);
         });
     stopped(
         () -> {
@@ -179,7 +179,7 @@ class StopTest {
   @Test
   void probingStaysAsTheLastStepLeftIt() {
     try (SourceActivations mean =
-            model.sourceAblations(BATCHES, AblationType.TOKENWISE_MEAN_CORRUPT);
+            model.sourceAblations(BATCHES, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
         MaskTraining probing = SubnetworkProbing.builder().build().begin(model, mean)) {
       probing.step(BATCHES.get(0));
       double[] before = probing.masks().toArray();

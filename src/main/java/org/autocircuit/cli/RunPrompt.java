@@ -16,7 +16,7 @@ import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -205,9 +205,9 @@ final class RunPrompt implements Callable<Integer> {
                 .map(name -> explained(name, model.graph(), folder.tokenizer(), tokens[0]))
                 .collect(Collectors.joining(", ")));
     out.println();
-    AblationType type = corrupt == null ? AblationType.ZERO : AblationType.RESAMPLE;
+    BatchAblation ablation = corrupt == null ? BatchAblation.ZERO : BatchAblation.RESAMPLE;
     long[][] other = {tokens[tokens.length - 1]};
-    try (SourceActivations activations = model.sourceAblations(other, type)) {
+    try (SourceActivations activations = model.sourceAblations(other, ablation)) {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
       out.print(table(before, next(folder.tokenizer(), model, clean, context)));
     }

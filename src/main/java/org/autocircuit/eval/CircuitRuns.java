@@ -19,7 +19,9 @@ import org.autocircuit.internal.Stop;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
@@ -80,7 +82,7 @@ public final class CircuitRuns {
 
   private final Map<Integer, EdgeSet> circuits;
   private final PatchType patchType;
-  private final AblationType ablationType;
+  private final Ablation ablation;
   private final boolean reverseCleanCorrupt;
   private final Progress progress;
   private final Settings settings;
@@ -98,7 +100,7 @@ public final class CircuitRuns {
     }
     this.circuits = Collections.unmodifiableMap(circuits);
     patchType = builder.patchType;
-    ablationType = builder.ablationType;
+    ablation = builder.ablation;
     reverseCleanCorrupt = builder.reverseCleanCorrupt;
     progress = builder.progress;
     settings = builder.settings.copy();
@@ -152,13 +154,17 @@ public final class CircuitRuns {
     int index = 0;
     try (Use use = model.use();
         SourceActivations means =
-            ablationType.meanOverDataset() ? model.sourceAblations(batches, ablationType) : null) {
+            ablation instanceof DatasetAblation ofAll
+                ? model.sourceAblations(batches, ofAll)
+                : null) {
       for (PromptPairBatch batch : batches) {
         long[][] input = runsOnClean() ? batch.clean() : batch.corrupt();
         long[][] other = runsOnClean() ? batch.corrupt() : batch.clean();
         int at = index++;
         try (SourceActivations own =
-                means == null ? model.sourceAblations(other, ablationType) : null;
+                ablation instanceof BatchAblation ofOne
+                    ? model.sourceAblations(other, ofOne)
+                    : null;
             PointerScope scope = new PointerScope()) {
           ModelInput tokens = ModelInput.ofPrompts(input, model.device());
           int done = 0;
@@ -190,7 +196,7 @@ public final class CircuitRuns {
   /** As {@link #run(PatchableModel, Tensor, SourceActivations)}, of an input that may be padded. */
   public Map<Integer, Logits> run(
       PatchableModel model, ModelInput input, SourceActivations activations) {
-    settings.refuse("the call brings the activations", "ablationType");
+    settings.refuse("the call brings the activations", "ablation");
     settings.refuse("the call brings input and activations", "reverseCleanCorrupt");
     Map<Integer, Logits> outputs = new LinkedHashMap<>();
     try (Use ofModel = model.use();
@@ -274,7 +280,7 @@ public final class CircuitRuns {
     private final PruneScores scores;
     private List<Integer> sizes;
     private PatchType patchType = PatchType.EDGE_PATCH;
-    private AblationType ablationType = AblationType.RESAMPLE;
+    private Ablation ablation = BatchAblation.RESAMPLE;
     private boolean reverseCleanCorrupt;
     private Progress progress = Progress.NONE;
     private final Settings settings = new Settings();
@@ -305,9 +311,9 @@ public final class CircuitRuns {
     }
 
     /** Sets what sources are patched with. */
-    public Builder ablationType(AblationType value) {
-      ablationType = Objects.requireNonNull(value, "ablationType");
-      settings.made("ablationType");
+    public Builder ablation(Ablation value) {
+      ablation = Objects.requireNonNull(value, "ablation");
+      settings.made("ablation");
       return this;
     }
 

@@ -24,14 +24,14 @@ public final class SourceActivations implements AutoCloseable {
   private static final String NAME = "SourceActivations";
 
   static {
-    Access.OfSourceActivations<SourceActivations, AblationType> accessor =
+    Access.OfSourceActivations<SourceActivations, Ablation> accessor =
         new Access.OfSourceActivations<>() {
           @Override
           public SourceActivations make(
-              Tensor tensor, AblationType type, FullyPatchedCache fullyPatched) {
+              Tensor tensor, Ablation ablation, FullyPatchedCache fullyPatched) {
             return SourceActivations.make(
                 tensor,
-                Optional.of(type),
+                Optional.of(ablation),
                 () -> fullyPatched == null ? new FullyPatchedCache() : fullyPatched);
           }
 
@@ -49,14 +49,14 @@ public final class SourceActivations implements AutoCloseable {
   }
 
   private final Tensor tensor;
-  private final Optional<AblationType> type;
+  private final Optional<Ablation> ablation;
   private final FullyPatchedCache fullyPatched;
   private final NativeResource resource;
 
   private SourceActivations(
-      Tensor tensor, Optional<AblationType> type, FullyPatchedCache fullyPatched) {
+      Tensor tensor, Optional<Ablation> ablation, FullyPatchedCache fullyPatched) {
     this.tensor = tensor;
-    this.type = type;
+    this.ablation = ablation;
     this.fullyPatched = fullyPatched;
     this.resource =
         new NativeResource(
@@ -86,7 +86,7 @@ public final class SourceActivations implements AutoCloseable {
   }
 
   private static SourceActivations make(
-      Tensor activations, Optional<AblationType> type, Supplier<FullyPatchedCache> fullyPatched) {
+      Tensor activations, Optional<Ablation> ablation, Supplier<FullyPatchedCache> fullyPatched) {
     Arguments.live(NAME, activations);
     Arguments.shape(
         NAME,
@@ -98,7 +98,7 @@ public final class SourceActivations implements AutoCloseable {
         Arguments.ANY);
     try (CallScope scope = new CallScope()) {
       Tensor kept = scope.keep(new Tensor(activations));
-      return new SourceActivations(kept, type, fullyPatched.get());
+      return new SourceActivations(kept, ablation, fullyPatched.get());
     }
   }
 
@@ -117,8 +117,8 @@ public final class SourceActivations implements AutoCloseable {
   }
 
   /** The ablation that made the activations; empty if they are of one's own making. */
-  public Optional<AblationType> type() {
-    return type;
+  public Optional<Ablation> ablation() {
+    return ablation;
   }
 
   /**
@@ -164,6 +164,6 @@ public final class SourceActivations implements AutoCloseable {
   /** The ablation, if known. */
   @Override
   public String toString() {
-    return type.map(known -> NAME + " " + known).orElse(NAME);
+    return ablation.map(known -> NAME + " " + known).orElse(NAME);
   }
 }

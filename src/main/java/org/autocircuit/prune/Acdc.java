@@ -19,7 +19,7 @@ import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
 
@@ -122,7 +122,8 @@ public final class Acdc implements PruneAlgorithm {
   public AcdcResult search(PatchableModel model, PromptPairBatch batch, Progress progress) {
     try (Use use = model.use();
         CallScope scope = new CallScope();
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       return search(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt, progress);
     }
   }

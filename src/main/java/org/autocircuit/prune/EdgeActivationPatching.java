@@ -24,7 +24,8 @@ import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -72,14 +73,14 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
   private record Loss(String unit, ScoreSign sign, LossOfBatch ofBatch) {}
 
   private final Loss loss;
-  private final AblationType ablationType;
+  private final Ablation ablation;
   private final CleanCorrupt patchInput;
   private final Optional<List<Edge>> edges;
   private final Settings settings;
 
   private EdgeActivationPatching(Builder builder) {
     loss = builder.loss;
-    ablationType = builder.ablationType;
+    ablation = builder.ablation;
     patchInput = builder.patchInput;
     edges = Optional.ofNullable(builder.edges);
     settings = builder.settings.copy();
@@ -87,7 +88,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
 
   private EdgeActivationPatching(EdgeActivationPatching other, List<Edge> edges) {
     loss = other.loss;
-    ablationType = other.ablationType;
+    ablation = other.ablation;
     patchInput = other.patchInput;
     this.edges = Optional.of(edges);
     settings = other.settings;
@@ -143,7 +144,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
       PatchedBatches.forEach(
           model,
           batches,
-          ablationType,
+          ablation,
           patchInput,
           (batch, activations) -> {
             try (CallScope scope = new CallScope()) {
@@ -192,7 +193,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
       AnswerLoss answerLoss,
       Progress progress) {
     settings.refuse("the call brings a loss of its own", "loss");
-    settings.refuse("the call brings the activations", "ablationType", "patchInput");
+    settings.refuse("the call brings the activations", "ablation", "patchInput");
     Mean mean = new Mean(model, chosen(model.graph()), 1, progress);
     try {
       mean.add(clean, activations, logits -> answerLoss::loss, 1);
@@ -285,7 +286,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
   public static final class Builder {
 
     private Loss loss = answers(GradFunction.LOGIT, AnswerFunction.AVG_DIFF);
-    private AblationType ablationType = AblationType.RESAMPLE;
+    private Ablation ablation = BatchAblation.RESAMPLE;
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private List<Edge> edges;
     private final Settings settings = new Settings();
@@ -339,9 +340,9 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
     }
 
     /** Sets what edges are patched with. */
-    public Builder ablationType(AblationType value) {
-      ablationType = Objects.requireNonNull(value, "ablationType");
-      settings.made("ablationType");
+    public Builder ablation(Ablation value) {
+      ablation = Objects.requireNonNull(value, "ablation");
+      settings.made("ablation");
       return this;
     }
 
@@ -365,7 +366,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
      *     single batch
      */
     public EdgeActivationPatching build() {
-      PatchedBatches.requireUse(settings, ablationType);
+      PatchedBatches.requireUse(settings, ablation);
       return new EdgeActivationPatching(this);
     }
 

@@ -23,7 +23,8 @@ import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
@@ -41,7 +42,7 @@ import org.bytedeco.pytorch.Tensor;
  * in and in which order. It has the unit of the loss: logits for {@link GradFunction#LOGIT}, nats
  * for {@link GradFunction#LOGPROB}, probability for {@link GradFunction#PROB}. A prompt of several
  * answers counts once, with the mean over its answers. Only ablations that are means of one batch
- * ({@link AblationType#BATCH_TOKENWISE_MEAN}, {@link AblationType#BATCH_ALL_TOK_MEAN}) depend on
+ * ({@link BatchAblation#BATCH_TOKENWISE_MEAN}, {@link BatchAblation#BATCH_ALL_TOK_MEAN}) depend on
  * the batches, as their names say. The original adds up batches and mask values instead: {@link
  * Builder#sumOfBatchMeans}.
  *
@@ -56,7 +57,7 @@ public final class MaskGradient implements PruneAlgorithm {
   private final GradFunction gradFunction;
   private final AnswerFunction answerFunction;
   private final double[] maskValues;
-  private final AblationType ablationType;
+  private final Ablation ablation;
   private final CleanCorrupt patchInput;
   private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
   private final OptionalLong memoryLimit;
@@ -66,7 +67,7 @@ public final class MaskGradient implements PruneAlgorithm {
     gradFunction = builder.gradFunction;
     answerFunction = builder.answerFunction;
     maskValues = builder.maskValues();
-    ablationType = builder.ablationType;
+    ablation = builder.ablation;
     patchInput = builder.patchInput;
     targets = Optional.ofNullable(builder.targets);
     memoryLimit = builder.memoryLimit;
@@ -127,8 +128,7 @@ public final class MaskGradient implements PruneAlgorithm {
   private PruneScores scores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, Steps steps) {
     double[] scores = new double[model.graph().maskSize()];
-    if (ablationType == AblationType.RESAMPLE
-        && (memoryLimit.isPresent() || maskValues.length == 1)) {
+    if (ablation == BatchAblation.RESAMPLE && (memoryLimit.isPresent() || maskValues.length == 1)) {
       // Activations of a whole batch may be what does not fit, and nothing else needs them.
       PatchedBatches.requireSome(batches);
       batches.forEach(batch -> addBatch(model, batch, Optional.empty(), scores, steps));
@@ -136,7 +136,7 @@ public final class MaskGradient implements PruneAlgorithm {
       PatchedBatches.forEach(
           model,
           batches,
-          ablationType,
+          ablation,
           patchInput,
           (batch, activations) -> addBatch(model, batch, Optional.of(activations), scores, steps));
     }
@@ -244,7 +244,7 @@ public final class MaskGradient implements PruneAlgorithm {
     private AnswerFunction answerFunction = AnswerFunction.AVG_DIFF;
     private OptionalDouble maskValue = OptionalDouble.empty();
     private OptionalInt integratedGradSamples = OptionalInt.empty();
-    private AblationType ablationType = AblationType.RESAMPLE;
+    private Ablation ablation = BatchAblation.RESAMPLE;
     private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private Function<? super PromptPairBatch, Tensor> targets;
     private OptionalLong memoryLimit = OptionalLong.empty();
@@ -294,8 +294,8 @@ public final class MaskGradient implements PruneAlgorithm {
     }
 
     /** Sets what edges are patched with. */
-    public Builder ablationType(AblationType value) {
-      ablationType = Objects.requireNonNull(value, "ablationType");
+    public Builder ablation(Ablation value) {
+      ablation = Objects.requireNonNull(value, "ablation");
       return this;
     }
 
@@ -360,7 +360,7 @@ public final class MaskGradient implements PruneAlgorithm {
             "targets: expected with the answer function MSE and only then, got %s with %s"
                 .formatted(targets == null ? "none" : "some", answerFunction));
       }
-      PatchedBatches.requireUse(settings, ablationType);
+      PatchedBatches.requireUse(settings, ablation);
       return new MaskGradient(this);
     }
 

@@ -26,7 +26,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <pre>{@code
  * try (SourceActivations mean =
- *         model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT);
+ *         model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
  *     MaskTraining training = SubnetworkProbing.builder().build().begin(model, mean)) {
  *   for (int epoch = 0; epoch < 20; epoch++) {
  *     for (PromptPairBatch batch : batches) {

@@ -5,7 +5,9 @@ import java.util.function.BiConsumer;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.Settings;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.SourceActivations;
 
 /** Batches, each with what it is patched with. */
@@ -24,9 +26,9 @@ final class PatchedBatches {
    *
    * @param settings may have a {@code patchInput}
    */
-  static void requireUse(Settings settings, AblationType type) {
-    if (type.meanOverDataset() || type == AblationType.ZERO) {
-      settings.refuse("the ablation type " + type + " depends on no single batch", "patchInput");
+  static void requireUse(Settings settings, Ablation ablation) {
+    if (ablation instanceof DatasetAblation || ablation == BatchAblation.ZERO) {
+      settings.refuse("the ablation " + ablation + " depends on no single batch", "patchInput");
     }
   }
 
@@ -40,30 +42,31 @@ final class PatchedBatches {
   static void forEach(
       PatchableModel model,
       Collection<? extends PromptPairBatch> batches,
-      AblationType type,
+      Ablation ablation,
       CleanCorrupt patchInput,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
-    forEach(model, batches, type, patchInput, 1, visitor);
+    forEach(model, batches, ablation, patchInput, 1, visitor);
   }
 
   /** Visits all batches so many times; a mean over all of them is computed once. */
   static void forEach(
       PatchableModel model,
       Collection<? extends PromptPairBatch> batches,
-      AblationType type,
+      Ablation ablation,
       CleanCorrupt patchInput,
       int times,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
     requireSome(batches);
     try (SourceActivations mean =
-        type.meanOverDataset() ? model.sourceAblations(batches, type) : null) {
+        ablation instanceof DatasetAblation ofAll ? model.sourceAblations(batches, ofAll) : null) {
       for (int time = 0; time < times; time++) {
         for (PromptPairBatch batch : batches) {
           if (mean != null) {
             visitor.accept(batch, mean);
             continue;
           }
-          try (SourceActivations own = model.sourceAblations(patchInput.of(batch), type)) {
+          try (SourceActivations own =
+              model.sourceAblations(patchInput.of(batch), (BatchAblation) ablation)) {
             visitor.accept(batch, own);
           }
         }

@@ -8,7 +8,8 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.pass.Progress;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.PatchContext;
@@ -47,7 +48,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
   private final double initialValue;
   private final double dropout;
   private final int epochs;
-  private final AblationType ablationType;
+  private final Ablation ablation;
   private final long seed;
   private final long targetMemory;
   private final Settings settings;
@@ -62,7 +63,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     initialValue = builder.initialValue;
     dropout = builder.dropout;
     epochs = builder.epochs;
-    ablationType = builder.ablationType;
+    ablation = builder.ablation;
     seed = builder.seed;
     targetMemory = builder.targetMemory;
     settings = builder.settings.copy();
@@ -118,7 +119,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
         PatchedBatches.forEach(
             model,
             batches,
-            ablationType,
+            ablation,
             patchType == PatchType.TREE_PATCH ? CleanCorrupt.CORRUPT : CleanCorrupt.CLEAN,
             epochs,
             (batch, activations) -> {
@@ -144,7 +145,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
    */
   public MaskTraining begin(PatchableModel model, SourceActivations activations) {
     settings.refuse("the caller makes the steps", "epochs");
-    settings.refuse("the call brings the activations", "ablationType");
+    settings.refuse("the call brings the activations", "ablation");
     Objects.requireNonNull(activations, "activations").trim();
     return training(model, activations);
   }
@@ -180,7 +181,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     private double initialValue = Math.log(5); // 1.2 sigmoid(ln 5) - 0.1 = 0.9
     private double dropout;
     private int epochs = 20;
-    private AblationType ablationType = AblationType.TOKENWISE_MEAN_CORRUPT;
+    private Ablation ablation = DatasetAblation.TOKENWISE_MEAN_CORRUPT;
     private long seed;
     private long targetMemory = 256L << 20;
     private final Settings settings = new Settings();
@@ -290,9 +291,9 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * the patched model does not run on, and are computed again in each epoch: corrupt ones in tree
      * patching, clean ones in edge patching.
      */
-    public Builder ablationType(AblationType value) {
-      ablationType = Objects.requireNonNull(value, "ablationType");
-      settings.made("ablationType");
+    public Builder ablation(Ablation value) {
+      ablation = Objects.requireNonNull(value, "ablation");
+      settings.made("ablation");
       return this;
     }
 

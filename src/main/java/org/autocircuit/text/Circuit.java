@@ -11,7 +11,8 @@ import java.util.Map;
 import java.util.Objects;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.CircuitScores;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
@@ -36,11 +37,11 @@ public final class Circuit {
 
   private final PruneScores scores;
   private final EdgeSet edges;
-  private final AblationType ablation;
+  private final Ablation ablation;
   private final String model;
 
   /** Scores of edges outside the circuit are 0. */
-  private Circuit(PruneScores scores, EdgeSet edges, AblationType ablation, String model) {
+  private Circuit(PruneScores scores, EdgeSet edges, Ablation ablation, String model) {
     this.scores = scores;
     this.edges = edges;
     this.ablation = Objects.requireNonNull(ablation, "ablation");
@@ -69,7 +70,7 @@ public final class Circuit {
     CircuitScores checked = new CircuitScores(scores, edges, Map.of());
     double[] inside = new double[scores.size()];
     edges.indices().forEach(index -> inside[index] = checked.scores().get(index));
-    return new Circuit(PruneScores.of(edges.graph(), inside), edges, AblationType.RESAMPLE, "");
+    return new Circuit(PruneScores.of(edges.graph(), inside), edges, BatchAblation.RESAMPLE, "");
   }
 
   /** Makes a circuit of edges, each with score 1. */
@@ -88,7 +89,7 @@ public final class Circuit {
   }
 
   /** Returns this circuit with another ablation; {@code RESAMPLE} unless said. */
-  public Circuit withAblation(AblationType value) {
+  public Circuit withAblation(Ablation value) {
     return new Circuit(scores, edges, value, model);
   }
 
@@ -141,7 +142,7 @@ public final class Circuit {
   }
 
   /** Returns what all other edges are patched with when the circuit runs alone. */
-  public AblationType ablation() {
+  public Ablation ablation() {
     return ablation;
   }
 
@@ -188,15 +189,15 @@ public final class Circuit {
     return value;
   }
 
-  private static AblationType ablation(String name, Path file) throws IOException {
-    for (AblationType type : AblationType.values()) {
-      if (type.name().equals(name)) {
-        return type;
-      }
+  private static Ablation ablation(String name, Path file) throws IOException {
+    try {
+      return Ablation.named(name);
+    } catch (IllegalArgumentException e) {
+      throw new IOException(
+          "%s: the circuit's 'ablation' is '%s', expected one of %s"
+              .formatted(file, name, Ablation.values()),
+          e);
     }
-    throw new IOException(
-        "%s: the circuit's 'ablation' is '%s', expected one of %s"
-            .formatted(file, name, List.of(AblationType.values())));
   }
 
   @Override

@@ -25,7 +25,7 @@ import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
@@ -251,7 +251,7 @@ public final class TextModel implements AutoCloseable {
 
   /** As {@link #patch(String, String, Collection)}, of edges of this model's graph. */
   public Patched patch(String clean, String corrupt, EdgeSet edges) {
-    return patch(clean, corrupt, Masks.ofEdges(edges), AblationType.RESAMPLE);
+    return patch(clean, corrupt, Masks.ofEdges(edges), BatchAblation.RESAMPLE);
   }
 
   /**
@@ -263,10 +263,15 @@ public final class TextModel implements AutoCloseable {
    *     is one of another graph, or its ablation a mean over a data set
    */
   public Patched run(Circuit circuit, String clean, String corrupt) {
-    return patch(clean, corrupt, Masks.allBut(circuit.edges()), circuit.ablation());
+    if (!(circuit.ablation() instanceof BatchAblation ablation)) {
+      throw new IllegalArgumentException(
+          "circuit: expected an ablation of single prompts, got %s, a mean over a data set"
+              .formatted(circuit.ablation()));
+    }
+    return patch(clean, corrupt, Masks.allBut(circuit.edges()), ablation);
   }
 
-  private Patched patch(String clean, String corrupt, Masks masks, AblationType ablation) {
+  private Patched patch(String clean, String corrupt, Masks masks, BatchAblation ablation) {
     try (NativeResource.Use use = resource.use()) {
       long[][] pair = encoder.encodePair(clean, corrupt);
       try (SourceActivations activations =
@@ -358,7 +363,7 @@ public final class TextModel implements AutoCloseable {
       return CircuitRuns.builder(PruneScores.ofCircuit(circuit.edges()))
           .sizes(List.of(circuit.size()))
           .patchType(PatchType.TREE_PATCH)
-          .ablationType(circuit.ablation())
+          .ablation(circuit.ablation())
           .build()
           .measure(model, batches(prompts, BATCH_SIZE))
           .get(circuit.size());

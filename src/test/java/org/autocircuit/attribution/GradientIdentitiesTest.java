@@ -23,7 +23,7 @@ import org.autocircuit.mode.MaskFnMode;
 import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -84,7 +84,7 @@ class GradientIdentitiesTest {
 
   private ModelGraph open(PatchableModelOptions options) {
     model = RandomModels.patchable(SMALL, Precision.FLOAT64, options, 5);
-    activations = model.sourceAblations(corrupt, AblationType.RESAMPLE);
+    activations = model.sourceAblations(corrupt, BatchAblation.RESAMPLE);
     return model.graph();
   }
 

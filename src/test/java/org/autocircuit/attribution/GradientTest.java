@@ -16,7 +16,7 @@ import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -47,7 +47,7 @@ class GradientTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = TestModels.patchable(Precision.FLOAT64, options);
         SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE)) {
+            model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE)) {
       Random random = new Random(5);
       double[] values = random.doubles(model.graph().maskSize(), 0.1, 0.9).toArray();
       Tensor tokens = TestModels.tokenTensor(2, 4, 1);
@@ -80,7 +80,7 @@ class GradientTest {
         PatchableModel model =
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations source =
-            model.sourceAblations(TestModels.tokens(1, 4, 2), AblationType.RESAMPLE)) {
+            model.sourceAblations(TestModels.tokens(1, 4, 2), BatchAblation.RESAMPLE)) {
       Tensor leaf = source.tensor().contiguous().set_requires_grad(true);
       Tensor tokens = TestModels.tokenTensor(1, 4, 1);
       try (SourceActivations patch = SourceActivations.of(leaf)) {
@@ -107,7 +107,7 @@ class GradientTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = TestModels.patchable();
         SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE);
+            model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE);
         TrainMaskMode train = model.trainMaskMode();
         PatchMode mode = model.patchMode(patch)) {
       Tensor tokens = TestModels.tokenTensor(2, 4, 1);
@@ -132,7 +132,7 @@ class GradientTest {
       try (PatchableModel model = TestModels.patchable()) {
         masks = model.newMaskParameters();
         try (SourceActivations patch =
-                model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE);
+                model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE);
             TrainMaskMode train = model.trainMaskMode(masks);
             PatchMode mode = model.patchMode(patch, masks)) {
           Tensor tokens = TestModels.tokenTensor(2, 4, 1);
@@ -155,7 +155,7 @@ class GradientTest {
       Tensor loss;
       try (PatchableModel model = TestModels.patchable();
           SourceActivations patch =
-              model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE);
+              model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE);
           TrainMaskMode train = model.trainMaskMode();
           PatchMode mode = model.patchMode(patch)) {
         leaf = train.parameters().tensor();
@@ -188,7 +188,7 @@ class GradientTest {
     try (PointerScope scope = new PointerScope();
         PatchableModel model = TestModels.patchable();
         SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE);
+            model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE);
         TrainMaskMode train = model.trainMaskMode()) {
       Tensor tokens = TestModels.tokenTensor(2, 4, 1);
       PatchContext trained = PatchContext.of(patch, model.masks());
@@ -207,7 +207,7 @@ class GradientTest {
         PatchableModel model =
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations patch =
-            model.sourceAblations(TestModels.tokens(2, 4, 2), AblationType.RESAMPLE)) {
+            model.sourceAblations(TestModels.tokens(2, 4, 2), BatchAblation.RESAMPLE)) {
       long[][] answers = {{3}, {4}};
       long[][] wrong = {{5, 6}, {7, -1}};
       model.masks().setAll(0.3);

@@ -17,7 +17,7 @@ import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -167,14 +167,14 @@ public final class Growth {
     }
 
     void patchedForward() {
-      try (SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+      try (SourceActivations patch = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
         model.logits(clean, PatchContext.of(patch, masks));
       }
     }
 
     void maskGradient() {
       try (PointerScope scope = new PointerScope();
-          SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+          SourceActivations patch = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
         model.maskGradient(clean, PatchContext.of(patch, Masks.uniform(model.graph(), 0)), loss);
       }
     }

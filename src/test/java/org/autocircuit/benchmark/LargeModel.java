@@ -21,7 +21,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.model.RotaryPositions;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -104,7 +104,7 @@ public final class LargeModel {
     long[][] clean = tokens(random, batch, seq);
     long[][] corrupt = tokens(random, batch, seq);
     step("plain forward", () -> model.logits(clean, PatchContext.NONE)[0][0]);
-    try (SourceActivations patch = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+    try (SourceActivations patch = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
       double[] values = random.doubles(model.graph().maskSize()).toArray();
       PatchContext dense = PatchContext.of(patch, Masks.of(model.graph(), values));
       step("patched forward, random masks", () -> model.logits(clean, dense)[0][0]);

@@ -8,7 +8,7 @@ import org.autocircuit.RandomModels;
 import org.autocircuit.Threads;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -36,7 +36,7 @@ final class RepeatedCalls {
     long[][] prompts = RandomModels.prompts(config, 1, 4, 1);
     try (PatchableModel model =
             RandomModels.patchable(config, Precision.FLOAT32, PatchableModelOptions.defaults(), 1);
-        SourceActivations corrupt = model.sourceAblations(prompts, AblationType.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(prompts, BatchAblation.RESAMPLE)) {
       int edges = model.graph().maskSize();
       for (double share : SHARES) {
         double[] values = new Random(1).doubles(edges).map(x -> x < share ? 0 : 1).toArray();

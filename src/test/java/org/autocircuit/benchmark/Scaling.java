@@ -20,7 +20,7 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Threads;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Model;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -83,7 +83,7 @@ public final class Scaling {
         PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults());
         Tensor clean = size.tokens(random);
         Tensor corrupt = size.tokens(random);
-        SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+        SourceActivations patch = patchable.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
       // A reader should know how other work slows threads that wait for each other.
       out.printf(
           "%s, %d x %d tokens, %d processors, load %.1f%n",

@@ -21,7 +21,7 @@ import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -193,7 +193,7 @@ final class Workload implements AutoCloseable {
 
   /** Ten circuits of different sizes on one batch, from the run on the corrupt prompts on. */
   Object tenCircuits() {
-    try (SourceActivations patch = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+    try (SourceActivations patch = patchable.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
       for (PatchContext context : circuits().ten(patch)) {
         forward(context);
       }
@@ -269,7 +269,7 @@ final class Workload implements AutoCloseable {
 
   private SourceActivations activations() {
     if (activations == null) {
-      activations = patchable.sourceAblations(corrupt, AblationType.RESAMPLE);
+      activations = patchable.sourceAblations(corrupt, BatchAblation.RESAMPLE);
     }
     return activations;
   }

@@ -18,7 +18,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -85,7 +85,7 @@ class CircuitPathsTest {
     try (Model loaded = load(kind.model);
         PatchableModel model =
             PatchableModel.of(loaded, kind.positions ? options.withSeqLen(SEQ) : options);
-        SourceActivations corrupt = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       ModelGraph graph = model.graph();
       Random random = new Random(7);
       int some = 0;

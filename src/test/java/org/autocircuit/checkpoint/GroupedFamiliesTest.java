@@ -22,7 +22,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -122,7 +122,7 @@ class GroupedFamiliesTest {
             AnswerFunction.AVG_DIFF,
             new long[][] {{1}, {2}},
             new long[][] {{3}, {4}});
-    try (SourceActivations patch = grouped.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+    try (SourceActivations patch = grouped.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       Random random = new Random(3);
       for (double share : new double[] {0.05, 0.5, 0.9}) {
         List<Edge> some =

@@ -18,7 +18,7 @@ import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
@@ -212,19 +212,19 @@ class HalfPrecisionTest {
   }
 
   private static Tensor sources(PatchableModel model) {
-    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       return patch.tensor();
     }
   }
 
   private static Tensor patched(PatchableModel model, Masks masks) {
-    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       return model.forward(tokens(1), PatchContext.of(patch, masks));
     }
   }
 
   private static Tensor gradient(PatchableModel model, Masks masks, MaskFn fn, double dropout) {
-    try (SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+    try (SourceActivations patch = model.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       PatchContext context =
           PatchContext.builder(patch, masks)
               .maskFn(fn)
@@ -269,7 +269,7 @@ class HalfPrecisionTest {
   void masksGradientsAndLossesAreOf32Bits(String name, Precision precision) {
     write(name, precision);
     try (PatchableModel model = open(name, precision);
-        SourceActivations patch = model.sourceAblations(tokens(2), AblationType.RESAMPLE)) {
+        SourceActivations patch = model.sourceAblations(tokens(2), BatchAblation.RESAMPLE)) {
       assertThat(type(patch.tensor())).isEqualTo(precision.scalarType());
       assertThat(type(model.forward(tokens(1)))).isEqualTo(precision.scalarType());
       model.masks().setAll(1.0001f);

@@ -20,7 +20,7 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -161,7 +161,7 @@ class ModelFamiliesTest {
     try (Model loaded = Checkpoints.load(folder, as(Precision.FLOAT64))) {
       for (PatchableModelOptions options : graphs((TransformerConfig) loaded.config())) {
         try (PatchableModel model = PatchableModel.of(loaded, options);
-            SourceActivations patch = model.sourceAblations(tokens(5), AblationType.RESAMPLE)) {
+            SourceActivations patch = model.sourceAblations(tokens(5), BatchAblation.RESAMPLE)) {
           Tensor expected = model.forward(tokens(5));
           PatchContext all = PatchContext.of(patch, Masks.uniform(model.graph(), 1));
           assertClose(model.forward(tokens(4), all), expected, 1e-9);
@@ -183,7 +183,7 @@ class ModelFamiliesTest {
             new long[][] {{1}, {2}},
             new long[][] {{3}, {4}});
     try (PatchableModel model = PatchableModel.open(folder, as(Precision.FLOAT64), OPTIONS);
-        SourceActivations patch = model.sourceAblations(tokens(7), AblationType.RESAMPLE)) {
+        SourceActivations patch = model.sourceAblations(tokens(7), BatchAblation.RESAMPLE)) {
       Random random = new Random(8);
       double[] masks = random.doubles(model.graph().nEdges()).toArray();
       double[] gradient =

@@ -24,7 +24,7 @@ import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -163,7 +163,7 @@ class PaddingAndPrefixesTest {
       try (PatchableModel plain = patchable(config, options);
           PrefixCache prefix = plain.prefixOf(PREFIXES);
           PatchableModel model = plain.withPrefix(prefix);
-          SourceActivations patches = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
+          SourceActivations patches = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE)) {
         Tensor clean = run(model, prompts(CLEAN), PatchContext.NONE).logits();
         Tensor corrupt = run(model, prompts(CORRUPT), PatchContext.NONE).logits();
         PatchContext none = PatchContext.of(patches, Masks.uniform(model.graph(), 0));
@@ -200,7 +200,7 @@ class PaddingAndPrefixesTest {
   private static ForwardResult patched(
       PatchableModel model, ModelInput clean, ModelInput corrupt, PrefixCache prefix, Masks masks) {
     try (SourceActivations patches =
-        model.sourceAblations(corrupt.withPrefix(prefix), AblationType.RESAMPLE)) {
+        model.sourceAblations(corrupt.withPrefix(prefix), BatchAblation.RESAMPLE)) {
       return run(model, clean.withPrefix(prefix), PatchContext.of(patches, masks));
     }
   }
@@ -212,7 +212,7 @@ class PaddingAndPrefixesTest {
       try (PatchableModel plain = patchable(config, options);
           PrefixCache prefix = plain.prefixOf(PREFIX);
           PatchableModel model = plain.withPrefix(prefix);
-          SourceActivations patches = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
+          SourceActivations patches = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE)) {
         int size = model.graph().maskSize();
         double[] masks = random(size, 1);
         double[] direction = random(size, 2);

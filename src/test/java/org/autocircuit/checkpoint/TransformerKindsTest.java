@@ -25,7 +25,7 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.TransformerLensWeights;
 import org.autocircuit.model.WeightShapes;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -134,7 +134,8 @@ public class TransformerKindsTest {
       Tensor corrupt = TensorArrays.of(new long[] {7, 8, 9, 10, 11, 12}, TestDevice.NAME, 2, 3);
       for (PatchableModelOptions options : graphs(config)) {
         try (PatchableModel patchable = PatchableModel.of(model, options);
-            SourceActivations patches = patchable.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+            SourceActivations patches =
+                patchable.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
           double[] plain = TensorArrays.doubles(patchable.forward(clean));
           assertThat(plain).hasSize(2 * 3 * config.dVocab());
           assertClose(forward(patchable, clean, patches, 0), plain);

@@ -22,7 +22,8 @@ import org.autocircuit.graph.EdgeCounts;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.mode.PatchMode;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
@@ -161,9 +162,9 @@ class CircuitRunsTest {
 
   @Test
   void everyAblationRuns() {
-    for (AblationType type : AblationType.values()) {
+    for (Ablation type : Ablation.values()) {
       CircuitOutputs outputs =
-          runs(20).patchType(PatchType.TREE_PATCH).ablationType(type).build().run(model, batches);
+          runs(20).patchType(PatchType.TREE_PATCH).ablation(type).build().run(model, batches);
       assertThat(outputs.of(20)).as("%s", type).hasSize(batches.size());
     }
   }
@@ -173,7 +174,7 @@ class CircuitRunsTest {
     CircuitRuns circuits = runs(10).patchType(PatchType.TREE_PATCH).build();
     Map<Integer, CircuitMeasures> outside = circuits.measure(model, batches.subList(0, 1));
     try (SourceActivations zeros =
-            model.sourceAblations(batches.get(0).clean(), AblationType.ZERO);
+            model.sourceAblations(batches.get(0).clean(), BatchAblation.ZERO);
         PatchMode mode = model.patchModeByName(zeros, List.of("MLP 1->Resid End"))) {
       assertThat(circuits.measure(model, batches.subList(0, 1))).isEqualTo(outside);
     }

@@ -22,7 +22,9 @@ import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.KlDivergence;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.internal.TensorArrays;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
@@ -173,14 +175,14 @@ final class GoldenCircuitOps {
       all.sizes().forEach(size -> outputs.put(size, all.of(size)));
       return outputs;
     }
-    AblationType type = AblationType.valueOf(op.param("ablation_type").asText());
+    Ablation type = Ablation.named(op.param("ablation_type").asText());
     CircuitRuns given = builder(op, scores(g, op), sizes(op, Integer.MAX_VALUE)).build();
     for (int batch = 0; batch < g.batches(); batch++) {
       String other = runs.runsOnClean() ? "corrupt" : "clean";
       try (SourceActivations activations =
-          type.meanOverDataset()
-              ? meanOfCorrupt(g, type)
-              : g.model().sourceAblations(g.input(other, batch), type)) {
+          type instanceof BatchAblation ofOne
+              ? g.model().sourceAblations(g.input(other, batch), ofOne)
+              : meanOfCorrupt(g, type)) {
         given
             .run(g.model(), g.input(runs.runsOnClean() ? "clean" : "corrupt", batch), activations)
             .forEach(
@@ -205,7 +207,7 @@ final class GoldenCircuitOps {
   /** An operation with scores and sizes in the place of its own. */
   static CircuitRuns runs(GoldenOp op, PruneScores scores, List<Integer> sizes) {
     return builder(op, scores, sizes)
-        .ablationType(AblationType.valueOf(op.param("ablation_type").asText()))
+        .ablation(Ablation.named(op.param("ablation_type").asText()))
         .reverseCleanCorrupt(op.param("reverse_clean_corrupt").asBoolean())
         .build();
   }
@@ -233,12 +235,12 @@ final class GoldenCircuitOps {
   }
 
   /** For micro models, whose prompts are no tokens. */
-  private static SourceActivations meanOfCorrupt(GoldenModel g, AblationType type) {
-    assertThat(type).isEqualTo(AblationType.TOKENWISE_MEAN_CORRUPT);
+  private static SourceActivations meanOfCorrupt(GoldenModel g, Ablation type) {
+    assertThat(type).isEqualTo(DatasetAblation.TOKENWISE_MEAN_CORRUPT);
     List<Tensor> outputs = new ArrayList<>();
     for (int batch = 0; batch < g.batches(); batch++) {
       try (SourceActivations activations =
-          g.model().sourceAblations(g.input("corrupt", batch), AblationType.RESAMPLE)) {
+          g.model().sourceAblations(g.input("corrupt", batch), BatchAblation.RESAMPLE)) {
         outputs.add(activations.tensor());
       }
     }

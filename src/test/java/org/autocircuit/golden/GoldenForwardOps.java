@@ -16,7 +16,9 @@ import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -38,7 +40,7 @@ final class GoldenForwardOps {
   }
 
   static void srcAblations(GoldenModel g, GoldenOp op) {
-    AblationType type = AblationType.valueOf(op.param("ablation_type").asText());
+    Ablation type = Ablation.named(op.param("ablation_type").asText());
     String sample = op.param("sample").asText();
     try (SourceActivations activations = ablations(g, sample, type)) {
       Tensor tensor = activations.tensor();
@@ -47,23 +49,24 @@ final class GoldenForwardOps {
         tensor = tensor.expand(shape[0], g.golden().batch(), shape[2], shape[3]);
       }
       assertActivations(op, "src_outs", tensor, op.output("src_outs"));
-      assertThat(activations.type()).contains(type);
+      assertThat(activations.ablation()).contains(type);
     }
   }
 
   /** Ablations from a batch such as {@code "corrupt batch 0"} or from the whole data set. */
-  static SourceActivations ablations(GoldenModel g, String sample, AblationType type) {
-    if (!sample.equals("dataloader")) {
-      return g.model().sourceAblations(g.input(sample), type);
+  static SourceActivations ablations(GoldenModel g, String sample, Ablation type) {
+    if (type instanceof BatchAblation ofOne) {
+      return g.model().sourceAblations(g.input(sample), ofOne);
     }
+    DatasetAblation ofAll = (DatasetAblation) type;
     if (!g.takesTokens()) {
       return g.model()
           .sourceAblations(
               List.of(g.input("clean", 0), g.input("clean", 1)),
               List.of(g.input("corrupt", 0), g.input("corrupt", 1)),
-              type);
+              ofAll);
     }
-    return g.model().sourceAblations(g.promptPairs(), type);
+    return g.model().sourceAblations(g.promptPairs(), ofAll);
   }
 
   static void patchEdges(GoldenModel g, GoldenOp op) {

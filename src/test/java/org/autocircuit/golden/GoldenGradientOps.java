@@ -21,7 +21,9 @@ import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -165,7 +167,7 @@ final class GoldenGradientOps {
   static void maskGradient(GoldenModel g, GoldenOp op) {
     GradFunction gradFunction = gradFunction(op);
     AnswerFunction answerFunction = answerFunction(op);
-    AblationType type = AblationType.valueOf(op.param("ablation_type").asText("RESAMPLE"));
+    Ablation type = Ablation.named(op.param("ablation_type").asText("RESAMPLE"));
     String patchInput = patchInput(op, type);
     double[] sum = new double[g.graph().maskSize()];
     for (int batch = 0; batch < g.batches(); batch++) {
@@ -177,7 +179,8 @@ final class GoldenGradientOps {
                   answerFunction,
                   g.tokens("data/answers", batch),
                   g.tokens("data/wrong_answers", batch));
-      String sample = type.meanOverDataset() ? "dataloader" : patchInput + " batch " + batch;
+      String sample =
+          type instanceof DatasetAblation ? "dataloader" : patchInput + " batch " + batch;
       try (SourceActivations activations = GoldenForwardOps.ablations(g, sample, type)) {
         for (double value : maskValues(op)) {
           PatchContext context = PatchContext.of(activations, Masks.uniform(g.graph(), value));
@@ -226,14 +229,14 @@ final class GoldenGradientOps {
 
   /** The scores of an operation by the library's own algorithm. */
   static double[] pruneScores(GoldenModel g, GoldenOp op) {
-    AblationType type = AblationType.valueOf(op.param("ablation_type").asText("RESAMPLE"));
+    Ablation type = Ablation.named(op.param("ablation_type").asText("RESAMPLE"));
     List<PromptPairBatch> batches = g.promptPairs();
     MaskGradient.Builder builder =
         MaskGradient.builder()
             .sumOfBatchMeans()
             .gradFunction(gradFunction(op))
             .answerFunction(answerFunction(op))
-            .ablationType(type);
+            .ablation(type);
     if (needsPrompts(type)) {
       builder.patchInput(CleanCorrupt.valueOf(patchInput(op, type).toUpperCase(Locale.ROOT)));
     }
@@ -257,12 +260,12 @@ final class GoldenGradientOps {
     return AnswerFunction.valueOf(op.param("answer_function").asText().toUpperCase(Locale.ROOT));
   }
 
-  private static boolean needsPrompts(AblationType type) {
-    return !type.meanOverDataset() && type != AblationType.ZERO;
+  private static boolean needsPrompts(Ablation type) {
+    return type instanceof BatchAblation && type != BatchAblation.ZERO;
   }
 
   /** The prompts whose activations patch: by default the corrupt ones. */
-  private static String patchInput(GoldenOp op, AblationType type) {
+  private static String patchInput(GoldenOp op, Ablation type) {
     String given = op.param("clean_corrupt").asText("null");
     if (needsPrompts(type) && op.param("clean_corrupt").isNull()) {
       throw new IllegalStateException(op + ": " + type + " needs clean or corrupt prompts");

@@ -19,7 +19,8 @@ import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
@@ -58,7 +59,7 @@ final class GoldenPruneOps {
         acdc.sequential();
       }
       try (SourceActivations corrupt =
-          g.model().sourceAblations(g.input("corrupt", 0), AblationType.RESAMPLE)) {
+          g.model().sourceAblations(g.input("corrupt", 0), BatchAblation.RESAMPLE)) {
         PruneScores scores =
             acdc.build().search(g.model(), ModelInput.of(g.input("clean", 0)), corrupt).scores();
         assertDecisions(op, order, decisions, scores);
@@ -150,7 +151,7 @@ final class GoldenPruneOps {
       builder.initialValue(op.param("init_val").asDouble());
     }
     int steps = op.param("epochs").asInt() * g.batches();
-    AblationType type = AblationType.TOKENWISE_MEAN_CORRUPT;
+    DatasetAblation type = DatasetAblation.TOKENWISE_MEAN_CORRUPT;
     try (SourceActivations mean = GoldenForwardOps.ablations(g, "dataloader", type);
         MaskTraining probing = builder.build().begin(g.model(), mean)) {
       for (int step = 0; step < steps; step++) {

@@ -6,7 +6,7 @@ import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.junit.jupiter.api.Test;
 
@@ -23,10 +23,10 @@ class NativeCodesTest {
         GradFunction.LOGIT, GradFunction.PROB, GradFunction.LOGPROB, GradFunction.LOGIT_EXP);
     assertNumbers(AnswerFunction.AVG_DIFF, AnswerFunction.AVG_VAL, AnswerFunction.MSE);
     assertNumbers(
-        AblationType.RESAMPLE,
-        AblationType.ZERO,
-        AblationType.BATCH_TOKENWISE_MEAN,
-        AblationType.BATCH_ALL_TOK_MEAN);
+        BatchAblation.RESAMPLE,
+        BatchAblation.ZERO,
+        BatchAblation.BATCH_TOKENWISE_MEAN,
+        BatchAblation.BATCH_ALL_TOK_MEAN);
   }
 
   private static void assertNumbers(Enum<?>... constants) {

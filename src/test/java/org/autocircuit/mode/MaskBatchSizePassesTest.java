@@ -19,7 +19,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
@@ -73,7 +73,7 @@ class MaskBatchSizePassesTest {
       double[] draws = RandomModels.uniform(batch * size, seed);
       return new Examples(
           TestModels.tokenTensor(batch, SEQ, seed),
-          model.sourceAblations(TestModels.tokens(batch, SEQ, seed + 1), AblationType.RESAMPLE),
+          model.sourceAblations(TestModels.tokens(batch, SEQ, seed + 1), BatchAblation.RESAMPLE),
           IntStream.range(0, batch)
               .mapToObj(i -> new Random(seed + 2 + i).doubles(size).toArray())
               .toArray(double[][]::new),

@@ -18,7 +18,7 @@ import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.exception.ScopeOrderException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -42,7 +42,7 @@ class MaskBatchSizeTest {
   private final PatchableModel model = model(PatchableModelOptions.defaults());
   private final Tensor tokens = TestModels.tokenTensor(BATCH, SEQ, 1);
   private final SourceActivations patch =
-      model.sourceAblations(TestModels.tokens(BATCH, SEQ, 2), AblationType.RESAMPLE);
+      model.sourceAblations(TestModels.tokens(BATCH, SEQ, 2), BatchAblation.RESAMPLE);
 
   private static PatchableModel model(PatchableModelOptions options) {
     return TestModels.patchable(Precision.FLOAT64, options);

@@ -16,7 +16,7 @@ import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
@@ -36,7 +36,7 @@ class ScopesTest {
   private final PatchableModel model = TestModels.patchable();
   private final Tensor tokens = TestModels.tokenTensor(2, 5, 1);
   private final SourceActivations patch =
-      model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE);
+      model.sourceAblations(TestModels.tokens(2, 5, 2), BatchAblation.RESAMPLE);
 
   @AfterEach
   void close() {
@@ -136,7 +136,7 @@ class ScopesTest {
   void patchesThatAreRefusedWriteNoMasks() {
     model.masks().setAll(0.5);
     SourceActivations closed =
-        model.sourceAblations(TestModels.tokens(2, 5, 2), AblationType.RESAMPLE);
+        model.sourceAblations(TestModels.tokens(2, 5, 2), BatchAblation.RESAMPLE);
     closed.close();
     EdgeSet all = EdgeSet.all(model.graph());
     assertThatThrownBy(() -> model.patchMode(closed, all))

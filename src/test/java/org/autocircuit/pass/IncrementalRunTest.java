@@ -18,7 +18,7 @@ import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.IncrementalRun.Candidate;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -41,7 +41,7 @@ class IncrementalRunTest {
     PatchableModelOptions options = PatchableModelOptions.defaults();
     try (PatchableModel model = TestModels.patchable(Precision.FLOAT64, options);
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE)) {
       ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       BitSet patched = new BitSet();
       Random random = new Random(3);
@@ -71,7 +71,7 @@ class IncrementalRunTest {
   void outlivesModelAndActivations() {
     try (PointerScope scope = new PointerScope()) {
       PatchableModel model = TestModels.patchable();
-      SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+      SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE);
       ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       PatchContext none = context(model, corrupt, new BitSet());
       EdgeSet edges = EdgeSet.ofNames(model.graph(), List.of("MLP 0->Resid End"));
@@ -92,7 +92,7 @@ class IncrementalRunTest {
   void anyCandidateOfTheBaselineMayBeCommittedAndNoOtherOne() {
     try (PatchableModel model = TestModels.patchable();
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
                 ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
@@ -125,7 +125,7 @@ class IncrementalRunTest {
     try (Model weights = TestModels.transformer(Precision.FLOAT32, true, 1);
         PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
                 ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
@@ -151,7 +151,7 @@ class IncrementalRunTest {
   void threadsTakeTurns() {
     try (PatchableModel model = TestModels.patchable();
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE);
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE);
         IncrementalRun run =
             model.incrementalRun(
                 ModelInput.ofPrompts(CLEAN, TestDevice.NAME),
@@ -181,7 +181,7 @@ class IncrementalRunTest {
     try (PatchableModel model = TestModels.patchable();
         PatchableModel other = TestModels.patchable(Precision.FLOAT32, positions);
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, AblationType.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE)) {
       ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       PatchContext none = context(model, corrupt, new BitSet());
       double[][] masks = new double[2][model.graph().maskSize()];

@@ -15,7 +15,8 @@ import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -39,12 +40,12 @@ class PaddedPromptsTest {
   }
 
   private Tensor sources(long[]... prompts) {
-    try (SourceActivations outputs = model.sourceAblations(prompts, AblationType.RESAMPLE)) {
+    try (SourceActivations outputs = model.sourceAblations(prompts, BatchAblation.RESAMPLE)) {
       return outputs.tensor();
     }
   }
 
-  private Tensor ablated(long[][] prompts, AblationType type) {
+  private Tensor ablated(long[][] prompts, BatchAblation type) {
     try (SourceActivations outputs = model.sourceAblations(prompts, type)) {
       return outputs.tensor();
     }
@@ -114,7 +115,7 @@ class PaddedPromptsTest {
     Tensor last = mean(fromEnd(alone[0], 0), fromEnd(alone[1], 0), fromEnd(alone[2], 0));
     Tensor middle = mean(fromEnd(alone[0], 1), fromEnd(alone[2], 1));
     Tensor first = fromEnd(alone[0], 2);
-    Tensor means = ablated(PROMPTS, AblationType.BATCH_TOKENWISE_MEAN);
+    Tensor means = ablated(PROMPTS, BatchAblation.BATCH_TOKENWISE_MEAN);
     for (int row = 0; row < PROMPTS.length; row++) {
       assertClose("first", means.select(1, row).select(1, 0), first, 1e-12);
       assertClose("middle", means.select(1, row).select(1, 1), middle, 1e-12);
@@ -122,7 +123,7 @@ class PaddedPromptsTest {
     }
     Tensor all =
         last.mul(new Scalar(3)).add(middle.mul(new Scalar(2))).add(first).div(new Scalar(6));
-    Tensor flat = ablated(PROMPTS, AblationType.BATCH_ALL_TOK_MEAN);
+    Tensor flat = ablated(PROMPTS, BatchAblation.BATCH_ALL_TOK_MEAN);
     assertClose("all", flat.select(1, 1).select(1, 0), all, 1e-12);
   }
 
@@ -134,12 +135,12 @@ class PaddedPromptsTest {
     try (PatchableModel large =
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations means =
-            large.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CLEAN)) {
+            large.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CLEAN)) {
       long[][] three = alone.get(2).clean();
       long[][][] prompts = {alone.get(0).clean(), alone.get(1).clean(), {three[0]}, {three[1]}};
       Tensor[] outputs = new Tensor[4];
       for (int i = 0; i < 4; i++) {
-        try (SourceActivations own = large.sourceAblations(prompts[i], AblationType.RESAMPLE)) {
+        try (SourceActivations own = large.sourceAblations(prompts[i], BatchAblation.RESAMPLE)) {
           outputs[i] = own.tensor();
         }
       }
@@ -164,7 +165,7 @@ class PaddedPromptsTest {
     List<PromptPairBatch> batches = List.of(TestModels.batch(1, 3, 1), TestModels.batch(1, 2, 2));
     try (PatchableModel large = TestModels.patchable()) {
       assertThatIllegalArgumentException()
-          .isThrownBy(() -> large.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CLEAN))
+          .isThrownBy(() -> large.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CLEAN))
           .withMessage("batches: expected prompts of 3 tokens as in the first batch, got 2");
     }
   }

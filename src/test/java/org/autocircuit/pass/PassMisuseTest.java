@@ -12,7 +12,7 @@ import org.autocircuit.Threads;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
@@ -90,7 +90,7 @@ class PassMisuseTest {
         "position 0");
     table.illegal(
         "a token beyond the vocabulary in an ablation",
-        s -> s.model.sourceAblations(new long[][] {{1, 17}}, AblationType.ZERO),
+        s -> s.model.sourceAblations(new long[][] {{1, 17}}, BatchAblation.ZERO),
         "0 to 16",
         "17",
         "position 1");
@@ -121,7 +121,7 @@ class PassMisuseTest {
         "a mask in an ablation",
         s ->
             s.model.sourceAblations(
-                ModelInput.of(s.tokens).withAttentionMask(s.tokens.zero_()), AblationType.ZERO),
+                ModelInput.of(s.tokens).withAttentionMask(s.tokens.zero_()), BatchAblation.ZERO),
         "attention mask",
         "row 0");
     table.illegal(
@@ -178,7 +178,7 @@ class PassMisuseTest {
         s -> {
           try (PrefixCache prefix = s.model.prefixOf(new long[3][2])) {
             s.model.sourceAblations(
-                ModelInput.of(s.tokens).withPrefix(prefix), AblationType.RESAMPLE);
+                ModelInput.of(s.tokens).withPrefix(prefix), BatchAblation.RESAMPLE);
           }
         },
         "prefix",

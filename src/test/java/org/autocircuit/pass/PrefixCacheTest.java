@@ -23,7 +23,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -119,7 +119,7 @@ class PrefixCacheTest {
     try (PrefixCache prefix = model.prefixOf(new long[][] {{7, 8}});
         PatchableModel after = model.withPrefix(prefix);
         SourceActivations corrupt =
-            after.sourceAblations(new long[][] {{3, 2, 1}, {6, 5, 4}}, AblationType.RESAMPLE)) {
+            after.sourceAblations(new long[][] {{3, 2, 1}, {6, 5, 4}}, BatchAblation.RESAMPLE)) {
       assertThat(after.graph()).isEqualTo(model.graph());
       Masks masks = Masks.of(after.graph(), RandomModels.masks(after.graph(), 2));
       Tensor tokens = TensorArrays.of(PROMPTS, "tokens", TestDevice.NAME);

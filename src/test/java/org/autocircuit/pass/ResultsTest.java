@@ -10,7 +10,7 @@ import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.attribution.MaskGradientResult;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -52,7 +52,7 @@ class ResultsTest {
   @Test
   void closingAMaskGradientResultFreesEveryTensorOfIt() {
     try (PatchableModel model = TestModels.patchable();
-        SourceActivations patch = model.sourceAblations(TOKENS, AblationType.ZERO)) {
+        SourceActivations patch = model.sourceAblations(TOKENS, BatchAblation.ZERO)) {
       PatchContext context = PatchContext.of(patch, Masks.uniform(model.graph(), 0.5));
       gradient(model, context);
       try (PointerScope scope = new PointerScope()) {

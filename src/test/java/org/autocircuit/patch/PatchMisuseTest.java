@@ -40,18 +40,8 @@ class PatchMisuseTest {
 
   private void dataSets() {
     table.illegal(
-        "a data-set mean of one batch",
-        s -> s.model.sourceAblations(s.tokens, AblationType.TOKENWISE_MEAN_CLEAN),
-        "TOKENWISE_MEAN_CLEAN",
-        "data set");
-    table.illegal(
-        "a batch's ablation of a data set",
-        s -> s.model.sourceAblations(List.of(), AblationType.RESAMPLE),
-        "RESAMPLE",
-        "one tensor");
-    table.illegal(
         "a mean of no batches",
-        s -> s.model.sourceAblations(List.of(), AblationType.TOKENWISE_MEAN_CLEAN),
+        s -> s.model.sourceAblations(List.of(), DatasetAblation.TOKENWISE_MEAN_CLEAN),
         "at least one");
     table.illegal(
         "a data set of two lengths",
@@ -60,7 +50,7 @@ class PatchMisuseTest {
                 List.of(
                     TestModels.batch(new long[1][3], new long[1][3], 1),
                     TestModels.batch(new long[1][4], new long[1][4], 1)),
-                AblationType.TOKENWISE_MEAN_CLEAN),
+                DatasetAblation.TOKENWISE_MEAN_CLEAN),
         "3 tokens",
         "got 4");
   }

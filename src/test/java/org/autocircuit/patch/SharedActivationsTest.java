@@ -57,19 +57,19 @@ class SharedActivationsTest {
   void bitsDoNotDependOnEarlierCallers(Precision precision) throws Exception {
     int[] any = {1, 3, 8};
     try (PatchableModel model = TestModels.patchable(precision, PatchableModelOptions.defaults())) {
-      for (AblationType type :
+      for (BatchAblation type :
           List.of(
-              AblationType.ZERO,
-              AblationType.RESAMPLE,
-              AblationType.BATCH_TOKENWISE_MEAN,
-              AblationType.BATCH_ALL_TOK_MEAN)) {
+              BatchAblation.ZERO,
+              BatchAblation.RESAMPLE,
+              BatchAblation.BATCH_TOKENWISE_MEAN,
+              BatchAblation.BATCH_ALL_TOK_MEAN)) {
         long[][] three = TestModels.tokens(3, SEQ, 2);
         check(model, "three of " + type, () -> model.sourceAblations(three, type), 3);
         // Those of a single prompt are everybody's.
         long[][] one = {three[0]};
         check(model, "one of " + type, () -> model.sourceAblations(one, type), any);
       }
-      AblationType mean = AblationType.TOKENWISE_MEAN_CORRUPT;
+      DatasetAblation mean = DatasetAblation.TOKENWISE_MEAN_CORRUPT;
       check(
           model,
           "" + mean,

@@ -95,7 +95,7 @@ class StackedContextsTest {
       graph = model.graph();
       random = new Random(seed);
       PromptPairBatch batch = RandomModels.promptPairs(SMALL, 3, SEQ, seed);
-      mean = own(model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT));
+      mean = own(model.sourceAblations(List.of(batch), DatasetAblation.TOKENWISE_MEAN_CORRUPT));
     }
 
     List<Request> next(Sources sources, boolean positions) {
@@ -135,15 +135,15 @@ class StackedContextsTest {
       for (int i = 0; i < corrupt.length; i++) {
         corrupt[i] = RandomModels.prompts(SMALL, 1, prompts[i].length, random.nextLong())[0];
       }
-      AblationType type =
+      BatchAblation type =
           switch (kind) {
-            case 1 -> AblationType.ZERO;
-            case 2 -> AblationType.BATCH_TOKENWISE_MEAN;
-            case 3 -> AblationType.BATCH_ALL_TOK_MEAN;
-            default -> AblationType.RESAMPLE;
+            case 1 -> BatchAblation.ZERO;
+            case 2 -> BatchAblation.BATCH_TOKENWISE_MEAN;
+            case 3 -> BatchAblation.BATCH_ALL_TOK_MEAN;
+            default -> BatchAblation.RESAMPLE;
           };
       SourceActivations made = own(model.sourceAblations(corrupt, type));
-      if (type == AblationType.RESAMPLE && random.nextBoolean()) {
+      if (type == BatchAblation.RESAMPLE && random.nextBoolean()) {
         return own(SourceActivations.of(made.tensor().narrow(1, 0, 1)));
       }
       return made;
@@ -267,8 +267,8 @@ class StackedContextsTest {
       long[][] other = RandomModels.prompts(SMALL, 1, SEQ, 2);
       Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 1));
       Masks others = Masks.of(model.graph(), RandomModels.masks(model.graph(), 2));
-      try (SourceActivations resample = model.sourceAblations(other, AblationType.RESAMPLE);
-          SourceActivations zero = model.sourceAblations(other, AblationType.ZERO);
+      try (SourceActivations resample = model.sourceAblations(other, BatchAblation.RESAMPLE);
+          SourceActivations zero = model.sourceAblations(other, BatchAblation.ZERO);
           StackedContexts stack =
               PatchContext.stack(
                   List.of(

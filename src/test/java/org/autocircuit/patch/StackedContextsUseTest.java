@@ -48,7 +48,7 @@ class StackedContextsUseTest {
       RandomModels.patchable(SMALL, Precision.FLOAT64, PatchableModelOptions.defaults(), 5);
   private final long[][] prompts = RandomModels.prompts(SMALL, 2, SEQ, 1);
   private final long[][] corrupt = RandomModels.prompts(SMALL, 2, SEQ, 2);
-  private final SourceActivations each = model.sourceAblations(corrupt, AblationType.RESAMPLE);
+  private final SourceActivations each = model.sourceAblations(corrupt, BatchAblation.RESAMPLE);
   private final SourceActivations one = SourceActivations.of(each.tensor().narrow(1, 0, 1));
 
   private final List<SourceActivations> made = new ArrayList<>();
@@ -209,7 +209,7 @@ class StackedContextsUseTest {
   }
 
   private SourceActivations row(int row) {
-    try (SourceActivations whole = model.sourceAblations(corrupt, AblationType.RESAMPLE)) {
+    try (SourceActivations whole = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
       SourceActivations activations = SourceActivations.of(whole.tensor().narrow(1, row, 1));
       made.add(activations);
       return activations;

@@ -30,7 +30,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -61,7 +61,7 @@ class AcdcTest {
                     TensorArrays.of(
                         new double[] {1, 1, 0, 2}, ScalarType.Double, TestDevice.NAME, 2, 2)));
         PatchableModel model = PatchableModel.of(weights, PatchableModelOptions.defaults());
-        SourceActivations corrupt = model.sourceAblations(input(3, 2), AblationType.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(input(3, 2), BatchAblation.RESAMPLE)) {
       Acdc.Builder builder =
           Acdc.builder().faithfulnessTarget(FaithfulnessTarget.MSE).thresholds(1, 5);
       List<Acdc.Decision> decisions = new ArrayList<>();
@@ -129,7 +129,8 @@ class AcdcTest {
     BitSet removed = new BitSet();
     ModelGraph graph = model.graph();
     try (PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       Tensor tokens = TensorArrays.of(batch.clean(), "tokens", TestDevice.NAME);
       Logits clean = Logits.of(model.forward(tokens, PatchContext.NONE));
       double previous = 0;

@@ -26,7 +26,8 @@ import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -64,7 +65,7 @@ class EdgeActivationPatchingTest {
                 Map.of("blocks.0.weights", input(new double[] {1, 1, 0, 2}, 2, 2)));
         PatchableModel micro = PatchableModel.of(weights, PatchableModelOptions.defaults());
         SourceActivations corrupt =
-            micro.sourceAblations(input(new double[] {3, 5}, 1, 1, 2), AblationType.RESAMPLE)) {
+            micro.sourceAblations(input(new double[] {3, 5}, 1, 1, 2), BatchAblation.RESAMPLE)) {
       AnswerLoss loss =
           AnswerLoss.of(
               GradFunction.LOGIT, AnswerFunction.AVG_DIFF, new long[][] {{0}}, new long[][] {{1}});
@@ -137,13 +138,13 @@ class EdgeActivationPatchingTest {
     double[] scores =
         EdgeActivationPatching.builder()
             .loss(FaithfulnessTarget.KL_DIV)
-            .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
+            .ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT)
             .build()
             .pruneScores(model, batches)
             .toArray();
     try (PointerScope scope = new PointerScope();
         SourceActivations mean =
-            model.sourceAblations(batches, AblationType.TOKENWISE_MEAN_CORRUPT)) {
+            model.sourceAblations(batches, DatasetAblation.TOKENWISE_MEAN_CORRUPT)) {
       for (int edge = 0; edge < scores.length; edge += 17) {
         PatchContext context =
             PatchContext.of(mean, Masks.ofEdges(model.graph(), List.of(model.graph().edge(edge))));
@@ -218,7 +219,8 @@ class EdgeActivationPatchingTest {
       masks[edge] = 1;
     }
     try (PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       PatchContext context = PatchContext.of(corrupt, Masks.of(model.graph(), masks));
       return model.maskGradient(batch.clean(), context, loss).loss().item_double();
     }

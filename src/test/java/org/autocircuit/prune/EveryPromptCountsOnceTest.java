@@ -30,7 +30,9 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
@@ -46,6 +48,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Scores and measures are means over prompts, however these are cut into batches: each is compared
@@ -93,22 +96,21 @@ class EveryPromptCountsOnceTest {
     }
   }
 
+  private static List<Ablation> ablationsWithoutPrompts() {
+    return Ablation.values().stream()
+        .filter(each -> each instanceof DatasetAblation || each == BatchAblation.ZERO)
+        .toList();
+  }
+
   @ParameterizedTest
-  @EnumSource(
-      value = AblationType.class,
-      names = {
-        "ZERO",
-        "TOKENWISE_MEAN_CLEAN",
-        "TOKENWISE_MEAN_CORRUPT",
-        "TOKENWISE_MEAN_CLEAN_AND_CORRUPT"
-      })
-  void ablations(AblationType type) {
+  @MethodSource("ablationsWithoutPrompts")
+  void ablations(Ablation type) {
     List<PromptPairBatch> prompts = prompts(5);
     try (SourceActivations patch = ablation(prompts, type)) {
       double[] expected =
           mean(prompts, prompt -> gradient(prompt, patch, 0.25, loss(prompt, GradFunction.LOGIT)));
       for (int cut = 0; cut < 5; cut++) {
-        MaskGradient.Builder builder = MaskGradient.builder().ablationType(type).maskValue(0.25);
+        MaskGradient.Builder builder = MaskGradient.builder().ablation(type).maskValue(0.25);
         assertClose(scores(builder, cut(prompts)), expected);
       }
     }
@@ -213,7 +215,8 @@ class EveryPromptCountsOnceTest {
         .listener(decision -> tested.add(decision.divergence()))
         .build()
         .search(model, batch);
-    try (SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
+    try (SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE);
         MaskTraining probing =
             SubnetworkProbing.builder()
                 .maskFn(MaskFn.SIGMOID)
@@ -276,23 +279,23 @@ class EveryPromptCountsOnceTest {
   }
 
   /** Zeros, or the mean over prompts that run alone. */
-  private SourceActivations ablation(List<PromptPairBatch> prompts, AblationType type) {
-    if (type == AblationType.ZERO) {
-      return model.sourceAblations(prompts.get(0).corrupt(), type);
+  private SourceActivations ablation(List<PromptPairBatch> prompts, Ablation type) {
+    if (!(type instanceof DatasetAblation mean)) {
+      return model.sourceAblations(prompts.get(0).corrupt(), BatchAblation.ZERO);
     }
     try (PointerScope scope = new PointerScope()) {
       List<Tensor> outputs = new ArrayList<>();
       for (PromptPairBatch prompt : prompts) {
-        if (type.cleanDataset()) {
+        if (mean.clean()) {
           outputs.add(sources(prompt.clean()));
         }
-        if (type.corruptDataset()) {
+        if (mean.corrupt()) {
           outputs.add(sources(prompt.corrupt()));
         }
       }
-      double[] mean = mean(outputs, TensorArrays::doubles);
+      double[] means = mean(outputs, TensorArrays::doubles);
       return SourceActivations.of(
-          TensorArrays.of(mean, ScalarType.Double, TestDevice.NAME, outputs.get(0).shape()));
+          TensorArrays.of(means, ScalarType.Double, TestDevice.NAME, outputs.get(0).shape()));
     }
   }
 
@@ -306,7 +309,7 @@ class EveryPromptCountsOnceTest {
   }
 
   private double[] resampled(PromptPairBatch batch, double value, AnswerLoss loss) {
-    try (SourceActivations patch = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+    try (SourceActivations patch = model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       return gradient(batch, patch, value, loss);
     }
   }

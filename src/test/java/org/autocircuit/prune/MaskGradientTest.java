@@ -17,7 +17,8 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -78,7 +79,7 @@ class MaskGradientTest {
     PromptPairBatch batch = batches.get(0);
     double[] scores = MaskGradient.builder().build().pruneScores(model, List.of(batch)).toArray();
     try (PointerScope scope = new PointerScope();
-        SourceActivations patch = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations patch = model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       for (int index = 0; index < scores.length; index += 13) {
         double[] masks = new double[scores.length];
         masks[index] = 1e-6;
@@ -103,7 +104,7 @@ class MaskGradientTest {
         .containsOnly(0);
     double[] mean =
         MaskGradient.builder()
-            .ablationType(AblationType.TOKENWISE_MEAN_CORRUPT)
+            .ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT)
             .build()
             .pruneScores(model, batches)
             .toArray();
@@ -147,7 +148,7 @@ class MaskGradientTest {
 
   private static double[] gradient(PatchableModel on, PromptPairBatch batch) {
     try (PointerScope scope = new PointerScope();
-        SourceActivations patch = on.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations patch = on.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       PatchContext context = PatchContext.of(patch, Masks.uniform(on.graph(), 0));
       return TensorArrays.doubles(on.maskGradient(batch.clean(), context, loss(batch)).gradient());
     }

@@ -21,13 +21,14 @@ import org.autocircuit.exception.NativeException;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 class MemoryLimitedGradientTest {
 
@@ -42,11 +43,11 @@ class MemoryLimitedGradientTest {
   }
 
   @ParameterizedTest
-  @EnumSource(AblationType.class)
-  void aLimitChangesNoScore(AblationType type) {
+  @MethodSource("org.autocircuit.patch.Ablation#values")
+  void aLimitChangesNoScore(Ablation type) {
     for (double maskValue : new double[] {0, 0.5}) {
       assertLimitChangesNothing(
-          model, batches, MaskGradient.builder().ablationType(type).maskValue(maskValue));
+          model, batches, MaskGradient.builder().ablation(type).maskValue(maskValue));
     }
   }
 
@@ -76,7 +77,7 @@ class MemoryLimitedGradientTest {
   void attributionsThatContradictThemselvesAreRefused() {
     try (PointerScope scope = new PointerScope();
         SourceActivations patch =
-            model.sourceAblations(batches.get(0).corrupt(), AblationType.RESAMPLE)) {
+            model.sourceAblations(batches.get(0).corrupt(), BatchAblation.RESAMPLE)) {
       ModelInput clean = ModelInput.ofPrompts(batches.get(0).clean(), TestDevice.NAME);
       ModelInput corrupt = ModelInput.ofPrompts(batches.get(1).corrupt(), TestDevice.NAME);
       AnswerLoss loss =

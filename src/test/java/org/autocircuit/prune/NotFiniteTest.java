@@ -19,7 +19,8 @@ import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
@@ -64,7 +65,8 @@ class NotFiniteTest {
   void patchedRunsAreLookedAtToo() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       Tensor infinite = corrupt.tensor().clone();
       infinite.select(0, 3).fill_(new Scalar(Double.POSITIVE_INFINITY));
       ModelInput clean = ModelInput.ofPrompts(batch.clean(), TestDevice.NAME);
@@ -101,7 +103,8 @@ class NotFiniteTest {
       PromptPairBatch pairs =
           TestModels.batch(
               new long[][] {{1, 2, 3}, {3, 4, 6}}, new long[][] {{1, 2, infinite}, {3, 4, 5}}, 1);
-      for (AblationType type : List.of(AblationType.RESAMPLE, AblationType.BATCH_TOKENWISE_MEAN)) {
+      for (BatchAblation type :
+          List.of(BatchAblation.RESAMPLE, BatchAblation.BATCH_TOKENWISE_MEAN)) {
         for (MaskGradient.Builder gradient :
             List.of(
                 MaskGradient.builder(),
@@ -109,18 +112,18 @@ class NotFiniteTest {
                 MaskGradient.builder().maskValue(0))) {
           assertRefused(
               "gradients by " + type,
-              () -> gradient.ablationType(type).build().pruneScores(model, List.of(pairs)),
+              () -> gradient.ablation(type).build().pruneScores(model, List.of(pairs)),
               "scores are not finite " + advice);
         }
       }
-      AblationType mean = AblationType.TOKENWISE_MEAN_CORRUPT;
+      DatasetAblation mean = DatasetAblation.TOKENWISE_MEAN_CORRUPT;
       String message = "mean activations are not finite " + advice;
       assertRefused("mean", () -> model.sourceAblations(List.of(pairs), mean).close(), message);
       assertRefused(
           "exact patching by means",
           () ->
               EdgeActivationPatching.builder()
-                  .ablationType(mean)
+                  .ablation(mean)
                   .build()
                   .pruneScores(model, List.of(pairs)),
           message);
@@ -132,7 +135,8 @@ class NotFiniteTest {
   void lossesAreLookedAtToo() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE)) {
+        SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
       Tensor targets =
           torch.full(new long[] {3, TestModels.CONFIG.dVocab()}, new Scalar(Double.NaN));
       AnswerLoss loss = AnswerLoss.mse(GradFunction.LOGIT, targets);
@@ -159,7 +163,7 @@ class NotFiniteTest {
   @Test
   void gradientsThatAreNotFiniteDoNotReachTheMasks() {
     try (PatchableModel model = model(Precision.FLOAT32, 1);
-        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
+        SourceActivations corrupt = model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE);
         MaskTraining probing = SubnetworkProbing.builder().build().begin(model, corrupt);
         PointerScope scope = new PointerScope()) {
       double[] masks = probing.masks().toArray();
@@ -200,7 +204,8 @@ class NotFiniteTest {
   }
 
   private void probe(PatchableModel model) {
-    try (SourceActivations corrupt = model.sourceAblations(batch.corrupt(), AblationType.RESAMPLE);
+    try (SourceActivations corrupt =
+            model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE);
         MaskTraining probing = SubnetworkProbing.builder().build().begin(model, corrupt)) {
       probing.step(batch);
     }

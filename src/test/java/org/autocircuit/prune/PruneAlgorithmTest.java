@@ -18,14 +18,16 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Precision;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** All algorithms are used in the same way. */
 @ExtendWith(NativeScope.class)
@@ -182,32 +184,35 @@ class PruneAlgorithmTest {
     assertThat(acdc.pruneScores(model, BATCHES.subList(0, 1)).toArray()).isNotEqualTo(together);
   }
 
+  private static List<Ablation> ablations() {
+    return List.of(
+        BatchAblation.RESAMPLE, BatchAblation.ZERO, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
+  }
+
   @ParameterizedTest
-  @EnumSource(
-      value = AblationType.class,
-      names = {"RESAMPLE", "ZERO", "TOKENWISE_MEAN_CORRUPT"})
-  void probingIsATrainingOfSoManyEpochs(AblationType type) {
+  @MethodSource("ablations")
+  void probingIsATrainingOfSoManyEpochs(Ablation type) {
     for (PatchType patchType : PatchType.values()) {
       SubnetworkProbing.Builder builder =
           SubnetworkProbing.builder().patchType(patchType).seed(3).regularizeLambda(0.5);
       double[] expected;
       try (SourceActivations mean =
-              model.sourceAblations(BATCHES, AblationType.TOKENWISE_MEAN_CORRUPT);
+              model.sourceAblations(BATCHES, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
           MaskTraining training = builder.build().begin(model, mean)) {
         for (int epoch = 0; epoch < 2; epoch++) {
           for (PromptPairBatch batch : BATCHES) {
             long[][] other = patchType == PatchType.TREE_PATCH ? batch.corrupt() : batch.clean();
             try (SourceActivations own =
-                type.meanOverDataset()
-                    ? model.sourceAblations(BATCHES, type)
-                    : model.sourceAblations(other, type)) {
+                type instanceof BatchAblation ofOne
+                    ? model.sourceAblations(other, ofOne)
+                    : model.sourceAblations(BATCHES, (DatasetAblation) type)) {
               training.step(batch, own);
             }
           }
         }
         expected = training.scores().toArray();
       }
-      SubnetworkProbing probing = builder.ablationType(type).epochs(2).build();
+      SubnetworkProbing probing = builder.ablation(type).epochs(2).build();
       assertClose("scores", probing.pruneScores(model, BATCHES).toArray(), expected, 1e-12);
     }
   }
@@ -215,7 +220,7 @@ class PruneAlgorithmTest {
   @Test
   void aTrainingStepByStepRefusesSettingsThatItWouldIgnore() {
     try (SourceActivations corrupt =
-        model.sourceAblations(BATCHES.get(0).corrupt(), AblationType.RESAMPLE)) {
+        model.sourceAblations(BATCHES.get(0).corrupt(), BatchAblation.RESAMPLE)) {
       assertThatIllegalArgumentException()
           .isThrownBy(() -> SubnetworkProbing.builder().epochs(3).build().begin(model, corrupt))
           .withMessageContaining("epochs");
@@ -223,10 +228,10 @@ class PruneAlgorithmTest {
           .isThrownBy(
               () ->
                   SubnetworkProbing.builder()
-                      .ablationType(AblationType.ZERO)
+                      .ablation(BatchAblation.ZERO)
                       .build()
                       .begin(model, corrupt))
-          .withMessageContaining("ablationType");
+          .withMessageContaining("ablation");
       assertThatIllegalArgumentException()
           .isThrownBy(() -> SubnetworkProbing.builder().epochs(0))
           .withMessageContaining("got 0");

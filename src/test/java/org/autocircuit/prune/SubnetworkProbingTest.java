@@ -21,7 +21,8 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
@@ -46,7 +47,7 @@ class SubnetworkProbingTest {
           PatchableModelOptions.defaults().withOutputSlice(OutputSlice.LAST_SEQ));
   private final PromptPairBatch batch = TestModels.batch(3, 5, 10);
   private final SourceActivations mean =
-      model.sourceAblations(List.of(batch), AblationType.TOKENWISE_MEAN_CORRUPT);
+      model.sourceAblations(List.of(batch), DatasetAblation.TOKENWISE_MEAN_CORRUPT);
 
   @AfterEach
   void close() {
@@ -170,7 +171,7 @@ class SubnetworkProbingTest {
 
   @Test
   void edgePatchingRunsOnCorruptPromptsAndBeginsWithoutPatches() {
-    try (SourceActivations clean = model.sourceAblations(batch.clean(), AblationType.RESAMPLE);
+    try (SourceActivations clean = model.sourceAblations(batch.clean(), BatchAblation.RESAMPLE);
         MaskTraining probing =
             SubnetworkProbing.builder()
                 .patchType(PatchType.EDGE_PATCH)

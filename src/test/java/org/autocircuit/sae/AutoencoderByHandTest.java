@@ -19,7 +19,7 @@ import org.autocircuit.model.Norm;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -131,7 +131,7 @@ class AutoencoderByHandTest {
   @Test
   void edgesOfLatentsAndErrorsPatchAlone() {
     try (PatchableModel model = model(true);
-        SourceActivations other = model.sourceAblations(token(1), AblationType.RESAMPLE)) {
+        SourceActivations other = model.sourceAblations(token(1), BatchAblation.RESAMPLE)) {
       patches(model, other, "MLP 0 Latent 0->Resid End", 0, 0);
       patches(model, other, "MLP 0 Latent 1->Resid End", 0, -1);
       patches(model, other, "MLP 0 Latent 2->Resid End", 1, 0);

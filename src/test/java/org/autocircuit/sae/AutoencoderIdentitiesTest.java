@@ -30,7 +30,7 @@ import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -97,7 +97,7 @@ class AutoencoderIdentitiesTest {
     try (Model sparse = plain.withAutoencoders(weights, kind.errorNodes)) {
       model = PatchableModel.of(sparse, kind.options());
     }
-    activations = model.sourceAblations(corrupt, AblationType.RESAMPLE);
+    activations = model.sourceAblations(corrupt, BatchAblation.RESAMPLE);
   }
 
   @AfterEach

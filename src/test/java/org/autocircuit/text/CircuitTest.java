@@ -12,7 +12,8 @@ import org.autocircuit.LogRecords;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.MicroModelConfig;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
 import org.junit.jupiter.api.Test;
@@ -40,7 +41,7 @@ class CircuitTest {
         .hasMessage("top: expected 0 edges or more, got -1");
     assertThat(circuit.scores().toArray())
         .containsExactly(0, -2, 0, 1, 0, Double.NEGATIVE_INFINITY);
-    assertThat(circuit.ablation()).isEqualTo(AblationType.RESAMPLE);
+    assertThat(circuit.ablation()).isEqualTo(BatchAblation.RESAMPLE);
     assertThat(circuit).hasToString("circuit of 3 of 6 edges");
     assertThat(Circuit.of(SCORES, EdgeSet.of(GRAPH, 0, 2, 5)).sorted())
         .extracting(edge -> edge.score())
@@ -64,7 +65,7 @@ class CircuitTest {
   @Test
   void savesAndLoadsItself() throws IOException {
     Path file = folder.resolve("circuit.json");
-    for (AblationType ablation : AblationType.values()) {
+    for (Ablation ablation : Ablation.values()) {
       for (int size = 0; size <= 5; size++) {
         Circuit circuit =
             Circuit.of(SCORES, SCORES.circuit(size)).withAblation(ablation).withModel("a \"b\"");

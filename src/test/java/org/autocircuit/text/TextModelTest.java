@@ -28,7 +28,8 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -90,7 +91,7 @@ class TextModelTest {
       assertThat(patched.clean().get(answer)).isEqualTo(model.top(CLEAN, 1).get(0));
       long[][] corrupt = {model.tokens(CORRUPT)};
       try (SourceActivations activations =
-          model.model().sourceAblations(corrupt, AblationType.RESAMPLE)) {
+          model.model().sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
         Masks masks = Masks.ofNames(model.graph(), EDGES);
         float[][] logits =
             model
@@ -191,7 +192,7 @@ class TextModelTest {
       assertThat(model.measure(Circuit.of(all), prompts).accuracy())
           .isEqualTo(model.measure(prompts).accuracy());
       assertThat(model.measure(Circuit.of(all.complement()), prompts).accuracy()).isZero();
-      Circuit means = Circuit.of(all).withAblation(AblationType.TOKENWISE_MEAN_CORRUPT);
+      Circuit means = Circuit.of(all).withAblation(DatasetAblation.TOKENWISE_MEAN_CORRUPT);
       assertRefused(() -> model.run(means, CLEAN, CORRUPT), "mean over a data set");
       assertThat(model.measure(means, prompts).klDivergence()).isLessThan(1e-6);
     }

@@ -152,7 +152,7 @@ public final class NativeLibrary {
   public static native @ByVal Tensor sourceAblations(
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector input,
-      @Cast("int64_t") long ablationType,
+      @Cast("int64_t") long ablation,
       @Cast("int64_t") long fullyPatched)
       throws NativeException;
 

@@ -21,7 +21,9 @@ import org.autocircuit.internal.run.PassArguments.Size;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.pytorch.Tensor;
 
@@ -31,7 +33,7 @@ public final class AblationPasses {
   private static final Logger MEMORY = System.getLogger("org.autocircuit.memory");
   private static final long LARGE = 1L << 30;
 
-  private static final Access.OfSourceActivations<SourceActivations, AblationType> ACTIVATIONS =
+  private static final Access.OfSourceActivations<SourceActivations, Ablation> ACTIVATIONS =
       PassArguments.ACTIVATIONS;
 
   private final String name;
@@ -50,17 +52,13 @@ public final class AblationPasses {
   }
 
   /** Of one batch; of the request only the prompts count. */
-  public SourceActivations of(ForwardRequest prompts, AblationType type) {
-    if (type.meanOverDataset()) {
-      throw new IllegalArgumentException(
-          type + " is a mean over a data set: expected batches of prompt pairs, got one tensor");
-    }
+  public SourceActivations of(ForwardRequest prompts, BatchAblation ablation) {
     try (CallScope scope = new CallScope()) {
       PassHandle.hold(scope, handle::use);
       ModelInput input = handle.behindPrefix(scope, prompts.input(device));
       FullyPatchedCache cache = new FullyPatchedCache();
       try {
-        return ACTIVATIONS.make(ablated(input, type, cache.address()), type, cache);
+        return ACTIVATIONS.make(ablated(input, ablation, cache.address()), ablation, cache);
       } catch (RuntimeException | Error e) {
         cache.close();
         throw e;
@@ -69,15 +67,16 @@ public final class AblationPasses {
   }
 
   /** The mean over the prompts of a data set. */
-  public SourceActivations of(Iterable<? extends PromptPairBatch> batches, AblationType type) {
+  public SourceActivations of(
+      Iterable<? extends PromptPairBatch> batches, DatasetAblation ablation) {
     return mean(
-        type,
+        ablation,
         mean -> {
           for (PromptPairBatch batch : batches) {
-            if (type.cleanDataset()) {
+            if (ablation.clean()) {
               add(mean, ForwardRequest.of(batch.clean()));
             }
-            if (type.corruptDataset()) {
+            if (ablation.corrupt()) {
               add(mean, ForwardRequest.of(batch.corrupt()));
             }
           }
@@ -85,29 +84,26 @@ public final class AblationPasses {
   }
 
   /** The mean over a data set whose inputs are tensors. */
-  public SourceActivations of(Iterable<Tensor> clean, Iterable<Tensor> corrupt, AblationType type) {
+  public SourceActivations of(
+      Iterable<Tensor> clean, Iterable<Tensor> corrupt, DatasetAblation ablation) {
     return mean(
-        type,
+        ablation,
         mean -> {
-          if (type.cleanDataset()) {
+          if (ablation.clean()) {
             clean.forEach(input -> add(mean, ForwardRequest.of(input)));
           }
-          if (type.corruptDataset()) {
+          if (ablation.corrupt()) {
             corrupt.forEach(input -> add(mean, ForwardRequest.of(input)));
           }
         });
   }
 
-  private SourceActivations mean(AblationType type, Consumer<DataSetMean> addAll) {
-    if (!type.meanOverDataset()) {
-      throw new IllegalArgumentException(
-          type + " does not take a data set: expected one tensor of inputs, got batches");
-    }
+  private SourceActivations mean(DatasetAblation ablation, Consumer<DataSetMean> addAll) {
     try (CallScope scope = new CallScope();
         DataSetMean mean = new DataSetMean(precision)) {
       PassHandle.hold(scope, handle::use);
       addAll.accept(mean);
-      return ACTIVATIONS.make(mean.mean(), type, null);
+      return ACTIVATIONS.make(mean.mean(), ablation, null);
     }
   }
 
@@ -116,18 +112,18 @@ public final class AblationPasses {
     Stop.check();
     try (CallScope scope = new CallScope()) {
       ModelInput input = handle.behindPrefix(scope, prompts.input(device));
-      mean.add(ablated(input, AblationType.RESAMPLE, 0), input.attentionMask());
+      mean.add(ablated(input, BatchAblation.RESAMPLE, 0), input.attentionMask());
     }
   }
 
-  private Tensor ablated(ModelInput input, AblationType type, long cache) {
+  private Tensor ablated(ModelInput input, BatchAblation ablation, long cache) {
     ForwardEvent event = ForwardEvent.begun();
     Size size = arguments.input(input);
     Tensor activations;
     try {
       activations =
           NativeLibrary.sourceAblations(
-              handle.address(), PassHandle.tensors(input), NativeCodes.of(type), cache);
+              handle.address(), PassHandle.tensors(input), NativeCodes.of(ablation), cache);
     } catch (NativeException e) {
       throw handle.explained(e, List.of(input));
     }

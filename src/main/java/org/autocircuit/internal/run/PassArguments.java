@@ -21,7 +21,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.Masks;
@@ -42,8 +42,8 @@ final class PassArguments {
   private static final Access.OfMasks<Masks> MASKS = Access.masks(Masks.class);
   private static final Access.OfMaskParameters<MaskParameters> PARAMETERS =
       Access.maskParameters(MaskParameters.class);
-  static final Access.OfSourceActivations<SourceActivations, AblationType> ACTIVATIONS =
-      Access.sourceActivations(SourceActivations.class, AblationType.class);
+  static final Access.OfSourceActivations<SourceActivations, Ablation> ACTIVATIONS =
+      Access.sourceActivations(SourceActivations.class, Ablation.class);
 
   private final ModelGraph graph;
   private final Precision precision;

@@ -7,7 +7,7 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.mode.PatchMode;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
-import org.autocircuit.patch.AblationType;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.text.ExampleModel;
 import org.autocircuit.text.TextModel;
@@ -28,7 +28,7 @@ public final class Consumer {
           PatchableModel patchable = PatchableModel.of(model, PatchableModelOptions.defaults())) {
         Tensor input = torch.ones(1, 1, 2);
         expect(9, patchable.forward(input));
-        try (SourceActivations zeros = patchable.sourceAblations(input, AblationType.ZERO);
+        try (SourceActivations zeros = patchable.sourceAblations(input, BatchAblation.ZERO);
             PatchMode mode = patchable.patchModeByName(zeros, List.of("B1.0->Resid End"))) {
           // Without one head of the second block: 3 + 3 of the other.
           expect(6, patchable.forward(input));
