@@ -45,7 +45,7 @@ public record CircuitMeasures(
     try (Use use = model.use()) {
       for (PromptPairBatch batch : batches) {
         Stop.check();
-        Logits outputs = CircuitRuns.fullModel(model, batch.clean());
+        Logits outputs = CircuitPasses.fullModel(model, batch.clean());
         sum.add(outputs, outputs, batch);
       }
     }

@@ -15,20 +15,14 @@ import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
 import org.autocircuit.internal.Settings;
-import org.autocircuit.internal.Stop;
-import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
-import org.autocircuit.patch.DatasetAblation;
-import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
 import org.autocircuit.prune.PruneScores;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -150,32 +144,21 @@ public final class CircuitRuns {
    * @throws StoppedException if it was stopped; the sink has what is done
    */
   public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
-    long total = (long) batches.size() * circuits.size();
-    int index = 0;
-    try (Use use = model.use();
-        SourceActivations means =
-            ablation instanceof DatasetAblation ofAll
-                ? model.sourceAblations(batches, ofAll)
-                : null) {
-      for (PromptPairBatch batch : batches) {
-        long[][] input = runsOnClean() ? batch.clean() : batch.corrupt();
-        long[][] other = runsOnClean() ? batch.corrupt() : batch.clean();
-        int at = index++;
-        try (SourceActivations own =
-                ablation instanceof BatchAblation ofOne
-                    ? model.sourceAblations(other, ofOne)
-                    : null;
-            PointerScope scope = new PointerScope()) {
-          ModelInput tokens = ModelInput.ofPrompts(input, model.device());
-          int done = 0;
-          for (Map.Entry<Integer, EdgeSet> circuit : circuits.entrySet()) {
-            Logits logits = run(model, tokens, means == null ? own : means, circuit.getValue());
-            sink.accept(circuit.getKey(), at, logits);
-            progress.report((long) at * circuits.size() + ++done, total);
-          }
-        }
-      }
-    }
+    List<Integer> sizes = List.copyOf(circuits.keySet());
+    long total = (long) batches.size() * sizes.size();
+    passes()
+        .run(
+            model,
+            batches,
+            List.copyOf(circuits.values()),
+            (circuit, batch, logits) -> {
+              sink.accept(sizes.get(circuit), batch, logits);
+              progress.report((long) batch * sizes.size() + circuit + 1, total);
+            });
+  }
+
+  private CircuitPasses passes() {
+    return new CircuitPasses(patchType, ablation, runsOnClean());
   }
 
   /**
@@ -204,7 +187,7 @@ public final class CircuitRuns {
         Use ofInput = input.use()) {
       circuits.forEach(
           (edges, circuit) -> {
-            outputs.put(edges, run(model, input, activations, circuit));
+            outputs.put(edges, passes().logits(model, input, activations, circuit));
             progress.report(outputs.size(), circuits.size());
           });
     } catch (StoppedException e) {
@@ -234,7 +217,7 @@ public final class CircuitRuns {
           if (full[batch] == null) {
             // Batches come one after another, so the last one's outputs are of no more use.
             Arrays.fill(full, null);
-            full[batch] = fullModel(model, list.get(batch).clean());
+            full[batch] = CircuitPasses.fullModel(model, list.get(batch).clean());
           }
           sums.get(edges).add(logits, full[batch], list.get(batch));
         };
@@ -251,27 +234,6 @@ public final class CircuitRuns {
     Map<Integer, CircuitMeasures> measures = new LinkedHashMap<>();
     sums.forEach((edges, sum) -> measures.put(edges, sum.mean()));
     return measures;
-  }
-
-  /** The full model's outputs for some prompts; open scopes have no effect. */
-  static Logits fullModel(PatchableModel model, long[][] prompts) {
-    try (PointerScope scope = new PointerScope()) {
-      return logits(model, ModelInput.ofPrompts(prompts, model.device()), PatchContext.NONE);
-    }
-  }
-
-  private Logits run(
-      PatchableModel model, ModelInput input, SourceActivations activations, EdgeSet circuit) {
-    Stop.check();
-    try (PointerScope scope = new PointerScope()) {
-      return logits(model, input, PatchContext.of(activations, Masks.of(circuit, patchType)));
-    }
-  }
-
-  private static Logits logits(PatchableModel model, ModelInput input, PatchContext context) {
-    Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
-    model.precision().requireFinite("logits", logits);
-    return Logits.of(logits);
   }
 
   /** Collects the settings. Not safe for use by several threads. */

@@ -3,10 +3,40 @@ package org.autocircuit.prune;
 import java.util.Arrays;
 import java.util.stream.IntStream;
 
-/** Correlation of paired values that stand for more or less of a population each. */
-final class Correlation {
+/** Correlation of paired values, which may stand for more or less of a population each. */
+public final class Correlation {
 
   private Correlation() {}
+
+  /**
+   * Pearson's coefficient.
+   *
+   * @return −1 to 1; NaN if a value is NaN or infinite, or one side has no spread
+   * @throws IllegalArgumentException if there are not equally many values on both sides
+   */
+  public static double pearson(double[] x, double[] y) {
+    return pearson(x, y, equalWeights(x, y));
+  }
+
+  /**
+   * Spearman's coefficient: Pearson's of the ranks; values that tie have the mean of their ranks.
+   *
+   * @return −1 to 1; NaN if a value is NaN, or one side has no spread
+   * @throws IllegalArgumentException if there are not equally many values on both sides
+   */
+  public static double spearman(double[] x, double[] y) {
+    return spearman(x, y, equalWeights(x, y));
+  }
+
+  private static double[] equalWeights(double[] x, double[] y) {
+    if (x.length != y.length) {
+      throw new IllegalArgumentException(
+          "expected pairs of values, got %s and %s".formatted(x.length, y.length));
+    }
+    double[] weights = new double[x.length];
+    Arrays.fill(weights, 1);
+    return weights;
+  }
 
   /**
    * Pearson's coefficient with weights; NaN if one side has no spread.
@@ -35,7 +65,7 @@ final class Correlation {
     return pearson(ranks(x, weights), ranks(y, weights), weights);
   }
 
-  /** The weight below each value, and half of that at it. */
+  /** The weight below each value, and half of that at it; NaN has no rank. */
   private static double[] ranks(double[] values, double[] weights) {
     int[] order =
         IntStream.range(0, values.length)
@@ -48,11 +78,11 @@ final class Correlation {
     for (int i = 0; i < order.length; ) {
       int end = i;
       double at = 0;
-      while (end < order.length && values[order[end]] == values[order[i]]) {
+      while (end == i || (end < order.length && values[order[end]] == values[order[i]])) {
         at += weights[order[end++]];
       }
       for (; i < end; i++) {
-        ranks[order[i]] = below + at / 2;
+        ranks[order[i]] = Double.isNaN(values[order[i]]) ? Double.NaN : below + at / 2;
       }
       below += at;
     }

@@ -16,6 +16,7 @@ import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.autocircuit.TestDevice;
 import org.autocircuit.eval.AnswerMetrics;
+import org.autocircuit.eval.AnswerPercent;
 import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
@@ -107,7 +108,22 @@ final class GoldenCircuitOps {
               outputs,
               circuit ->
                   mean(circuit, (logits, b) -> AnswerMetrics.values(logits, wrong.get(b), scale)));
+          PerBatch<double[]> differences =
+              (logits, b) -> AnswerMetrics.differences(logits, right.get(b), wrong.get(b), scale);
+          double[] full = all(clean, differences);
+          outputs.forEach(
+              (edges, circuit) -> {
+                double[] values = all(circuit, differences);
+                GoldenEvaluationOps.assertPercent(
+                    op,
+                    "answer_diff_percent_" + name,
+                    edges,
+                    AnswerPercent.ofEachPrompt(values, full),
+                    AnswerPercent.ofMeans(values, full),
+                    full);
+              });
         });
+    GoldenEvaluationOps.areas(op);
     checkPercent(
         op,
         "correct_answer_percent_all",
@@ -361,6 +377,10 @@ final class GoldenCircuitOps {
 
   private static double mean(List<Logits> circuit, PerBatch<double[]> values) {
     return each(circuit, values).flatMapToDouble(Arrays::stream).average().orElseThrow();
+  }
+
+  private static double[] all(List<Logits> circuit, PerBatch<double[]> values) {
+    return each(circuit, values).flatMapToDouble(Arrays::stream).toArray();
   }
 
   private static double share(boolean[] flags) {

@@ -19,7 +19,9 @@ import org.autocircuit.TestDevice;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.eval.SameUnderKnockouts;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.mode.MaskBatchSize;
 import org.autocircuit.mode.MaskFnMode;
@@ -58,7 +60,8 @@ final class GoldenGroupedQueryOps {
           Map.entry("mask_grad", GoldenGroupedQueryOps::maskGrad),
           Map.entry("mask_gradient", GoldenGroupedQueryOps::maskGradient),
           Map.entry("batched_masks", GoldenGroupedQueryOps::batchedMasks),
-          Map.entry("run_circuits", GoldenGroupedQueryOps::runCircuits));
+          Map.entry("run_circuits", GoldenGroupedQueryOps::runCircuits),
+          Map.entry("same_under_knockout", GoldenGroupedQueryOps::sameUnderKnockout));
 
   private GoldenGroupedQueryOps() {}
 
@@ -328,6 +331,25 @@ final class GoldenGroupedQueryOps {
     sizes.forEach(
         (size, ungrouped) ->
             pair.assertClose(size + " edges", flat(actual.of(size)), flat(expected.of(ungrouped))));
+  }
+
+  private static void sameUnderKnockout(GroupedPair pair) {
+    GoldenModel ungrouped = pair.ungrouped();
+    ModelGraph graph = pair.graph();
+    PruneScores given =
+        GoldenEvaluationOps.scores(ungrouped.graph(), pair.op(), "circuit_prune_scores");
+    EdgeSet circuit =
+        PruneScores.of(graph, pair.firstOfGroup(given.toArray()))
+            .circuit(pair.op().param("circuit_size").asInt());
+    EdgeSet knockouts = EdgeSet.of(graph, circuit.indices().filter(i -> i % 3 == 0).toArray());
+    SameUnderKnockouts actual = GoldenEvaluationOps.measure(pair.grouped(), circuit, knockouts);
+    SameUnderKnockouts expected =
+        GoldenEvaluationOps.measure(ungrouped, pair.ungrouped(circuit), pair.ungrouped(knockouts));
+    assertThat(actual.knockouts()).as(pair.op().toString()).isPositive();
+    pair.assertClose(
+        "divergences",
+        new double[] {actual.divergence(), actual.divergenceUnderKnockouts()},
+        new double[] {expected.divergence(), expected.divergenceUnderKnockouts()});
   }
 
   private static double[] flat(List<Logits> logits) {

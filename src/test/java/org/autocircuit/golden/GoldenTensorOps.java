@@ -20,7 +20,8 @@ final class GoldenTensorOps {
       Map.of(
           "sample_hard_concrete", GoldenTensorOps::sampleHardConcrete,
           "answer_ops", GoldenCircuitOps::answerOps,
-          "multibatch_kl_div", GoldenCircuitOps::multibatchKlDiv);
+          "multibatch_kl_div", GoldenCircuitOps::multibatchKlDiv,
+          "measurements_auc", GoldenEvaluationOps::measurementsAuc);
 
   static final Map<String, String> ELSEWHERE =
       Map.of("prune_scores_threshold", "PruneScoresGoldenTest");
