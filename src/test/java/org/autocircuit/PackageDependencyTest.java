@@ -39,6 +39,7 @@ class PackageDependencyTest {
           "attribution",
           "pass",
           "patch",
+          "known",
           "data",
           "graph",
           "tokenizer",
