@@ -40,15 +40,15 @@ record CircuitPasses(PatchType patchType, Ablation ablation, boolean onClean) {
     try (Use use = model.use();
         SourceActivations means =
             ablation instanceof DatasetAblation ofAll
-? model.sourceAblations(batches, ofAll)
-: null) {
+                ? model.sourceAblations(batches, ofAll)
+                : null) {
       for (PromptPairBatch batch : batches) {
         long[][] input = onClean ? batch.clean() : batch.corrupt();
         long[][] other = onClean ? batch.corrupt() : batch.clean();
         try (SourceActivations own =
                 ablation instanceof BatchAblation ofOne
-? model.sourceAblations(other, ofOne)
-: null;
+                    ? model.sourceAblations(other, ofOne)
+                    : null;
             PointerScope scope = new PointerScope()) {
           ModelInput tokens = ModelInput.ofPrompts(input, model.device());
           for (int circuit = 0; circuit < circuits.size(); circuit++) {

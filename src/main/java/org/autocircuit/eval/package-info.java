@@ -1,7 +1,11 @@
 /**
- * Measures circuits: {@link org.autocircuit.eval.CircuitRuns} runs circuits of several sizes over a
- * data set, {@link org.autocircuit.eval.AnswerMetrics} and {@link
- * org.autocircuit.eval.KlDivergence} compare their outputs with the right answers and with the full
- * model. Results are plain Java data.
+ * Measures circuits and judges scores. {@link org.autocircuit.eval.CircuitRuns} runs circuits of
+ * several sizes over a data set, {@link org.autocircuit.eval.Evaluation} measures circuits prompt
+ * by prompt under conditions that its results name; {@link org.autocircuit.eval.AnswerMetrics} and
+ * {@link org.autocircuit.eval.KlDivergence} compare outputs with the right answers and with the
+ * full model. {@link org.autocircuit.eval.FaithfulnessCurve}, {@link
+ * org.autocircuit.eval.CircuitMinimality}, {@link org.autocircuit.eval.CircuitEquivalence}, {@link
+ * org.autocircuit.eval.SameUnderKnockouts} and {@link org.autocircuit.eval.RocCurve} are one metric
+ * each. Results are plain Java data.
  */
 package org.autocircuit.eval;

@@ -82,6 +82,18 @@ class ExamplesTest {
   }
 
   @Test
+  void evaluateScores() throws IOException {
+    List<String> lines = printed(EvaluateScores::main);
+    assertThat(lines).hasSize(13);
+    assertThat(lines.get(0)).startsWith("ROC of ").endsWith(" points, area 1.0000");
+    assertThat(lines.get(1))
+        .startsWith("logit difference of 48 prompts; all but the circuit patched")
+        .contains("noising, signed ranking: CPR 0.9");
+    assertThat(lines.get(11)).contains("100.0 %", "52 edges", "f = 1.0000");
+    assertThat(lines.get(12)).startsWith("5 edges: 7.0");
+  }
+
+  @Test
   void perPosition() throws IOException {
     List<String> lines = printed(PerPosition::main);
     assertThat(lines).hasSize(6);

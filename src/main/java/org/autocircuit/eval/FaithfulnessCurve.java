@@ -1,0 +1,154 @@
+package org.autocircuit.eval;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.DoubleUnaryOperator;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.prune.CircuitSelection;
+import org.autocircuit.prune.PruneScores;
+
+/**
+ * Says how faithful the circuits of ten sizes are that scores pick, as the Mechanistic
+ * Interpretability Benchmark does (Mueller et al. 2025, 2504.13151). A circuit's faithfulness is
+ * {@code f = (m(circuit) − m(empty)) / (m(full) − m(empty))}, where {@code m} is the mean of a
+ * metric over prompts, {@code full} the circuit of all edges and {@code empty} that of none: 0 for
+ * none, 1 for the full model, more where leaving out edges helps the answer.
+ *
+ * <p>The sizes are {@link #SHARES} of all edges, rounded down, ties by edge index. Circuits are run
+ * as they are selected, also with edges that lie on no path from input to output; with activations
+ * of other prompts such edges change nothing. Plain Java data, immutable.
+ *
+ * @param signed whether edges rank by their scores, not by the absolute values
+ * @param full the metric of all edges
+ * @param empty the metric of no edge
+ * @param points one for each share
+ */
+public record FaithfulnessCurve(
+    boolean signed, PromptValues full, PromptValues empty, List<Point> points) {
+
+  /** The benchmark's sizes, as shares of all edges. */
+  public static final List<Double> SHARES =
+      List.of(.001, .002, .005, .01, .02, .05, .1, .2, .5, 1.);
+
+  /**
+   * One circuit.
+   *
+   * @param share the size asked for, as a share of all edges
+   * @param values its metric
+   * @param faithfulness as above
+   */
+  public record Point(double share, PromptValues values, double faithfulness) {}
+
+  /** Copies the points. */
+  public FaithfulnessCurve {
+    points = List.copyOf(points);
+  }
+
+  /**
+   * Runs the circuits that scores pick.
+   *
+   * @param signed whether edges rank by their scores: edges that work against the answer are left
+   *     out as long as possible
+   * @throws IllegalArgumentException if there is no batch, the scores are those of another graph,
+   *     or the metric is the same with all edges and with none
+   * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
+   * @throws org.autocircuit.exception.StoppedException if it was stopped
+   */
+  public static FaithfulnessCurve measure(
+      Evaluation evaluation,
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      PruneScores scores,
+      boolean signed) {
+    ModelGraph graph = scores.graph();
+    List<EdgeSet> circuits = new ArrayList<>();
+    for (double share : SHARES) {
+      CircuitSelection selection = CircuitSelection.top((int) (share * graph.nEdges()));
+      circuits.add((signed ? selection.signed() : selection).of(scores));
+    }
+    circuits.add(EdgeSet.none(graph));
+    circuits.add(EdgeSet.all(graph));
+    List<EdgeSet> different = circuits.stream().distinct().toList();
+    List<PromptValues> measured = evaluation.measure(model, batches, different);
+    List<PromptValues> values =
+        circuits.stream().map(circuit -> measured.get(different.indexOf(circuit))).toList();
+    PromptValues empty = values.get(SHARES.size());
+    PromptValues full = values.get(SHARES.size() + 1);
+    double range = full.mean() - empty.mean();
+    if (range == 0) {
+      throw new IllegalArgumentException(
+          "the metric is %s with all edges and with none: the prompts say nothing of circuits (%s)"
+              .formatted(full.mean(), full.conditions()));
+    }
+    List<Point> points = new ArrayList<>();
+    for (int i = 0; i < SHARES.size(); i++) {
+      double faithfulness = (values.get(i).mean() - empty.mean()) / range;
+      points.add(new Point(SHARES.get(i), values.get(i), faithfulness));
+    }
+    return new FaithfulnessCurve(signed, full, empty, points);
+  }
+
+  /**
+   * The circuit performance ratio (CPR): the area under the faithfulness over shares of edges from
+   * 0.001 to 1, by trapezoids. The greater, the better; the benchmark ranks edges by their signed
+   * scores for it.
+   */
+  public double performanceRatio() {
+    return area(faithfulness -> faithfulness);
+  }
+
+  /**
+   * The circuit-model distance (CMD): the area under {@code |1 − f|}. 0 is the best; the benchmark
+   * ranks edges by their absolute scores for it.
+   */
+  public double modelDistance() {
+    return area(faithfulness -> Math.abs(1 - faithfulness));
+  }
+
+  /** How it was measured. */
+  public Conditions conditions() {
+    return full.conditions();
+  }
+
+  /** The conditions, both areas, and a line for each size. */
+  @Override
+  public String toString() {
+    StringBuilder text =
+        new StringBuilder(
+            String.format(
+                Locale.ROOT,
+                "%s, %s ranking: CPR %.4f, CMD %.4f%n",
+                conditions(),
+                signed ? "signed" : "absolute",
+                performanceRatio(),
+                modelDistance()));
+    for (Point point : points) {
+      text.append(
+          String.format(
+              Locale.ROOT,
+              "%8.1f %% %,9d edges  f = %.4f%n",
+              100 * point.share(),
+              point.values().edges(),
+              point.faithfulness()));
+    }
+    return text.toString();
+  }
+
+  private double area(DoubleUnaryOperator height) {
+    double area = 0;
+    for (int i = 1; i < points.size(); i++) {
+      Point from = points.get(i - 1);
+      Point to = points.get(i);
+      area +=
+          (to.share - from.share)
+              * (height.applyAsDouble(from.faithfulness) + height.applyAsDouble(to.faithfulness))
+              / 2;
+    }
+    return area;
+  }
+}

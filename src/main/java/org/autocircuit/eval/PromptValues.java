@@ -1,0 +1,95 @@
+package org.autocircuit.eval;
+
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.Objects;
+
+/**
+ * A metric of one circuit on each prompt. Plain Java data, immutable.
+ *
+ * <p>The standard error is that of the mean over prompts that are drawn independently; differences
+ * of two circuits are best taken prompt by prompt.
+ */
+public final class PromptValues {
+
+  private final Conditions conditions;
+  private final int edges;
+  private final double[] values;
+
+  PromptValues(Conditions conditions, int edges, double[] values) {
+    this.conditions = Objects.requireNonNull(conditions, "conditions");
+    this.edges = edges;
+    this.values = values;
+  }
+
+  /** How it was measured. */
+  public Conditions conditions() {
+    return conditions;
+  }
+
+  /** The number of edges of the circuit. */
+  public int edges() {
+    return edges;
+  }
+
+  /** A copy of the values, one for each prompt, in the order of the prompts. */
+  public double[] toArray() {
+    return values.clone();
+  }
+
+  /** The mean over prompts. */
+  public double mean() {
+    return Arrays.stream(values).average().orElse(Double.NaN);
+  }
+
+  /** The standard error of the mean; NaN for fewer than two prompts. */
+  public double standardError() {
+    double mean = mean();
+    double squares = Arrays.stream(values).map(v -> (v - mean) * (v - mean)).sum();
+    return values.length < 2
+        ? Double.NaN
+        : Math.sqrt(squares / (values.length - 1) / values.length);
+  }
+
+  /** The mean over prompts of the absolute difference from another circuit's values. */
+  double distance(PromptValues other) {
+    double sum = 0;
+    for (int prompt = 0; prompt < values.length; prompt++) {
+      sum += Math.abs(values[prompt] - other.values[prompt]);
+    }
+    return sum / values.length;
+  }
+
+  /**
+   * Refuses values of other prompts or conditions.
+   *
+   * @throws IllegalArgumentException if they are
+   */
+  void requireSameConditions(PromptValues other) {
+    if (!conditions.equals(other.conditions)) {
+      throw new IllegalArgumentException(
+          "expected values under the same conditions, got %s and %s"
+              .formatted(conditions, other.conditions));
+    }
+  }
+
+  @Override
+  public boolean equals(Object other) {
+    return other instanceof PromptValues that
+        && conditions.equals(that.conditions)
+        && edges == that.edges
+        && Arrays.equals(values, that.values);
+  }
+
+  @Override
+  public int hashCode() {
+    return Objects.hash(conditions, edges, Arrays.hashCode(values));
+  }
+
+  /** The mean with its standard error, and the conditions. */
+  @Override
+  public String toString() {
+    return String.format(
+        Locale.ROOT, "%,d edges: %.4f ± %.4f (%s)", edges, mean(), standardError(), conditions);
+  }
+}
