@@ -51,18 +51,30 @@ int64_t most_rows(const PatchableModel& model) {
   return 3 * rows; // of queries, keys and values
 }
 
-at::Tensor all_masks(const PatchableModel& model, double value) {
+at::Tensor all_masks(
+    const PatchableModel& model,
+    const EdgeAttribution& request) {
   const at::TensorOptions options = model.model().options();
+  std::vector<int64_t> shape{model.n_masks()};
+  if (request.per_prompt) {
+    shape.insert(shape.begin(), prompts_of(request));
+  }
   return at::full(
-      {model.n_masks()},
-      value,
+      shape,
+      request.mask_value,
       options.dtype(
           accumulation_type(c10::typeMetaToScalarType(options.dtype()))));
 }
 
-/// Returns what does not grow with the number of prompts.
-int64_t fixed_bytes(const PatchableModel& model) {
-  const int64_t masks = 8 * model.n_masks() * int64_t{sizeof(float)};
+/// Returns what does not grow with the length of prompts.
+int64_t fixed_bytes(
+    const PatchableModel& model,
+    const EdgeAttribution& request,
+    int64_t prompts) {
+  // With masks for each prompt, there are the results of all parts, too.
+  const int64_t copies =
+      request.per_prompt ? 8 * prompts + 2 * prompts_of(request) : 8;
+  const int64_t masks = copies * model.n_masks() * int64_t{sizeof(float)};
   int64_t weight = 0; // the largest one, if its products need a wide copy
   if (model.model().options().dtype().itemsize() < sizeof(float)) {
     for (const at::Tensor& w : model.model().weights().tensors()) {
@@ -99,7 +111,7 @@ void check(const PatchableModel& model, const EdgeAttribution& request) {
         request.corrupt.value.sizes());
   } else {
     context.patch_src_outs = request.patch_src_outs;
-    context.masks = all_masks(model, request.mask_value);
+    context.masks = all_masks(model, request);
     forward.context = &context;
   }
   check_request(model, forward);
@@ -168,8 +180,7 @@ CompactSources compact_outputs(
 MaskGradient compact_gradient(
     const PatchableModel& model,
     const EdgeAttribution& request) {
-  const at::Tensor masks =
-      all_masks(model, request.mask_value).requires_grad_(true);
+  const at::Tensor masks = all_masks(model, request).requires_grad_(true);
   const auto sources =
       c10::make_intrusive<CompactSources>(request.mask_value != 0);
   if (request.corrupt.value.defined()) {
@@ -204,7 +215,7 @@ MaskGradient plain_gradient(
       model,
       request.clean,
       {.patch_src_outs = patch,
-       .masks = all_masks(model, request.mask_value),
+       .masks = all_masks(model, request),
        .transform = {}},
       request.loss);
 }
@@ -225,7 +236,8 @@ int64_t attribution_bytes(
   // Gradients of the rows of one block, and copies of them.
   const int64_t of_rows = 2 * most_rows(model) * m.d_model() * size;
   const int64_t of_prompt = seq * (of_sources + of_rows) + m.kept_bytes(seq);
-  return fixed_bytes(model) + rows_bytes(model, seq, split) +
+  return fixed_bytes(model, request, split.prompts) +
+      rows_bytes(model, seq, split) +
       static_cast<int64_t>(
              kRoundedUp * static_cast<double>(split.prompts * of_prompt));
 }
@@ -275,6 +287,7 @@ MaskGradient edge_attribution(
   check(model, request);
   const int64_t batch = prompts_of(request);
   MaskGradient sum;
+  std::vector<at::Tensor> grads; // of prompts
   std::vector<at::Tensor> logits;
   for (int64_t first = 0; first < batch; first += split.prompts) {
     const int64_t n = std::min(split.prompts, batch - first);
@@ -283,11 +296,19 @@ MaskGradient edge_attribution(
                                             : plain_gradient(model, some);
     // Losses are means over prompts.
     const double weight = static_cast<double>(n) / static_cast<double>(batch);
-    sum.grad =
-        sum.grad.defined() ? sum.grad + part.grad * weight : part.grad * weight;
-    sum.loss =
-        sum.loss.defined() ? sum.loss + part.loss * weight : part.loss * weight;
+    const auto add = [](at::Tensor& to, const at::Tensor& value) {
+      to = to.defined() ? to + value : value;
+    };
+    if (request.per_prompt) {
+      grads.push_back(part.grad * static_cast<double>(n));
+    } else {
+      add(sum.grad, part.grad * weight);
+    }
+    add(sum.loss, part.loss * weight);
     logits.push_back(part.logits);
+  }
+  if (request.per_prompt) {
+    sum.grad = at::cat(grads);
   }
   sum.logits = at::cat(logits);
   return sum;

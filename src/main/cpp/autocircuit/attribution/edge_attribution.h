@@ -14,6 +14,9 @@ struct EdgeAttribution {
   at::Tensor patch_src_outs = {};
   double mask_value = 0;
   AnswerLoss loss = {};
+  /// Asks for each prompt's gradient of its own loss, [batch, n_masks], rather
+  /// than their mean.
+  bool per_prompt = false;
 };
 
 /// Says how the work is divided.

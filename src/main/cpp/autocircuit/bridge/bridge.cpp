@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
@@ -63,6 +64,23 @@ std::string join_lines(const std::vector<std::string>& lines) {
     text += line + '\n';
   }
   return text;
+}
+
+std::vector<Addition> additions(
+    const std::string& names,
+    const Tensors& values) {
+  const std::vector<std::string> hooks = split_lines(names);
+  TORCH_CHECK(
+      hooks.size() == values.size(),
+      "expected something to add at each of ",
+      hooks.size(),
+      " hook points, got ",
+      values.size());
+  std::vector<Addition> additions;
+  for (size_t i = 0; i < hooks.size(); i++) {
+    additions.push_back({hooks[i], values[i]});
+  }
+  return additions;
 }
 
 std::vector<PatchWrapper> unpack_wrappers(
@@ -255,7 +273,9 @@ Tensors forward(
     int64_t step,
     const at::Tensor& uniforms,
     const std::string& reads,
-    int64_t policy) {
+    int64_t policy,
+    const std::string& added_at,
+    const Tensors& added) {
   return translating_errors([&] {
     const at::AutoGradMode grad_mode(grad);
     const auto patchable = from_handle<const PatchableModel>(model);
@@ -276,6 +296,7 @@ Tensors forward(
     request.want_src_outs = want_src_outs;
     request.reads = split_lines(reads);
     request.policy = static_cast<PlanPolicy>(policy);
+    request.added = additions(added_at, added);
     const WorkspaceScope workspace;
     const PassThreads threads(patchable->model(), request.input);
     ForwardResult result = autocircuit::forward(*patchable, request);
@@ -396,7 +417,8 @@ Tensors edge_attribution(
     int64_t answer_function,
     const at::Tensor& answers,
     const at::Tensor& wrong_answers,
-    int64_t memory_limit) {
+    int64_t memory_limit,
+    bool per_prompt) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
     const auto patchable = from_handle<const PatchableModel>(model);
@@ -404,14 +426,43 @@ Tensors edge_attribution(
         .clean = model_input(clean),
         .patch_src_outs = patch_src_outs,
         .mask_value = mask_value,
-        .loss = answer_loss(
-            grad_function, answer_function, answers, wrong_answers)};
+        .loss =
+            answer_loss(grad_function, answer_function, answers, wrong_answers),
+        .per_prompt = per_prompt};
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
     }
     const PassThreads threads(patchable->model(), request.clean);
     const MaskGradient result = autocircuit::edge_attribution(
         *patchable, request, split_within(*patchable, request, memory_limit));
+    return Tensors{result.grad, result.loss, result.logits};
+  });
+}
+
+Tensors point_gradient(
+    int64_t model,
+    const Tensors& clean,
+    const at::Tensor& differences,
+    const std::string& added_at,
+    const Tensors& added,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers,
+    bool per_prompt) {
+  return translating_errors([&] {
+    const WorkspaceScope workspace;
+    const auto patchable = from_handle<const PatchableModel>(model);
+    const PointAttribution request{
+        .clean = model_input(clean),
+        .differences = differences,
+        .loss =
+            answer_loss(grad_function, answer_function, answers, wrong_answers),
+        .added = additions(added_at, added),
+        .per_prompt = per_prompt};
+    const PassThreads threads(patchable->model(), request.clean);
+    const MaskGradient result =
+        autocircuit::point_gradient(*patchable, request);
     return Tensors{result.grad, result.loss, result.logits};
   });
 }

@@ -111,6 +111,7 @@ AUTOCIRCUIT_API void release_mask_plans(int64_t plans);
 /// reads: hook names, one a line.
 /// policy: 0 the fastest executor that fits, 1 plain operations, 2 all sources
 ///   and destinations whatever the masks, 3 from the fully patched run.
+/// added_at, added: hook names, one a line, and what is added at each.
 AUTOCIRCUIT_API Tensors forward(
     int64_t model,
     const Tensors& input,
@@ -130,7 +131,9 @@ AUTOCIRCUIT_API Tensors forward(
     int64_t step,
     const at::Tensor& uniforms,
     const std::string& reads,
-    int64_t policy);
+    int64_t policy,
+    const std::string& added_at,
+    const Tensors& added);
 
 /// A patched pass of which all is kept that passes with a few other masks need;
 /// see IncrementalRun. input: tokens first; masks: [n_masks], without a mask
@@ -195,6 +198,7 @@ AUTOCIRCUIT_API Tensors mask_gradient(
 /// parts, and outputs of heads kept small, as far as that needs.
 /// corrupt: of the prompts whose source outputs edges are patched with; empty:
 /// patch_src_outs, which is undefined otherwise.
+/// per_prompt: a gradient for each prompt, of its own loss, [batch, n_masks].
 AUTOCIRCUIT_API Tensors edge_attribution(
     int64_t model,
     const Tensors& clean,
@@ -205,7 +209,22 @@ AUTOCIRCUIT_API Tensors edge_attribution(
     int64_t answer_function,
     const at::Tensor& answers,
     const at::Tensor& wrong_answers,
-    int64_t memory_limit);
+    int64_t memory_limit,
+    bool per_prompt);
+
+/// The same for given differences [n_srcs, batch, seq, d_model] at mask value
+/// 0, where additions lead; see PointAttribution.
+AUTOCIRCUIT_API Tensors point_gradient(
+    int64_t model,
+    const Tensors& clean,
+    const at::Tensor& differences,
+    const std::string& added_at,
+    const Tensors& added,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers,
+    bool per_prompt);
 
 // ---- PatchWrapper by itself ------------------------------------------------
 

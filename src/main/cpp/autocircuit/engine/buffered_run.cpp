@@ -48,6 +48,8 @@ class BufferedRun final : public Hooks {
       uniform_ = context.uniform;
       if (!compact_) {
         deltas_.emplace(context.patch_src_outs);
+      }
+      if (!compact_ && request.added.empty()) {
         patched_.emplace(model, context.patch_src_outs);
       }
     }
@@ -177,10 +179,12 @@ class BufferedRun final : public Hooks {
   }
 
   /// Returns what a destination reads if all its masks are 1; undefined where
-  /// it reads more than its sources.
+  /// it reads more than its sources, or something was added to the stream.
   at::Tensor patched_input(const PatchWrapper& dest, int64_t positions) {
-    return compact_ ? plus_constant(model_, dest, compact_->patch_sum())
-                    : patched_->input(dest, positions);
+    if (compact_) {
+      return plus_constant(model_, dest, compact_->patch_sum());
+    }
+    return patched_ ? patched_->input(dest, positions) : at::Tensor();
   }
 
   /// Patched inputs of destinations that read the same sources and the same
@@ -241,7 +245,7 @@ ForwardResult buffered_forward(
     const PatchableModel& model,
     const ForwardRequest& request) {
   return buffered_forward(model, request, [&](Hooks& hooks) {
-    return model.model().forward(request.input, hooks);
+    return forward_adding(model.model(), request.input, hooks, request.added);
   });
 }
 

@@ -68,6 +68,8 @@ void check_request(const PatchableModel& model, const ForwardRequest& request) {
       "starting at block ",
       input.start_block,
       " needs the outputs of the sources before it");
+  check_additions(
+      model.model(), request.added, input.value.size(0), input.value.size(1));
   if (request.context == nullptr) {
     return;
   }
@@ -115,7 +117,8 @@ ForwardResult forward(
       (at::GradMode::is_enabled() && model.model().weights().require_grad())) {
     return reference_forward(model, request);
   }
-  if (request.policy != PlanPolicy::kBuffered) {
+  // Additions make all that is cached of other passes useless.
+  if (request.policy != PlanPolicy::kBuffered && request.added.empty()) {
     if (std::optional<ForwardResult> result = planned_forward(model, request)) {
       return *std::move(result);
     }

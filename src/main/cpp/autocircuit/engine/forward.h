@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "autocircuit/engine/adding_hooks.h"
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
@@ -27,6 +28,7 @@ struct ForwardRequest {
   /// zeros at other positions.
   bool only_last_counts = false;
   std::vector<std::string> reads;
+  std::vector<Addition> added = {};
   PlanPolicy policy = PlanPolicy::kAuto;
 };
 

@@ -164,7 +164,7 @@ class ReferenceRun final : public Hooks {
     const at::Tensor patch =
         request_.context->patch_src_outs.narrow(0, w.in_start, w.n_in());
     at::Tensor base = resid.to(wide).unsqueeze(2);
-    if (model_.reads_only_sources(w)) {
+    if (model_.reads_only_sources(w) && request_.added.empty()) {
       const at::Tensor patched = patched_rows(values);
       // 0 or 1 of each: exact, and without waiting for a device.
       base = base * (1 - patched) + fully_patched(w, patch) * patched;
@@ -202,7 +202,8 @@ ForwardResult reference_forward(
     const PatchableModel& model,
     const ForwardRequest& request) {
   ReferenceRun run(model, request);
-  return run.finish(model.model().forward(request.input, run));
+  return run.finish(
+      forward_adding(model.model(), request.input, run, request.added));
 }
 
 } // namespace autocircuit

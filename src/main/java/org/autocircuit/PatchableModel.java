@@ -9,6 +9,7 @@ import java.util.Optional;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
+import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.checkpoint.Checkpoints;
 import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.data.PromptPairBatch;
@@ -435,6 +436,18 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
    *     it says what does
    */
   public MaskGradientResult maskGradient(EdgeAttribution attribution) {
+    requireOpen();
+    return passes.gradients().of(attribution);
+  }
+
+  /**
+   * The gradient for masks of 0 at a point and for differences of the caller's choice.
+   *
+   * @throws IllegalArgumentException if something does not fit the model
+   * @throws org.autocircuit.exception.NativeException if something is added at a hook point where
+   *     the pass has no value {@code [batch, seq, d_model]}
+   */
+  public MaskGradientResult maskGradient(PointAttribution attribution) {
     requireOpen();
     return passes.gradients().of(attribution);
   }

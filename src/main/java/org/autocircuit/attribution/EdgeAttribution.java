@@ -29,6 +29,7 @@ public final class EdgeAttribution {
   private final AnswerLoss loss;
   private final double maskValue;
   private final long memoryLimit;
+  private final boolean perPrompt;
 
   private EdgeAttribution(
       ModelInput clean,
@@ -36,7 +37,8 @@ public final class EdgeAttribution {
       Optional<SourceActivations> activations,
       AnswerLoss loss,
       double maskValue,
-      long memoryLimit) {
+      long memoryLimit,
+      boolean perPrompt) {
     Objects.requireNonNull(clean, "clean");
     Objects.requireNonNull(loss, "loss");
     if (!Double.isFinite(maskValue)) {
@@ -52,6 +54,7 @@ public final class EdgeAttribution {
     this.loss = loss;
     this.maskValue = maskValue;
     this.memoryLimit = memoryLimit;
+    this.perPrompt = perPrompt;
   }
 
   /** Returns the prompts of the loss. */
@@ -96,14 +99,14 @@ public final class EdgeAttribution {
   /** Patches with the source outputs of corrupt prompts, at mask value 0, without a limit. */
   public static EdgeAttribution resampled(ModelInput clean, ModelInput corrupt, AnswerLoss loss) {
     return new EdgeAttribution(
-        clean, Optional.of(corrupt), Optional.empty(), loss, 0, Long.MAX_VALUE);
+        clean, Optional.of(corrupt), Optional.empty(), loss, 0, Long.MAX_VALUE, false);
   }
 
   /** Patches with given activations, at mask value 0, without a limit. */
   public static EdgeAttribution of(
       ModelInput clean, SourceActivations activations, AnswerLoss loss) {
     return new EdgeAttribution(
-        clean, Optional.empty(), Optional.of(activations), loss, 0, Long.MAX_VALUE);
+        clean, Optional.empty(), Optional.of(activations), loss, 0, Long.MAX_VALUE, false);
   }
 
   /**
@@ -112,7 +115,7 @@ public final class EdgeAttribution {
    * @throws IllegalArgumentException if it is not finite
    */
   public EdgeAttribution withMaskValue(double value) {
-    return new EdgeAttribution(clean, corrupt, activations, loss, value, memoryLimit);
+    return new EdgeAttribution(clean, corrupt, activations, loss, value, memoryLimit, perPrompt);
   }
 
   /**
@@ -121,7 +124,21 @@ public final class EdgeAttribution {
    * @throws IllegalArgumentException if the number is not positive
    */
   public EdgeAttribution withMemoryLimit(long bytes) {
-    return new EdgeAttribution(clean, corrupt, activations, loss, maskValue, bytes);
+    return new EdgeAttribution(clean, corrupt, activations, loss, maskValue, bytes, perPrompt);
+  }
+
+  /**
+   * This with a gradient for each prompt, of its own loss: {@code [batch, n_masks]} rather than the
+   * mean over prompts. The gradients of all prompts count for the limit.
+   */
+  public EdgeAttribution withPerPrompt() {
+    return new EdgeAttribution(
+        clean, corrupt, activations, loss, maskValue, memoryLimit, /* perPrompt= */ true);
+  }
+
+  /** Returns whether each prompt has a gradient of its own. */
+  public boolean perPrompt() {
+    return perPrompt;
   }
 
   @Override
@@ -152,6 +169,8 @@ public final class EdgeAttribution {
         "maskValue",
         maskValue,
         "memoryLimit",
-        memoryLimit);
+        memoryLimit,
+        "perPrompt",
+        perPrompt);
   }
 }

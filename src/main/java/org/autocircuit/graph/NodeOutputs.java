@@ -79,7 +79,7 @@ final class NodeOutputs {
     if (whole != null) {
       return new int[] {whole};
     }
-    // What an autoencoder takes an MLP apart into.
+    // Latents that an autoencoder takes an MLP apart into.
     return graph.srcs().stream()
         .filter(src -> src.name().startsWith(head + " "))
         .mapToInt(SrcNode::srcIdx)

@@ -2,8 +2,11 @@ package org.autocircuit.pass;
 
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -43,6 +46,7 @@ public final class ForwardRequest {
     boolean wantsSourceOutputs;
     List<String> reads = List.of();
     PlanPolicy planPolicy = PlanPolicy.AUTO;
+    Map<String, Tensor> added = Map.of();
 
     Parts copy() {
       Parts copy = new Parts();
@@ -55,6 +59,7 @@ public final class ForwardRequest {
       copy.wantsSourceOutputs = wantsSourceOutputs;
       copy.reads = reads;
       copy.planPolicy = planPolicy;
+      copy.added = added;
       return copy;
     }
   }
@@ -172,6 +177,25 @@ public final class ForwardRequest {
   }
 
   /**
+   * This request with something added to the value at a hook point, behind all that reads, patches
+   * or records it there: a read of that hook point and the source's output do not have it, and
+   * patching edges does not take it away. What was added there before is replaced. Such a pass runs
+   * all of the model, whatever its masks.
+   *
+   * @param hookName of a value {@code [batch, seq, d_model]}: where blocks begin and end ({@code
+   *     hook_resid_pre}, {@code hook_resid_post}), between attention and MLP ({@code
+   *     hook_resid_mid}), or what the two put out ({@code hook_attn_out}, {@code hook_mlp_out})
+   * @param value {@code [batch or 1, seq or 1, d_model]}, of the model's precision and device
+   */
+  public ForwardRequest withAdded(String hookName, Tensor value) {
+    Objects.requireNonNull(hookName, "hookName");
+    Objects.requireNonNull(value, "value");
+    Map<String, Tensor> more = new LinkedHashMap<>(parts.added);
+    more.put(hookName, value);
+    return with(parts -> parts.added = Collections.unmodifiableMap(more));
+  }
+
+  /**
    * This request, which begins at a block, with the outputs that the sources before it had.
    *
    * @param value {@code [n_srcs, batch, seq, d_model]}; rows of later sources are not read, so at
@@ -227,6 +251,11 @@ public final class ForwardRequest {
   /** The hook points to read. */
   public List<String> reads() {
     return parts.reads;
+  }
+
+  /** The vectors added at hook points; an unmodifiable map. */
+  public Map<String, Tensor> added() {
+    return parts.added;
   }
 
   /** Returns how the pass is computed. */

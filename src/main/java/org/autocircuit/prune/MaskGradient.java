@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.AnswerLoss;
@@ -52,7 +53,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class MaskGradient implements PruneAlgorithm {
+public final class MaskGradient implements PromptAlgorithm {
 
   private final GradFunction gradFunction;
   private final AnswerFunction answerFunction;
@@ -125,25 +126,85 @@ public final class MaskGradient implements PruneAlgorithm {
     }
   }
 
+  /**
+   * {@inheritDoc}
+   *
+   * @throws IllegalArgumentException if scores are to be sums of the means of batches, which
+   *     prompts have no part in, too
+   */
+  @Override
+  public void scorePrompts(
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      PromptSink sink) {
+    Objects.requireNonNull(sink, "sink");
+    if (sumOfBatchMeans) {
+      throw new IllegalArgumentException(
+          "sumOfBatchMeans: expected means over prompts where each prompt's scores are asked for");
+    }
+    Steps steps = new Steps(batches, progress);
+    try (Use use = model.use()) {
+      forEach(
+          model,
+          batches,
+          (batch, activations) -> promptScores(model, batch, activations, steps, sink));
+    }
+  }
+
+  private void promptScores(
+      PatchableModel model,
+      PromptPairBatch batch,
+      Optional<SourceActivations> activations,
+      Steps steps,
+      PromptSink sink) {
+    int edges = model.graph().nEdges();
+    double[] sum = new double[Math.multiplyExact(batch.size(), edges)];
+    for (double maskValue : maskValues) {
+      Stop.check();
+      try (CallScope scope = new CallScope()) {
+        double[] values =
+            TensorArrays.doubles(gradient(model, batch, activations, maskValue, true));
+        for (int i = 0; i < sum.length; i++) {
+          sum[i] += values[i] / maskValues.length;
+        }
+      }
+      steps.did();
+    }
+    double[] scores = new double[edges];
+    for (int prompt = 0; prompt < batch.size(); prompt++) {
+      System.arraycopy(sum, prompt * edges, scores, 0, edges);
+      sink.accept(batch.pairs().get(prompt), scores);
+    }
+  }
+
   private PruneScores scores(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, Steps steps) {
     double[] scores = new double[model.graph().maskSize()];
+    forEach(
+        model, batches, (batch, activations) -> addBatch(model, batch, activations, scores, steps));
+    return PruneScores.of(model.graph(), scores);
+  }
+
+  /** Visits batches with their activations; empty if each gradient makes its own. */
+  private void forEach(
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      BiConsumer<PromptPairBatch, Optional<SourceActivations>> visitor) {
     if (ablation == BatchAblation.RESAMPLE && (memoryLimit.isPresent() || maskValues.length == 1)) {
       // Activations of a whole batch may be what does not fit, and nothing else needs them.
       PatchedBatches.requireSome(batches);
-      batches.forEach(batch -> addBatch(model, batch, Optional.empty(), scores, steps));
+      batches.forEach(batch -> visitor.accept(batch, Optional.empty()));
     } else {
       PatchedBatches.forEach(
           model,
           batches,
           ablation,
           patchInput,
-          (batch, activations) -> addBatch(model, batch, Optional.of(activations), scores, steps));
+          (batch, activations) -> visitor.accept(batch, Optional.of(activations)));
     }
-    return PruneScores.of(model.graph(), scores);
   }
 
-  /** Activations: empty if each gradient makes its own. */
   private void addBatch(
       PatchableModel model,
       PromptPairBatch batch,
@@ -153,7 +214,8 @@ public final class MaskGradient implements PruneAlgorithm {
     for (double maskValue : maskValues) {
       Stop.check();
       try (CallScope scope = new CallScope()) {
-        double[] values = TensorArrays.doubles(gradient(model, batch, activations, maskValue));
+        double[] values =
+            TensorArrays.doubles(gradient(model, batch, activations, maskValue, false));
         double weight = steps.weight(batch);
         for (int i = 0; i < scores.length; i++) {
           scores[i] += weight * values[i];
@@ -168,7 +230,8 @@ public final class MaskGradient implements PruneAlgorithm {
       PatchableModel model,
       PromptPairBatch batch,
       Optional<SourceActivations> activations,
-      double maskValue) {
+      double maskValue,
+      boolean perPrompt) {
     AnswerLoss loss = loss(batch);
     ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
     EdgeAttribution attribution =
@@ -178,11 +241,10 @@ public final class MaskGradient implements PruneAlgorithm {
                 () ->
                     EdgeAttribution.resampled(
                         clean, ModelInput.ofPrompts(patchInput.of(batch), model.device()), loss));
+    attribution =
+        attribution.withMaskValue(maskValue).withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE));
     MaskGradientResult result =
-        model.maskGradient(
-            attribution
-                .withMaskValue(maskValue)
-                .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE)));
+        model.maskGradient(perPrompt ? attribution.withPerPrompt() : attribution);
     model.precision().requireFinite("logits", result.logits());
     model.precision().requireFinite("scores", result.gradient());
     return result.gradient();

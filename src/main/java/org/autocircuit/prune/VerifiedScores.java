@@ -68,7 +68,7 @@ public final class VerifiedScores {
     this.seed = seed;
   }
 
-  /** What was verified. */
+  /** The scores that were verified. */
   public PruneScores estimates() {
     return estimates;
   }

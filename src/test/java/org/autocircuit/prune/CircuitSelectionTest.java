@@ -102,7 +102,7 @@ class CircuitSelectionTest {
       }
       assertThat(CircuitSelection.greedy(60).of(scores).indices().boxed())
           .containsExactlyInAnyOrderElementsOf(circuit);
-      // What is left out of paths is what has no path to the input.
+      // Paths are a part of the circuit.
       EdgeSet paths = CircuitSelection.greedy(60).onPaths().of(scores);
       assertThat(circuit).containsAll(paths.indices().boxed().toList());
     }

@@ -122,7 +122,9 @@ public final class NativeLibrary {
       @Cast("int64_t") long step,
       @Const @ByRef Tensor uniforms,
       @StdString String reads,
-      @Cast("int64_t") long policy)
+      @Cast("int64_t") long policy,
+      @StdString String addedAt,
+      @Const @ByRef TensorVector added)
       throws NativeException;
 
   @Name("new_incremental_run")
@@ -184,7 +186,22 @@ public final class NativeLibrary {
       @Cast("int64_t") long answerFunction,
       @Const @ByRef Tensor answers,
       @Const @ByRef Tensor wrongAnswers,
-      @Cast("int64_t") long memoryLimit)
+      @Cast("int64_t") long memoryLimit,
+      @Cast("bool") boolean perPrompt)
+      throws NativeException;
+
+  @Name("point_gradient")
+  public static native @ByVal TensorVector pointGradient(
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector clean,
+      @Const @ByRef Tensor differences,
+      @StdString String addedAt,
+      @Const @ByRef TensorVector added,
+      @Cast("int64_t") long gradFunction,
+      @Cast("int64_t") long answerFunction,
+      @Const @ByRef Tensor answers,
+      @Const @ByRef Tensor wrongAnswers,
+      @Cast("bool") boolean perPrompt)
       throws NativeException;
 
   public static native @ByVal Tensor interpolate(

@@ -2,9 +2,11 @@ package org.autocircuit.internal.run;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
+import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
@@ -107,9 +109,42 @@ public final class GradientPasses {
                 NativeCodes.of(loss.answerFunction()),
                 answers.answers(),
                 Patch.orUndefined(answers.wrongAnswers()),
-                attribution.memoryLimit());
+                attribution.memoryLimit(),
+                attribution.perPrompt());
       } catch (NativeException e) {
         throw handle.explained(e, inputs);
+      }
+      return handedOut(scope, event, size, results);
+    }
+  }
+
+  /** The gradient for masks of 0 at a point and for differences of the caller's choice. */
+  public MaskGradientResult of(PointAttribution attribution) {
+    GradientEvent event = GradientEvent.begun();
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, handle::use);
+      ModelInput input = handle.behindPrefix(scope, attribution.input());
+      Size size = arguments.input(input);
+      Tensor differences = arguments.sources("differences", attribution.differences(), size);
+      arguments.added(attribution.added(), size, OptionalInt.empty());
+      AnswerLoss loss = attribution.loss();
+      AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      TensorVector results;
+      try {
+        results =
+            NativeLibrary.pointGradient(
+                handle.address(),
+                PassHandle.tensors(input),
+                differences,
+                String.join("\n", attribution.added().keySet()),
+                PassHandle.tensors(attribution.added().values()),
+                NativeCodes.of(loss.gradFunction()),
+                NativeCodes.of(loss.answerFunction()),
+                answers.answers(),
+                Patch.orUndefined(answers.wrongAnswers()),
+                attribution.perPrompt());
+      } catch (NativeException e) {
+        throw handle.explained(e, List.of(input));
       }
       return handedOut(scope, event, size, results);
     }

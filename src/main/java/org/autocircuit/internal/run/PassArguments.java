@@ -2,6 +2,7 @@ package org.autocircuit.internal.run;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -249,6 +250,26 @@ final class PassArguments {
                 .formatted(name, startBlock.getAsInt()));
       }
     }
+  }
+
+  /** Checks what a pass adds at hook points; native code knows where it can be added. */
+  void added(Map<String, Tensor> added, Size size, OptionalInt startBlock) {
+    reads(List.copyOf(added.keySet()), startBlock);
+    added.forEach(
+        (hookName, value) -> {
+          String name = "added at " + hookName;
+          Arguments.live(name, value);
+          boolean fits = value.dim() == 3;
+          Arguments.shape(
+              name,
+              value,
+              "[batch or 1, seq or 1, d_model]",
+              fits && value.size(0) == 1 ? 1 : size.batch,
+              fits && value.size(1) == 1 ? 1 : size.seq,
+              graph.config().dModel());
+          Arguments.type(name, value, precision.scalarType());
+          Arguments.device(name, value, device);
+        });
   }
 
   private static boolean isBefore(String hookName, int startBlock) {

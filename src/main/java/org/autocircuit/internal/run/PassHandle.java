@@ -1,5 +1,6 @@
 package org.autocircuit.internal.run;
 
+import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
@@ -12,6 +13,7 @@ import org.autocircuit.internal.jni.NativeLibrary;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
 import org.autocircuit.patch.Use;
+import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 
 /**
@@ -72,6 +74,13 @@ final class PassHandle {
     TensorVector tensors =
         new TensorVector(input.value(), Patch.orUndefined(input.attentionMask().orElse(null)));
     input.prefix().map(PREFIXES::entries).orElse(List.of()).forEach(tensors::push_back);
+    return tensors;
+  }
+
+  /** Tensors as native code takes them, of the innermost scope. */
+  static TensorVector tensors(Collection<Tensor> values) {
+    TensorVector tensors = new TensorVector();
+    values.forEach(tensors::push_back);
     return tensors;
   }
 

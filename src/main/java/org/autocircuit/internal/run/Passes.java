@@ -139,6 +139,7 @@ public final class Passes {
     Size size =
         start.isPresent() ? arguments.residual(start.getAsInt(), input) : arguments.input(input);
     arguments.reads(request.reads(), start);
+    arguments.added(request.added(), size, start);
     Tensor startSrcOuts = null;
     if (start.isPresent()) {
       startSrcOuts = startSourceOutputs(request, context, start.getAsInt(), size);
@@ -176,7 +177,9 @@ public final class Passes {
               patch.step(),
               Patch.orUndefined(patch.uniforms()),
               String.join("\n", request.reads()),
-              NativeCodes.of(request.planPolicy()));
+              NativeCodes.of(request.planPolicy()),
+              String.join("\n", request.added().keySet()),
+              PassHandle.tensors(request.added().values()));
     } catch (NativeException e) {
       throw handle.explained(e, List.of(input));
     }
