@@ -147,9 +147,9 @@ public final class WeightNormPruneScores implements PruneAlgorithm {
       boolean own = parts.length() == 1 && !graph.ungroupedKeyValues();
       int keyValueHead = own ? head : head * config.nKeyValueHeads() / config.nHeads();
       List<Tensor> columns = new ArrayList<>();
-      for (char part : parts.toCharArray()) {
+      for (int i = 0; i < parts.length(); i++) {
         int at =
-            switch (part) {
+            switch (parts.charAt(i)) {
               case 'Q' -> head;
               case 'K' -> config.nHeads() + keyValueHead;
               default -> config.nHeads() + config.nKeyValueHeads() + keyValueHead;
