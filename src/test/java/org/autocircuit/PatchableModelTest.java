@@ -69,16 +69,17 @@ class PatchableModelTest {
           patched.add(model.forward(tokens));
           assertThat(torch.equal(model.forward(tokens, PatchContext.NONE), expected)).isFalse();
         }
+        model.masks().setEdges(circuit);
         try (PatchMode mode = model.patchMode(patch)) {
           patched.add(model.forward(tokens));
         }
+        model.masks().setAll(0);
         try (PatchMode mode = model.patchMode(patch, circuit.edges())) {
           patched.add(model.forward(tokens));
         }
         try (PatchMode mode = model.patchModeByName(patch, names)) {
           patched.add(model.forward(tokens));
         }
-        model.masks().setAll(0);
         try (PatchMode mode = model.patchMode(patch, Masks.ofEdges(circuit))) {
           patched.add(model.forward(tokens));
           assertThat(model.masks().toArray()).containsOnly(0);

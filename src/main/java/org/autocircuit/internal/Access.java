@@ -2,7 +2,6 @@ package org.autocircuit.internal;
 
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalInt;
 import java.util.concurrent.ConcurrentHashMap;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -36,8 +35,10 @@ public final class Access {
     /** Begins training, which what is returned ends. */
     Runnable train(P masks, boolean wantsGradients);
 
-    /** Puts copies of the values in their place until what is returned runs. */
-    Runnable enter(P masks, OptionalInt examples);
+    /**
+     * Puts copies of the values for so many examples in their place until what is returned runs.
+     */
+    Runnable enter(P masks, int examples);
 
     /** The values that passes of this thread use, themselves, to be read while a use is open. */
     Tensor inForce(P masks);

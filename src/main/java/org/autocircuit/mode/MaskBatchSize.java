@@ -1,6 +1,5 @@
 package org.autocircuit.mode;
 
-import java.util.OptionalInt;
 import org.autocircuit.internal.ScopeStack;
 import org.autocircuit.patch.MaskParameters;
 
@@ -38,7 +37,7 @@ public final class MaskBatchSize implements ModelScope {
       throw new IllegalArgumentException("batchSize: expected 1 or more, got " + batchSize);
     }
     V unchanged = stack.current();
-    Runnable leave = Modes.MASKS.enter(parameters, OptionalInt.of(batchSize));
+    Runnable leave = Modes.MASKS.enter(parameters, batchSize);
     return new MaskBatchSize(
         stack.openOrEnd("setMaskBatchSize", unchanged, leave), parameters, batchSize);
   }

@@ -9,6 +9,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
+import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
@@ -42,9 +43,10 @@ public abstract class ModelModes {
   }
 
   /**
-   * The default masks, at first 0: what {@link #patchMode(SourceActivations)} patches with and
-   * {@link #patchMode(SourceActivations, Collection)} writes. Confined to the thread that made the
-   * model, and closed with it.
+   * The default masks, at first 0: what {@link #patchMode(SourceActivations)} patches with.
+   * Confined to the thread that made the model, and closed with it. No patch mode writes them:
+   * {@code masks().setEdges(edges)} does, for good, as the original's {@code patch_mode} with
+   * edges.
    */
   public final MaskParameters masks() {
     requireOpen();
@@ -57,16 +59,19 @@ public abstract class ModelModes {
     return masks.another();
   }
 
-  /** Patches with the default masks as they stand; the original's {@code patch_mode}. */
+  /**
+   * Patches with the default masks as they stand; the original's {@code patch_mode} without edges.
+   */
   @MustBeClosed
   public final PatchMode patchMode(SourceActivations activations) {
     return patchMode(activations, masks());
   }
 
   /**
-   * Patches edges. The default masks are set to 1 for these edges and 0 for all others, and stay so
-   * when the mode is closed, as in the original; unless it was opened inside a mode that patches
-   * with the default masks, which then get the values back that they had.
+   * Patches edges with masks of the mode's own: 1 for these edges and 0 for all others. The default
+   * masks are neither read nor written. (The original's {@code patch_mode} leaves the model's masks
+   * so when it ends; for that, and to train these masks, set {@link #masks()} to the edges and open
+   * {@link #patchMode(SourceActivations)}.)
    *
    * @throws IllegalArgumentException if an edge is not part of the graph (the original ignores it)
    */
@@ -78,9 +83,7 @@ public abstract class ModelModes {
   /** As {@link #patchMode(SourceActivations, Collection)}. */
   @MustBeClosed
   public final PatchMode patchMode(SourceActivations activations, EdgeSet edges) {
-    requireOpen();
-    check(activations, masks);
-    return modes.patch(activations, masks, edges);
+    return patchMode(activations, Masks.ofEdges(edges));
   }
 
   /**

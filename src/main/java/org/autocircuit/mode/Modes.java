@@ -2,7 +2,6 @@ package org.autocircuit.mode;
 
 import java.util.List;
 import java.util.Objects;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.ScopeStack;
 import org.autocircuit.patch.MaskFn;
@@ -48,26 +47,13 @@ final class Modes {
 
   PatchMode patch(
       SourceActivations activations, MaskValues masks, SourceActivations startSourceOutputs) {
-    return PatchMode.open(
-        stack, patched(activations, masks, startSourceOutputs), activations, masks);
-  }
-
-  /** Sets the masks to the edges; within a mode that patches with the same masks, until it ends. */
-  PatchMode patch(SourceActivations activations, MaskParameters masks, EdgeSet edges) {
-    boolean nested = stack.current().context.masks().filter(outer -> outer == masks).isPresent();
-    return PatchMode.open(
-        stack, patched(activations, masks, null), activations, masks, edges, nested);
-  }
-
-  private Open patched(
-      SourceActivations activations, MaskValues masks, SourceActivations startSourceOutputs) {
     Open outer = stack.current();
     PatchContext context =
         outer.context.toBuilder()
             .patch(activations, masks)
             .startSourceOutputs(startSourceOutputs)
             .build();
-    return new Open(context, outer.steps);
+    return PatchMode.open(stack, new Open(context, outer.steps), activations, masks);
   }
 
   MaskFnMode maskFn(MaskFn maskFn, double dropout, Noise noise) {

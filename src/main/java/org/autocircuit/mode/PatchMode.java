@@ -1,9 +1,6 @@
 package org.autocircuit.mode;
 
-import java.util.OptionalInt;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.ScopeStack;
-import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
 import org.autocircuit.patch.SourceActivations;
 
@@ -29,29 +26,6 @@ public final class PatchMode implements ModelScope {
   static <V> PatchMode open(
       ScopeStack<V> stack, V value, SourceActivations activations, MaskValues masks) {
     return new PatchMode(stack.open(NAME, value, () -> {}), activations, masks);
-  }
-
-  /**
-   * Opens the same with masks that are set to the given edges.
-   *
-   * @param shadow whether the masks get the values back that they had, when the scope is closed
-   */
-  static <V> PatchMode open(
-      ScopeStack<V> stack,
-      V value,
-      SourceActivations activations,
-      MaskParameters masks,
-      EdgeSet edges,
-      boolean shadow) {
-    Runnable leave = shadow ? Modes.MASKS.enter(masks, OptionalInt.empty()) : () -> {};
-    ScopeStack.Scope scope = stack.openOrEnd(NAME, value, leave);
-    try {
-      masks.setEdges(edges);
-      return new PatchMode(scope, activations, masks);
-    } catch (RuntimeException e) {
-      scope.close();
-      throw e;
-    }
   }
 
   /** Returns what sources are patched with. */

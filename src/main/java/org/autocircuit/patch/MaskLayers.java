@@ -101,13 +101,12 @@ final class MaskLayers {
   }
 
   /**
-   * Puts a copy of the values in force in their place, for the given number of examples or as many
-   * as there are; what is returned puts them back.
+   * Puts a copy of the values in force in their place, for the given number of examples; what is
+   * returned puts them back.
    */
-  Runnable enter(OptionalInt examples) {
+  Runnable enter(int examples) {
     try (CallScope scope = new CallScope()) {
-      OptionalInt size = examples.isPresent() ? examples : current().examples();
-      MaskLayer inner = new MaskLayer(current().copy(size), scope);
+      MaskLayer inner = new MaskLayer(current().copy(OptionalInt.of(examples)), scope);
       layers.push(inner);
       return () -> ifOpen(() -> leave(inner));
     }

@@ -52,7 +52,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
           }
 
           @Override
-          public Runnable enter(MaskParameters masks, OptionalInt examples) {
+          public Runnable enter(MaskParameters masks, int examples) {
             return masks.enter(examples);
           }
 
@@ -381,7 +381,7 @@ public final class MaskParameters implements MaskValues, AutoCloseable {
   }
 
   /** Puts copies of the values in their place; see {@link MaskLayers#enter}. */
-  private Runnable enter(OptionalInt examples) {
+  private Runnable enter(int examples) {
     try (NativeResource.Use use = begin()) {
       return layers.enter(examples);
     }

@@ -75,7 +75,7 @@ final class GoldenForwardOps {
     double[] masks = g.flat(op.outputByModule("masks"));
     try (SourceActivations activations = g.activations(op)) {
       try (PatchMode mode = g.model().patchMode(activations, edges)) {
-        assertThat(g.model().masks().toArray()).as(op.toString()).isEqualTo(masks);
+        assertThat(mode.masks().toArray()).as(op.toString()).isEqualTo(masks);
         assertFull(
             op, g.model().forward(ForwardRequest.of(input).withOutputSlice(OutputSlice.ALL)));
         assertSliced(g, op, g.model().forward(input));
@@ -108,7 +108,7 @@ final class GoldenForwardOps {
         assertThat(g.model().openScopes()).isEmpty();
       }
       try (PatchMode mode = g.model().patchModeByName(activations, known)) {
-        assertThat(g.model().masks().toArray())
+        assertThat(mode.masks().toArray())
             .as(op.toString())
             .isEqualTo(g.flat(op.outputByModule("masks")));
         assertFull(

@@ -12,6 +12,7 @@ import java.util.concurrent.Executors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.TestModels;
 import org.autocircuit.exception.ScopeOrderException;
+import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ForwardRequest;
@@ -97,17 +98,39 @@ class ScopesTest {
   }
 
   @Test
-  void patchModeWithEdgesWritesTheDefaultMasksAndLeavesThem() {
+  void noPatchModeWritesTheDefaultMasks() {
     EdgeSet circuit = TestModels.circuit(model.graph(), 0.2, 1);
+    double[] ones = Masks.ofEdges(circuit).toArray();
+    List<String> names = circuit.edges().stream().map(Edge::toString).toList();
     model.masks().setAll(0.5);
-    try (PatchMode mode = model.patchMode(patch, circuit)) {
-      assertThat(mode.masks()).isSameAs(model.masks());
+    double[] before = model.masks().toArray();
+    try (PatchMode edges = model.patchMode(patch, circuit);
+        PatchMode list = model.patchMode(patch, circuit.edges());
+        PatchMode named = model.patchModeByName(patch, names);
+        PatchMode own = model.patchMode(patch, Masks.ofEdges(circuit));
+        PatchMode defaults = model.patchMode(patch)) {
+      assertThat(List.of(edges, list, named, own))
+          .allSatisfy(mode -> assertThat(mode.masks().toArray()).isEqualTo(ones));
+      assertThat(defaults.masks()).isSameAs(model.masks());
+      assertThat(model.masks().toArray()).isEqualTo(before);
+    }
+    assertThat(model.masks().toArray()).isEqualTo(before);
+  }
+
+  /** What the original's patch_mode does to the model's masks is a call of its own. */
+  @Test
+  void defaultMasksThatAreSetToEdgesStaySo() {
+    EdgeSet circuit = TestModels.circuit(model.graph(), 0.2, 1);
+    Tensor expected = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(circuit)));
+    model.masks().setEdges(circuit);
+    try (PatchMode mode = model.patchMode(patch)) {
+      assertEqual(model.forward(tokens), expected);
     }
     assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(circuit).toArray());
   }
 
   @Test
-  void aPatchModeInsideGivesTheMasksBackToTheOuterOne() {
+  void aPatchModeOfEdgesInsideLeavesTheOuterOneAsItWas() {
     EdgeSet first = TestModels.circuit(model.graph(), 0.2, 1);
     EdgeSet second = TestModels.circuit(model.graph(), 0.2, 2);
     Tensor outerLogits = model.forward(tokens, PatchContext.of(patch, Masks.ofEdges(first)));
@@ -124,12 +147,10 @@ class ScopesTest {
       }
       assertEqual(model.forward(tokens), outerLogits);
     }
-    assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(first).toArray());
     try (PatchMode constants = model.patchMode(patch, Masks.uniform(model.graph(), 1));
         PatchMode inner = model.patchMode(patch, second)) {
       assertEqual(model.forward(tokens), innerLogits);
     }
-    assertThat(model.masks().toArray()).isEqualTo(Masks.ofEdges(second).toArray());
   }
 
   @Test
@@ -319,12 +340,15 @@ class ScopesTest {
                 try (PointerScope theirs = new PointerScope()) {
                   assertEqual(model.forward(tokens), plain);
                   assertThatThrownBy(mode::close).isInstanceOf(IllegalStateException.class);
-                  assertThatThrownBy(() -> model.patchMode(patch, all))
+                  assertThatThrownBy(() -> model.masks().setEdges(all))
                       .isInstanceOf(IllegalStateException.class)
                       .hasMessageContaining("newMaskParameters");
                   try (MaskParameters own = model.newMaskParameters();
                       PatchMode theirMode = model.patchMode(patch, own)) {
                     own.setAll(1);
+                    assertEqual(model.forward(tokens), patched);
+                  }
+                  try (PatchMode theirMode = model.patchMode(patch, all)) {
                     assertEqual(model.forward(tokens), patched);
                   }
                 }
