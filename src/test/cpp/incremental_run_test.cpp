@@ -9,6 +9,8 @@
 #include "allocations.h"
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/incremental_run.h"
+#include "autocircuit/engine/plan.h"
+#include "autocircuit/engine/source_ablations.h"
 #include "executors.h"
 
 #include "check.h"
@@ -154,6 +156,43 @@ TEST(flips_at_single_positions_with_padding_and_activations_of_any_kind) {
       request.input.slice = OutputSlice::kLastSeq;
       kind.context.patch_src_outs = at::randn_like(kind.context.patch_src_outs);
       check_flips(kind, request, share, 0.2, seed++);
+    }
+  });
+}
+
+// Prompts whose first tokens are also those that the activations come from: at
+// these positions nothing changes, and nothing is computed.
+TEST(flips_of_pairs_that_share_their_beginning) {
+  unsigned seed = 200;
+  for_each_kind([&](const Shape& shape) {
+    for (const int64_t shared : {2, 5}) {
+      Kind kind(shape);
+      kind.corrupt.narrow(1, 0, shared).copy_(kind.clean.narrow(1, 0, shared));
+      if (shared < 5) {
+        kind.corrupt[0][shared] = (kind.clean[0][shared] + 1) % shape.d_vocab;
+      }
+      const auto cache = std::make_shared<FullyPatchedCache>();
+      kind.context.fully_patched = cache;
+      kind.context.patch_src_outs = source_ablations(
+          kind.model,
+          {.value = kind.corrupt},
+          BatchAblation::kResample,
+          cache.get());
+      ForwardRequest request = from_tokens(kind);
+      for (const OutputSlice slice :
+           {OutputSlice::kAll,
+            OutputSlice::kLastSeq,
+            OutputSlice::kNotFirstSeq}) {
+        request.input.slice = slice;
+        check_flips(kind, request, 0.5, 0.5, seed++);
+      }
+      request.context = &kind.context;
+      const IncrementalRun run(
+          std::make_shared<PatchableModel>(kind.model), request);
+      const bool leaves_out = shape.positions == 0 && has_plans(kind.model);
+      CHECK_EQUAL(
+          run.input().value.size(1),
+          leaves_out ? std::max<int64_t>(5 - shared, 1) : 5);
     }
   });
 }

@@ -1,6 +1,7 @@
-// Whole passes: plain, patched everywhere, circuits of each ablation, and the
-// gradient of masks; of the last position's logits, with source activations,
-// masks and their plans at hand.
+// Whole passes: plain, patched everywhere, circuits of each ablation, tests of
+// a search, and the gradient of masks; of the last position's logits, with
+// source activations, masks and their plans at hand.
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
@@ -12,6 +13,7 @@
 #include "autocircuit/attribution/mask_gradient.h"
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
+#include "autocircuit/engine/incremental_run.h"
 #include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/source_ablations.h"
 #include "autocircuit/memory/workspace_pool.h"
@@ -70,11 +72,22 @@ struct Passes {
   }
 
   PatchContext context(BatchAblation ablation) const {
+    return context(ablation, corrupt);
+  }
+  PatchContext context(BatchAblation ablation, const at::Tensor& of) const {
     PatchContext context;
     context.fully_patched = std::make_shared<FullyPatchedCache>();
     context.patch_src_outs = source_ablations(
-        model, {.value = corrupt}, ablation, context.fully_patched.get());
+        model, {.value = of}, ablation, context.fully_patched.get());
     return context;
+  }
+
+  /// Corrupt prompts that begin as the clean ones.
+  at::Tensor half_corrupt() const {
+    const int64_t half = size.seq / 2;
+    return at::cat(
+        {clean.narrow(1, 0, half), corrupt.narrow(1, half, size.seq - half)},
+        1);
   }
 
   Size size;
@@ -128,6 +141,42 @@ Line circuits(
       .runs = static_cast<int>(passes->size.circuits)};
 }
 
+// Tests of a search that patches edges one by one, from the last ones on: each
+// where some earlier ones and few later ones are left.
+Line search_tests(
+    const std::shared_ptr<const Passes>& passes,
+    const char* name,
+    const PatchContext& shared,
+    const at::Tensor& draws) {
+  constexpr int64_t kTests = 5; // at each place
+  constexpr double kLeft = 0.3; // few random edges lead to the end
+  const int64_t n = passes->model.n_masks();
+  std::vector<std::pair<int64_t, std::shared_ptr<IncrementalRun>>> runs;
+  const auto model = std::make_shared<PatchableModel>(passes->model);
+  const int64_t places = passes->size.circuits;
+  for (int64_t i = 0; i < places; i++) {
+    const int64_t place = n * (2 * i + 1) / (2 * places);
+    PatchContext context = shared;
+    context.masks = (draws >= kLeft).to(at::kFloat);
+    context.masks.narrow(0, 0, place + kTests).zero_();
+    runs.emplace_back(
+        place,
+        std::make_shared<IncrementalRun>(model, passes->request(&context)));
+  }
+  return {
+      .name = name,
+      .run =
+          [=] {
+            const WorkspaceScope workspace;
+            for (const auto& [place, run] : runs) {
+              for (int64_t test = 0; test < kTests; test++) {
+                run->with({place + test}, 1);
+              }
+            }
+          },
+      .runs = static_cast<int>(places * kTests)};
+}
+
 Line gradient(
     const std::shared_ptr<const Passes>& passes,
     const char* name,
@@ -164,6 +213,19 @@ std::vector<Line> pass_lines(const Size& size, at::Device device) {
     for (const int64_t percent : {3, 10}) {
       lines.push_back(circuits(passes, name, ablation, percent));
     }
+  }
+  if (device.is_cpu()) {
+    const at::Tensor draws = at::rand({passes->model.n_masks()});
+    lines.push_back(search_tests(
+        passes,
+        "search test",
+        passes->context(BatchAblation::kResample),
+        draws));
+    lines.push_back(search_tests(
+        passes,
+        "search test, half of the tokens shared",
+        passes->context(BatchAblation::kResample, passes->half_corrupt()),
+        draws));
   }
   lines.push_back(gradient(passes, "mask gradient, random masks", everywhere));
   everywhere.masks = at::zeros_like(everywhere.masks);

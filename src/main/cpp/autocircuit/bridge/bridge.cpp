@@ -316,16 +316,22 @@ int64_t new_incremental_run(
     const Tensors& input,
     int64_t output_slice,
     const at::Tensor& patch_src_outs,
+    int64_t fully_patched,
     const at::Tensor& masks) {
   return translating_errors([&] {
     const at::NoGradGuard no_grad;
     const PatchContext context{
-        .patch_src_outs = patch_src_outs, .masks = masks, .transform = {}};
+        .patch_src_outs = patch_src_outs,
+        .masks = masks,
+        .transform = {},
+        .fully_patched =
+            from_optional_handle<FullyPatchedCache>(fully_patched)};
     ForwardRequest request;
     request.input = model_input(input);
     request.input.slice = static_cast<OutputSlice>(output_slice);
     request.context = &context;
     auto patchable = from_handle<const PatchableModel>(model);
+    const WorkspaceScope workspace;
     const PassThreads threads(patchable->model(), request.input);
     return to_handle(
         std::make_shared<IncrementalRun>(std::move(patchable), request));
@@ -344,6 +350,7 @@ at::Tensor incremental_logits(
   return translating_errors([&] {
     const std::shared_ptr<IncrementalRun> known =
         from_handle<IncrementalRun>(run);
+    const WorkspaceScope workspace;
     const PassThreads threads(known->model().model(), known->input());
     return places_size < 0 ? known->logits()
                            : known->with({places, places + places_size}, value);
@@ -353,6 +360,7 @@ at::Tensor incremental_logits(
 void keep_incremental(int64_t run) {
   translating_errors([&] {
     const auto known = from_handle<IncrementalRun>(run);
+    const WorkspaceScope workspace;
     const PassThreads threads(known->model().model(), known->input());
     known->keep();
   });

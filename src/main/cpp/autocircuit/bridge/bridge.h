@@ -136,13 +136,15 @@ AUTOCIRCUIT_API Tensors forward(
     const Tensors& added);
 
 /// A patched pass of which all is kept that passes with a few other masks need;
-/// see IncrementalRun. input: tokens first; masks: [n_masks], without a mask
-/// function. The run keeps model and activations alive.
+/// see IncrementalRun. input: tokens first; fully_patched: as for `forward`;
+/// masks: [n_masks], without a mask function. The run keeps model and
+/// activations alive.
 AUTOCIRCUIT_API int64_t new_incremental_run(
     int64_t model,
     const Tensors& input,
     int64_t output_slice,
     const at::Tensor& patch_src_outs,
+    int64_t fully_patched,
     const at::Tensor& masks);
 AUTOCIRCUIT_API void release_incremental_run(int64_t run);
 

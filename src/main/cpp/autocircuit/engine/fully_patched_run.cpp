@@ -170,8 +170,34 @@ void FullyPatchedCache::resampled_from(
     const ModelInput& input,
     const at::Tensor& activations) {
   Key key = key_of(model, input, activations);
+  at::Tensor tokens = input.value.scalar_type() == at::kLong
+      ? input.value.clone()
+      : at::Tensor();
   const std::lock_guard<std::mutex> lock(mutex_);
   origin_ = std::move(key);
+  origin_tokens_ = std::move(tokens);
+}
+
+int64_t FullyPatchedCache::shared_positions(
+    const PatchableModel& model,
+    const ModelInput& input,
+    const at::Tensor& activations) const {
+  const Key key = key_of(model, input, activations);
+  at::Tensor tokens;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (origin_ == key) {
+      tokens = origin_tokens_;
+    }
+  }
+  if (!tokens.defined()) {
+    return 0;
+  }
+  // Of each position: whether any prompt has differed up to there.
+  const at::Tensor differ =
+      (tokens != input.value).any(0).cpu().cumsum(0, at::kLong) > 0;
+  const int64_t same = (differ == 0).sum().item<int64_t>();
+  return std::min(same, input.value.size(1) - 1);
 }
 
 void FullyPatchedCache::clear() {

@@ -64,6 +64,14 @@ class FullyPatchedCache {
       const ModelInput& input,
       const at::Tensor& activations);
 
+  /// Returns how many positions at the beginning have the same tokens here as
+  /// where the activations were resampled from, up to the last but one; 0 where
+  /// they were not, or with another padding or prefix.
+  int64_t shared_positions(
+      const PatchableModel& model,
+      const ModelInput& input,
+      const at::Tensor& activations) const;
+
   /// Forgets all runs.
   void clear();
 
@@ -105,7 +113,8 @@ class FullyPatchedCache {
   const int64_t limit_;
   mutable std::mutex mutex_;
   std::optional<Key> origin_; // see resampled_from
-  Entries entries_;           // those asked for last in front
+  at::Tensor origin_tokens_;
+  Entries entries_; // those asked for last in front
   int64_t made_ = 0;
 };
 

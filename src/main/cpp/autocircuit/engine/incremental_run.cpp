@@ -1,6 +1,7 @@
 #include "autocircuit/engine/incremental_run.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/sub.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
+#include "autocircuit/engine/shared_positions.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -38,7 +40,6 @@ IncrementalRun::IncrementalRun(
   context_ = *request.context;
   context_.masks = context_.masks.detach();
   context_.patch_src_outs = context_.patch_src_outs.detach();
-  context_.fully_patched = nullptr;
   request_.context = nullptr; // set for each pass: this may not be moved
   request_.want_src_outs = false;
   // Their owners may write into them.
@@ -46,9 +47,13 @@ IncrementalRun::IncrementalRun(
   if (request.input.attention_mask.defined()) {
     request_.input.attention_mask = request.input.attention_mask.clone();
   }
+  const at::ScalarType type = context_.patch_src_outs.scalar_type();
+  is_incremental_ = has_plans(*model_) && type == accumulation_type(type);
+  if (is_incremental_) {
+    shared_logits_ = leave_out_shared_positions(*model_, request_, context_);
+  }
+  context_.fully_patched = nullptr;
   patch_ = context_.patch_src_outs.permute({1, 2, 0, 3});
-  is_incremental_ = has_plans(*model_) &&
-      patch_.scalar_type() == accumulation_type(patch_.scalar_type());
   if (is_incremental_) {
     fully_patched_ = fully_patched_inputs(*model_, context_.patch_src_outs);
   }
@@ -75,10 +80,15 @@ void IncrementalRun::check() const {
       "this incremental run began: begin another one");
 }
 
+at::Tensor IncrementalRun::own(const at::Tensor& logits) const {
+  return shared_logits_.defined() ? at::cat({shared_logits_, logits}, 1)
+                                  : logits.clone();
+}
+
 at::Tensor IncrementalRun::logits() const {
   const std::lock_guard<std::mutex> lock(mutex_);
   check();
-  return baseline_.logits.clone();
+  return own(baseline_.logits);
 }
 
 at::Tensor IncrementalRun::with(std::vector<int64_t> places, double value) {
@@ -103,14 +113,14 @@ at::Tensor IncrementalRun::with(std::vector<int64_t> places, double value) {
     }
   }
   if (at.empty()) {
-    return baseline_.logits.clone();
+    return own(baseline_.logits);
   }
   Pending pending = is_incremental_
       ? run_changes(after, {before, after.const_data_ptr<double>(), at})
       : Pending{.masks = after, .logits = plain_logits(after), .values = {}};
-  at::Tensor own = pending.logits.clone();
+  at::Tensor logits = own(pending.logits);
   pending_ = std::move(pending);
-  return own;
+  return logits;
 }
 
 void IncrementalRun::keep() {

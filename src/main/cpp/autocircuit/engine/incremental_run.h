@@ -58,6 +58,7 @@ class IncrementalRun {
   const PatchableModel& model() const {
     return *model_;
   }
+  /// Without positions that no mask changes; see shared_positions.h.
   const ModelInput& input() const {
     return request_.input;
   }
@@ -97,6 +98,8 @@ class IncrementalRun {
 
   /// Throws if it cannot be used any more.
   void check() const;
+  /// Logits of all wanted positions, for the caller.
+  at::Tensor own(const at::Tensor& logits) const;
   uint64_t version() const;
   at::Tensor plain_logits(const at::Tensor& masks) const;
   Baseline whole_run(const at::Tensor& masks) const;
@@ -124,7 +127,8 @@ class IncrementalRun {
   std::shared_ptr<const PatchableModel> model_;
   ForwardRequest request_;
   PatchContext context_;
-  at::Tensor patch_;                      // [batch, seq, n_srcs, d_model]
+  at::Tensor shared_logits_; // of the positions that no mask changes
+  at::Tensor patch_;         // [batch, seq, n_srcs, d_model]
   std::vector<at::Tensor> fully_patched_; // inputs, by hook point
   bool is_incremental_;
   uint64_t version_; // of what it was made from

@@ -38,16 +38,27 @@ struct SomeHeads {
 };
 
 /// Holds what the heads of a block read where patching makes that differ from
-/// what the residual stream holds.
+/// what the residual stream holds. Plain data in one of five shapes; what is
+/// not named is left as it is here:
+///
+///   (nothing)      All heads read the residual stream.
+///   rows           All heads read the same [batch, seq, d_model].
+///   rows           Each row of each module its own: [batch, seq, rows,
+///                  d_model], those of one module after those of another.
+///   rows, queries  The same where only the last position counts behind the
+///                  queries: those of the first module [batch, 1, heads,
+///                  d_model], and in `rows` those of the other modules.
+///   some           The heads `some.live` run, and no others. Of what they
+///                  read, `rows` has `some.rows` [batch, seq, rows, d_model],
+///                  or is undefined if it lists nothing; all else is the
+///                  residual stream, or, where they are given, it has the
+///                  projections `some.others`.
+///
+/// Hooks that do not choose heads or positions need the first and the third.
 struct HeadInputs {
-  /// [batch, seq, rows, d_model], or [batch, seq, d_model] for all heads.
   at::Tensor rows = {};
-  /// If only the last position counts behind the queries, the first
-  /// module's rows may be these, [batch, 1, heads, d_model], and `rows` those
-  /// of the others.
   at::Tensor queries = {};
-  bool normed = false; // whether the norm was applied
-  /// Whose rows these are; without it, all heads of all modules have one.
+  bool normed = false; // whether the norm was applied to rows and queries
   std::optional<SomeHeads> some = std::nullopt;
 };
 

@@ -124,6 +124,11 @@ class Model {
     return false;
   }
 
+  /// Returns whether the beginning of a sequence may be a prefix just as well.
+  virtual bool can_begin_with_prefix() const {
+    return false;
+  }
+
   /// Bytes of activations that a backward keeps for one prompt, about.
   virtual int64_t kept_bytes(int64_t seq) const = 0;
 

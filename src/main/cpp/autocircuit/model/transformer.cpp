@@ -100,6 +100,7 @@ Transformer::Transformer(const std::string& text, Weights weights)
   const Weights& w = this->weights();
   const int64_t d_vocab = description.size("d_vocab");
   n_ctx_ = description.size("n_ctx");
+  can_begin_with_prefix_ = description.size("autoencoder_positions", 0) == 0;
   embed_scale_ = description.number("embed_scale", 1);
   logit_cap_ = description.number("logit_soft_cap", 0);
 

@@ -22,6 +22,10 @@ class Transformer final : public Model {
     return blocks_.back().can_end_at_last();
   }
 
+  bool can_begin_with_prefix() const override {
+    return can_begin_with_prefix_;
+  }
+
  protected:
   void check_first_input(const at::Tensor& value) const override;
   void check_context(const ModelInput& input) const override;
@@ -35,10 +39,11 @@ class Transformer final : public Model {
   at::Tensor unembed(const at::Tensor& resid, Hooks& hooks) const;
 
   int64_t n_ctx_;
-  double embed_scale_; // of the embedding (Gemma)
-  double logit_cap_;   // logits become cap * tanh(logits / cap); 0: they stay
-  at::Tensor w_e_;     // [d_vocab, d_model]
-  at::Tensor w_pos_;   // [n_ctx, d_model]; undefined with rotary positions
+  bool can_begin_with_prefix_; // no latents belong to a place in the sequence
+  double embed_scale_;         // of the embedding (Gemma)
+  double logit_cap_; // logits become cap * tanh(logits / cap); 0: they stay
+  at::Tensor w_e_;   // [d_vocab, d_model]
+  at::Tensor w_pos_; // [n_ctx, d_model]; undefined with rotary positions
   std::optional<Rotary> rotary_;
   std::vector<Block> blocks_;
   std::vector<int64_t> windows_; // of the blocks, each once

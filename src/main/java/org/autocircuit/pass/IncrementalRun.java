@@ -29,6 +29,10 @@ import org.bytedeco.pytorch.Tensor;
  * executors. Where no plan can be made (one input for q, k and v, residual graphs, the micro model)
  * and in 16 bits each run is a whole one.
  *
+ * <p>Positions at the beginning whose tokens are those of the corrupt prompts, too, in every pair
+ * of the batch, are as in the plain model whatever is patched: they run once. That takes RESAMPLE
+ * activations of this model, prompts without padding, and masks that are not for each position.
+ *
  * <p><b>Memory.</b> Two source buffers {@code [n_srcs, batch, seq, d_model]} and what each
  * destination reads, {@code [batch, seq, d_model]} for each row whose masks are not all equal.
  *

@@ -50,6 +50,10 @@ public enum Row {
   ACDC_FEW_STAY(
       "an ACDC test, 5 to 10 % of the edges stay",
       workload -> workload.searches().acdcFewStay(), 0.25),
+  ACDC_HALF_SHARED(
+      "an ACDC test, half of the tokens shared",
+      workload -> workload.halfSharedSearches().acdcFewStay(),
+      0.25),
   ACDC_ALL_STAY(
       "an ACDC test, all edges stay", workload -> workload.searches().acdcAllStay(), 0.45),
   EXACT_PATCHING(
@@ -159,7 +163,7 @@ public enum Row {
   /** Returns whether a run says itself how long it took: a {@code Long} of nanoseconds. */
   boolean timesItself() {
     return switch (this) {
-      case ACDC_FEW_STAY, ACDC_ALL_STAY, EXACT_PATCHING -> true;
+      case ACDC_FEW_STAY, ACDC_HALF_SHARED, ACDC_ALL_STAY, EXACT_PATCHING -> true;
       default -> false;
     };
   }

@@ -62,6 +62,8 @@ final class Workload implements AutoCloseable {
   private Circuits circuits;
   private MaskTraining probing;
   private EdgeSearches searches;
+  private SourceActivations halfCorrupt;
+  private EdgeSearches halfSharedSearches;
 
   Workload(BenchmarkSize size) {
     this.size = size;
@@ -236,6 +238,21 @@ final class Workload implements AutoCloseable {
     return searches;
   }
 
+  /** Searches on corrupt prompts that begin as the clean ones. */
+  EdgeSearches halfSharedSearches() {
+    if (halfSharedSearches == null) {
+      try (PointerScope scope = new PointerScope()) {
+        long half = clean.size(1) / 2;
+        Tensor tokens = corrupt.clone();
+        tokens.narrow(1, 0, half).copy_(clean.narrow(1, 0, half));
+        halfCorrupt = patchable.sourceAblations(tokens, BatchAblation.RESAMPLE);
+      }
+      halfSharedSearches =
+          new EdgeSearches(patchable, clean, halfCorrupt, loss, size.acdcThreshold());
+    }
+    return halfSharedSearches;
+  }
+
   Object enterContextByEdge() {
     try (PatchMode mode = patchable.patchMode(activations(), edgeList)) {
       return mode;
@@ -318,6 +335,9 @@ final class Workload implements AutoCloseable {
     }
     if (activations != null) {
       activations.close();
+    }
+    if (halfCorrupt != null) {
+      halfCorrupt.close();
     }
     if (perPosition != null) {
       perPosition.close();

@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.TestDevice;
@@ -35,13 +37,32 @@ class IncrementalRunTest {
   private static final long[][] CLEAN = TestModels.tokens(2, 5, 1);
   private static final long[][] CORRUPT = TestModels.tokens(2, 5, 2);
 
+  /** Begins as the clean prompts: there nothing is computed. */
+  private static final long[][] HALF_CORRUPT =
+      IntStream.range(0, CLEAN.length)
+          .mapToObj(
+              i ->
+                  LongStream.concat(Arrays.stream(CLEAN[i], 0, 3), Arrays.stream(CORRUPT[i], 3, 5))
+                      .toArray())
+          .toArray(long[][]::new);
+
   @ParameterizedTest
   @EnumSource(OutputSlice.class)
   void runsThatAreKeptAndNotAreThoseOfTheirMasks(OutputSlice slice) {
+    assertRunsAreThoseOfTheirMasks(CORRUPT, slice);
+  }
+
+  @ParameterizedTest
+  @EnumSource(OutputSlice.class)
+  void runsOfPairsThatShareTheirBeginningAreThoseOfTheirMasks(OutputSlice slice) {
+    assertRunsAreThoseOfTheirMasks(HALF_CORRUPT, slice);
+  }
+
+  private static void assertRunsAreThoseOfTheirMasks(long[][] prompts, OutputSlice slice) {
     PatchableModelOptions options = PatchableModelOptions.defaults();
     try (PatchableModel model = TestModels.patchable(Precision.FLOAT64, options);
         PointerScope scope = new PointerScope();
-        SourceActivations corrupt = model.sourceAblations(CORRUPT, BatchAblation.RESAMPLE)) {
+        SourceActivations corrupt = model.sourceAblations(prompts, BatchAblation.RESAMPLE)) {
       ModelInput clean = ModelInput.ofPrompts(CLEAN, TestDevice.NAME);
       BitSet patched = new BitSet();
       Random random = new Random(3);

@@ -133,6 +133,7 @@ public final class NativeLibrary {
       @Const @ByRef TensorVector input,
       @Cast("int64_t") long outputSlice,
       @Const @ByRef Tensor patchSrcOuts,
+      @Cast("int64_t") long fullyPatched,
       @Const @ByRef Tensor masks)
       throws NativeException;
 

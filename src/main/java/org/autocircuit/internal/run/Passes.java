@@ -206,6 +206,7 @@ public final class Passes {
                 PassHandle.tensors(input),
                 NativeCodes.of(slice),
                 patch.patchSrcOuts(),
+                patch.fullyPatched(),
                 patch.masks());
       } catch (NativeException e) {
         throw handle.explained(e, List.of(input));
