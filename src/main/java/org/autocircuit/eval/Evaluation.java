@@ -7,6 +7,7 @@ import java.util.Objects;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.PatchType;
@@ -29,24 +30,34 @@ public final class Evaluation {
   private final PatchType patchType;
   private final Ablation ablation;
   private final PatchDirection direction;
+  private final Progress progress;
 
   private Evaluation(
-      PromptMetric metric, PatchType patchType, Ablation ablation, PatchDirection direction) {
+      PromptMetric metric,
+      PatchType patchType,
+      Ablation ablation,
+      PatchDirection direction,
+      Progress progress) {
     this.metric = Objects.requireNonNull(metric, "metric");
     this.patchType = Objects.requireNonNull(patchType, "patchType");
     this.ablation = Objects.requireNonNull(ablation, "ablation");
     this.direction = Objects.requireNonNull(direction, "direction");
+    this.progress = Objects.requireNonNull(progress, "progress");
   }
 
   /** Measures so, all but the circuit patched with corrupt prompts' activations. */
   public static Evaluation of(PromptMetric metric) {
     return new Evaluation(
-        metric, PatchType.TREE_PATCH, BatchAblation.RESAMPLE, PatchDirection.NOISING);
+        metric,
+        PatchType.TREE_PATCH,
+        BatchAblation.RESAMPLE,
+        PatchDirection.NOISING,
+        Progress.NONE);
   }
 
   /** This evaluation with the circuit patched, or all but the circuit. */
   public Evaluation withPatchType(PatchType value) {
-    return new Evaluation(metric, value, ablation, direction);
+    return new Evaluation(metric, value, ablation, direction, progress);
   }
 
   /**
@@ -54,12 +65,17 @@ public final class Evaluation {
    * the prompts that circuits do not run on.
    */
   public Evaluation withAblation(Ablation value) {
-    return new Evaluation(metric, patchType, value, direction);
+    return new Evaluation(metric, patchType, value, direction, progress);
   }
 
   /** This evaluation on clean or on corrupt prompts. */
   public Evaluation withDirection(PatchDirection value) {
-    return new Evaluation(metric, patchType, ablation, value);
+    return new Evaluation(metric, patchType, ablation, value, progress);
+  }
+
+  /** This evaluation, which tells how many passes of circuits are done, and how many there are. */
+  public Evaluation withProgress(Progress value) {
+    return new Evaluation(metric, patchType, ablation, direction, value);
   }
 
   /**
@@ -94,6 +110,7 @@ public final class Evaluation {
       first[batch] = first[batch - 1] + list.get(batch - 1).size();
     }
     double[][] values = new double[circuits.size()][prompts];
+    long passes = (long) list.size() * circuits.size();
     new CircuitPasses(patchType, ablation, direction == PatchDirection.NOISING)
         .run(
             model,
@@ -102,6 +119,7 @@ public final class Evaluation {
             (circuit, batch, logits) -> {
               double[] some = metric.values(logits, list.get(batch));
               System.arraycopy(some, 0, values[circuit], first[batch], list.get(batch).size());
+              progress.report((long) batch * circuits.size() + circuit + 1, passes);
             });
     Conditions conditions = new Conditions(metric.name(), patchType, ablation, direction, prompts);
     List<PromptValues> measured = new ArrayList<>();

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -147,6 +148,33 @@ class EvaluationTest {
             EVALUATION, model, batches, RandomPruneScores.of(model.graph(), 1), false);
     assertThat(random.performanceRatio()).isLessThan(curve.performanceRatio() - 0.1);
     assertThat(random.modelDistance()).isGreaterThan(curve.modelDistance() + 0.1);
+  }
+
+  /**
+   * From 0.001 to 1 a circuit that does twice what the model does is as far away as an empty one.
+   */
+  @Test
+  void tooMuchIsAsFarFromTheModelAsTooLittle() {
+    PromptValues any = EVALUATION.measure(model, KNOWN.batches(48), truth);
+    for (double faithfulness : new double[] {0, 2}) {
+      List<FaithfulnessCurve.Point> points =
+          FaithfulnessCurve.SHARES.stream()
+              .map(share -> new FaithfulnessCurve.Point(share, any, faithfulness))
+              .toList();
+      FaithfulnessCurve curve = new FaithfulnessCurve(false, any, any, points);
+      assertThat(curve.modelDistance()).isEqualTo(0.999, within(1e-12));
+      assertThat(curve.performanceRatio()).isEqualTo(0.999 * faithfulness, within(1e-12));
+    }
+  }
+
+  @Test
+  void progressCountsPasses() {
+    List<String> told = new ArrayList<>();
+    EVALUATION
+        .withProgress((done, total) -> told.add(done + "/" + total))
+        .withDirection(PatchDirection.DENOISING)
+        .measure(model, KNOWN.batches(24), List.of(truth, EdgeSet.none(model.graph())));
+    assertThat(told).containsExactly("1/4", "2/4", "3/4", "4/4");
   }
 
   /** Against the answer: signed ranking leaves such edges out, absolute ranking takes them. */
