@@ -141,7 +141,11 @@ class GradientAttributionTest {
   void cleanCorruptedIsTheMeanOfTwoAttributionsOfWhichOneGoesBack() {
     PromptPairBatch back =
         new PromptPairBatch(
-            first.pairs(), first.corrupt(), first.clean(), first.answers(), first.wrongAnswers());
+            first.pairs(),
+            /* clean= */ first.corrupt(),
+            /* corrupt= */ first.clean(),
+            first.answers(),
+            first.wrongAnswers());
     PruneAlgorithm plain = MaskGradient.builder().build();
     double[] there = plain.pruneScores(model, List.of(first)).toArray();
     double[] andBack = plain.pruneScores(model, List.of(back)).toArray();
