@@ -4,6 +4,8 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/softmax.h>
 
+#include <vector>
+
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -26,25 +28,28 @@ at::Tensor token_values(const at::Tensor& logits, GradFunction function) {
   TORCH_CHECK(false, "unknown grad function ", static_cast<int64_t>(function));
 }
 
-// Mean value of each prompt's answers: [batch].
+// Mean value of each prompt's answers: ([runs,] batch).
 at::Tensor answer_mean(
     const at::Tensor& values,
     const char* name,
     const at::Tensor& answers) {
   TORCH_CHECK(
       answers.defined() && answers.dim() == 2 &&
-          answers.size(0) == values.size(0) && answers.size(1) > 0 &&
+          answers.size(0) == values.size(-2) && answers.size(1) > 0 &&
           answers.scalar_type() == at::kLong &&
           answers.device() == values.device(),
       "expected ",
       name,
       " [",
-      values.size(0),
+      values.size(-2),
       ", k] of int64 on ",
       values.device());
   const at::Tensor present = answers >= 0;
-  const at::Tensor gathered = values.gather(1, answers.clamp_min(0));
-  return gathered.masked_fill(answers < 0, 0).sum(1) / present.sum(1);
+  std::vector<int64_t> shape = values.sizes().vec();
+  shape.back() = answers.size(1);
+  const at::Tensor gathered =
+      values.gather(-1, answers.clamp_min(0).expand(shape));
+  return gathered.masked_fill(answers < 0, 0).sum(-1) / present.sum(-1);
 }
 
 } // namespace
@@ -56,8 +61,8 @@ at::Tensor answer_loss(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers) {
   TORCH_CHECK(
-      logits.dim() == 2,
-      "expected logits [batch, d_vocab] of one position, got ",
+      logits.dim() == 2 || logits.dim() == 3,
+      "expected logits ([runs,] batch, d_vocab) of one position, got ",
       logits.sizes());
   const at::Tensor values = token_values(
       logits.to(accumulation_type(logits.scalar_type())), grad_function);
@@ -65,19 +70,22 @@ at::Tensor answer_loss(
     case AnswerFunction::kAvgDiff:
       return -(answer_mean(values, "answers", answers) -
                answer_mean(values, "wrong answers", wrong_answers))
-                  .mean();
+                  .mean(-1);
     case AnswerFunction::kAvgVal:
-      return -answer_mean(values, "answers", answers).mean();
+      return -answer_mean(values, "answers", answers).mean(-1);
     case AnswerFunction::kMse:
       TORCH_CHECK(
-          answers.defined() && answers.sizes() == values.sizes() &&
+          answers.defined() &&
+              answers.sizes() == logits.sizes().slice(logits.dim() - 2) &&
               answers.dtype() == logits.dtype(),
           "expected targets ",
           logits.sizes(),
           " of ",
           logits.dtype());
       // Not at::mse_loss, whose gradient has no kernel for the meta device.
-      return (values - answers.to(values.scalar_type())).square().mean();
+      return (values - answers.to(values.scalar_type()))
+          .square()
+          .mean(at::IntArrayRef{-1, -2});
   }
   TORCH_CHECK(
       false, "unknown answer function ", static_cast<int64_t>(answer_function));

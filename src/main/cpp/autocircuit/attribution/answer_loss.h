@@ -25,9 +25,11 @@ enum class AnswerFunction : int64_t {
   kMse = 2
 };
 
-/// logits: [batch, d_vocab]. answers, wrong_answers: [batch, k] token ids,
-/// padded with -1; for kMse `answers` holds the targets [batch, d_vocab], of
-/// the type of the logits. The loss is computed in fp32 at least.
+/// The loss of one run, without dimensions, or of several runs of the same
+/// prompts, [runs]. logits: ([runs,] batch, d_vocab). answers, wrong_answers:
+/// [batch, k] token ids, padded with -1; for kMse `answers` holds the targets
+/// [batch, d_vocab], of the type of the logits. The loss is computed in fp32 at
+/// least.
 at::Tensor answer_loss(
     const at::Tensor& logits,
     GradFunction grad_function,

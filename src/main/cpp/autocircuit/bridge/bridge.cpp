@@ -1,6 +1,7 @@
 #include "autocircuit/bridge/bridge.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/mask_training.h"
 #include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/engine/forward.h"
@@ -111,7 +113,7 @@ std::vector<PatchWrapper> unpack_wrappers(
   return wrappers;
 }
 
-AnswerLoss answer_loss(
+AnswerLoss loss_on_answers(
     int64_t grad_function,
     int64_t answer_function,
     const at::Tensor& answers,
@@ -410,7 +412,8 @@ Tensors mask_gradient(
         {.patch_src_outs = patch_src_outs,
          .masks = masks,
          .transform = mask_transform(mask_fn, dropout, seed, step, uniforms)},
-        answer_loss(grad_function, answer_function, answers, wrong_answers));
+        loss_on_answers(
+            grad_function, answer_function, answers, wrong_answers));
     return Tensors{result.grad, result.loss, result.logits};
   });
 }
@@ -434,8 +437,8 @@ Tensors edge_attribution(
         .clean = model_input(clean),
         .patch_src_outs = patch_src_outs,
         .mask_value = mask_value,
-        .loss =
-            answer_loss(grad_function, answer_function, answers, wrong_answers),
+        .loss = loss_on_answers(
+            grad_function, answer_function, answers, wrong_answers),
         .per_prompt = per_prompt};
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
@@ -464,14 +467,106 @@ Tensors point_gradient(
     const PointAttribution request{
         .clean = model_input(clean),
         .differences = differences,
-        .loss =
-            answer_loss(grad_function, answer_function, answers, wrong_answers),
+        .loss = loss_on_answers(
+            grad_function, answer_function, answers, wrong_answers),
         .added = additions(added_at, added),
         .per_prompt = per_prompt};
     const PassThreads threads(patchable->model(), request.clean);
     const MaskGradient result =
         autocircuit::point_gradient(*patchable, request);
     return Tensors{result.grad, result.loss, result.logits};
+  });
+}
+
+at::Tensor answer_loss(
+    const at::Tensor& logits,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers) {
+  return translating_errors([&] {
+    return autocircuit::answer_loss(
+        logits,
+        static_cast<GradFunction>(grad_function),
+        static_cast<AnswerFunction>(answer_function),
+        answers,
+        wrong_answers);
+  });
+}
+
+at::Tensor divergence(
+    int64_t target,
+    const at::Tensor& logits,
+    const at::Tensor& full_model,
+    const at::Tensor& attention_mask) {
+  return translating_errors([&] {
+    return autocircuit::divergence(
+        static_cast<FaithfulnessTarget>(target),
+        logits,
+        full_model,
+        attention_mask);
+  });
+}
+
+int64_t new_mask_training(const at::Tensor& masks, double learning_rate) {
+  return translating_errors([&] {
+    return to_handle(std::make_shared<MaskTraining>(masks, learning_rate));
+  });
+}
+
+void release_mask_training(int64_t training) {
+  release_handle<MaskTraining>(training);
+}
+
+void step_masks_along(int64_t training, const at::Tensor& gradients) {
+  translating_errors(
+      [&] { from_handle<MaskTraining>(training)->step_along(gradients); });
+}
+
+at::Tensor train_masks(
+    int64_t training,
+    int64_t model,
+    const Tensors& input,
+    int64_t output_slice,
+    const at::Tensor& patch_src_outs,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    int64_t count_seed,
+    int64_t count_step,
+    int64_t target,
+    const at::Tensor& full_model,
+    bool circuit_is_patched,
+    int64_t circuit_size,
+    double edge_weight) {
+  return translating_errors([&] {
+    const WorkspaceScope workspace;
+    const auto patchable = from_handle<const PatchableModel>(model);
+    TrainingStep request;
+    request.input = model_input(input);
+    request.input.slice = static_cast<OutputSlice>(output_slice);
+    request.context.patch_src_outs = patch_src_outs;
+    request.context.transform =
+        mask_transform(mask_fn, dropout, seed, step, at::Tensor());
+    request.target = static_cast<FaithfulnessTarget>(target);
+    request.full_model = full_model;
+    request.count.seed = count_seed;
+    request.count.step = count_step;
+    request.circuit_is_patched = circuit_is_patched;
+    if (circuit_size >= 0) {
+      request.circuit_size = static_cast<double>(circuit_size);
+    }
+    request.edge_weight = edge_weight;
+    const PassThreads threads(patchable->model(), request.input);
+    const TrainingLosses losses =
+        from_handle<MaskTraining>(training)->step(*patchable, request);
+    return at::tensor(
+        {losses.total,
+         losses.faithfulness,
+         losses.edges,
+         static_cast<double>(losses.not_finite)},
+        at::kDouble);
   });
 }
 

@@ -228,6 +228,66 @@ AUTOCIRCUIT_API Tensors point_gradient(
     const at::Tensor& wrong_answers,
     bool per_prompt);
 
+/// The loss of ([runs,] batch, d_vocab) logits alone, in fp32 at least;
+/// differentiable. The other arguments are those of `mask_gradient`.
+AUTOCIRCUIT_API at::Tensor answer_loss(
+    const at::Tensor& logits,
+    int64_t grad_function,
+    int64_t answer_function,
+    const at::Tensor& answers,
+    const at::Tensor& wrong_answers);
+
+/// How far logits ([batch], (positions), d_vocab) are from the full model's, a
+/// mean over prompts; differentiable. target: 0 KL divergence, 1 mean squared
+/// difference. full_model: for 0 the full model's probabilities and the sum of
+/// each times its logarithm, [..., d_vocab + 1], for 1 its logits.
+/// attention_mask: [batch, seq], 0 for padding, or undefined.
+AUTOCIRCUIT_API at::Tensor divergence(
+    int64_t target,
+    const at::Tensor& logits,
+    const at::Tensor& full_model,
+    const at::Tensor& attention_mask);
+
+// ---- Training of masks -----------------------------------------------------
+
+/// An optimiser, Adam, of masks [n_masks], which it changes where they are.
+AUTOCIRCUIT_API int64_t
+new_mask_training(const at::Tensor& masks, double learning_rate);
+AUTOCIRCUIT_API void release_mask_training(int64_t training);
+
+/// Its step along gradients like the masks.
+AUTOCIRCUIT_API void step_masks_along(
+    int64_t training,
+    const at::Tensor& gradients);
+
+/// Forward, loss, backward and a step of the optimiser. The loss is the
+/// `divergence` from the full model, and `edge_weight` for each edge of the
+/// circuit beyond `circuit_size` (-1: for each edge). Returns four doubles on
+/// the CPU: the whole loss, the divergence, the sampled number of edges, and
+/// what was not finite, so that there was no step: 0 nothing, 1 logits,
+/// 2 losses, 3 gradients.
+///
+/// count_seed, count_step: noise of the masks that are counted.
+/// circuit_is_patched: whether patched edges are the circuit, or all others.
+/// The other arguments are those of `forward` and of `divergence`.
+AUTOCIRCUIT_API at::Tensor train_masks(
+    int64_t training,
+    int64_t model,
+    const Tensors& input,
+    int64_t output_slice,
+    const at::Tensor& patch_src_outs,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed,
+    int64_t step,
+    int64_t count_seed,
+    int64_t count_step,
+    int64_t target,
+    const at::Tensor& full_model,
+    bool circuit_is_patched,
+    int64_t circuit_size,
+    double edge_weight);
+
 // ---- PatchWrapper by itself ------------------------------------------------
 
 /// arg0 + sum over sources of f(mask) * (src_acts - curr_src_outs).

@@ -92,6 +92,11 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   private static final Access.OfMaskParameters<MaskParameters> MASKS =
       Access.maskParameters(MaskParameters.class);
 
+  static {
+    Access.OfPatchableModel<PatchableModel, Passes> accessor = model -> model.passes;
+    Access.register(PatchableModel.class, accessor);
+  }
+
   private final String name;
   private final Model model;
   private final PatchableModelOptions options;

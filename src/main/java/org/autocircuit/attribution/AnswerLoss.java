@@ -5,10 +5,10 @@ import java.util.Objects;
 import java.util.Optional;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeCodes;
+import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.TokenRows;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 
 /**
  * A loss on the logits of the last position: first a function of the logits, then one of the values
@@ -123,12 +123,12 @@ public final class AnswerLoss {
   }
 
   /**
-   * The loss of the same prompts in one run or several; differentiable. {@code
-   * PatchableModel.maskGradient} computes the same in native code.
+   * The loss of the same prompts in one run or several; differentiable. It is the one that {@code
+   * PatchableModel.maskGradient} goes down.
    *
    * @param logits of the last position, {@code [batch, d_vocab]}, or {@code [runs, batch, d_vocab]}
-   * @return without dimensions, or {@code [runs]}; of the logits' type, in the caller's innermost
-   *     {@code PointerScope}
+   * @return without dimensions, or {@code [runs]}; of the logits' type, or 32-bit floats where that
+   *     has 16 bits; in the caller's innermost {@code PointerScope}
    * @throws IllegalArgumentException if answers or targets do not fit the logits
    */
   public Tensor loss(Tensor logits) {
@@ -139,44 +139,28 @@ public final class AnswerLoss {
             "logits: expected shape [batch, d_vocab] or [runs, batch, d_vocab], got "
                 + Arrays.toString(logits.shape()));
       }
-      Tensor values = values(logits);
+      Tensor right;
+      Tensor wrong = null;
       if (targets.isPresent()) {
         long[] shape = Arrays.copyOfRange(logits.shape(), (int) dim - 2, (int) dim);
         Arguments.live("targets", targets.get());
         Arguments.shape("targets", targets.get(), "[batch, d_vocab]", shape);
-        Tensor target = targets.get().to(values.scalar_type());
-        return scope.handOut(values.sub(target).square().mean(-1, -2));
+        right = targets.get().to(logits.scalar_type());
+      } else {
+        right = rows("answers", answers, logits);
+        if (answerFunction == AnswerFunction.AVG_DIFF) {
+          wrong = rows("wrong answers", wrongAnswers, logits);
+        }
       }
-      Tensor means = answerMeans("answers", answers, values);
-      if (answerFunction == AnswerFunction.AVG_DIFF) {
-        means = means.sub(answerMeans("wrong answers", wrongAnswers, values));
-      }
-      return scope.handOut(means.mean(-1).neg());
+      return scope.handOut(
+          NativeMath.answerLoss(
+              logits, NativeCodes.of(gradFunction), NativeCodes.of(answerFunction), right, wrong));
     }
   }
 
-  private Tensor values(Tensor logits) {
-    return switch (gradFunction) {
-      case LOGIT -> logits;
-      case PROB -> torch.softmax(logits, -1);
-      case LOGPROB -> torch.log_softmax(logits, -1);
-      case LOGIT_EXP -> {
-        Tensor exp = logits.exp();
-        yield exp.div(exp.sum(-1).unsqueeze(-1).detach());
-      }
-    };
-  }
-
-  /** The mean value of each prompt's answers, {@code ([runs,] batch)}. */
-  private static Tensor answerMeans(String name, long[][] answers, Tensor values) {
-    Tensor tokens =
-        TokenRows.of(name, answers, values.size(-2), values.size(-1), Arguments.deviceOf(values));
-    long[] shape = values.shape();
-    shape[shape.length - 1] = tokens.size(1);
-    Tensor present = tokens.ge(new Scalar(0)).to(values.scalar_type()); // [batch, k]
-    Tensor gathered = values.gather(-1, tokens.clamp_min(new Scalar(0)).expand(shape));
-    Tensor padding = tokens.lt(new Scalar(0));
-    return gathered.masked_fill(padding, new Scalar(0)).sum(-1).div(present.sum(-1));
+  private static Tensor rows(String name, long[][] answers, Tensor logits) {
+    return TokenRows.of(
+        name, answers, logits.size(-2), logits.size(-1), Arguments.deviceOf(logits));
   }
 
   private static long[][] copy(long[][] rows) {

@@ -77,6 +77,13 @@ public final class Access {
     R make(String model, G graph, long batch, long seq, IncrementalHandle handle);
   }
 
+  /** Of patchable models {@code M} and their passes {@code P}. */
+  public interface OfPatchableModel<M, P> {
+
+    /** The passes of the model. */
+    P passes(M model);
+  }
+
   private static final Map<Class<?>, Object> ACCESSORS = new ConcurrentHashMap<>();
 
   private Access() {}
@@ -109,6 +116,16 @@ public final class Access {
   /** Registers the accessor of incremental runs. */
   public static <R> void register(Class<R> type, OfIncrementalRun<R, ?> accessor) {
     ACCESSORS.put(type, accessor);
+  }
+
+  /** Registers the accessor of patchable models. */
+  public static <M> void register(Class<M> type, OfPatchableModel<M, ?> accessor) {
+    ACCESSORS.put(type, accessor);
+  }
+
+  /** The accessor of patchable models. */
+  public static <M, P> OfPatchableModel<M, P> patchableModel(Class<M> type, Class<P> passes) {
+    return (OfPatchableModel<M, P>) find(type);
   }
 
   /** The accessor of models. */

@@ -57,6 +57,25 @@ public final class NativeMath {
     }
   }
 
+  /** See {@code answer_loss}; the result is handed out. */
+  public static Tensor answerLoss(
+      Tensor logits, int gradFunction, int answerFunction, Tensor answers, Tensor wrongAnswers) {
+    try (CallScope scope = new CallScope()) {
+      return scope.handOut(
+          NativeLibrary.answerLoss(
+              logits, gradFunction, answerFunction, answers, Patch.orUndefined(wrongAnswers)));
+    }
+  }
+
+  /** See {@code divergence}; the result is handed out. */
+  public static Tensor divergence(
+      int target, Tensor logits, Tensor fullModel, Tensor attentionMask) {
+    try (CallScope scope = new CallScope()) {
+      return scope.handOut(
+          NativeLibrary.divergence(target, logits, fullModel, Patch.orUndefined(attentionMask)));
+    }
+  }
+
   /** Adds gradients of a loss to those of the leaves that it came from. */
   public static void backward(Tensor loss) {
     try (CallScope scope = new CallScope()) {

@@ -1,7 +1,8 @@
 package org.autocircuit.prune;
 
 import java.util.Optional;
-import org.bytedeco.pytorch.Scalar;
+import org.autocircuit.internal.NativeCodes;
+import org.autocircuit.internal.NativeMath;
 import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
@@ -27,15 +28,6 @@ public enum FaithfulnessTarget {
       return torch.cat(new TensorVector(p, sum), -1);
     }
 
-    /** Sum of p log p, less that of p times the logits, plus the logarithm of their sum of exp. */
-    @Override
-    Tensor each(Tensor logits, Tensor target) {
-      long dVocab = logits.size(-1);
-      Tensor agreement = target.narrow(-1, 0, dVocab).mul(logits).sum(-1);
-      Tensor gap = target.select(-1, dVocab).sub(agreement);
-      return gap.add(logits.logsumexp(new long[] {-1}, false));
-    }
-
     /**
      * The slope of the divergence with the patched logits is the difference of the two
      * distributions, whose sum of absolute values is at most {@code sqrt(2 divergence)} (Pinsker).
@@ -58,11 +50,6 @@ public enum FaithfulnessTarget {
     }
 
     @Override
-    Tensor each(Tensor logits, Tensor target) {
-      return logits.sub(target).square().mean(-1);
-    }
-
-    @Override
     double error(double divergence, double logitError) {
       return logitError * (2 * Math.sqrt(divergence) + logitError);
     }
@@ -79,9 +66,6 @@ public enum FaithfulnessTarget {
    */
   abstract Tensor target(Tensor logits);
 
-  /** The divergence of each prompt or position, {@code [batch, ...]}; differentiable. */
-  abstract Tensor each(Tensor logits, Tensor target);
-
   /**
    * The divergence of a run; differentiable.
    *
@@ -91,14 +75,7 @@ public enum FaithfulnessTarget {
    * @return without dimensions
    */
   final Tensor divergence(Tensor logits, Tensor target, Optional<Tensor> attentionMask) {
-    Tensor each = each(logits, target);
-    if (each.dim() == 1 || attentionMask.isEmpty()) {
-      return each.mean();
-    }
-    // Without the first position each prompt lacks its own, too: tokens behind one of theirs.
-    Tensor own = attentionMask.get().narrow(1, 0, each.size(1)).ne(new Scalar(0));
-    Tensor sums = each.masked_fill(own.logical_not(), new Scalar(0)).sum(-1);
-    return sums.div(own.sum(-1).clamp_min(new Scalar(1))).mean();
+    return NativeMath.divergence(NativeCodes.of(this), logits, target, attentionMask.orElse(null));
   }
 
   /** Returns what the divergence is a number of, in the plural. */

@@ -3,7 +3,6 @@ package org.autocircuit.prune;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.CallScope;
@@ -35,18 +34,17 @@ final class FullModelTargets implements AutoCloseable {
     this.memory = memory;
   }
 
-  /**
-   * The divergence from the full model on a batch's clean prompts, as a function of logits.
-   *
-   * @param input what the logits are of; its padding does not count
-   * @param scope open as long as the function is used
-   */
-  UnaryOperator<Tensor> divergence(PromptPairBatch batch, ModelInput input, CallScope scope) {
-    Tensor target = target(batch, scope);
-    return logits -> faithfulness.divergence(logits, target, input.attentionMask());
+  /** Says how outputs are compared. */
+  FaithfulnessTarget faithfulness() {
+    return faithfulness;
   }
 
-  private Tensor target(PromptPairBatch batch, CallScope scope) {
+  /**
+   * Returns what the full model puts out on a batch's clean prompts, as the comparison needs it.
+   *
+   * @param scope open as long as it is used
+   */
+  Tensor target(PromptPairBatch batch, CallScope scope) {
     Tensor target = kept.get(batch.key());
     if (target == null) {
       target = target(ModelInput.ofPrompts(batch.clean(), model.device()));

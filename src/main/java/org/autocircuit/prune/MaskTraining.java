@@ -7,6 +7,7 @@ import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
@@ -22,7 +23,8 @@ import org.bytedeco.pytorch.Tensor;
 
 /**
  * Trains the masks of a model's edges, one step at a time, as {@link SubnetworkProbing} does: each
- * step runs a batch, and goes down the gradient of its loss with Adam.
+ * step runs a batch, and goes down the gradient of its loss with Adam (Kingma and Ba, 2015). A step
+ * on the divergence from the full model is one native call.
  *
  * <pre>{@code
  * try (SourceActivations mean =
@@ -59,7 +61,7 @@ public final class MaskTraining implements AutoCloseable {
   private final Settings settings;
   private final long seed;
   private final MaskParameters masks;
-  private final MaskAdam adam;
+  private final NativeMaskTraining optimiser;
   private final FullModelTargets targets;
   private final NativeResource resource;
   private long steps;
@@ -75,7 +77,7 @@ public final class MaskTraining implements AutoCloseable {
       SourceActivations activations,
       FullModelTargets targets,
       MaskParameters masks,
-      MaskAdam adam,
+      NativeMaskTraining optimiser,
       long seed,
       Settings settings) {
     model = losses.model();
@@ -83,7 +85,7 @@ public final class MaskTraining implements AutoCloseable {
     this.activations = activations;
     this.targets = targets;
     this.masks = masks;
-    this.adam = adam;
+    this.optimiser = optimiser;
     this.seed = seed;
     this.settings = settings;
     resource =
@@ -91,7 +93,7 @@ public final class MaskTraining implements AutoCloseable {
             "MaskTraining",
             () -> {
               targets.close();
-              adam.close();
+              optimiser.close();
               masks.close();
             });
   }
@@ -123,9 +125,32 @@ public final class MaskTraining implements AutoCloseable {
         Use ofModel = model.use();
         Use ofActivations = activations.use();
         CallScope scope = new CallScope()) {
-      ModelInput input = input(batch);
-      return stepDown(input, activations, targets.divergence(batch, input, scope));
+      Losses before =
+          losses.step(
+              optimiser,
+              masks,
+              input(batch),
+              activations,
+              targets.faithfulness(),
+              targets.target(batch, scope),
+              takesNoise() ? noise(0) : Noise.DEFAULT,
+              noise(1));
+      steps++;
+      return before;
     }
+  }
+
+  private boolean takesNoise() {
+    return samples() || losses.dropout() > 0;
+  }
+
+  private boolean samples() {
+    return losses.maskFn() == MaskFn.HARD_CONCRETE;
+  }
+
+  /** Two draws of one step must not be the same. */
+  private Noise.Seeded noise(int draw) {
+    return new Noise.Seeded(seed, 2 * steps + draw);
   }
 
   /**
@@ -140,7 +165,7 @@ public final class MaskTraining implements AutoCloseable {
   }
 
   /**
-   * One step on any loss.
+   * One step on any loss, in several native calls.
    *
    * @param loss differentiable, from logits of the model's output slice, in the precision in which
    *     the model accumulates, to a tensor without dimensions. What it needs of the full model is
@@ -150,19 +175,8 @@ public final class MaskTraining implements AutoCloseable {
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
     requireNoTarget();
-    return stepDown(input, activations, loss);
-  }
-
-  private Losses stepDown(
-      ModelInput input, SourceActivations activations, UnaryOperator<Tensor> loss) {
-    // Two draws of one step must not be the same.
-    boolean samples = losses.maskFn() == MaskFn.HARD_CONCRETE;
     return stepDown(
-        input,
-        activations,
-        loss,
-        samples || losses.dropout() > 0 ? Noise.seeded(seed, 2 * steps) : Noise.DEFAULT,
-        samples ? Noise.seeded(seed, 2 * steps + 1) : Noise.DEFAULT);
+        input, loss, takesNoise() ? noise(0) : Noise.DEFAULT, samples() ? noise(1) : Noise.DEFAULT);
   }
 
   /**
@@ -177,7 +191,7 @@ public final class MaskTraining implements AutoCloseable {
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
     requireNoTarget();
     settings.refuse("the step brings noise of its own", "seed");
-    return stepDown(input, activations, loss, forward, count);
+    return stepDown(input, loss, forward, count);
   }
 
   private void requireNoTarget() {
@@ -185,18 +199,14 @@ public final class MaskTraining implements AutoCloseable {
   }
 
   private Losses stepDown(
-      ModelInput input,
-      SourceActivations activations,
-      UnaryOperator<Tensor> loss,
-      Noise forward,
-      Noise count) {
+      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
         Use ofActivations = activations.use();
         CallScope scope = new CallScope()) {
       Losses before = losses.backward(masks, input, activations, loss, forward, count);
-      adam.step();
+      optimiser.stepAlong(masks.gradients());
       masks.zeroGrad();
       steps++;
       return before;

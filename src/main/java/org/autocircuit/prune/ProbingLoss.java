@@ -4,7 +4,11 @@ import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.exception.NotFiniteException;
+import org.autocircuit.internal.Access;
+import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.run.Passes;
+import org.autocircuit.internal.run.TrainingPasses;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
@@ -35,6 +39,60 @@ record ProbingLoss(
     double lambda,
     OptionalInt circuitSize) {
 
+  private static final Access.OfPatchableModel<PatchableModel, Passes> PASSES =
+      Access.patchableModel(PatchableModel.class, Passes.class);
+
+  /**
+   * Makes a step of the optimiser down the divergence from the full model, in one native call.
+   *
+   * @param fullModel what the full model puts out, as the comparison needs it
+   * @throws NotFiniteException if something is NaN or infinite; the masks are as before
+   */
+  MaskTraining.Losses step(
+      NativeMaskTraining optimiser,
+      MaskParameters masks,
+      ModelInput input,
+      SourceActivations activations,
+      FaithfulnessTarget target,
+      Tensor fullModel,
+      Noise forward,
+      Noise.Seeded count) {
+    double[] losses =
+        PASSES
+            .passes(model)
+            .trainings()
+            .step(
+                optimiser,
+                input,
+                context(activations, masks, forward),
+                new TrainingPasses.Goal(
+                    target,
+                    fullModel,
+                    count,
+                    patchType == PatchType.EDGE_PATCH,
+                    circuitSize,
+                    edgeWeight()));
+    switch ((int) losses[3]) {
+      case 0 -> {}
+      case 1 -> throw model.precision().notFinite("logits");
+      case 2 -> throw model.precision().notFinite("losses");
+      default -> throw model.precision().notFinite("gradients of masks");
+    }
+    return new MaskTraining.Losses(losses[0], losses[1], losses[2]);
+  }
+
+  private double edgeWeight() {
+    return lambda / model.graph().nEdges();
+  }
+
+  private PatchContext context(SourceActivations activations, MaskParameters masks, Noise noise) {
+    return PatchContext.builder(activations, masks)
+        .maskFn(maskFn)
+        .dropout(dropout)
+        .noise(noise)
+        .build();
+  }
+
   /**
    * Runs the model, and leaves the gradient in the masks.
    *
@@ -51,20 +109,14 @@ record ProbingLoss(
       UnaryOperator<Tensor> loss,
       Noise forward,
       Noise count) {
-    PatchContext context =
-        PatchContext.builder(activations, masks)
-            .maskFn(maskFn)
-            .dropout(dropout)
-            .noise(forward)
-            .build();
+    PatchContext context = context(activations, masks, forward);
     try (TrainMaskMode training = model.trainMaskMode(masks)) {
       Tensor logits = model.forward(ForwardRequest.of(input).withContext(context)).logits();
       Tensor faithfulness = loss.apply(logits.to(model.precision().accumulation().scalarType()));
       Tensor edges = edges(masks, count);
       Tensor excess =
           circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
-      double weight = lambda / model.graph().nEdges();
-      Tensor total = faithfulness.add(excess.mul(new Scalar(weight)));
+      Tensor total = faithfulness.add(excess.mul(new Scalar(edgeWeight())));
       MaskTraining.Losses losses =
           new MaskTraining.Losses(
               total.item_double(), faithfulness.item_double(), edges.item_double());

@@ -6,6 +6,8 @@ import java.util.OptionalInt;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -153,14 +155,14 @@ public final class SubnetworkProbing implements PruneAlgorithm {
   /** Begins a training; activations: {@code null} if each step brings its own. */
   private MaskTraining training(PatchableModel model, SourceActivations activations) {
     MaskParameters masks = model.newMaskParameters();
-    try {
+    try (CallScope scope = new CallScope()) {
       masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
       return new MaskTraining(
           new ProbingLoss(model, maskFn, patchType, dropout, regularizeLambda, circuitSize),
           activations,
           new FullModelTargets(model, faithfulnessTarget, targetMemory),
           masks,
-          new MaskAdam(masks, learningRate),
+          new NativeMaskTraining(masks.tensor(), learningRate),
           seed,
           settings);
     } catch (RuntimeException | Error e) {

@@ -8,6 +8,7 @@ import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
+import org.autocircuit.prune.FaithfulnessTarget;
 import org.junit.jupiter.api.Test;
 
 /** The numbers that native code knows: those of bridge.h, answer_loss.h, model.h and mask_fn.h. */
@@ -22,6 +23,7 @@ class NativeCodesTest {
     assertNumbers(
         GradFunction.LOGIT, GradFunction.PROB, GradFunction.LOGPROB, GradFunction.LOGIT_EXP);
     assertNumbers(AnswerFunction.AVG_DIFF, AnswerFunction.AVG_VAL, AnswerFunction.MSE);
+    assertNumbers(FaithfulnessTarget.KL_DIV, FaithfulnessTarget.MSE);
     assertNumbers(
         BatchAblation.RESAMPLE,
         BatchAblation.ZERO,

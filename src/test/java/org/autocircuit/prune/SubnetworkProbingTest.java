@@ -4,10 +4,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.within;
+import static org.autocircuit.Close.assertClose;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -19,6 +21,7 @@ import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.patch.BatchAblation;
@@ -203,6 +206,70 @@ class SubnetworkProbingTest {
     assertThat(model.masks().toArray()).containsOnly(0.25);
     assertThat(model.masks().hasGradients()).isFalse();
     assertThat(model.openScopes()).isEmpty();
+  }
+
+  /** One native call does what a lambda does in many. */
+  @Test
+  void aStepOnTheDivergenceIsTheOneOfALambda() {
+    Random random = new Random(11);
+    for (int round = 0; round < 24; round++) {
+      MaskFn maskFn = one(random, MaskFn.values());
+      FaithfulnessTarget target = one(random, FaithfulnessTarget.values());
+      PatchType patchType = one(random, PatchType.values());
+      boolean samples = maskFn == MaskFn.HARD_CONCRETE;
+      double dropout = random.nextInt(2) * 0.2;
+      SubnetworkProbing.Builder settings =
+          SubnetworkProbing.builder()
+              .maskFn(maskFn)
+              .patchType(patchType)
+              .dropout(dropout)
+              .regularizeLambda(random.nextInt(3))
+              .initialValue(random.nextDouble())
+              .learningRate(0.05);
+      if (random.nextBoolean()) {
+        settings.circuitSize(random.nextInt(model.graph().nEdges()));
+      }
+      if (samples || dropout > 0) {
+        settings.seed(round);
+      }
+      MaskTraining slow = settings.build().begin(model, mean);
+      MaskTraining fast = settings.faithfulnessTarget(target).build().begin(model, mean);
+      try (slow;
+          fast) {
+        for (int step = 0; step < 3; step++) {
+          PromptPairBatch prompts = TestModels.batch(3, 5, 50 + round + step);
+          long[][] run = patchType == PatchType.TREE_PATCH ? prompts.clean() : prompts.corrupt();
+          ForwardRequest plain =
+              ForwardRequest.of(prompts.clean()).withContext(PatchContext.NONE).withGrad(false);
+          Tensor full = target.target(model.forward(plain).logits());
+          MaskTraining.Losses expected =
+              slow.step(
+                  ModelInput.ofPrompts(run, TestDevice.NAME),
+                  logits -> plainDivergence(target, logits, full));
+          MaskTraining.Losses losses = fast.step(prompts);
+          String what = round + " " + maskFn + " " + target + " " + patchType;
+          assertThat(losses.total()).as(what).isCloseTo(expected.total(), within(1e-10));
+          assertThat(losses.faithfulness())
+              .as(what)
+              .isCloseTo(expected.faithfulness(), within(1e-10));
+          assertThat(losses.edges()).as(what).isCloseTo(expected.edges(), within(1e-10));
+          assertClose(what, fast.masks().toArray(), slow.masks().toArray(), 1e-8);
+        }
+      }
+    }
+  }
+
+  private static <T> T one(Random random, T[] of) {
+    return of[random.nextInt(of.length)];
+  }
+
+  /** In plain operations. */
+  private static Tensor plainDivergence(FaithfulnessTarget target, Tensor logits, Tensor full) {
+    if (target == FaithfulnessTarget.MSE) {
+      return logits.sub(full).square().mean();
+    }
+    Tensor p = full.narrow(-1, 0, logits.size(-1));
+    return p.mul(p.log().sub(torch.log_softmax(logits, -1))).sum(-1).mean();
   }
 
   @Test

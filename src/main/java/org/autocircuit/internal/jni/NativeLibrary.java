@@ -205,6 +205,54 @@ public final class NativeLibrary {
       @Cast("bool") boolean perPrompt)
       throws NativeException;
 
+  @Name("answer_loss")
+  public static native @ByVal Tensor answerLoss(
+      @Const @ByRef Tensor logits,
+      @Cast("int64_t") long gradFunction,
+      @Cast("int64_t") long answerFunction,
+      @Const @ByRef Tensor answers,
+      @Const @ByRef Tensor wrongAnswers)
+      throws NativeException;
+
+  public static native @ByVal Tensor divergence(
+      @Cast("int64_t") long target,
+      @Const @ByRef Tensor logits,
+      @Const @ByRef Tensor fullModel,
+      @Const @ByRef Tensor attentionMask)
+      throws NativeException;
+
+  @Name("new_mask_training")
+  public static native @Cast("int64_t") long newMaskTraining(
+      @Const @ByRef Tensor masks, double learningRate) throws NativeException;
+
+  @Name("release_mask_training")
+  public static native void releaseMaskTraining(@Cast("int64_t") long training)
+      throws NativeException;
+
+  @Name("step_masks_along")
+  public static native void stepMasksAlong(
+      @Cast("int64_t") long training, @Const @ByRef Tensor gradients) throws NativeException;
+
+  @Name("train_masks")
+  public static native @ByVal Tensor trainMasks(
+      @Cast("int64_t") long training,
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector input,
+      @Cast("int64_t") long outputSlice,
+      @Const @ByRef Tensor patchSrcOuts,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed,
+      @Cast("int64_t") long step,
+      @Cast("int64_t") long countSeed,
+      @Cast("int64_t") long countStep,
+      @Cast("int64_t") long target,
+      @Const @ByRef Tensor fullModel,
+      @Cast("bool") boolean circuitIsPatched,
+      @Cast("int64_t") long circuitSize,
+      double edgeWeight)
+      throws NativeException;
+
   public static native @ByVal Tensor interpolate(
       @Const @ByRef Tensor arg0,
       @Const @ByRef Tensor srcActs,

@@ -58,6 +58,7 @@ public final class Passes {
   private final PassHandle handle;
   private final GradientPasses gradients;
   private final AblationPasses ablations;
+  private final TrainingPasses trainings;
 
   /** The prefix stays the caller's. */
   public Passes(
@@ -78,6 +79,7 @@ public final class Passes {
         new GradientPasses(
             name, AnswerTokens.vocabulary(model.config()), device, arguments, handle);
     ablations = new AblationPasses(name, model.precision(), device, arguments, handle);
+    trainings = new TrainingPasses(name, slice, arguments, handle);
   }
 
   public List<String> hookNames() {
@@ -92,6 +94,11 @@ public final class Passes {
   /** Passes that make source activations. */
   public AblationPasses ablations() {
     return ablations;
+  }
+
+  /** Passes that end in a step of an optimiser of masks. */
+  public TrainingPasses trainings() {
+    return trainings;
   }
 
   /** Returns what stands before the prompts of all passes that bring no prefix of their own. */

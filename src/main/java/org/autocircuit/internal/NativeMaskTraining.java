@@ -1,0 +1,40 @@
+package org.autocircuit.internal;
+
+import org.autocircuit.internal.jni.NativeLibrary;
+import org.bytedeco.pytorch.Tensor;
+
+/** Masks under training by LibTorch's Adam, which changes them where they are. */
+public final class NativeMaskTraining implements AutoCloseable {
+
+  private final long address;
+  private final NativeResource resource;
+
+  /** Shares the memory of the masks {@code [n_masks]}. */
+  public NativeMaskTraining(Tensor masks, double learningRate) {
+    long made = NativeLibrary.newMaskTraining(masks, learningRate);
+    address = made;
+    resource = new NativeResource("MaskTraining", () -> NativeLibrary.releaseMaskTraining(made));
+  }
+
+  /** Keeps it from being freed. */
+  public NativeResource.Use use() {
+    return resource.use();
+  }
+
+  /** The native training, to be used while {@link #use} is open. */
+  public long address() {
+    return address;
+  }
+
+  /** Makes a step along gradients that were computed elsewhere. */
+  public void stepAlong(Tensor gradients) {
+    try (NativeResource.Use use = use()) {
+      NativeLibrary.stepMasksAlong(address, gradients);
+    }
+  }
+
+  @Override
+  public void close() {
+    resource.close();
+  }
+}
