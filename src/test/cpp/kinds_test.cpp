@@ -37,6 +37,20 @@ bool ends_with_qkv(const std::string& name) {
 
 } // namespace
 
+TEST(the_weights_of_every_kind_are_known_without_a_model) {
+  for_each_kind([](const Shape& shape) {
+    const Weights has = random_transformer(shape, at::kDouble)->weights();
+    const std::vector<WeightShape> listed = weight_shapes(description(shape));
+    // The last one may be missing.
+    CHECK(listed.back().name == "unembed.b_U");
+    CHECK(listed.size() == has.names().size() + 1);
+    for (size_t i = 0; i < has.names().size(); i++) {
+      CHECK(listed[i].name == has.names()[i]);
+      CHECK(has.tensors()[i].sizes() == listed[i].sizes);
+    }
+  });
+}
+
 TEST(every_kind_is_clean_at_masks_0_and_corrupt_at_masks_1) {
   const c10::NoGradGuard no_grad;
   for_each_kind([](const Shape& shape) {

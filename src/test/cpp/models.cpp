@@ -89,6 +89,9 @@ std::string description(const Shape& s) {
   if (!s.learned) {
     text += "positions=rotary\n";
   }
+  flag("no_qkv_bias", !s.biases);
+  flag("no_attn_output_bias", !s.biases);
+  flag("no_mlp_bias", !s.biases);
   flag("attn_only", s.attn_only);
   flag("parallel_attn_mlp", s.parallel);
   flag("gated_mlp", s.gated);

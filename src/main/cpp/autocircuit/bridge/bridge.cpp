@@ -179,6 +179,19 @@ int64_t new_model(
   });
 }
 
+std::string weight_shapes(const std::string& description) {
+  return translating_errors([&] {
+    std::vector<std::string> lines;
+    for (const WeightShape& weight : autocircuit::weight_shapes(description)) {
+      lines.push_back(weight.name);
+      for (const int64_t size : weight.sizes) {
+        lines.back() += ' ' + std::to_string(size);
+      }
+    }
+    return join_lines(lines);
+  });
+}
+
 void release_model(int64_t model) {
   release_handle<const Model>(model);
 }

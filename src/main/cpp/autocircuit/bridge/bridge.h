@@ -46,6 +46,10 @@ AUTOCIRCUIT_API void release_model(int64_t model);
 /// A model of the same structure with its weights on another device.
 AUTOCIRCUIT_API int64_t model_to(int64_t model, const std::string& device);
 
+/// The weights of the model that a description describes, in the order of a
+/// forward pass: lines of a name and the sizes, with spaces between them.
+AUTOCIRCUIT_API std::string weight_shapes(const std::string& description);
+
 /// The weights themselves (no copies), in the order of `model_weight_names`.
 AUTOCIRCUIT_API Tensors model_weights(int64_t model);
 AUTOCIRCUIT_API std::string model_weight_names(int64_t model);

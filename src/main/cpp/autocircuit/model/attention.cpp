@@ -73,14 +73,18 @@ Attention::Attention(
   const int64_t width = shape_.n_heads * shape_.d_head;
   const int64_t qkv = (shape_.n_heads + 2 * shape_.n_kv_heads) * shape_.d_head;
   w_qkv_ = weights.get(prefix + ".W_QKV", {shape_.d_model, qkv});
-  b_qkv_ = weights.get_optional(prefix + ".b_QKV", {qkv});
-  w_o_ = weights.get(prefix + ".W_O", {width, shape_.d_model});
-  b_o_ = weights.get_optional(prefix + ".b_O", {shape_.d_model});
+  if (shape_.qkv_bias) {
+    b_qkv_ = weights.get_optional(prefix + ".b_QKV", {qkv});
+  }
   if (shape_.qk_norm) {
     q_norm_.emplace(
         weights, prefix + ".q_norm", shape_.d_head, *shape_.qk_norm);
     k_norm_.emplace(
         weights, prefix + ".k_norm", shape_.d_head, *shape_.qk_norm);
+  }
+  w_o_ = weights.get(prefix + ".W_O", {width, shape_.d_model});
+  if (shape_.output_bias) {
+    b_o_ = weights.get_optional(prefix + ".b_O", {shape_.d_model});
   }
 }
 

@@ -21,6 +21,8 @@ struct AttentionShape {
   double soft_cap = 0; // scores become cap * tanh(scores / cap); 0: they stay
   int64_t window = 0;  // positions that a query sees; 0: all before it
   std::optional<NormShape> qk_norm; // of each head's query and key
+  bool qkv_bias = true;             // there may be one
+  bool output_bias = true;          // there may be one
 };
 
 /// Hook points of one attention layer.

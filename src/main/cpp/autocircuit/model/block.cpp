@@ -79,6 +79,7 @@ Block::Block(
       shape.d_mlp,
       shape.activation,
       shape.gated,
+      shape.mlp_bias,
       hook(kPre),
       hook(kPost));
   if (shape.post_norms) {

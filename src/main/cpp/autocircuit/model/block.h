@@ -21,6 +21,7 @@ struct BlockShape {
   int64_t d_mlp = 0; // 0: attention only
   Activation activation = Activation::kGeluNew;
   bool gated = false;
+  bool mlp_bias = true; // there may be some
   /// Attention and MLP read the same residual stream, not one after another.
   bool parallel = false;
   /// The outputs of attention and MLP are normed, too.

@@ -54,17 +54,22 @@ Mlp::Mlp(
     int64_t d_mlp,
     Activation activation,
     bool gated,
+    bool biases,
     HookId pre,
     HookId post)
     : w_in_(weights.get(prefix + ".W_in", {d_model, d_mlp})),
-      b_in_(weights.get_optional(prefix + ".b_in", {d_mlp})),
-      w_out_(weights.get(prefix + ".W_out", {d_mlp, d_model})),
-      b_out_(weights.get_optional(prefix + ".b_out", {d_model})),
       activation_(activation),
       pre_(pre),
       post_(post) {
   if (gated) {
     w_gate_ = weights.get(prefix + ".W_gate", {d_model, d_mlp});
+  }
+  if (biases) {
+    b_in_ = weights.get_optional(prefix + ".b_in", {d_mlp});
+  }
+  w_out_ = weights.get(prefix + ".W_out", {d_mlp, d_model});
+  if (biases) {
+    b_out_ = weights.get_optional(prefix + ".b_out", {d_model});
   }
 }
 

@@ -25,6 +25,7 @@ class Mlp {
       int64_t d_mlp,
       Activation activation,
       bool gated,
+      bool biases,
       HookId pre,
       HookId post);
 
@@ -44,8 +45,8 @@ class Mlp {
 
  private:
   at::Tensor w_in_;   // [d_model, d_mlp]
-  at::Tensor b_in_;   // [d_mlp], or undefined
   at::Tensor w_gate_; // [d_model, d_mlp], or undefined
+  at::Tensor b_in_;   // [d_mlp], or undefined
   at::Tensor w_out_;  // [d_mlp, d_model]
   at::Tensor b_out_;  // [d_model], or undefined
   Activation activation_;

@@ -107,4 +107,10 @@ std::shared_ptr<const Model> make_model(
   TORCH_CHECK(false, "expected kind transformer or micro, got '", kind, "'");
 }
 
+std::vector<WeightShape> weight_shapes(const std::string& description) {
+  const auto list = std::make_shared<std::vector<WeightShape>>();
+  make_model(description, Weights::listed_in(list));
+  return *list;
+}
+
 } // namespace autocircuit

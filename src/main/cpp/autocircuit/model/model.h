@@ -173,4 +173,9 @@ std::shared_ptr<const Model> make_model(
     const std::string& description,
     Weights weights);
 
+/// The weights that `make_model` reads, in the order of a forward pass. Some
+/// may be missing: the bias of the unembedding, and those of projections where
+/// the description does not rule them out.
+std::vector<WeightShape> weight_shapes(const std::string& description);
+
 } // namespace autocircuit

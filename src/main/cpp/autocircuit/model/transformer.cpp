@@ -74,6 +74,8 @@ BlockShape block_shape(const Description& description, int64_t block) {
   if (window > 0 && block % every == 0) {
     attention.window = window;
   }
+  attention.qkv_bias = !description.flag("no_qkv_bias");
+  attention.output_bias = !description.flag("no_attn_output_bias");
   if (description.flag("qk_norm")) {
     attention.qk_norm = shape.norm;
   }
@@ -81,6 +83,7 @@ BlockShape block_shape(const Description& description, int64_t block) {
     shape.d_mlp = description.size("d_mlp");
     shape.activation = activation_named(description.text("act_fn"));
     shape.gated = description.flag("gated_mlp");
+    shape.mlp_bias = !description.flag("no_mlp_bias");
     shape.parallel = description.flag("parallel_attn_mlp");
     shape.autoencoder = autoencoder_shape(description, block);
   }

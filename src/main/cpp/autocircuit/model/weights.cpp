@@ -1,5 +1,6 @@
 #include "autocircuit/model/weights.h"
 
+#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -49,6 +50,12 @@ Weights::Weights(
   }
 }
 
+Weights Weights::listed_in(std::shared_ptr<std::vector<WeightShape>> list) {
+  Weights weights({""}, {at::empty({}, at::kMeta)});
+  weights.list_ = std::move(list);
+  return weights;
+}
+
 at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape) const {
   at::Tensor tensor = get_optional(name, shape);
   TORCH_CHECK(tensor.defined(), "weight ", name, " is missing");
@@ -57,6 +64,10 @@ at::Tensor Weights::get(const std::string& name, at::IntArrayRef shape) const {
 
 at::Tensor Weights::get_optional(const std::string& name, at::IntArrayRef shape)
     const {
+  if (list_) {
+    list_->push_back({name, shape.vec()});
+    return tensors_[0].expand(shape);
+  }
   const auto found = std::find(names_.begin(), names_.end(), name);
   if (found == names_.end()) {
     return {};

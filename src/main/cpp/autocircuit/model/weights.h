@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,21 @@ namespace autocircuit {
 /// tensors do not count their changes.
 uint64_t version_of(at::TensorList tensors);
 
+/// A weight that a model has.
+struct WeightShape {
+  std::string name;
+  std::vector<int64_t> sizes;
+};
+
 /// The tensors of a model under their canonical names. Copies share the
 /// tensors.
 class Weights {
  public:
   Weights(std::vector<std::string> names, std::vector<at::Tensor> tensors);
+
+  /// Weights of whatever names and shapes are asked for, without data; they are
+  /// listed in the order in which they are asked for.
+  static Weights listed_in(std::shared_ptr<std::vector<WeightShape>> list);
 
   /// The tensor of that name; throws if it is missing or shaped otherwise.
   at::Tensor get(const std::string& name, at::IntArrayRef shape) const;
@@ -40,6 +51,7 @@ class Weights {
  private:
   std::vector<std::string> names_;
   std::vector<at::Tensor> tensors_;
+  std::shared_ptr<std::vector<WeightShape>> list_;
 };
 
 } // namespace autocircuit

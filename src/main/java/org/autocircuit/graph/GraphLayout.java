@@ -134,7 +134,7 @@ final class GraphLayout {
   private void mlpSources(TransformerConfig config, int block) {
     String prefix = "blocks." + block + ".";
     String name = "MLP " + block;
-    String module = prefix + "hook_mlp_out";
+    String module = AutoencoderConfig.hookName(block);
     AutoencoderConfig autoencoders = config.autoencoders().orElse(null);
     if (autoencoders == null || !autoencoders.has(block)) {
       source(name, module, prefix + "mlp.W_out");

@@ -30,6 +30,13 @@ public final class ModelHandle implements AutoCloseable {
     }
   }
 
+  /** Lines of the name and the sizes of each weight that a model of a description has. */
+  public static List<String> weightShapes(String description) {
+    try (CallScope scope = new CallScope()) {
+      return lines(NativeLibrary.weightShapes(description));
+    }
+  }
+
   /** Tensors read from a file, handed out; see {@code read_tensors}. */
   public static List<Tensor> readTensors(String path, long[] layout, int dtype, String device) {
     try (CallScope scope = new CallScope()) {
@@ -92,7 +99,7 @@ public final class ModelHandle implements AutoCloseable {
     resource.close();
   }
 
-  /** What native code returned, one by one, of the innermost scope. */
+  /** Splits what native code returned into its tensors, of the innermost scope. */
   public static List<Tensor> tensors(TensorVector results) {
     List<Tensor> tensors = new ArrayList<>();
     for (long i = 0; i < results.size(); i++) {

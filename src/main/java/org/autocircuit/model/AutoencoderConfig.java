@@ -62,6 +62,19 @@ public final class AutoencoderConfig {
   }
 
   /**
+   * Returns the name of the hook point that an autoencoder of a block stands on, the MLP's output;
+   * names of its weights and of its own hook points begin with it and a dot.
+   */
+  public static String hookName(int block) {
+    return hookName(Integer.toString(block));
+  }
+
+  /** As {@link #hookName(int)}, with something else in the place of the number. */
+  static String hookName(String block) {
+    return "blocks." + block + ".hook_mlp_out";
+  }
+
+  /**
    * Returns the number of token positions that have latents of their own, which is then the length
    * of every prompt; empty if the same latents serve all positions.
    */

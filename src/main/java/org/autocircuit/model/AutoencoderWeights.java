@@ -1,14 +1,12 @@
 package org.autocircuit.model;
 
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import java.util.stream.LongStream;
 import org.autocircuit.internal.Arguments;
 import org.bytedeco.pytorch.Tensor;
 
@@ -18,29 +16,14 @@ final class AutoencoderWeights {
   private static final String ENCODE = "encode_weight";
   private static final Pattern NAME =
       Pattern.compile(
-          "blocks\\.(\\d{1,9})\\.hook_mlp_out\\.(encode_weight|latent_bias|decode_weight|bias)");
+          AutoencoderConfig.hookName("(\\d{1,9})").replace(".", "\\.")
+              + "\\.(encode_weight|latent_bias|decode_weight|bias)");
 
   private AutoencoderWeights() {}
 
   /** Returns whether a weight of a model is one of an autoencoder. */
   static boolean contains(String name) {
     return NAME.matcher(name).matches();
-  }
-
-  /** Name to shape of the weights of a block's autoencoder. */
-  static Map<String, long[]> shapes(AutoencoderConfig config, int block, int dModel) {
-    long latents = config.latents().get(block);
-    Map<String, long[]> shapes = new LinkedHashMap<>();
-    shapes.put(name(block, ENCODE), positioned(config, latents, dModel));
-    shapes.put(name(block, "latent_bias"), positioned(config, latents));
-    shapes.put(name(block, "decode_weight"), positioned(config, dModel, latents));
-    shapes.put(name(block, "bias"), new long[] {dModel});
-    return shapes;
-  }
-
-  private static long[] positioned(AutoencoderConfig config, long... shape) {
-    return LongStream.concat(config.seqLen().stream().asLongStream(), Arrays.stream(shape))
-        .toArray();
   }
 
   /**
@@ -58,7 +41,7 @@ final class AutoencoderWeights {
       if (latents.containsKey(block)) {
         continue;
       }
-      String name = name(block, ENCODE);
+      String name = name(Integer.toString(block), ENCODE);
       long[] shape = encodeShape(name, weights.get(name));
       OptionalInt positions =
           shape.length == 3 ? OptionalInt.of((int) shape[0]) : OptionalInt.empty();
@@ -98,7 +81,7 @@ final class AutoencoderWeights {
     return shape;
   }
 
-  private static String name(Object block, String weight) {
-    return "blocks." + block + ".hook_mlp_out." + weight;
+  private static String name(String block, String weight) {
+    return AutoencoderConfig.hookName(block) + "." + weight;
   }
 }

@@ -137,8 +137,8 @@ public final class Model implements AutoCloseable {
   public boolean tiedEmbedding() {
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = weights();
-      Tensor unembedding = weights.get("unembed.W_U");
-      return unembedding != null && unembedding.is_same(weights.get("embed.W_E"));
+      Tensor unembedding = weights.get(WeightShapes.UNEMBEDDING);
+      return unembedding != null && unembedding.is_same(weights.get(WeightShapes.EMBEDDING));
     }
   }
 
@@ -206,7 +206,7 @@ public final class Model implements AutoCloseable {
     try (CallScope scope = new CallScope()) {
       Map<String, Tensor> weights = weights();
       long all = weights.values().stream().mapToLong(Tensor::nbytes).sum();
-      return tiedEmbedding() ? all - weights.get("embed.W_E").nbytes() : all;
+      return tiedEmbedding() ? all - weights.get(WeightShapes.EMBEDDING).nbytes() : all;
     }
   }
 

@@ -29,6 +29,9 @@ final class TransformerDescription {
     config.rotary().ifPresent(description::rotary);
     description.scores(config.attentionScores());
     description.unless(false, "attn_only", !config.hasMlp());
+    description.unless(false, "no_qkv_bias", !config.biases().qkv());
+    description.unless(false, "no_attn_output_bias", !config.biases().attentionOutput());
+    description.unless(false, "no_mlp_bias", !config.biases().mlp());
     description.unless(false, "gated_mlp", config.gatedMlp());
     description.unless(false, "parallel_attn_mlp", config.blockKind() == BlockKind.PARALLEL);
     description.unless(false, "post_norms", config.postNorms());

@@ -6,6 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Set;
 import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.ModelHandle;
 import org.bytedeco.pytorch.Tensor;
 
 /** The canonical weights that a model of some structure has, and a check of what a user gives. */
@@ -19,8 +20,6 @@ public final class WeightShapes {
 
   /** The one weight that a transformer may have or not, whatever its structure. */
   public static final String UNEMBEDDING_BIAS = "unembed.b_U";
-
-  private final Map<String, long[]> shapes = new LinkedHashMap<>();
 
   private WeightShapes() {}
 
@@ -64,93 +63,16 @@ public final class WeightShapes {
     return checked;
   }
 
-  /** Canonical name to shape of every weight, in the order of a forward pass. */
+  /**
+   * Canonical name to shape of every weight, in the order of a forward pass, as native code answers
+   * for the structure.
+   */
   public static Map<String, long[]> of(ModelConfig config) {
-    WeightShapes weights = new WeightShapes();
-    if (config instanceof TransformerConfig transformer) {
-      weights.transformer(transformer);
-    } else {
-      for (int block = 0; block < config.nLayers(); block++) {
-        weights.add("blocks." + block + ".weights", config.nHeads(), config.dModel());
-      }
+    Map<String, long[]> shapes = new LinkedHashMap<>();
+    for (String line : ModelHandle.weightShapes(config.nativeDescription())) {
+      String[] words = line.split(" ", -1);
+      shapes.put(words[0], Arrays.stream(words).skip(1).mapToLong(Long::parseLong).toArray());
     }
-    return weights.shapes;
-  }
-
-  private void transformer(TransformerConfig config) {
-    long d = config.dModel();
-    add(EMBEDDING, config.dVocab(), d);
-    if (config.rotary().isEmpty()) {
-      add("pos_embed.W_pos", config.nCtx(), d);
-    }
-    for (int block = 0; block < config.nLayers(); block++) {
-      String prefix = "blocks." + block + ".";
-      norm(config.norm(), prefix + "ln1", d);
-      attention(config, prefix + "attn.");
-      if (config.postNorms()) {
-        norm(config.norm(), prefix + "ln1_post", d);
-      }
-      if (config.hasMlp()) {
-        norm(config.norm(), prefix + "ln2", d);
-        mlp(config, prefix + "mlp.");
-        if (config.postNorms()) {
-          norm(config.norm(), prefix + "ln2_post", d);
-        }
-      }
-      if (config.autoencoders().isPresent() && config.autoencoders().get().has(block)) {
-        shapes.putAll(
-            AutoencoderWeights.shapes(config.autoencoders().get(), block, config.dModel()));
-      }
-    }
-    norm(config.norm(), "ln_final", d);
-    add(UNEMBEDDING, config.dVocab(), d);
-    add(UNEMBEDDING_BIAS, config.dVocab());
-  }
-
-  private void attention(TransformerConfig config, String prefix) {
-    long d = config.dModel();
-    long dHead = config.dHead();
-    long qkv = (config.nHeads() + 2L * config.nKeyValueHeads()) * dHead;
-    add(prefix + "W_QKV", d, qkv);
-    if (config.biases().qkv()) {
-      add(prefix + "b_QKV", qkv);
-    }
-    if (config.attentionScores().qkNorm()) {
-      norm(config.norm(), prefix + "q_norm", dHead);
-      norm(config.norm(), prefix + "k_norm", dHead);
-    }
-    add(prefix + "W_O", config.nHeads() * dHead, d);
-    if (config.biases().attentionOutput()) {
-      add(prefix + "b_O", d);
-    }
-  }
-
-  private void mlp(TransformerConfig config, String prefix) {
-    long d = config.dModel();
-    long dMlp = config.dMlp();
-    add(prefix + "W_in", d, dMlp);
-    if (config.gatedMlp()) {
-      add(prefix + "W_gate", d, dMlp);
-    }
-    if (config.biases().mlp()) {
-      add(prefix + "b_in", dMlp);
-    }
-    add(prefix + "W_out", dMlp, d);
-    if (config.biases().mlp()) {
-      add(prefix + "b_out", d);
-    }
-  }
-
-  private void norm(Norm norm, String prefix, long size) {
-    if (norm.weights()) {
-      add(prefix + ".w", size);
-    }
-    if (norm.hasBias()) {
-      add(prefix + ".b", size);
-    }
-  }
-
-  private void add(String name, long... shape) {
-    shapes.put(name, shape);
+    return shapes;
   }
 }

@@ -7,6 +7,7 @@ import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.run.Passes;
+import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
@@ -34,7 +35,7 @@ final class LatentActivity implements AutoCloseable {
    */
   LatentActivity(Model model, TransformerConfig config, boolean perPosition) {
     for (int block : config.autoencoders().orElseThrow().latents().keySet()) {
-      hookNames.put(block, "blocks." + block + ".hook_mlp_out.latents");
+      hookNames.put(block, AutoencoderConfig.hookName(block) + ".latents");
     }
     // A graph without a node for each latent: there may be very many before pruning.
     TransformerConfig plain = config.toBuilder().withoutAutoencoders().build();

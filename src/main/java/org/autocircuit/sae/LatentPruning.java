@@ -119,7 +119,7 @@ public final class LatentPruning {
 
   private static void keep(
       Map<String, Tensor> weights, int block, Tensor latents, Map<String, Tensor> pruned) {
-    String prefix = "blocks." + block + ".hook_mlp_out.";
+    String prefix = AutoencoderConfig.hookName(block) + ".";
     Tensor decode = weights.get(prefix + "decode_weight").t();
     pruned.put(prefix + "encode_weight", rows(weights.get(prefix + "encode_weight"), latents));
     pruned.put(prefix + "latent_bias", rows(weights.get(prefix + "latent_bias"), latents));

@@ -8,6 +8,7 @@ import org.autocircuit.checkpoint.Gpt2Weights;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.WeightShapes;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -46,7 +47,7 @@ final class InitialWeights {
       }
       scope.handOutAll(weights.values());
     }
-    weights.put("unembed.W_U", weights.get("embed.W_E"));
+    weights.put(WeightShapes.UNEMBEDDING, weights.get(WeightShapes.EMBEDDING));
     return weights;
   }
 

@@ -49,6 +49,10 @@ public final class NativeLibrary {
       @StdString String description, @StdString String names, @Const @ByRef TensorVector weights)
       throws NativeException;
 
+  @Name("weight_shapes")
+  public static native @StdString String weightShapes(@StdString String description)
+      throws NativeException;
+
   @Name("release_model")
   public static native void releaseModel(@Cast("int64_t") long model) throws NativeException;
 

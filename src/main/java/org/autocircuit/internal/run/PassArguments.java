@@ -38,8 +38,6 @@ final class PassArguments {
   /** Batch and sequence length of a pass. */
   record Size(long batch, long seq) {}
 
-  private static final String BLOCKS = "blocks.";
-
   private static final Access.OfMasks<Masks> MASKS = Access.masks(Masks.class);
   private static final Access.OfMaskParameters<MaskParameters> PARAMETERS =
       Access.maskParameters(MaskParameters.class);
@@ -272,14 +270,10 @@ final class PassArguments {
         });
   }
 
-  private static boolean isBefore(String hookName, int startBlock) {
-    if (hookName.startsWith(BLOCKS)) {
-      int end = hookName.indexOf('.', BLOCKS.length());
-      return Integer.parseInt(hookName.substring(BLOCKS.length(), end)) < startBlock;
-    }
-    return hookName.equals("hook_embed")
-        || hookName.equals("hook_pos_embed")
-        || hookName.equals("input");
+  /** Hook names are in execution order. */
+  private boolean isBefore(String hookName, int startBlock) {
+    String block = "blocks.%s.".formatted(startBlock);
+    return hookNames.stream().takeWhile(name -> !name.startsWith(block)).anyMatch(hookName::equals);
   }
 
   private Tensor uniforms(Tensor uniforms, Size size) {
