@@ -15,7 +15,7 @@ import java.util.Objects;
  */
 public final class AreaUnderCurve {
 
-  /** What the original returns at least, so that areas can be shown on logarithmic axes. */
+  /** The least area that the original returns, so that areas can be shown on logarithmic axes. */
   public static final double LEAST_AREA = 1e-3;
 
   /**

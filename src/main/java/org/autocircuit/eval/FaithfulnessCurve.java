@@ -110,7 +110,7 @@ public record FaithfulnessCurve(
     return area(faithfulness -> Math.abs(1 - faithfulness));
   }
 
-  /** How it was measured. */
+  /** The conditions under which it was measured. */
   public Conditions conditions() {
     return full.conditions();
   }

@@ -10,7 +10,7 @@ import org.autocircuit.data.PromptPairBatch;
  */
 public interface PromptMetric {
 
-  /** What the numbers are, for tables: {@code logit difference}. */
+  /** The name of the numbers, for tables: {@code logit difference}. */
   String name();
 
   /**

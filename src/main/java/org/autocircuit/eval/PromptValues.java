@@ -22,7 +22,7 @@ public final class PromptValues {
     this.values = values;
   }
 
-  /** How it was measured. */
+  /** The conditions under which it was measured. */
   public Conditions conditions() {
     return conditions;
   }

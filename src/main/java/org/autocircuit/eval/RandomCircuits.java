@@ -75,7 +75,7 @@ public final class RandomCircuits {
     return EdgeSet.ofIndices(graph, chosen);
   }
 
-  /** Where an edge is among those of its destination module. */
+  /** The place of an edge among those of its destination module. */
   private record Place(DestModule module, int position, int row, int src) {
 
     static Place of(ModelGraph graph, int edge) {

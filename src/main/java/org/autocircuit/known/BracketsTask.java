@@ -93,7 +93,7 @@ final class BracketsTask {
     return counts(tokens)[1] == 0 ? YES : NO;
   }
 
-  /** How many brackets are of the asked kind, and how many more of them open than close. */
+  /** Counts brackets of the asked kind, and how many more of them open than close. */
   private static int[] counts(int[] tokens) {
     int[] counts = new int[2];
     for (int i = 0; i < LAST; i++) {

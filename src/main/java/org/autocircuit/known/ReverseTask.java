@@ -52,7 +52,7 @@ final class ReverseTask {
         List.of("Resid Start->A0.0.K", "A0.0->A1.0.Q", "Resid Start->A1.0.V", "A1.0->Resid End"));
   }
 
-  /** Where the next letter is if the bar is at some position. */
+  /** The position of the next letter if the bar is at some position. */
   private static int next(int bar) {
     return 2 * bar - 1 - LAST;
   }

@@ -115,7 +115,7 @@ public final class WeightNormPruneScores implements PruneAlgorithm {
   /** The matrices of nodes, in single precision at least. */
   private record Matrices(ModelGraph graph, TransformerConfig config, Map<String, Tensor> weights) {
 
-    /** What writes a source's output, {@code [rows, d_model]}. */
+    /** The weights that write a source's output, {@code [rows, d_model]}. */
     Tensor written(SrcNode src) {
       Tensor weight = weight(src.weight().orElseThrow());
       if (src.headIdx().isPresent()) {
@@ -125,7 +125,7 @@ public final class WeightNormPruneScores implements PruneAlgorithm {
       return fewRows(positions ? joined(0, weight, weight("pos_embed.W_pos")) : weight);
     }
 
-    /** What reads a destination's input, {@code [d_model, columns]}, behind its norm. */
+    /** The weights that read a destination's input, {@code [d_model, columns]}, behind its norm. */
     Tensor read(DestNode dest) {
       String name = dest.weight().orElseThrow();
       String block = name.replaceFirst("(attn|mlp|unembed).*", "");

@@ -117,7 +117,7 @@ class ScopesTest {
     assertThat(model.masks().toArray()).isEqualTo(before);
   }
 
-  /** What the original's patch_mode does to the model's masks is a call of its own. */
+  /** A call of its own does to the model's masks what the original's patch_mode does. */
   @Test
   void defaultMasksThatAreSetToEdgesStaySo() {
     EdgeSet circuit = TestModels.circuit(model.graph(), 0.2, 1);
