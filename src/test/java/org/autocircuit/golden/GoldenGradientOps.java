@@ -1,5 +1,7 @@
 package org.autocircuit.golden;
 
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 import static org.autocircuit.golden.GoldenComparison.assertActivations;
 import static org.autocircuit.golden.GoldenComparison.assertGradients;
 import static org.autocircuit.golden.GoldenComparison.assertScalar;
@@ -31,10 +33,10 @@ import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.CleanCorrupt;
+import org.autocircuit.prune.EdgeAttributionPatching;
 import org.autocircuit.prune.MaskGradient;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.junit.jupiter.api.Assumptions;
 
 /** The reference's operations that take gradients with respect to masks. */
 final class GoldenGradientOps {
@@ -200,27 +202,32 @@ final class GoldenGradientOps {
   }
 
   /**
-   * The reference's scores from hooks on the plain model: the gradient at masks of 0. Where there
-   * are masks for positions it gives each of them the sum over all.
+   * The reference adds up batches, and where there are masks for positions it gives each of them
+   * the sum over all. For graphs that it has no hooks for, the gradient at masks of 0 says the
+   * same.
    */
   static void edgeAttributionPatching(GoldenModel g, GoldenOp op) {
-    if (op.raises() != null) {
-      Assumptions.abort("the reference has no hooks for this graph");
-    }
-    boolean difference = op.param("answer_diff").asBoolean();
+    AnswerFunction function =
+        op.param("answer_diff").asBoolean() ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL;
     double[] scores =
-        MaskGradient.builder()
-            .sumOfBatchMeans()
-            .answerFunction(difference ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL)
+        EdgeAttributionPatching.builder()
+            .answerFunction(function)
             .build()
             .pruneScores(g.model(), g.promptPairs())
             .toArray();
+    if (op.raises() != null) {
+      MaskGradient masks = MaskGradient.builder().answerFunction(function).build();
+      double[] expected = masks.pruneScores(g.model(), g.promptPairs()).toArray();
+      double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
+      assertThat(scores).as(op.toString()).containsExactly(expected, within(1e-3 * largest));
+      return;
+    }
     double[] sums = new double[scores.length];
     for (DestModule module : g.graph().destModules()) {
       for (int i = module.offset(); i < module.end(); i++) {
         int edge = (i - module.offset()) % module.positionSize();
         for (int at = module.offset() + edge; at < module.end(); at += module.positionSize()) {
-          sums[i] += scores[at];
+          sums[i] += g.batches() * scores[at];
         }
       }
     }

@@ -6,6 +6,7 @@ import static org.autocircuit.golden.GoldenComparison.assertScalar;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
@@ -27,6 +28,7 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.ActivationMagnitude;
 import org.autocircuit.prune.FaithfulnessTarget;
 import org.autocircuit.prune.MaskTraining;
 import org.autocircuit.prune.PruneScores;
@@ -43,6 +45,42 @@ final class GoldenPruneOps {
   static int acdcScores;
 
   private GoldenPruneOps() {}
+
+  /**
+   * Magnitudes of sources, which all their edges share. The reference gives a destination's edges
+   * those of as many sources, from the first.
+   */
+  static void activationMagnitude(GoldenModel g, GoldenOp op) {
+    double[] scores = new double[g.graph().nEdges()];
+    for (int batch = 0; batch < g.batches(); batch++) {
+      try (SourceActivations clean =
+          g.model().sourceAblations(g.input("clean", batch), BatchAblation.RESAMPLE)) {
+        double[] some = ActivationMagnitude.of(g.graph(), clean).toArray();
+        Arrays.setAll(scores, i -> scores[i] + some[i] / g.batches());
+      }
+    }
+    if (g.takesTokens()) {
+      ActivationMagnitude algorithm = new ActivationMagnitude().ofBatchMeans();
+      assertThat(algorithm.pruneScores(g.model(), g.promptPairs()).toArray())
+          .as(op.toString())
+          .containsExactly(scores, within(1e-9));
+    }
+    double[] magnitudes = new double[g.graph().srcs().size()];
+    for (int i = 0; i < scores.length; i++) {
+      magnitudes[g.graph().edge(i).src().srcIdx()] = scores[i];
+    }
+    for (DestModule module : g.graph().destModules()) {
+      double[] expected = op.outputByModule("prune_scores").get(module.moduleName()).doubles();
+      for (int i = 0; i < module.size(); i++) {
+        int src = i % module.nSrcs();
+        assertThat(scores[module.offset() + i]).isEqualTo(magnitudes[module.inStart() + src]);
+      }
+      for (int i = 0; i < expected.length; i++) {
+        String what = module.moduleName() + " " + i;
+        assertScalar(op, what, magnitudes[i % module.nSrcs()], expected[i]);
+      }
+    }
+  }
 
   /** Twice: by incremental runs, and by whole ones. */
   static void acdc(GoldenModel g, GoldenOp op) {

@@ -1,6 +1,7 @@
 package org.autocircuit.prune;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
 import java.net.URISyntaxException;
@@ -24,7 +25,9 @@ import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
@@ -153,6 +156,43 @@ class EveryPromptCountsOnceTest {
     }
     MaskGradient.Builder builder = MaskGradient.builder().integratedGradSamples(2);
     assertClose(scores(builder.sumOfBatchMeans(), batches), expected);
+  }
+
+  @Test
+  void magnitudes() {
+    List<PromptPairBatch> prompts = prompts(3, 4, 6);
+    ActivationMagnitude algorithm = new ActivationMagnitude();
+    double[] expected = mean(prompts, this::magnitudes);
+    for (int cut = 0; cut < 5; cut++) {
+      assertClose(algorithm.pruneScores(model, cut(prompts)).toArray(), expected);
+    }
+    // The mean of two prompts is smaller than their mean magnitude where they differ in sign.
+    List<PromptPairBatch> together = List.of(TestModels.together(prompts));
+    double[] ofMean = algorithm.ofBatchMeans().pruneScores(model, together).toArray();
+    assertThat(ofMean).isNotEqualTo(expected);
+    for (int i = 0; i < ofMean.length; i++) {
+      assertThat(ofMean[i]).isLessThan(expected[i] + 1e-11);
+    }
+  }
+
+  private double[] magnitudes(PromptPairBatch prompt) {
+    try (PointerScope scope = new PointerScope();
+        SourceActivations clean = SourceActivations.of(sources(prompt.clean()))) {
+      double[] scores = new double[model.graph().nEdges()];
+      Arrays.setAll(
+          scores,
+          i -> {
+            int src = model.graph().edge(i).src().srcIdx();
+            double[] values = TensorArrays.doubles(clean.tensor().select(0, src).contiguous());
+            return Math.abs(Arrays.stream(values).average().orElseThrow());
+          });
+      assertClose(ActivationMagnitude.of(model.graph(), clean).toArray(), scores);
+      ModelGraph other = ModelGraph.of(new MicroModelConfig(2), true, true);
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> ActivationMagnitude.of(other, clean))
+          .withMessageContaining("activations: expected those of");
+      return scores;
+    }
   }
 
   @Test

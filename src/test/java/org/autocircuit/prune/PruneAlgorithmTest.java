@@ -54,6 +54,8 @@ class PruneAlgorithmTest {
   private List<PruneAlgorithm> all() {
     return List.of(
         MaskGradient.builder().build(),
+        EdgeAttributionPatching.builder().build(),
+        new ActivationMagnitude(),
         EdgeActivationPatching.builder().build(),
         Acdc.builder().thresholds(0.01, 0.1).build(),
         SubnetworkProbing.builder().epochs(3).build(),
@@ -82,7 +84,7 @@ class PruneAlgorithmTest {
       assertThat(algorithm.pruneScores(model, BATCHES)).as(algorithm.name()).isEqualTo(scores);
       assertThat(scores.toArray()).as(algorithm.name()).doesNotContain(Double.NaN);
     }
-    assertThat(totals).containsExactly(2L, 2L * edges, 2L * edges, 6L, 1L, 1L);
+    assertThat(totals).containsExactly(2L, 2L, 2L, 2L * edges, 2L * edges, 6L, 1L, 1L);
   }
 
   @Test
@@ -101,6 +103,8 @@ class PruneAlgorithmTest {
         .extracting(PruneAlgorithm::name)
         .containsExactly(
             "edge attribution patching",
+            "edge attribution patching",
+            "activation magnitude",
             "edge activation patching",
             "ACDC",
             "subnetwork probing",
@@ -108,7 +112,8 @@ class PruneAlgorithmTest {
             "ground truth");
     assertThat(all())
         .extracting(PruneAlgorithm::unit)
-        .containsExactly("logits", "logits", "nats", "mask parameters", "none", "none");
+        .containsExactly(
+            "logits", "logits", "activations", "logits", "nats", "mask parameters", "none", "none");
     MaskGradient.Builder gradient = MaskGradient.builder().gradFunction(GradFunction.LOGPROB);
     assertThat(gradient.build().unit()).isEqualTo("nats");
     assertThat(gradient.targets(batch -> null).build().unit()).isEqualTo("squared nats");
@@ -135,7 +140,7 @@ class PruneAlgorithmTest {
 
   @Test
   void whatIsDoneIsKeptAsScores() {
-    for (PruneAlgorithm algorithm : all().subList(0, 4)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 6)) {
       StoppedException stopped =
           catchThrowableOfType(
               StoppedException.class,
@@ -157,11 +162,28 @@ class PruneAlgorithmTest {
 
   @Test
   void allButThoseThatLookAtNoPromptsWantSome() {
-    for (PruneAlgorithm algorithm : all().subList(0, 4)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 6)) {
       assertThatIllegalArgumentException()
           .as(algorithm.name())
           .isThrownBy(() -> algorithm.pruneScores(model, List.of()))
           .withMessageContaining("batches: expected at least one, got none");
+    }
+  }
+
+  /** Gradients of masks, and of what destinations read; each position has its own. */
+  @Test
+  void attributionIsTheSameWithMasksAndWithout() {
+    for (PatchableModelOptions options :
+        List.of(
+            PatchableModelOptions.defaults(),
+            PatchableModelOptions.defaults().withSeqLen(4).withSeparateQkv(false))) {
+      try (PatchableModel other = model.withOptions(options)) {
+        assertClose(
+            options.toString(),
+            EdgeAttributionPatching.builder().build().pruneScores(other, BATCHES).toArray(),
+            MaskGradient.builder().build().pruneScores(other, BATCHES).toArray(),
+            1e-12);
+      }
     }
   }
 
