@@ -79,12 +79,7 @@ public record FaithfulnessCurve(
         circuits.stream().map(circuit -> measured.get(different.indexOf(circuit))).toList();
     PromptValues empty = values.get(SHARES.size());
     PromptValues full = values.get(SHARES.size() + 1);
-    double range = full.mean() - empty.mean();
-    if (range == 0) {
-      throw new IllegalArgumentException(
-          "the metric is %s with all edges and with none: the prompts say nothing of circuits (%s)"
-              .formatted(full.mean(), full.conditions()));
-    }
+    double range = full.requireDifferentMean(empty);
     List<Point> points = new ArrayList<>();
     for (int i = 0; i < SHARES.size(); i++) {
       double faithfulness = (values.get(i).mean() - empty.mean()) / range;

@@ -61,6 +61,21 @@ public final class PromptValues {
   }
 
   /**
+   * Returns by how much the mean of all edges, which this is, is above that of none.
+   *
+   * @throws IllegalArgumentException if by nothing
+   */
+  double requireDifferentMean(PromptValues empty) {
+    double range = mean() - empty.mean();
+    if (range == 0) {
+      throw new IllegalArgumentException(
+          "the metric is %s with all edges and with none: the prompts say nothing of circuits (%s)"
+              .formatted(mean(), conditions));
+    }
+    return range;
+  }
+
+  /**
    * Refuses values of other prompts or conditions.
    *
    * @throws IllegalArgumentException if they are
