@@ -2,6 +2,7 @@ package org.autocircuit.checkpoint;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.stream.Stream;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.bytedeco.javacpp.PointerScope;
@@ -16,6 +17,11 @@ public final class ModelSamples {
     try (PointerScope scope = new PointerScope()) {
       return Model.of(config, TransformerKindsTest.randomWeights(config));
     }
+  }
+
+  /** Structures that differ in blocks, norms, positions, biases and attention. */
+  public static Stream<TransformerConfig> kinds() {
+    return TransformerKindsTest.kinds();
   }
 
   /** Every family in its variants. */

@@ -1,0 +1,54 @@
+package org.autocircuit.eval;
+
+import org.autocircuit.model.TransformerConfig;
+
+/** Says which activations of a transformer are put into another run. */
+public enum ActivationSite {
+  /** The residual stream before each block. */
+  RESIDUAL("residual stream before each block", "block", "hook_resid_pre", "hook_resid_pre"),
+  /** What attention adds to the residual stream, all heads of a block together. */
+  ATTENTION("attention output", "attention", "hook_attn_out", "hook_attn_out"),
+  /** What the MLP adds to the residual stream. */
+  MLP("MLP output", "MLP", "hook_mlp_out", "hook_mlp_out"),
+  /** What each head adds to the residual stream. */
+  HEADS("head output", "A", "attn.hook_result", "hook_attn_out");
+
+  private final String words;
+  private final String row;
+  private final String read;
+  private final String hook;
+
+  ActivationSite(String words, String row, String read, String hook) {
+    this.words = words;
+    this.row = row;
+    this.read = read;
+    this.hook = hook;
+  }
+
+  /** Returns what they are, for tables and pictures. */
+  public String words() {
+    return words;
+  }
+
+  /**
+   * Where they are read: {@code [batch, seq, d_model]}, of heads {@code [batch, seq, heads, ..]}.
+   */
+  String read(int block) {
+    return "blocks." + block + "." + read;
+  }
+
+  /** Where something is added to put another activation in. */
+  String hook(int block) {
+    return "blocks." + block + "." + hook;
+  }
+
+  /** The activations of each block. */
+  int perBlock(TransformerConfig config) {
+    return this == HEADS ? config.nHeads() : 1;
+  }
+
+  /** Names an activation: {@code MLP 0}, or as the graph names a head, {@code A0.1}. */
+  String name(int block, int index) {
+    return this == HEADS ? row + block + "." + index : row + " " + block;
+  }
+}
