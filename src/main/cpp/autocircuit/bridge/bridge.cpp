@@ -442,7 +442,12 @@ Tensors edge_attribution(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers,
     int64_t memory_limit,
-    bool per_prompt) {
+    bool per_prompt,
+    bool frozen_norms,
+    double softmax_temperature,
+    double queries_and_keys,
+    double values,
+    double gated_mlps) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
     const auto patchable = from_handle<const PatchableModel>(model);
@@ -453,6 +458,12 @@ Tensors edge_attribution(
         .loss = loss_on_answers(
             grad_function, answer_function, answers, wrong_answers),
         .per_prompt = per_prompt};
+    request.clean.rules = {
+        .frozen_norms = frozen_norms,
+        .softmax_temperature = softmax_temperature,
+        .queries_and_keys = queries_and_keys,
+        .values = values,
+        .gated_mlps = gated_mlps};
     if (!corrupt.empty()) {
       request.corrupt = model_input(corrupt);
     }

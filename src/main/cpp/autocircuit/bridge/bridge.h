@@ -205,6 +205,7 @@ AUTOCIRCUIT_API Tensors mask_gradient(
 /// corrupt: of the prompts whose source outputs edges are patched with; empty:
 /// patch_src_outs, which is undefined otherwise.
 /// per_prompt: a gradient for each prompt, of its own loss, [batch, n_masks].
+/// frozen_norms...: see BackwardRules.
 AUTOCIRCUIT_API Tensors edge_attribution(
     int64_t model,
     const Tensors& clean,
@@ -216,7 +217,12 @@ AUTOCIRCUIT_API Tensors edge_attribution(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers,
     int64_t memory_limit,
-    bool per_prompt);
+    bool per_prompt,
+    bool frozen_norms,
+    double softmax_temperature,
+    double queries_and_keys,
+    double values,
+    double gated_mlps);
 
 /// The same for given differences [n_srcs, batch, seq, d_model] at mask value
 /// 0, where additions lead; see PointAttribution.

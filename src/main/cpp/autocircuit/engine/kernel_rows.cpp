@@ -22,6 +22,7 @@ struct KernelNorm {
   explicit KernelNorm(const Norm& norm)
       : weight(adjacent(norm.dimension_factor())), bias(adjacent(norm.bias())) {
     parameters.centred = norm.centred();
+    parameters.frozen_scale = norm.frozen_scale();
     parameters.eps = static_cast<float>(norm.eps());
     parameters.weight =
         weight.defined() ? weight.const_data_ptr<float>() : nullptr;

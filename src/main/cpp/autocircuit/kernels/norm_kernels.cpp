@@ -132,7 +132,7 @@ AUTOCIRCUIT_INLINE void norm_rows_backward_of(
       normed.template operator()<N>(y, c);
       v *= y;
     };
-    const float along = reduce<W>(d, product) / size;
+    const float along = norm.frozen_scale ? 0.0F : reduce<W>(d, product) / size;
     const float mean = norm.centred ? reduce<W>(d, weighted) / size : 0.0F;
     for_vectors<W>(
         d, AUTOCIRCUIT_OF_WIDTH((int64_t c)) {

@@ -13,6 +13,7 @@ struct NormParameters {
   float eps;
   const float* weight; // [d], or nullptr
   const float* bias;   // [d], or nullptr
+  bool frozen_scale;   // the gradient takes the divisor for a constant
 };
 
 /// Norms rows in place.

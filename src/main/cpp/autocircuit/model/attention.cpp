@@ -1,7 +1,6 @@
 #include "autocircuit/model/attention.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 
@@ -186,6 +185,7 @@ at::Tensor Attention::mix(
     const AttentionInputs& inputs,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    const BackwardRules& rules,
     bool last_only,
     Hooks& hooks) const {
   const SomeHeads* some = inputs.some;
@@ -195,8 +195,8 @@ at::Tensor Attention::mix(
   } else {
     p = project(inputs.x, inputs.queries);
     if (q_norm_) {
-      p.q = (*q_norm_)(p.q);
-      p.k = (*k_norm_)(p.k);
+      p.q = q_norm_->under(rules)(p.q);
+      p.k = k_norm_->under(rules)(p.k);
     }
   }
   if (some != nullptr) {
@@ -205,6 +205,7 @@ at::Tensor Attention::mix(
   hooks.read(hook_ids_.q, p.q);
   hooks.read(hook_ids_.k, p.k);
   hooks.read(hook_ids_.v, p.v);
+  p.v = scale_gradient(p.v, rules.values);
   if (!prefix.empty()) {
     const auto n = static_cast<size_t>(block_);
     const at::ArrayRef<int64_t> live =
@@ -235,7 +236,7 @@ at::Tensor Attention::mix(
     hooks.read(hook_ids_.scores, scores.to(type));
   }
   const at::Tensor pattern =
-      positions.clear_padding(at::softmax(scores, -1).to(type));
+      positions.clear_padding(attention_softmax(scores, rules).to(type));
   hooks.read(hook_ids_.pattern, pattern);
   const at::Tensor z = product(pattern, for_heads(p.v, p.q.size(2)))
                            .transpose(1, 2); // [batch, seq, heads, d_head]

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "autocircuit/model/backward_rules.h"
 #include "autocircuit/model/context_positions.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/norm.h"
@@ -65,6 +66,7 @@ class Attention {
       const AttentionInputs& inputs,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      const BackwardRules& rules,
       bool last_only,
       Hooks& hooks) const;
 

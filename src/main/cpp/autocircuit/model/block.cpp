@@ -148,15 +148,17 @@ int64_t Block::kept_bytes(int64_t seq, int64_t size) const {
       seq * attention_.d_model() * (5 * size + 3 * wide);
 }
 
-HeadInputs Block::attention_inputs(const at::Tensor& resid, Hooks& hooks)
-    const {
+HeadInputs Block::attention_inputs(
+    const at::Tensor& resid,
+    const Norm& norm,
+    Hooks& hooks) const {
   HeadInputs inputs = hooks.head_inputs(
       {hook(kQInput), hook(kKInput), hook(kVInput)},
       {n_heads_, n_kv_heads_, n_kv_heads_},
       resid,
-      &ln1_);
+      &norm);
   if (!inputs.rows.defined() && !inputs.some) {
-    inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid, &ln1_);
+    inputs = hooks.head_inputs({hook(kAttnIn)}, {n_heads_}, resid, &norm);
   }
   return inputs;
 }
@@ -165,23 +167,25 @@ at::Tensor Block::attend(
     const at::Tensor& resid,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    const BackwardRules& rules,
     bool last_only,
     Hooks& hooks) const {
   if (!hooks.runs(hook(kResult))) {
     return hooks.skipped(hook(kAttnOut));
   }
-  const HeadInputs inputs = attention_inputs(resid, hooks);
+  const Norm ln1 = ln1_.under(rules);
+  const HeadInputs inputs = attention_inputs(resid, ln1, hooks);
   const SomeHeads* some = inputs.some ? &*inputs.some : nullptr;
   at::Tensor x = some == nullptr && inputs.rows.defined() ? inputs.rows : resid;
   if (some != nullptr && some->others) {
     x = at::Tensor();
   } else if (some != nullptr || !inputs.normed) {
-    ln1_.read(x, hook(kLn1Scale), hook(kLn1Normalized), hooks);
-    x = ln1_(x);
+    ln1.read(x, hook(kLn1Scale), hook(kLn1Normalized), hooks);
+    x = ln1(x);
   }
   at::Tensor queries = inputs.queries;
   if (queries.defined() && !inputs.normed) {
-    queries = ln1_(queries);
+    queries = ln1(queries);
   } else if (last_only && some == nullptr && !inputs.rows.defined()) {
     queries = x.narrow(1, x.size(1) - 1, 1);
   }
@@ -189,21 +193,27 @@ at::Tensor Block::attend(
       {.x = x, .queries = queries, .some = some, .rows = inputs.rows},
       positions,
       prefix,
+      rules,
       last_only,
       hooks);
+  const std::optional<Norm> post_norm =
+      ln1_post_ ? std::optional<Norm>(ln1_post_->under(rules)) : std::nullopt;
   return hooks.visit(
-      hook(kAttnOut), attention_.add_heads(z, some, ln1_post_, hooks));
+      hook(kAttnOut), attention_.add_heads(z, some, post_norm, hooks));
 }
 
-at::Tensor Block::apply_mlp(const at::Tensor& resid, Hooks& hooks) const {
+at::Tensor Block::apply_mlp(
+    const at::Tensor& resid,
+    const BackwardRules& rules,
+    Hooks& hooks) const {
   if (!hooks.runs(hook(kMlpOut))) {
     return hooks.skipped(hook(kMlpOut));
   }
   const at::Tensor in = hooks.visit(hook(kMlpIn), resid);
   ln2_->read(in, hook(kLn2Scale), hook(kLn2Normalized), hooks);
-  at::Tensor out = (*mlp_)((*ln2_)(in), hooks);
+  at::Tensor out = (*mlp_)(ln2_->under(rules)(in), rules, hooks);
   if (ln2_post_) {
-    out = (*ln2_post_)(out);
+    out = ln2_post_->under(rules)(out);
   }
   if (autoencoder_) {
     out = (*autoencoder_)(out, hooks);
@@ -215,11 +225,12 @@ at::Tensor Block::operator()(
     at::Tensor resid,
     const ContextPositions& positions,
     const PrefixCache& prefix,
+    const BackwardRules& rules,
     bool last_only,
     Hooks& hooks) const {
   resid = hooks.visit(hook(kResidPre), resid);
   const at::Tensor attended =
-      attend(resid, positions, prefix, last_only, hooks);
+      attend(resid, positions, prefix, rules, last_only, hooks);
   if (last_only && resid.defined()) {
     resid = resid.narrow(1, resid.size(1) - 1, 1);
   }
@@ -229,10 +240,10 @@ at::Tensor Block::operator()(
   }
   if (parallel_) {
     return hooks.visit(
-        hook(kResidPost), sum(after_attention, apply_mlp(resid, hooks)));
+        hook(kResidPost), sum(after_attention, apply_mlp(resid, rules, hooks)));
   }
   const at::Tensor mid = hooks.visit(hook(kResidMid), after_attention);
-  return hooks.visit(hook(kResidPost), sum(mid, apply_mlp(mid, hooks)));
+  return hooks.visit(hook(kResidPost), sum(mid, apply_mlp(mid, rules, hooks)));
 }
 
 } // namespace autocircuit

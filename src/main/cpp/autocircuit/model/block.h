@@ -90,6 +90,7 @@ class Block {
       at::Tensor resid,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      const BackwardRules& rules,
       bool last_only,
       Hooks& hooks) const;
 
@@ -136,10 +137,17 @@ class Block {
       const at::Tensor& resid,
       const ContextPositions& positions,
       const PrefixCache& prefix,
+      const BackwardRules& rules,
       bool last_only,
       Hooks& hooks) const;
-  HeadInputs attention_inputs(const at::Tensor& resid, Hooks& hooks) const;
-  at::Tensor apply_mlp(const at::Tensor& resid, Hooks& hooks) const;
+  HeadInputs attention_inputs(
+      const at::Tensor& resid,
+      const Norm& norm,
+      Hooks& hooks) const;
+  at::Tensor apply_mlp(
+      const at::Tensor& resid,
+      const BackwardRules& rules,
+      Hooks& hooks) const;
 
   int64_t n_heads_;
   int64_t n_kv_heads_;

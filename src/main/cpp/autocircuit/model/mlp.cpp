@@ -73,8 +73,15 @@ Mlp::Mlp(
   }
 }
 
-at::Tensor Mlp::operator()(const at::Tensor& x, Hooks& hooks) const {
-  const at::Tensor flat = x.reshape({-1, x.size(-1)});
+at::Tensor Mlp::operator()(
+    const at::Tensor& x,
+    const BackwardRules& rules,
+    Hooks& hooks) const {
+  at::Tensor flat = x.reshape({-1, x.size(-1)});
+  if (w_gate_.defined()) {
+    // All that comes back here comes from one of the two operands.
+    flat = scale_gradient(flat, rules.gated_mlps);
+  }
   const auto positions = [&](const at::Tensor& value) {
     return value.view({x.size(0), x.size(1), value.size(-1)});
   };

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "autocircuit/model/backward_rules.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/weights.h"
 
@@ -41,7 +42,10 @@ class Mlp {
   }
 
   /// x: [batch, seq, d_model].
-  at::Tensor operator()(const at::Tensor& x, Hooks& hooks) const;
+  at::Tensor operator()(
+      const at::Tensor& x,
+      const BackwardRules& rules,
+      Hooks& hooks) const;
 
  private:
   at::Tensor w_in_;   // [d_model, d_mlp]

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocircuit/model/backward_rules.h"
 #include "autocircuit/model/context_positions.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/weights.h"
@@ -34,6 +35,8 @@ struct ModelInput {
   /// Keys and values of a frozen prefix that stands before the sequence; empty
   /// for none.
   PrefixCache prefix = {};
+  /// Where the pass is for gradients.
+  BackwardRules rules = {};
 };
 
 /// A part of a model that reads destinations and writes sources. What it writes

@@ -1,11 +1,45 @@
 #include "autocircuit/model/norm.h"
 
 #include <ATen/ops/layer_norm.h>
+#include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/sqrt.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include "autocircuit/memory/backward_scope.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// A norm whose gradients go back as if its divisor was a constant. Keeps that,
+/// and not its input.
+struct FrozenNormFunction : torch::autograd::Function<FrozenNormFunction> {
+  static at::Tensor forward(
+      AutogradContext* ctx,
+      const at::Tensor& x,
+      const Norm& norm) {
+    Norm::Normed normed = norm.normed(x, /*want_inverse=*/true);
+    ctx->save_for_backward({norm.dimension_factor(), normed.inverse});
+    ctx->saved_data["centred"] = norm.centred();
+    return normed.value;
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    const BackwardScope scope;
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor& factor = saved[0];
+    at::Tensor grad = grads[0].to(accumulation_type(grads[0].scalar_type()));
+    grad = factor.defined() ? grad * factor : grad;
+    if (ctx->saved_data["centred"].toBool()) {
+      grad = grad - grad.mean(/*dim=*/-1, /*keepdim=*/true);
+    }
+    return {(grad * saved[1]).to(grads[0].scalar_type()), {}};
+  }
+};
 
 NormShape norm_named(const std::string& name, double eps) {
   NormShape shape;
@@ -53,24 +87,46 @@ at::Tensor Norm::scale(const at::Tensor& centred) const {
       centred.square().mean(/*dim=*/-1, /*keepdim=*/true) + shape_.eps);
 }
 
+Norm Norm::under(const BackwardRules& rules) const {
+  Norm norm = *this;
+  norm.shape_.frozen_scale = rules.frozen_norms;
+  return norm;
+}
+
 at::Tensor Norm::operator()(const at::Tensor& x) const {
+  return shape_.frozen_scale ? FrozenNormFunction::apply(x, *this)
+                             : normed(x, /*want_inverse=*/false).value;
+}
+
+Norm::Normed Norm::normed(const at::Tensor& x, bool want_inverse) const {
   // The fused operation has no kernel on the meta device.
   if (shape_.centred && !x.is_meta()) {
-    return at::layer_norm(x, {x.size(-1)}, dimension_factor(), b_, shape_.eps);
+    if (!want_inverse) {
+      return {
+          at::layer_norm(x, {x.size(-1)}, dimension_factor(), b_, shape_.eps),
+          {}};
+    }
+    auto [value, mean, inverse] = at::native_layer_norm(
+        x, {x.size(-1)}, dimension_factor(), b_, shape_.eps);
+    return {value, inverse};
   }
   const at::Tensor centred = centre(x);
-  at::Tensor y = centred / scale(centred);
+  const at::Tensor divisor = scale(centred);
+  at::Tensor y = centred / divisor;
   if (w_.defined()) {
     y = y * dimension_factor();
     y = b_.defined() ? y + b_ : y;
   }
-  return y.to(x.scalar_type());
+  return {
+      y.to(x.scalar_type()),
+      want_inverse ? divisor.reciprocal() : at::Tensor()};
 }
 
 at::Tensor Norm::position_factor(const at::Tensor& x) const {
   TORCH_CHECK(
       !shape_.centred, "a LayerNorm is no product of positions and dimensions");
-  return scale(centre(x)).reciprocal();
+  const at::Tensor divisor = scale(centre(x));
+  return (shape_.frozen_scale ? divisor.detach() : divisor).reciprocal();
 }
 
 void Norm::read(

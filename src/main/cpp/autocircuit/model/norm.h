@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "autocircuit/model/backward_rules.h"
 #include "autocircuit/model/hooks.h"
 #include "autocircuit/model/weights.h"
 
@@ -18,6 +19,8 @@ struct NormShape {
   double eps = 1e-5;
   /// Added to the weight: Gemma stores it minus 1.
   double weight_offset = 0;
+  /// Gradients go back as if the divisor was a constant.
+  bool frozen_scale = false;
 };
 
 /// "layer_norm", "rms_norm", either with "_pre" appended where it has no
@@ -35,6 +38,12 @@ class Norm {
 
   at::Tensor operator()(const at::Tensor& x) const;
 
+  /// Returns the norm whose gradients obey rules.
+  Norm under(const BackwardRules& rules) const;
+
+  bool frozen_scale() const {
+    return shape_.frozen_scale;
+  }
   bool centred() const {
     return shape_.centred;
   }
@@ -60,6 +69,13 @@ class Norm {
       Hooks& hooks) const;
 
  private:
+  friend struct FrozenNormFunction;
+
+  struct Normed {
+    at::Tensor value;
+    at::Tensor inverse; // of the divisor, if asked for
+  };
+  Normed normed(const at::Tensor& x, bool want_inverse) const;
   at::Tensor centre(const at::Tensor& x) const;
   /// sqrt(mean square + eps), for x minus its mean if that is subtracted.
   at::Tensor scale(const at::Tensor& centred) const;

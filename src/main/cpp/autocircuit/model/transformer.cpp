@@ -251,9 +251,12 @@ at::Tensor Transformer::embed(
       hooks.visit(kPosEmbed, positions.embed(w_pos_).expand_as(embed));
 }
 
-at::Tensor Transformer::unembed(const at::Tensor& resid, Hooks& hooks) const {
+at::Tensor Transformer::unembed(
+    const at::Tensor& resid,
+    const BackwardRules& rules,
+    Hooks& hooks) const {
   ln_final_->read(resid, final_hook_, final_hook_ + 1, hooks);
-  const at::Tensor x = (*ln_final_)(resid);
+  const at::Tensor x = ln_final_->under(rules)(resid);
   at::Tensor logits = times_rows(x, w_u_);
   if (b_u_.defined()) {
     logits = logits + b_u_;
@@ -288,10 +291,15 @@ at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
   for (int64_t n = input.start_block; n < n_layers(); n++) {
     const bool last_only = n + 1 == n_layers() && hooks.ends_at_last();
     resid = blocks_[static_cast<size_t>(n)](
-        std::move(resid), positions, input.prefix, last_only, hooks);
+        std::move(resid),
+        positions,
+        input.prefix,
+        input.rules,
+        last_only,
+        hooks);
   }
   // Nothing after the last block mixes positions.
-  return unembed(slice_positions(resid, input.slice), hooks);
+  return unembed(slice_positions(resid, input.slice), input.rules, hooks);
 }
 
 } // namespace autocircuit

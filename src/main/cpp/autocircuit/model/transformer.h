@@ -36,7 +36,10 @@ class Transformer final : public Model {
       const at::Tensor& tokens,
       const ContextPositions& positions,
       Hooks& hooks) const;
-  at::Tensor unembed(const at::Tensor& resid, Hooks& hooks) const;
+  at::Tensor unembed(
+      const at::Tensor& resid,
+      const BackwardRules& rules,
+      Hooks& hooks) const;
 
   int64_t n_ctx_;
   bool can_begin_with_prefix_; // no latents belong to a place in the sequence

@@ -30,6 +30,7 @@ public final class EdgeAttribution {
   private final double maskValue;
   private final long memoryLimit;
   private final boolean perPrompt;
+  private final BackwardRules rules;
 
   private EdgeAttribution(
       ModelInput clean,
@@ -38,7 +39,8 @@ public final class EdgeAttribution {
       AnswerLoss loss,
       double maskValue,
       long memoryLimit,
-      boolean perPrompt) {
+      boolean perPrompt,
+      BackwardRules rules) {
     Objects.requireNonNull(clean, "clean");
     Objects.requireNonNull(loss, "loss");
     if (!Double.isFinite(maskValue)) {
@@ -55,6 +57,7 @@ public final class EdgeAttribution {
     this.maskValue = maskValue;
     this.memoryLimit = memoryLimit;
     this.perPrompt = perPrompt;
+    this.rules = Objects.requireNonNull(rules, "rules");
   }
 
   /** Returns the prompts of the loss. */
@@ -99,14 +102,28 @@ public final class EdgeAttribution {
   /** Patches with the source outputs of corrupt prompts, at mask value 0, without a limit. */
   public static EdgeAttribution resampled(ModelInput clean, ModelInput corrupt, AnswerLoss loss) {
     return new EdgeAttribution(
-        clean, Optional.of(corrupt), Optional.empty(), loss, 0, Long.MAX_VALUE, false);
+        clean,
+        Optional.of(corrupt),
+        Optional.empty(),
+        loss,
+        0,
+        Long.MAX_VALUE,
+        false,
+        BackwardRules.DERIVATIVE);
   }
 
   /** Patches with given activations, at mask value 0, without a limit. */
   public static EdgeAttribution of(
       ModelInput clean, SourceActivations activations, AnswerLoss loss) {
     return new EdgeAttribution(
-        clean, Optional.empty(), Optional.of(activations), loss, 0, Long.MAX_VALUE, false);
+        clean,
+        Optional.empty(),
+        Optional.of(activations),
+        loss,
+        0,
+        Long.MAX_VALUE,
+        false,
+        BackwardRules.DERIVATIVE);
   }
 
   /**
@@ -115,7 +132,8 @@ public final class EdgeAttribution {
    * @throws IllegalArgumentException if it is not finite
    */
   public EdgeAttribution withMaskValue(double value) {
-    return new EdgeAttribution(clean, corrupt, activations, loss, value, memoryLimit, perPrompt);
+    return new EdgeAttribution(
+        clean, corrupt, activations, loss, value, memoryLimit, perPrompt, rules);
   }
 
   /**
@@ -124,7 +142,8 @@ public final class EdgeAttribution {
    * @throws IllegalArgumentException if the number is not positive
    */
   public EdgeAttribution withMemoryLimit(long bytes) {
-    return new EdgeAttribution(clean, corrupt, activations, loss, maskValue, bytes, perPrompt);
+    return new EdgeAttribution(
+        clean, corrupt, activations, loss, maskValue, bytes, perPrompt, rules);
   }
 
   /**
@@ -133,12 +152,23 @@ public final class EdgeAttribution {
    */
   public EdgeAttribution withPerPrompt() {
     return new EdgeAttribution(
-        clean, corrupt, activations, loss, maskValue, memoryLimit, /* perPrompt= */ true);
+        clean, corrupt, activations, loss, maskValue, memoryLimit, /* perPrompt= */ true, rules);
+  }
+
+  /** This whose gradient goes back by other rules than the derivative's. */
+  public EdgeAttribution withRules(BackwardRules value) {
+    return new EdgeAttribution(
+        clean, corrupt, activations, loss, maskValue, memoryLimit, perPrompt, value);
   }
 
   /** Returns whether each prompt has a gradient of its own. */
   public boolean perPrompt() {
     return perPrompt;
+  }
+
+  /** Returns how the gradient goes back; {@link BackwardRules#DERIVATIVE} unless said. */
+  public BackwardRules rules() {
+    return rules;
   }
 
   @Override
@@ -171,6 +201,8 @@ public final class EdgeAttribution {
         "memoryLimit",
         memoryLimit,
         "perPrompt",
-        perPrompt);
+        perPrompt,
+        "rules",
+        rules);
   }
 }

@@ -13,6 +13,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.BackwardRules;
 import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.data.PromptPairBatch;
@@ -63,6 +64,7 @@ public final class MaskGradient implements PromptAlgorithm {
   private final Optional<Function<? super PromptPairBatch, Tensor>> targets;
   private final OptionalLong memoryLimit;
   private final boolean sumOfBatchMeans;
+  private final BackwardRules rules;
 
   private MaskGradient(Builder builder) {
     gradFunction = builder.gradFunction;
@@ -73,6 +75,7 @@ public final class MaskGradient implements PromptAlgorithm {
     targets = Optional.ofNullable(builder.targets);
     memoryLimit = builder.memoryLimit;
     sumOfBatchMeans = builder.sumOfBatchMeans;
+    rules = builder.rules;
   }
 
   /**
@@ -242,7 +245,10 @@ public final class MaskGradient implements PromptAlgorithm {
                     EdgeAttribution.resampled(
                         clean, ModelInput.ofPrompts(patchInput.of(batch), model.device()), loss));
     attribution =
-        attribution.withMaskValue(maskValue).withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE));
+        attribution
+            .withMaskValue(maskValue)
+            .withMemoryLimit(memoryLimit.orElse(Long.MAX_VALUE))
+            .withRules(rules);
     MaskGradientResult result =
         model.maskGradient(perPrompt ? attribution.withPerPrompt() : attribution);
     model.precision().requireFinite("logits", result.logits());
@@ -311,6 +317,7 @@ public final class MaskGradient implements PromptAlgorithm {
     private Function<? super PromptPairBatch, Tensor> targets;
     private OptionalLong memoryLimit = OptionalLong.empty();
     private boolean sumOfBatchMeans;
+    private BackwardRules rules = BackwardRules.DERIVATIVE;
     private final Settings settings = new Settings();
 
     private Builder() {}
@@ -401,6 +408,12 @@ public final class MaskGradient implements PromptAlgorithm {
      */
     public Builder sumOfBatchMeans() {
       sumOfBatchMeans = true;
+      return this;
+    }
+
+    /** Sets how gradients go back, which makes it another algorithm. */
+    Builder rules(BackwardRules value) {
+      rules = value;
       return this;
     }
 

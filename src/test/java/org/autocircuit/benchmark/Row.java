@@ -37,6 +37,8 @@ public enum Row {
   TREE_CONFINED("tree patching, among 10 % of heads and MLPs", Workload::confinedCircuit, 0.25),
   TEN_CIRCUITS("ten circuits of 0 to 100 % of the edges", Workload::tenCircuits, 8.5),
   MASK_GRADIENT("mask gradient at 0", Workload::maskGradient, FlopCount::maskGradient, 3.7),
+  GIM_GRADIENT(
+      "mask gradient at 0, GIM's rules", Workload::gimGradient, FlopCount::maskGradient, 3.9),
   FURTHER_GRADIENT(
       "mask gradient, a further point",
       Workload::furtherMaskGradient,

@@ -10,6 +10,7 @@ import java.util.Random;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.BackwardRules;
 import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
@@ -216,9 +217,19 @@ final class Workload implements AutoCloseable {
    * on.
    */
   Object maskGradient() {
+    return attribution(BackwardRules.DERIVATIVE);
+  }
+
+  /** The same by the rules of GIM. */
+  Object gimGradient() {
+    return attribution(BackwardRules.GIM);
+  }
+
+  private Object attribution(BackwardRules rules) {
     try (PointerScope scope = new PointerScope()) {
       EdgeAttribution attribution =
-          EdgeAttribution.resampled(ModelInput.of(clean), ModelInput.of(corrupt), loss);
+          EdgeAttribution.resampled(ModelInput.of(clean), ModelInput.of(corrupt), loss)
+              .withRules(rules);
       return patchable.maskGradient(attribution).gradient().numel();
     }
   }

@@ -16,6 +16,7 @@ import org.autocircuit.TestModels;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.BackwardRules;
 import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.NativeException;
@@ -138,6 +139,69 @@ class GradientAttributionTest {
   }
 
   @Test
+  void gimGoesBackByOtherRulesThanTheDerivative() {
+    PruneScores plain = MaskGradient.builder().build().pruneScores(model, batches);
+    PruneScores same =
+        GimAttribution.builder()
+            .rules(BackwardRules.DERIVATIVE)
+            .build()
+            .pruneScores(model, batches);
+    assertThat(same.toArray()).containsExactly(plain.toArray());
+    PruneScores gim = GimAttribution.builder().build().pruneScores(model, batches);
+    assertThat(gim.toArray()).isNotEqualTo(plain.toArray());
+    PruneScores byHand =
+        GimAttribution.builder()
+            .rules(
+                new BackwardRules(
+                    /* frozenNorms= */ true,
+                    /* softmaxTemperature= */ 2,
+                    /* queriesAndKeys= */ 0.25,
+                    /* values= */ 0.5,
+                    /* gatedMlps= */ 0.5))
+            .build()
+            .pruneScores(model, batches);
+    assertThat(byHand.toArray()).containsExactly(gim.toArray());
+  }
+
+  /** Nothing but the last norm is between the last values and the loss, and nothing before them. */
+  @Test
+  void eachRuleChangesItsOwnGradients() {
+    double[] plain = scores(BackwardRules.DERIVATIVE);
+    double[] values = scores(new BackwardRules(false, 1, 1, 0.5, 1));
+    double[] queriesAndKeys = scores(new BackwardRules(false, 1, 0.25, 1, 1));
+    double[] gated = scores(new BackwardRules(false, 1, 1, 1, 0.5));
+    assertThat(gated).containsExactly(plain);
+    for (Edge edge : graph.edges()) {
+      int i = graph.index(edge);
+      String dest = edge.dest().name();
+      if (dest.startsWith("A1") && dest.endsWith("V")) {
+        assertThat(values[i]).as(dest).isCloseTo(plain[i] / 2, within(1e-12));
+        assertThat(queriesAndKeys[i]).as(dest).isCloseTo(plain[i], within(1e-12));
+      } else if (dest.startsWith("A1")) {
+        assertThat(values[i]).as(dest).isCloseTo(plain[i], within(1e-12));
+        assertThat(queriesAndKeys[i]).as(dest).isCloseTo(plain[i] / 4, within(1e-12));
+      }
+    }
+  }
+
+  private double[] scores(BackwardRules rules) {
+    return GimAttribution.builder().rules(rules).build().pruneScores(model, batches).toArray();
+  }
+
+  @Test
+  void rulesThatAreNoNumbersAreRefused() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new BackwardRules(true, 0, 1, 1, 1))
+        .withMessage("softmaxTemperature: expected a positive number, got 0.0");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new BackwardRules(true, 1, 1, Double.NaN, 1))
+        .withMessage("values: expected a number, got NaN");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> GimAttribution.builder().memoryLimit(0).build())
+        .withMessageContaining("memoryLimit");
+  }
+
+  @Test
   void cleanCorruptedIsTheMeanOfTwoAttributionsOfWhichOneGoesBack() {
     PromptPairBatch back =
         new PromptPairBatch(
@@ -168,7 +232,10 @@ class GradientAttributionTest {
         InputIntegratedGradients.builder().points(2).gradFunction(GradFunction.LOGPROB).build(),
         InputIntegratedGradients.builder().ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT).build(),
         ActivationIntegratedGradients.builder().points(2).build(),
-        CleanCorruptedAttribution.builder().answerFunction(AnswerFunction.AVG_VAL).build());
+        CleanCorruptedAttribution.builder().answerFunction(AnswerFunction.AVG_VAL).build(),
+        GimAttribution.builder().build(),
+        GimAttribution.builder().memoryLimit(1L << 40).gradFunction(GradFunction.PROB).build(),
+        GimAttribution.builder().ablation(BatchAblation.BATCH_TOKENWISE_MEAN).build());
   }
 
   @ParameterizedTest

@@ -192,7 +192,12 @@ public final class NativeLibrary {
       @Const @ByRef Tensor answers,
       @Const @ByRef Tensor wrongAnswers,
       @Cast("int64_t") long memoryLimit,
-      @Cast("bool") boolean perPrompt)
+      @Cast("bool") boolean perPrompt,
+      @Cast("bool") boolean frozenNorms,
+      double softmaxTemperature,
+      double queriesAndKeys,
+      double values,
+      double gatedMlps)
       throws NativeException;
 
   @Name("point_gradient")

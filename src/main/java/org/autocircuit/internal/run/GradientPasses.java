@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import org.autocircuit.attribution.AnswerLoss;
+import org.autocircuit.attribution.BackwardRules;
 import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.attribution.PointAttribution;
@@ -96,6 +97,7 @@ public final class GradientPasses {
           attribution.activations().map(given -> arguments.activations(given, size)).orElse(null);
       AnswerLoss loss = attribution.loss();
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
+      BackwardRules rules = attribution.rules();
       TensorVector results;
       try {
         results =
@@ -110,7 +112,12 @@ public final class GradientPasses {
                 answers.answers(),
                 Patch.orUndefined(answers.wrongAnswers()),
                 attribution.memoryLimit(),
-                attribution.perPrompt());
+                attribution.perPrompt(),
+                rules.frozenNorms(),
+                rules.softmaxTemperature(),
+                rules.queriesAndKeys(),
+                rules.values(),
+                rules.gatedMlps());
       } catch (NativeException e) {
         throw handle.explained(e, inputs);
       }
