@@ -49,6 +49,20 @@ public enum Row {
       Workload::trainingStep,
       FlopCount::furtherMaskGradient,
       4.5),
+  DIVERGENCE_STEP(
+      "training step on the divergence, one native call",
+      workload -> workload.attributions().trainingStep(),
+      FlopCount::furtherMaskGradient,
+      4.5),
+  SCORES("edge attribution patching, the whole call", w -> w.attributions().plain(), count -> 0),
+  SCORES_OF_PROMPTS(
+      "the same, scores of each prompt", w -> w.attributions().ofEachPrompt(), count -> 0),
+  INPUT_GRADIENTS(
+      "integrated gradients over inputs, 5 points", w -> w.attributions().overInputs(), 12),
+  ACTIVATION_GRADIENTS(
+      "integrated gradients over activations, 1 point",
+      w -> w.attributions().overActivations(),
+      count -> 0),
   ACDC_FEW_STAY(
       "an ACDC test, 5 to 10 % of the edges stay",
       workload -> workload.searches().acdcFewStay(), 0.25),

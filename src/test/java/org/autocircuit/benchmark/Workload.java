@@ -62,6 +62,7 @@ final class Workload implements AutoCloseable {
   private PatchContext perPositionDense;
   private Circuits circuits;
   private MaskTraining probing;
+  private Attributions attributions;
   private EdgeSearches searches;
   private SourceActivations halfCorrupt;
   private EdgeSearches halfSharedSearches;
@@ -242,6 +243,13 @@ final class Workload implements AutoCloseable {
     return probing.step(ModelInput.of(clean), loss::loss);
   }
 
+  Attributions attributions() {
+    if (attributions == null) {
+      attributions = new Attributions(patchable, clean, corrupt, answers(), activations());
+    }
+    return attributions;
+  }
+
   EdgeSearches searches() {
     if (searches == null) {
       searches = new EdgeSearches(patchable, clean, activations(), loss, size.acdcThreshold());
@@ -340,6 +348,9 @@ final class Workload implements AutoCloseable {
   public void close() {
     if (probing != null) {
       probing.close();
+    }
+    if (attributions != null) {
+      attributions.close();
     }
     if (stream != null) {
       stream.close();
