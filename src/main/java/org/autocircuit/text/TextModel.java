@@ -309,6 +309,17 @@ public final class TextModel implements AutoCloseable {
   }
 
   /**
+   * Runs the model on a prompt and says where heads looked.
+   *
+   * @param heads names such as {@code A0.1}
+   * @return one for each head, in the order given
+   * @throws IllegalArgumentException if there is no such head; or as {@link #next}
+   */
+  public List<AttentionPattern> attention(String prompt, String... heads) {
+    return AttentionPatterns.of(this, prompt, List.of(heads));
+  }
+
+  /**
    * Scores every edge by edge attribution patching: how much the answers' logits, less those of the
    * wrong answers where there are any, fall when the edge alone is patched from the corrupt
    * prompts. {@link MaskGradient} has more settings, and takes {@link #batches}.
