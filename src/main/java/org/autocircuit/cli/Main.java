@@ -22,11 +22,18 @@ import picocli.CommandLine.Spec;
     versionProvider = Version.class,
     description = "Finds and runs circuits in transformers.",
     synopsisSubcommandLabel = "COMMAND",
-    subcommands = {Discover.class, ShowGraph.class, RunPrompt.class, TrainExample.class},
+    subcommands = {
+      Discover.class,
+      DrawPatchMap.class,
+      ShowGraph.class,
+      RunPrompt.class,
+      TrainExample.class
+    },
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
       "  autocircuit discover --model gpt2 --prompts pairs.json --picture circuit.html",
+      "  autocircuit patch-map --of heads --together",
       "  autocircuit graph gpt2/config.json",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "",

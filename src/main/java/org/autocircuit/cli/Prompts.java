@@ -110,14 +110,34 @@ record Prompts(
   }
 
   String describe() {
-    int shortest = all().mapToInt(PromptPairBatch::seqLength).min().orElse(0);
-    int longest = all().mapToInt(PromptPairBatch::seqLength).max().orElse(0);
-    String tokens = shortest == longest ? "" + shortest : shortest + " to " + longest;
     String use =
         heldOut
             ? "%s to find the circuit, %s others to test it".formatted(size(finding), size(testing))
             : "%s to find the circuit and to test it".formatted(size(finding));
-    return "%s: pairs of %s tokens, %s".formatted(name, tokens, use);
+    return "%s: pairs of %s tokens, %s".formatted(name, lengths(), use);
+  }
+
+  /** Of a command that uses all of them in one way. */
+  String describeAll() {
+    return "%s: %s pairs of %s tokens".formatted(name, size(finding), lengths());
+  }
+
+  private String lengths() {
+    int shortest = all().mapToInt(PromptPairBatch::seqLength).min().orElse(0);
+    int longest = all().mapToInt(PromptPairBatch::seqLength).max().orElse(0);
+    return shortest == longest ? "" + shortest : shortest + " to " + longest;
+  }
+
+  /** Returns what stands at each position: its label, or the token of the first clean prompt. */
+  List<String> positions(Tokenizer tokenizer) {
+    long[] first = finding.get(0).clean()[0];
+    return IntStream.range(0, first.length)
+        .mapToObj(
+            position ->
+                position < seqLabels.size()
+                    ? seqLabels.get(position)
+                    : tokenizer.decode(first[position]).strip())
+        .toList();
   }
 
   String describeTesting() {

@@ -27,6 +27,7 @@ public final class PatchMap {
   private final int prompts;
   private final double clean;
   private final double corrupt;
+  private final double differenceError;
   private final List<String> rows;
   private final double[][] shares;
   private final double[][] standardErrors;
@@ -39,6 +40,7 @@ public final class PatchMap {
       int prompts,
       double clean,
       double corrupt,
+      double differenceError,
       List<String> rows,
       double[][] shares,
       double[][] standardErrors) {
@@ -49,6 +51,7 @@ public final class PatchMap {
     this.prompts = prompts;
     this.clean = clean;
     this.corrupt = corrupt;
+    this.differenceError = differenceError;
     this.rows = List.copyOf(rows);
     this.shares = shares;
     this.standardErrors = standardErrors;
@@ -87,6 +90,14 @@ public final class PatchMap {
   /** Returns the mean of the metric on corrupt prompts. */
   public double corrupt() {
     return corrupt;
+  }
+
+  /**
+   * Returns the standard error of {@code clean() - corrupt()} over prompts; NaN for fewer than two.
+   * Where the difference is hardly greater, shares of it mean little.
+   */
+  public double differenceStandardError() {
+    return differenceError;
   }
 
   /** The activations in the order of the model: {@code block 0}, {@code MLP 0}, {@code A0.1}. */

@@ -83,6 +83,9 @@ final class PatchMapSums {
         prompts,
         noising ? run : other,
         noising ? other : run,
+        prompts < 2
+            ? Double.NaN
+            : Math.sqrt(Math.max(waySquared - way * way / prompts, 0) / (prompts - 1) / prompts),
         rows,
         shares,
         errors);

@@ -4,8 +4,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A table of fixed-width text: numbers to the right, names to the left, two blanks between columns.
- * Not safe for use by several threads.
+ * A table of fixed-width text: numbers to the right, names to the left, two blanks between columns
+ * unless {@link #gap} says otherwise. Not safe for use by several threads.
  *
  * <pre>{@code
  * TextTable table = new TextTable().left("edge").right("score");
@@ -15,13 +15,12 @@ import java.util.List;
  */
 public final class TextTable {
 
-  private static final String GAP = "  ";
-
   private record Column(String title, boolean left) {}
 
   private final List<Column> columns = new ArrayList<>();
   private final List<String[]> rows = new ArrayList<>();
   private String indent = "";
+  private String gap = "  ";
 
   /** Adds a column whose cells begin at its left. */
   public TextTable left(String title) {
@@ -38,6 +37,12 @@ public final class TextTable {
   /** Puts blanks before every line. */
   public TextTable indent(int blanks) {
     indent = " ".repeat(blanks);
+    return this;
+  }
+
+  /** Puts so many blanks between columns instead of two. */
+  public TextTable gap(int blanks) {
+    gap = " ".repeat(blanks);
     return this;
   }
 
@@ -78,7 +83,7 @@ public final class TextTable {
     StringBuilder line = new StringBuilder(indent);
     for (int i = 0; i < cells.length; i++) {
       String padding = " ".repeat(widths[i] - cells[i].length());
-      line.append(i == 0 ? "" : GAP);
+      line.append(i == 0 ? "" : gap);
       line.append(columns.get(i).left() ? cells[i] + padding : padding + cells[i]);
     }
     text.append(line.toString().stripTrailing()).append('\n');

@@ -118,6 +118,12 @@ class ActivationPatchingTest {
           assertThat(map.columns()).isEqualTo(eachPosition ? SEQ : 1);
           assertThat(map.rows())
               .hasSize(config.nLayers() * (site == ActivationSite.HEADS ? config.nHeads() : 1));
+          double spread =
+              IntStream.range(0, run.length)
+                  .mapToDouble(i -> Math.pow(other[i] - run[i] - way, 2))
+                  .sum();
+          assertThat(map.differenceStandardError())
+              .isEqualTo(Math.sqrt(spread / (run.length - 1) / run.length), within(1e-9));
           List<EdgeSet> cells = new ArrayList<>();
           for (String row : map.rows()) {
             for (int at = 0; at < map.columns(); at++) {
