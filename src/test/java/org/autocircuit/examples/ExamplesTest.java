@@ -94,6 +94,20 @@ class ExamplesTest {
   }
 
   @Test
+  void mapActivations() throws IOException {
+    List<String> lines = printed(MapActivations::main);
+    assertThat(lines).hasSize(5);
+    assertThat(lines.get(0))
+        .isEqualTo(
+            "logit difference of 64 prompts; head output, one position at a time; denoising:"
+                + " corrupt prompts, clean activations put in");
+    assertThat(lines.get(1)).matches("0\\.34\\d+ -?\\d\\.\\d+(E-\\d+)?");
+    assertThat(lines.get(2)).startsWith("A3.0: 2.65");
+    assertThat(lines.get(3)).startsWith("A3.4: 2.57");
+    assertThat(lines.get(4)).startsWith("0.899");
+  }
+
+  @Test
   void perPosition() throws IOException {
     List<String> lines = printed(PerPosition::main);
     assertThat(lines).hasSize(6);
