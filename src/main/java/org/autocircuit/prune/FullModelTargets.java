@@ -20,6 +20,7 @@ final class FullModelTargets implements AutoCloseable {
 
   private final PatchableModel model;
   private final FaithfulnessTarget faithfulness;
+  private final boolean shares;
   private final long memory;
 
   /** By the batch's key, the one used last at the end. */
@@ -27,16 +28,34 @@ final class FullModelTargets implements AutoCloseable {
 
   private long bytes;
 
-  /** Keeps targets of up to so many bytes. */
-  FullModelTargets(PatchableModel model, FaithfulnessTarget faithfulness, long memory) {
+  /**
+   * Keeps targets of up to so many bytes.
+   *
+   * @param shares whether answers are compared, by their {@link AnswerShares}, not distributions
+   */
+  FullModelTargets(
+      PatchableModel model, FaithfulnessTarget faithfulness, boolean shares, long memory) {
     this.model = model;
     this.faithfulness = faithfulness;
+    this.shares = shares;
     this.memory = memory;
   }
 
-  /** Says how outputs are compared. */
+  /** Says how outputs are compared, unless it is by the shares of their answers. */
   FaithfulnessTarget faithfulness() {
     return faithfulness;
+  }
+
+  /** Returns whether it is by the shares of their answers. */
+  boolean shares() {
+    return shares;
+  }
+
+  /** How far logits on these prompts are from the full model's; differentiable. */
+  Tensor distance(Tensor logits, Tensor target, ModelInput input) {
+    return shares
+        ? AnswerShares.distance(logits, target)
+        : faithfulness.divergence(logits, target, input.attentionMask());
   }
 
   /**
@@ -47,17 +66,21 @@ final class FullModelTargets implements AutoCloseable {
   Tensor target(PromptPairBatch batch, CallScope scope) {
     Tensor target = kept.get(batch.key());
     if (target == null) {
-      target = target(ModelInput.ofPrompts(batch.clean(), model.device()));
+      target = target(batch);
       keep(batch.key(), target, scope);
     }
     return target;
   }
 
-  private Tensor target(ModelInput clean) {
+  private Tensor target(PromptPairBatch batch) {
+    ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
     ForwardRequest plain = ForwardRequest.of(clean).withContext(PatchContext.NONE).withGrad(false);
     Tensor logits = model.forward(plain).logits();
     model.precision().requireFinite("logits", logits);
-    return faithfulness.target(logits.to(model.precision().accumulation().scalarType()));
+    Tensor accurate = logits.to(model.precision().accumulation().scalarType());
+    return shares
+        ? AnswerShares.target(accurate, batch.answers(), batch.wrongAnswers())
+        : faithfulness.target(accurate);
   }
 
   /** Keeps a target as long as there is room for it; the one used least recently goes first. */

@@ -120,6 +120,24 @@ public final class MaskTraining implements AutoCloseable {
 
   /** As {@link #step(PromptPairBatch)}, patched with other activations. */
   Losses step(PromptPairBatch batch, SourceActivations activations) {
+    if (targets.shares() || !losses.avoided().edges().isEmpty()) {
+      try (NativeResource.Use use = resource.use();
+          Use ofModel = model.use();
+          CallScope scope = new CallScope()) {
+        ModelInput input = input(batch);
+        Tensor target = targets.target(batch, scope);
+        return stepDown(input, activations, logits -> targets.distance(logits, target, input));
+      }
+    }
+    return step(batch, activations, losses.lambda());
+  }
+
+  /**
+   * One step on the divergence.
+   *
+   * @param edges what all edges of the graph weigh, instead of lambda
+   */
+  Losses step(PromptPairBatch batch, SourceActivations activations, double edges) {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
@@ -134,7 +152,8 @@ public final class MaskTraining implements AutoCloseable {
               targets.faithfulness(),
               targets.target(batch, scope),
               takesNoise() ? noise(0) : Noise.DEFAULT,
-              noise(1));
+              noise(1),
+              edges);
       steps++;
       return before;
     }
@@ -175,8 +194,23 @@ public final class MaskTraining implements AutoCloseable {
    */
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss) {
     requireNoTarget();
+    return stepDown(input, activations, loss);
+  }
+
+  private Losses stepDown(ModelInput input, SourceActivations patch, UnaryOperator<Tensor> loss) {
     return stepDown(
-        input, loss, takesNoise() ? noise(0) : Noise.DEFAULT, samples() ? noise(1) : Noise.DEFAULT);
+        input,
+        patch,
+        loss,
+        takesNoise() ? noise(0) : Noise.DEFAULT,
+        samples() ? noise(1) : Noise.DEFAULT);
+  }
+
+  /** The number of edges in the circuit that the next step will count, a sample. */
+  double edgesOfNextStep() {
+    try (NativeResource.Use use = resource.use()) {
+      return losses.sampledEdges(masks, noise(1));
+    }
   }
 
   /**
@@ -191,21 +225,26 @@ public final class MaskTraining implements AutoCloseable {
   public Losses step(ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
     requireNoTarget();
     settings.refuse("the step brings noise of its own", "seed");
-    return stepDown(input, loss, forward, count);
+    return stepDown(input, activations, loss, forward, count);
   }
 
   private void requireNoTarget() {
-    settings.refuse("the step brings a loss of its own", "faithfulnessTarget", "targetMemory");
+    settings.refuse(
+        "the step brings a loss of its own", "faithfulnessTarget", "answerShares", "targetMemory");
   }
 
   private Losses stepDown(
-      ModelInput input, UnaryOperator<Tensor> loss, Noise forward, Noise count) {
+      ModelInput input,
+      SourceActivations patch,
+      UnaryOperator<Tensor> loss,
+      Noise forward,
+      Noise count) {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
-        Use ofActivations = activations.use();
+        Use ofActivations = patch.use();
         CallScope scope = new CallScope()) {
-      Losses before = losses.backward(masks, input, activations, loss, forward, count);
+      Losses before = losses.backward(masks, input, patch, loss, forward, count);
       optimiser.stepAlong(masks.gradients());
       masks.zeroGrad();
       steps++;

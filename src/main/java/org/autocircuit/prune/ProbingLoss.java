@@ -1,12 +1,16 @@
 package org.autocircuit.prune;
 
+import java.util.Collection;
 import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.exception.NotFiniteException;
+import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.Access;
+import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.run.Passes;
 import org.autocircuit.internal.run.TrainingPasses;
 import org.autocircuit.mode.TrainMaskMode;
@@ -30,6 +34,7 @@ import org.bytedeco.pytorch.Tensor;
  * @param dropout probability of dropping a mask value
  * @param lambda what all edges of the graph weigh against the loss of the run
  * @param circuitSize number of edges that cost nothing
+ * @param avoided edges that cost more
  */
 record ProbingLoss(
     PatchableModel model,
@@ -37,14 +42,28 @@ record ProbingLoss(
     PatchType patchType,
     double dropout,
     double lambda,
-    OptionalInt circuitSize) {
+    OptionalInt circuitSize,
+    Avoided avoided) {
+
+  /**
+   * Edges that should not be in the circuit.
+   *
+   * @param edges none if there are no such edges
+   * @param lambda what all of them weigh against all edges of the graph
+   */
+  record Avoided(Collection<Edge> edges, double lambda) {}
+
+  /** A hard-concrete sample is above 0 with the probability sigmoid(mask - this). */
+  private static final double OFF = 2 / 3.0 * Math.log(0.1 / 1.1);
 
   private static final Access.OfPatchableModel<PatchableModel, Passes> PASSES =
       Access.patchableModel(PatchableModel.class, Passes.class);
 
   /**
-   * Makes a step of the optimiser down the divergence from the full model, in one native call.
+   * Makes a step of the optimiser down the divergence from the full model, in one native call that
+   * knows nothing of edges to avoid.
    *
+   * @param edges what all edges of the graph weigh, in place of lambda
    * @param fullModel what the full model puts out, as the comparison needs it
    * @throws NotFiniteException if something is NaN or infinite; the masks are as before
    */
@@ -56,7 +75,8 @@ record ProbingLoss(
       FaithfulnessTarget target,
       Tensor fullModel,
       Noise forward,
-      Noise.Seeded count) {
+      Noise.Seeded count,
+      double edges) {
     double[] losses =
         PASSES
             .passes(model)
@@ -71,7 +91,7 @@ record ProbingLoss(
                     count,
                     patchType == PatchType.EDGE_PATCH,
                     circuitSize,
-                    edgeWeight()));
+                    edges / costly()));
     switch ((int) losses[3]) {
       case 0 -> {}
       case 1 -> throw model.precision().notFinite("logits");
@@ -81,8 +101,10 @@ record ProbingLoss(
     return new MaskTraining.Losses(losses[0], losses[1], losses[2]);
   }
 
-  private double edgeWeight() {
-    return lambda / model.graph().nEdges();
+  /** Number of edges whose cost is lambda; as in the original those of the circuit in mind. */
+  private int costly() {
+    int size = circuitSize.orElse(0);
+    return size > 0 ? size : model.graph().nEdges();
   }
 
   private PatchContext context(SourceActivations activations, MaskParameters masks, Noise noise) {
@@ -116,7 +138,10 @@ record ProbingLoss(
       Tensor edges = edges(masks, count);
       Tensor excess =
           circuitSize.isPresent() ? edges.sub(new Scalar(circuitSize.getAsInt())).relu() : edges;
-      Tensor total = faithfulness.add(excess.mul(new Scalar(edgeWeight())));
+      Tensor total = faithfulness.add(excess.mul(new Scalar(lambda / costly())));
+      if (!avoided.edges().isEmpty()) {
+        total = total.add(avoidedInCircuit(masks).mul(new Scalar(lambda * avoided.lambda())));
+      }
       MaskTraining.Losses losses =
           new MaskTraining.Losses(
               total.item_double(), faithfulness.item_double(), edges.item_double());
@@ -137,6 +162,30 @@ record ProbingLoss(
     } catch (NotFiniteException e) {
       masks.zeroGrad();
       throw e;
+    }
+  }
+
+  /**
+   * The share of the edges to avoid that is in the circuit, up to a constant: the mean of
+   * probabilities, or of masks where they are no function's argument.
+   */
+  private Tensor avoidedInCircuit(MaskParameters masks) {
+    long[] indices = avoided.edges().stream().mapToLong(model.graph()::index).toArray();
+    Tensor values =
+        masks.tensor().index_select(0, TensorArrays.of(indices, model.device(), indices.length));
+    Tensor patched =
+        switch (maskFn) {
+          case NONE -> values;
+          case SIGMOID -> values.sigmoid();
+          case HARD_CONCRETE -> values.sub(new Scalar(OFF)).sigmoid();
+        };
+    return patchType == PatchType.TREE_PATCH ? patched.mean().neg() : patched.mean();
+  }
+
+  /** A sample of how many edges are in the circuit, as {@link #edges} counts it. */
+  double sampledEdges(MaskParameters masks, Noise noise) {
+    try (CallScope scope = new CallScope()) {
+      return edges(masks, noise).item_double();
     }
   }
 

@@ -3,9 +3,11 @@ package org.autocircuit.prune;
 import java.util.Collection;
 import java.util.Objects;
 import java.util.OptionalInt;
+import java.util.Set;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.Settings;
@@ -27,8 +29,8 @@ import org.autocircuit.patch.Use;
  * <pre>faithfulness loss + lambda * (edges in the circuit) / (edges)</pre>
  *
  * with Adam. The number of edges in the circuit is the sum of a sample of the masks of its own (not
- * the expected one), with a size in mind only what it exceeds that. A score is a mask at the end,
- * seen from the least one.
+ * the expected one); with a size in mind it is what it exceeds that, divided by it. A score is a
+ * mask at the end, seen from the least one.
  *
  * <p>The faithfulness loss is a mean over the prompts of the batch (nats for the divergence), so
  * steps on batches of any size weigh both terms alike. A step is one on its batch, whatever its
@@ -53,6 +55,8 @@ public final class SubnetworkProbing implements PruneAlgorithm {
   private final Ablation ablation;
   private final long seed;
   private final long targetMemory;
+  private final boolean answerShares;
+  private final ProbingLoss.Avoided avoided;
   private final Settings settings;
 
   private SubnetworkProbing(Builder builder) {
@@ -68,6 +72,8 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     ablation = builder.ablation;
     seed = builder.seed;
     targetMemory = builder.targetMemory;
+    answerShares = builder.answerShares;
+    avoided = new ProbingLoss.Avoided(builder.avoidEdges, builder.avoidLambda);
     settings = builder.settings.copy();
   }
 
@@ -158,9 +164,10 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     try (CallScope scope = new CallScope()) {
       masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
       return new MaskTraining(
-          new ProbingLoss(model, maskFn, patchType, dropout, regularizeLambda, circuitSize),
+          new ProbingLoss(
+              model, maskFn, patchType, dropout, regularizeLambda, circuitSize, avoided),
           activations,
-          new FullModelTargets(model, faithfulnessTarget, targetMemory),
+          new FullModelTargets(model, faithfulnessTarget, answerShares, targetMemory),
           masks,
           new NativeMaskTraining(masks.tensor(), learningRate),
           seed,
@@ -186,7 +193,10 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     private Ablation ablation = DatasetAblation.TOKENWISE_MEAN_CORRUPT;
     private long seed;
     private long targetMemory = 256L << 20;
-    private final Settings settings = new Settings();
+    private boolean answerShares;
+    private Set<Edge> avoidEdges = Set.of();
+    private double avoidLambda = 1;
+    final Settings settings = new Settings();
 
     private Builder() {}
 
@@ -213,6 +223,45 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     }
 
     /**
+     * Compares each prompt's difference of right and wrong answers with the full model's, in place
+     * of all outputs: the loss is how far it is from 100 per cent of that. The original's {@code
+     * logit_diff_percent}, for models that put out the last position. A step takes several native
+     * calls.
+     */
+    public Builder answerShares() {
+      answerShares = true;
+      settings.made("answerShares");
+      return this;
+    }
+
+    /**
+     * Lets some edges cost more: lambda times {@link #avoidLambda} for all of them, less for those
+     * whose masks keep them out of the circuit. A step takes several native calls.
+     */
+    public Builder avoidEdges(Collection<Edge> edges) {
+      avoidEdges = Set.copyOf(edges);
+      return this;
+    }
+
+    /**
+     * Sets what edges to avoid cost in addition, in units of lambda; 1 at first.
+     *
+     * @throws IllegalArgumentException if it is negative or not a number
+     */
+    public Builder avoidLambda(double value) {
+      avoidLambda = atLeastZero("avoidLambda", value);
+      settings.made("avoidLambda");
+      return this;
+    }
+
+    private static double atLeastZero(String name, double value) {
+      if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
+        throw new IllegalArgumentException(name + ": expected 0 or more, got " + value);
+      }
+      return value;
+    }
+
+    /**
      * Sets the learning rate of Adam.
      *
      * @throws IllegalArgumentException if it is not a positive number
@@ -232,15 +281,13 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is negative or not a number
      */
     public Builder regularizeLambda(double value) {
-      if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
-        throw new IllegalArgumentException("regularizeLambda: expected 0 or more, got " + value);
-      }
-      regularizeLambda = value;
+      regularizeLambda = atLeastZero("regularizeLambda", value);
       return this;
     }
 
     /**
-     * Lets circuits of up to a number of edges cost nothing.
+     * Lets circuits of up to a number of edges cost nothing, and each further edge lambda divided
+     * by that number.
      *
      * @throws IllegalArgumentException if it is negative
      */
@@ -249,6 +296,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
         throw new IllegalArgumentException("circuitSize: expected 0 or more, got " + value);
       }
       circuitSize = OptionalInt.of(value);
+      settings.made("circuitSize");
       return this;
     }
 
@@ -326,12 +374,19 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * Makes the algorithm.
      *
      * @throws IllegalArgumentException if a seed is set where neither mask function nor dropout
-     *     takes samples
+     *     takes samples, if a faithfulness target is set beside shares of the answers, or a lambda
+     *     for edges to avoid where there are none
      */
     public SubnetworkProbing build() {
       if (maskFn != MaskFn.HARD_CONCRETE && dropout == 0) {
         settings.refuse(
             "the mask function " + maskFn + " without dropout takes no samples", "seed");
+      }
+      if (avoidEdges.isEmpty()) {
+        settings.refuse("there are no edges to avoid", "avoidLambda");
+      }
+      if (answerShares) {
+        settings.refuse("shares of the answers are compared", "faithfulnessTarget");
       }
       return new SubnetworkProbing(this);
     }

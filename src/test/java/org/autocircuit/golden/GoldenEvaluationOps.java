@@ -11,16 +11,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
+import org.autocircuit.RandomModels;
 import org.autocircuit.eval.AreaUnderCurve;
 import org.autocircuit.eval.RocCurve;
 import org.autocircuit.eval.SameUnderKnockouts;
 import org.autocircuit.eval.ScoreSimilarity;
 import org.autocircuit.graph.Edge;
+import org.autocircuit.graph.EdgeCountSelection;
+import org.autocircuit.graph.EdgeCounts;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.GroundTruthPruneScores;
 import org.autocircuit.prune.PruneScores;
 
 /** The reference's operations that judge scores and circuits. */
@@ -57,6 +61,54 @@ final class GoldenEvaluationOps {
               new RocCurve.Point(
                   expected.get(i).get(0).asDouble(), expected.get(i).get(1).asDouble()));
     }
+  }
+
+  static void groundTruth(GoldenModel g, GoldenOp op) {
+    ModelGraph graph = op.goldenCase().referenceGraph();
+    List<Edge> edges = new ArrayList<>();
+    for (JsonNode edge : op.param("true_edges")) {
+      edges.add(graph.edge(graph.index(GoldenCase.edgeName(edge))));
+    }
+    assertThat(GroundTruthPruneScores.of(graph, edges))
+        .as(op.toString())
+        .isEqualTo(scores(graph, op.outputByModule("prune_scores")));
+  }
+
+  static void edgeCounts(GoldenModel g, GoldenOp op) {
+    String name = "prune_scores/" + op.param("scores").asText();
+    EdgeCountSelection selection =
+        scores(op.goldenCase().referenceGraph(), op.goldenCase().byModule(name)).edgeCounts();
+    assertThat(selection.counts()).as(op.toString()).isEqualTo(integers(op.scalar("default")));
+    assertThat(selection.testCounts(EdgeCounts.GROUPS).counts())
+        .as(op.toString())
+        .isEqualTo(integers(op.scalar("groups")));
+  }
+
+  /** The reference's scores belong to no model: they are laid out flat, the rest unscored. */
+  static void thresholds(GoldenOp op) {
+    ModelGraph graph = ModelGraph.of(RandomModels.config(2, 16, 4, 4, 32, 53, 32), true, true);
+    double[] flat =
+        op.inputByModule("prune_scores").values().stream()
+            .flatMapToDouble(block -> Arrays.stream(block.doubles()))
+            .toArray();
+    double[] padded = Arrays.copyOf(flat, graph.nEdges());
+    Arrays.fill(padded, flat.length, padded.length, Double.NaN);
+    PruneScores scores = PruneScores.of(graph, padded);
+    for (int count = 0; count <= flat.length; count++) {
+      assertThat(scores.threshold(count))
+          .as("%s, %s edges", op, count)
+          .isEqualTo(GoldenCase.number(op.scalar(Integer.toString(count))));
+    }
+    double[] descending = scores.descending();
+    for (int rank = 0; rank < flat.length; rank++) {
+      assertThat(descending[rank]).isEqualTo(op.scalar("desc").get(rank).asDouble());
+    }
+  }
+
+  private static List<Integer> integers(JsonNode array) {
+    List<Integer> integers = new ArrayList<>();
+    array.forEach(integer -> integers.add(integer.asInt()));
+    return integers;
   }
 
   static void similarities(GoldenModel g, GoldenOp op) {
@@ -175,8 +227,12 @@ final class GoldenEvaluationOps {
   }
 
   static PruneScores scores(ModelGraph graph, GoldenOp op, String input) {
+    return scores(graph, op.inputByModule(input));
+  }
+
+  private static PruneScores scores(ModelGraph graph, Map<String, GoldenTensor> byModule) {
     Map<String, double[]> blocks = new LinkedHashMap<>();
-    op.inputByModule(input).forEach((module, tensor) -> blocks.put(module, tensor.doubles()));
+    byModule.forEach((module, tensor) -> blocks.put(module, tensor.doubles()));
     return PruneScores.ofModules(graph, blocks);
   }
 

@@ -21,10 +21,8 @@ final class GoldenTensorOps {
           "sample_hard_concrete", GoldenTensorOps::sampleHardConcrete,
           "answer_ops", GoldenCircuitOps::answerOps,
           "multibatch_kl_div", GoldenCircuitOps::multibatchKlDiv,
-          "measurements_auc", GoldenEvaluationOps::measurementsAuc);
-
-  static final Map<String, String> ELSEWHERE =
-      Map.of("prune_scores_threshold", "PruneScoresGoldenTest");
+          "measurements_auc", GoldenEvaluationOps::measurementsAuc,
+          "prune_scores_threshold", GoldenEvaluationOps::thresholds);
 
   private GoldenTensorOps() {}
 

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.autocircuit.Close.assertClose;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.LongStream;
 import org.autocircuit.NativeScope;
@@ -21,6 +22,7 @@ import org.autocircuit.model.Precision;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.DatasetAblation;
+import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.junit.jupiter.api.AfterEach;
@@ -59,6 +61,7 @@ class PruneAlgorithmTest {
         EdgeActivationPatching.builder().build(),
         Acdc.builder().thresholds(0.01, 0.1).build(),
         SubnetworkProbing.builder().epochs(3).build(),
+        CircuitProbing.ofSizes(9, 4).withSettings(settings -> settings.epochs(2)),
         RandomPruneScores.seeded(7),
         GroundTruthPruneScores.ofCircuit(circuit));
   }
@@ -84,7 +87,7 @@ class PruneAlgorithmTest {
       assertThat(algorithm.pruneScores(model, BATCHES)).as(algorithm.name()).isEqualTo(scores);
       assertThat(scores.toArray()).as(algorithm.name()).doesNotContain(Double.NaN);
     }
-    assertThat(totals).containsExactly(2L, 2L, 2L, 2L * edges, 2L * edges, 6L, 1L, 1L);
+    assertThat(totals).containsExactly(2L, 2L, 2L, 2L * edges, 2L * edges, 6L, 8L, 1L, 1L);
   }
 
   @Test
@@ -108,12 +111,21 @@ class PruneAlgorithmTest {
             "edge activation patching",
             "ACDC",
             "subnetwork probing",
+            "circuit probing",
             "random",
             "ground truth");
     assertThat(all())
         .extracting(PruneAlgorithm::unit)
         .containsExactly(
-            "logits", "logits", "activations", "logits", "nats", "mask parameters", "none", "none");
+            "logits",
+            "logits",
+            "activations",
+            "logits",
+            "nats",
+            "mask parameters",
+            "none",
+            "none",
+            "none");
     MaskGradient.Builder gradient = MaskGradient.builder().gradFunction(GradFunction.LOGPROB);
     assertThat(gradient.build().unit()).isEqualTo("nats");
     assertThat(gradient.targets(batch -> null).build().unit()).isEqualTo("squared nats");
@@ -140,7 +152,7 @@ class PruneAlgorithmTest {
 
   @Test
   void whatIsDoneIsKeptAsScores() {
-    for (PruneAlgorithm algorithm : all().subList(0, 6)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 7)) {
       StoppedException stopped =
           catchThrowableOfType(
               StoppedException.class,
@@ -162,7 +174,7 @@ class PruneAlgorithmTest {
 
   @Test
   void allButThoseThatLookAtNoPromptsWantSome() {
-    for (PruneAlgorithm algorithm : all().subList(0, 6)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 7)) {
       assertThatIllegalArgumentException()
           .as(algorithm.name())
           .isThrownBy(() -> algorithm.pruneScores(model, List.of()))
@@ -204,6 +216,69 @@ class PruneAlgorithmTest {
     double[] together = acdc.search(model, joined).scores().toArray();
     assertThat(acdc.pruneScores(model, BATCHES).toArray()).isEqualTo(together);
     assertThat(acdc.pruneScores(model, BATCHES.subList(0, 1)).toArray()).isNotEqualTo(together);
+  }
+
+  @Test
+  void circuitProbingScoresBySmallestCircuit() {
+    EdgeSet inner = EdgeSet.of(model.graph(), 3);
+    PruneScores scores =
+        CircuitProbing.ofCircuits(List.of(inner, circuit, EdgeSet.of(model.graph(), 3, 9)));
+    assertThat(scores.get(3)).isEqualTo(3);
+    assertThat(scores.get(7)).isEqualTo(2);
+    assertThat(scores.get(9)).isEqualTo(1);
+    assertThat(Arrays.stream(scores.toArray()).sum()).isEqualTo(6);
+    for (int[] sizes : new int[][] {{}, {0, 3}, {3, 3}}) {
+      assertThatIllegalArgumentException()
+          .isThrownBy(() -> CircuitProbing.ofSizes(sizes))
+          .withMessageContaining("sizes: expected different positive numbers");
+    }
+    assertThatIllegalArgumentException().isThrownBy(() -> CircuitProbing.ofCircuits(List.of()));
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () -> CircuitProbing.ofSizes(3).withSettings(settings -> settings.circuitSize(4)))
+        .withMessageContaining("circuitSize");
+  }
+
+  @Test
+  void edgesToAvoidLeaveTheCircuit() {
+    for (PatchType patchType : PatchType.values()) {
+      SubnetworkProbing.Builder builder =
+          SubnetworkProbing.builder()
+              .patchType(patchType)
+              .maskFn(MaskFn.SIGMOID)
+              .regularizeLambda(0.1)
+              .epochs(10);
+      double[] before = builder.build().pruneScores(model, BATCHES).toArray();
+      builder.avoidEdges(circuit.edges()).avoidLambda(100);
+      double[] scores = builder.build().pruneScores(model, BATCHES).toArray();
+      assertThat(scores[3] - scores[4]).isLessThan(before[3] - before[4] - 0.1);
+      assertThat(scores[7] - scores[4]).isLessThan(before[7] - before[4] - 0.1);
+    }
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> SubnetworkProbing.builder().avoidLambda(2).build())
+        .withMessageContaining("avoidLambda");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> SubnetworkProbing.builder().avoidLambda(-2))
+        .withMessageContaining("got -2");
+  }
+
+  @Test
+  void probingForSharesOfTheAnswersKeepsThem() {
+    SubnetworkProbing.Builder builder =
+        SubnetworkProbing.builder().answerShares().regularizeLambda(0);
+    try (SourceActivations corrupt =
+            model.sourceAblations(BATCHES, DatasetAblation.TOKENWISE_MEAN_CORRUPT);
+        MaskTraining training = builder.maskFn(MaskFn.SIGMOID).build().begin(model, corrupt)) {
+      double first = training.step(BATCHES.get(0)).faithfulness();
+      double last = first;
+      for (int step = 0; step < 40; step++) {
+        last = training.step(BATCHES.get(0)).faithfulness();
+      }
+      assertThat(last).isPositive().isLessThan(0.7 * first);
+    }
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> builder.faithfulnessTarget(FaithfulnessTarget.MSE).build())
+        .withMessageContaining("faithfulnessTarget");
   }
 
   private static List<Ablation> ablations() {
