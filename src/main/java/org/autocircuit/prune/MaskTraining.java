@@ -262,6 +262,11 @@ public final class MaskTraining implements AutoCloseable {
     return ModelInput.ofPrompts(tree ? batch.clean() : batch.corrupt(), model.device());
   }
 
+  /** Sets the masks before the first step. */
+  void setMasks(double[] values) {
+    masks.set(values);
+  }
+
   /** Number of steps done. */
   public long steps() {
     return steps;

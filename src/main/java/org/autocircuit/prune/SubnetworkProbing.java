@@ -159,7 +159,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
   }
 
   /** Begins a training; activations: {@code null} if each step brings its own. */
-  private MaskTraining training(PatchableModel model, SourceActivations activations) {
+  MaskTraining training(PatchableModel model, SourceActivations activations) {
     MaskParameters masks = model.newMaskParameters();
     try (CallScope scope = new CallScope()) {
       masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);

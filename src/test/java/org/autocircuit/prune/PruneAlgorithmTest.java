@@ -62,6 +62,7 @@ class PruneAlgorithmTest {
         Acdc.builder().thresholds(0.01, 0.1).build(),
         SubnetworkProbing.builder().epochs(3).build(),
         CircuitProbing.ofSizes(9, 4).withSettings(settings -> settings.epochs(2)),
+        EdgePruning.builder().epochs(3).build(),
         RandomPruneScores.seeded(7),
         GroundTruthPruneScores.ofCircuit(circuit));
   }
@@ -87,7 +88,7 @@ class PruneAlgorithmTest {
       assertThat(algorithm.pruneScores(model, BATCHES)).as(algorithm.name()).isEqualTo(scores);
       assertThat(scores.toArray()).as(algorithm.name()).doesNotContain(Double.NaN);
     }
-    assertThat(totals).containsExactly(2L, 2L, 2L, 2L * edges, 2L * edges, 6L, 8L, 1L, 1L);
+    assertThat(totals).containsExactly(2L, 2L, 2L, 2L * edges, 2L * edges, 6L, 8L, 6L, 1L, 1L);
   }
 
   @Test
@@ -112,6 +113,7 @@ class PruneAlgorithmTest {
             "ACDC",
             "subnetwork probing",
             "circuit probing",
+            "edge pruning",
             "random",
             "ground truth");
     assertThat(all())
@@ -124,6 +126,7 @@ class PruneAlgorithmTest {
             "nats",
             "mask parameters",
             "none",
+            "mask parameters",
             "none",
             "none");
     MaskGradient.Builder gradient = MaskGradient.builder().gradFunction(GradFunction.LOGPROB);
@@ -152,7 +155,7 @@ class PruneAlgorithmTest {
 
   @Test
   void whatIsDoneIsKeptAsScores() {
-    for (PruneAlgorithm algorithm : all().subList(0, 7)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 8)) {
       StoppedException stopped =
           catchThrowableOfType(
               StoppedException.class,
@@ -174,7 +177,7 @@ class PruneAlgorithmTest {
 
   @Test
   void allButThoseThatLookAtNoPromptsWantSome() {
-    for (PruneAlgorithm algorithm : all().subList(0, 7)) {
+    for (PruneAlgorithm algorithm : all().subList(0, 8)) {
       assertThatIllegalArgumentException()
           .as(algorithm.name())
           .isThrownBy(() -> algorithm.pruneScores(model, List.of()))

@@ -1,0 +1,300 @@
+package org.autocircuit.prune;
+
+import java.util.Collection;
+import java.util.Objects;
+import java.util.Optional;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.pass.Progress;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.patch.Use;
+
+/**
+ * Edge Pruning (Bhaskar, Wettig, Friedman and Chen 2024, arXiv 2406.16778): trains hard-concrete
+ * masks toward a circuit of a given size that puts out what the full model does. A step runs a
+ * batch of clean prompts, the edges outside the circuit patched, and goes down
+ *
+ * <pre>KL(full model ‖ circuit) + lambda1 * (s - t) + lambda2 * (s - t)^2</pre>
+ *
+ * where {@code s} is the sparsity, the share of edges that are not in the circuit, of a sample of
+ * the masks, and {@code t} its target, which goes in a line from the sparsity of the masks at the
+ * start to the one that was set, during a warm-up. Both lambdas begin at 0 and go up the gradient
+ * of the same sum: as long as the sparsity is off, the penalty grows. Nodes have no masks of their
+ * own.
+ *
+ * <p>Scores are masks at the end, seen from the least one; {@link #circuit} makes them a circuit of
+ * exactly the target sparsity. A step costs what one of {@link SubnetworkProbing} does. Batches
+ * have to be equally large if every prompt is to count the same.
+ *
+ * <p>Immutable; safe to share between threads.
+ */
+public final class EdgePruning implements PruneAlgorithm {
+
+  /** Masks at the start: as far from 0 as those of subnetwork probing. */
+  private static final double START = Math.log(5);
+
+  private final double targetSparsity;
+  private final double warmUp;
+  private final double lambdaRate;
+  private final int epochs;
+  private final Ablation ablation;
+  private final Optional<PruneScores> start;
+  private final SubnetworkProbing probing;
+
+  private EdgePruning(Builder builder) {
+    targetSparsity = builder.targetSparsity;
+    warmUp = builder.warmUp;
+    lambdaRate = builder.lambdaRate;
+    epochs = builder.epochs;
+    ablation = builder.ablation;
+    start = Optional.ofNullable(builder.start);
+    probing =
+        SubnetworkProbing.builder()
+            .initialValue(-START)
+            .learningRate(builder.learningRate)
+            .seed(builder.seed)
+            .build();
+  }
+
+  /**
+   * Begins with a target sparsity of 0.97, from the full model, a warm-up of half the steps,
+   * learning rates 0.1 of masks and 1 of lambdas, 100 epochs, resampling from corrupt prompts, and
+   * seed 0.
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  @Override
+  public String name() {
+    return start.isPresent() ? "edge pruning, warm start" : "edge pruning";
+  }
+
+  /** Returns that of masks before their function, which learning rate and number of steps scale. */
+  @Override
+  public String unit() {
+    return "mask parameters";
+  }
+
+  @Override
+  public ScoreSign sign() {
+    return ScoreSign.UNSIGNED;
+  }
+
+  /** Returns how many edges a circuit of the target sparsity has, rounded. */
+  public int circuitSize(ModelGraph graph) {
+    return Math.toIntExact(Math.round((1 - targetSparsity) * graph.nEdges()));
+  }
+
+  /**
+   * Returns the circuit of the target sparsity: the edges above the threshold on masks that
+   * bisection would find, those that lie on it in the order of their indices, so that the size is
+   * exactly {@link #circuitSize}.
+   */
+  public EdgeSet circuit(PruneScores scores) {
+    ModelGraph graph = scores.graph();
+    return EdgeSet.of(
+        graph,
+        scores.top(circuitSize(graph)).stream().mapToInt(s -> graph.index(s.edge())).toArray());
+  }
+
+  /**
+   * Trains masks for all epochs, each a step on every batch in the order given.
+   *
+   * @param progress is told of each step: epochs times batches
+   * @throws IllegalArgumentException also if the scores to start from are of another graph
+   * @throws StoppedException if it was stopped; has the {@code PruneScores} that the steps before
+   *     led to
+   */
+  @Override
+  public PruneScores pruneScores(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+    Objects.requireNonNull(progress, "progress");
+    PatchedBatches.requireSome(batches);
+    long steps = (long) epochs * batches.size();
+    try (Use use = model.use();
+        MaskTraining training = probing.training(model, null)) {
+      start.ifPresent(scores -> training.setMasks(masks(model.graph(), scores)));
+      int edges = model.graph().nEdges();
+      double first = 1 - training.edgesOfNextStep() / edges;
+      Lagrangian[] lambdas = {new Lagrangian(0, 0)};
+      try {
+        PatchedBatches.forEach(
+            model,
+            batches,
+            ablation,
+            CleanCorrupt.CORRUPT,
+            epochs,
+            (batch, activations) -> {
+              double done = warmUp == 0 ? 1 : Math.min(1, training.steps() / (warmUp * steps));
+              double target = first + done * (targetSparsity - first);
+              double off = 1 - training.edgesOfNextStep() / edges - target;
+              // An edge in the circuit takes 1 / edges from the sparsity.
+              training.step(batch, activations, -lambdas[0].slope(off));
+              lambdas[0] = lambdas[0].ascended(off, lambdaRate);
+              progress.report(training.steps(), steps);
+            });
+      } catch (StoppedException e) {
+        throw training.steps() == 0 ? e : new StoppedException(e, training.scores());
+      }
+      return training.scores();
+    }
+  }
+
+  /**
+   * The multipliers of the constraint that a sparsity be what it should.
+   *
+   * @param linear lambda1
+   * @param quadratic lambda2
+   */
+  record Lagrangian(double linear, double quadratic) {
+
+    /** The penalty where the sparsity is off by so much. */
+    double penalty(double off) {
+      return linear * off + quadratic * off * off;
+    }
+
+    /** How fast the penalty grows with the sparsity. */
+    double slope(double off) {
+      return linear + 2 * quadratic * off;
+    }
+
+    /** A step up the gradient with respect to the multipliers. */
+    Lagrangian ascended(double off, double rate) {
+      return new Lagrangian(linear + rate * off, quadratic + rate * off * off);
+    }
+  }
+
+  /**
+   * Masks whose order is that of the scores: evenly from in the circuit to out of it, such that
+   * those that the circuit has room for are in.
+   */
+  private double[] masks(ModelGraph graph, PruneScores scores) {
+    if (!scores.graph().equals(graph)) {
+      throw new IllegalArgumentException(
+          "start: expected scores of the %s, got those of the %s".formatted(graph, scores.graph()));
+    }
+    double[] masks = new double[graph.nEdges()];
+    int size = circuitSize(graph);
+    int rank = 0;
+    for (ScoredEdge edge : scores.sorted()) {
+      double share =
+          rank < size ? -1 + (double) rank / size : (rank - size + 1.0) / (masks.length - size);
+      masks[graph.index(edge.edge())] = START * share;
+      rank++;
+    }
+    return masks;
+  }
+
+  /** Collects settings. Not safe for use by several threads. */
+  public static final class Builder {
+
+    private double targetSparsity = 0.97;
+    private double warmUp = 0.5;
+    private double learningRate = 0.1;
+    private double lambdaRate = 1;
+    private int epochs = 100;
+    private Ablation ablation = BatchAblation.RESAMPLE;
+    private PruneScores start;
+    private long seed;
+
+    private Builder() {}
+
+    /**
+     * Sets which share of all edges is not to be in the circuit.
+     *
+     * @throws IllegalArgumentException if it is not between 0 and 1
+     */
+    public Builder targetSparsity(double value) {
+      targetSparsity = share("targetSparsity", value);
+      return this;
+    }
+
+    /**
+     * Sets during which share of the steps the target goes to the target sparsity.
+     *
+     * @throws IllegalArgumentException if it is not between 0 and 1
+     */
+    public Builder warmUp(double value) {
+      warmUp = share("warmUp", value);
+      return this;
+    }
+
+    private static double share(String name, double value) {
+      if (!(value >= 0 && value <= 1)) {
+        throw new IllegalArgumentException(name + ": expected a number from 0 to 1, got " + value);
+      }
+      return value;
+    }
+
+    /**
+     * Sets the learning rate of Adam on masks.
+     *
+     * @throws IllegalArgumentException if it is not a positive number
+     */
+    public Builder learningRate(double value) {
+      learningRate = positive("learningRate", value);
+      return this;
+    }
+
+    /**
+     * Sets how fast the lambdas grow.
+     *
+     * @throws IllegalArgumentException if it is not a positive number
+     */
+    public Builder lambdaRate(double value) {
+      lambdaRate = positive("lambdaRate", value);
+      return this;
+    }
+
+    private static double positive(String name, double value) {
+      if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
+        throw new IllegalArgumentException(name + ": expected a positive number, got " + value);
+      }
+      return value;
+    }
+
+    /**
+     * Sets how often each batch is visited.
+     *
+     * @throws IllegalArgumentException if it is less than 1
+     */
+    public Builder epochs(int value) {
+      if (value < 1) {
+        throw new IllegalArgumentException("epochs: expected 1 or more, got " + value);
+      }
+      epochs = value;
+      return this;
+    }
+
+    /** Sets what edges outside the circuit are patched with; by default corrupt prompts. */
+    public Builder ablation(Ablation value) {
+      ablation = Objects.requireNonNull(value, "ablation");
+      return this;
+    }
+
+    /**
+     * Starts from the ranking of other scores, whatever their unit, instead of from the full model:
+     * the greater an absolute score, the farther in the circuit an edge begins.
+     */
+    public Builder start(PruneScores scores) {
+      start = Objects.requireNonNull(scores, "scores");
+      return this;
+    }
+
+    /** Sets what the samples follow from. */
+    public Builder seed(long value) {
+      seed = value;
+      return this;
+    }
+
+    /** Makes the algorithm. */
+    public EdgePruning build() {
+      return new EdgePruning(this);
+    }
+  }
+}
