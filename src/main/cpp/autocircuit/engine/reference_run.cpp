@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "autocircuit/kernels/tensors.h"
 #include "autocircuit/ops/head_product.h"
 
 namespace autocircuit {
@@ -102,8 +103,10 @@ class ReferenceRun final : public Hooks {
 
   void read(HookId hook, const at::Tensor& value) override {
     if (reader(hook) >= 0) {
-      // A copy, since the value may be a view of what a later hook overwrites.
-      result_.reads[static_cast<size_t>(reader(hook))] = value.clone();
+      // Recorded, it is what the model goes on with, which has a gradient; else
+      // a copy, since it may be a view of what a later hook overwrites.
+      result_.reads[static_cast<size_t>(reader(hook))] =
+          is_recorded(value) ? value : value.clone();
     }
   }
 

@@ -165,12 +165,15 @@ public final class ForwardRequest {
     return with(parts -> parts.wantsSourceOutputs = true);
   }
 
-  /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
+  /**
+   * This request, returning the activations at hook points, too; see {@code hookNames()}. Where the
+   * pass is recorded, they are what the model goes on with, so gradients of the logits reach them.
+   */
   public ForwardRequest withReads(String... hookNames) {
     return withReads(List.of(hookNames));
   }
 
-  /** This request, returning the activations at hook points, too; see {@code hookNames()}. */
+  /** As {@link #withReads(String...)}. */
   public ForwardRequest withReads(Collection<String> hookNames) {
     List<String> names = List.copyOf(new LinkedHashSet<>(hookNames));
     return with(parts -> parts.reads = names);

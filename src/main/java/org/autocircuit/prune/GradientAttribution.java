@@ -32,7 +32,13 @@ import org.bytedeco.pytorch.Tensor;
 abstract class GradientAttribution implements PromptAlgorithm {
 
   /** A batch, and what its points are made of. */
-  record Batch(PatchableModel model, PromptPairBatch prompts, Tensor differences, AnswerLoss loss) {
+  record Batch(
+      PatchableModel model,
+      PromptPairBatch prompts,
+      SourceActivations patch,
+      SourceActivations clean,
+      Tensor differences,
+      AnswerLoss loss) {
 
     /** The point of a plain run. */
     PointAttribution at(long[][] tokens) {
@@ -44,12 +50,19 @@ abstract class GradientAttribution implements PromptAlgorithm {
   interface Points {
 
     /**
-     * Takes a point.
+     * Takes a point, whose gradient is added to the scores.
      *
      * @param weight of its gradient
      * @param sources whose edges get it
      */
     void add(PointAttribution point, double weight, SrcModule sources);
+
+    /**
+     * Takes other scores of some edges than their gradients.
+     *
+     * @param ofPrompts {@code [batch, edges]}
+     */
+    void replace(int[] edges, Tensor ofPrompts);
   }
 
   private final GradFunction gradFunction;
@@ -179,14 +192,35 @@ abstract class GradientAttribution implements PromptAlgorithm {
               model.sourceAblations(prompts.clean(), BatchAblation.RESAMPLE)) {
         Tensor differences = patch.tensor().sub(clean.tensor());
         visit(
-            new Batch(model, prompts, differences, loss),
-            (point, weight, sources) -> {
-              Stop.check();
-              add(point, weight, sources, scores);
-              progress.report(++done, total);
+            new Batch(model, prompts, patch, clean, differences, loss),
+            new Points() {
+              @Override
+              public void add(PointAttribution point, double weight, SrcModule sources) {
+                Stop.check();
+                Work.this.add(point, weight, sources, scores);
+                progress.report(++done, total);
+              }
+
+              @Override
+              public void replace(int[] some, Tensor ofPrompts) {
+                Stop.check();
+                Work.this.replace(some, ofPrompts, scores);
+                progress.report(++done, total);
+              }
             });
       }
       return scores;
+    }
+
+    private void replace(int[] edges, Tensor ofPrompts, double[] scores) {
+      model.precision().requireFinite("scores", ofPrompts);
+      double[] values;
+      try (CallScope scope = new CallScope()) {
+        values = TensorArrays.doubles(perPrompt ? ofPrompts : ofPrompts.mean(0));
+      }
+      for (int i = 0; i < values.length; i++) {
+        scores[i / edges.length * graph.nEdges() + edges[i % edges.length]] = values[i];
+      }
     }
 
     private void add(PointAttribution point, double weight, SrcModule sources, double[] scores) {

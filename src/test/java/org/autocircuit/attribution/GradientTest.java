@@ -16,6 +16,7 @@ import org.autocircuit.mode.PatchMode;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
@@ -26,6 +27,7 @@ import org.autocircuit.patch.SourceActivations;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 
@@ -165,6 +167,33 @@ class GradientTest {
       assertThat(leaf.grad().defined()).isTrue();
       assertThat(leaf.grad().abs().sum().item_double()).isGreaterThan(0);
     }
+  }
+
+  /** What is read in a recorded pass is what the model goes on with. */
+  @Test
+  void gradientsReachActivationsThatWereRead() {
+    String stream = "blocks.0.hook_resid_pre";
+    String next = "blocks.1.hook_resid_pre";
+    try (PointerScope scope = new PointerScope();
+        PatchableModel model =
+            TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults())) {
+      Tensor start =
+          model
+              .forward(ForwardRequest.of(TestModels.tokens(2, 4, 1)).withReads(stream))
+              .read(stream)
+              .requires_grad_(true);
+      ForwardResult whole = model.forward(ForwardRequest.startingAt(0, start).withReads(next));
+      Tensor read = whole.read(next);
+      Tensor leaf = read.detach().requires_grad_(true);
+      Tensor late = model.forward(ForwardRequest.startingAt(1, leaf)).logits();
+      Tensor actual = gradient(whole.logits(), read);
+      assertThat(actual.abs().sum().item_double()).isGreaterThan(0.1);
+      assertThat(torch.allclose(actual, gradient(late, leaf))).isTrue();
+    }
+  }
+
+  private static Tensor gradient(Tensor logits, Tensor input) {
+    return torch.grad(new TensorVector(logits.square().sum()), new TensorVector(input)).get(0);
   }
 
   @Test

@@ -19,6 +19,7 @@ import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Model;
 import org.autocircuit.prune.Acdc;
+import org.autocircuit.prune.AtpStarAttribution;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
@@ -125,6 +126,17 @@ class KnownModelTest {
       assertThat(zero).as("%s", known).isNotEmpty().isSubsetOf(missed);
       PruneScores exact = exact(model, known);
       assertThat(zero).allMatch(edge -> Math.abs(exact.get(edge)) > LEAST_EFFECT);
+    }
+  }
+
+  /** AtP* computes the softmax afresh, so that it does not matter whether it is saturated. */
+  @ParameterizedTest
+  @MethodSource("models")
+  void correctedQueriesAndKeysFindTheWholeCircuit(KnownModel known) {
+    try (PatchableModel model = open(known)) {
+      PruneScores scores =
+          AtpStarAttribution.builder().build().pruneScores(model, known.batches(known.prompts()));
+      assertThat(area(scores, known)).as("%s", known).isEqualTo(1);
     }
   }
 

@@ -233,6 +233,8 @@ class GradientAttributionTest {
         InputIntegratedGradients.builder().ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT).build(),
         ActivationIntegratedGradients.builder().points(2).build(),
         CleanCorruptedAttribution.builder().answerFunction(AnswerFunction.AVG_VAL).build(),
+        AtpStarAttribution.builder().build(),
+        AtpStarAttribution.builder().ablation(BatchAblation.ZERO).build(),
         GimAttribution.builder().build(),
         GimAttribution.builder().memoryLimit(1L << 40).gradFunction(GradFunction.PROB).build(),
         GimAttribution.builder().ablation(BatchAblation.BATCH_TOKENWISE_MEAN).build());
