@@ -4,12 +4,14 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.pass.Progress;
+import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
@@ -20,6 +22,7 @@ import org.autocircuit.report.CircuitTable;
  *
  * @param model the model they are circuits of
  * @param batches prompts to run them on
+ * @param ablation what all edges but a circuit's are patched with
  * @param random random circuits of each size to average over
  * @param seed seed of the first random circuits
  * @param phases is told what has ended
@@ -28,18 +31,61 @@ import org.autocircuit.report.CircuitTable;
 record CircuitComparison(
     PatchableModel model,
     List<PromptPairBatch> batches,
+    Ablation ablation,
     int random,
     long seed,
     Phases phases,
     PrintWriter err) {
 
+  /**
+   * What was measured.
+   *
+   * @param nEdges edges of the whole graph
+   * @param full the full model
+   * @param empty the circuit of no edge
+   * @param found circuits by size
+   * @param random means of random circuits by size
+   */
+  record Measured(
+      int nEdges,
+      CircuitMeasures full,
+      CircuitMeasures empty,
+      Map<Integer, CircuitMeasures> found,
+      Map<Integer, CircuitMeasures> random) {
+
+    CircuitTable table() {
+      CircuitTable table = new CircuitTable(nEdges, full, empty);
+      found.forEach((size, measures) -> table.row(size, measures, random.get(size)));
+      return table;
+    }
+
+    /** Says which of the circuits that scores pick have edges, but none that does anything. */
+    List<String> emptyCircuits(PruneScores scores) {
+      return found.keySet().stream()
+          .filter(size -> size > 0 && scores.circuit(size).onPaths().isEmpty())
+          .map(
+              size ->
+                  String.format(
+                      Locale.ROOT,
+                      "%,d %s, none on a whole path: the empty circuit",
+                      size,
+                      size == 1 ? "edge" : "edges"))
+          .toList();
+    }
+  }
+
   /** Measures circuits of the best edges; a random circuit of no edges or all would be the same. */
-  CircuitTable table(PruneScores scores, List<Integer> sizes) {
+  Measured measure(PruneScores scores, List<Integer> sizes) {
     Map<Integer, CircuitMeasures> found;
     CircuitMeasures full;
+    CircuitMeasures empty;
     try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
       found = measure(scores, sizes, progress);
       full = CircuitMeasures.ofModel(model, batches);
+      // Edges with infinite scores are in every circuit that scores pick.
+      PruneScores zeros = PruneScores.filled(model.graph(), 0);
+      empty =
+          found.containsKey(0) ? found.get(0) : measure(zeros, List.of(0), Progress.NONE).get(0);
     }
     phases.end("circuits");
     List<Integer> proper =
@@ -51,11 +97,7 @@ record CircuitComparison(
       }
       phases.end("random");
     }
-    CircuitTable table = new CircuitTable(scores.size(), full);
-    for (Map.Entry<Integer, CircuitMeasures> entry : found.entrySet()) {
-      table.row(entry.getKey(), entry.getValue(), yardsticks.get(entry.getKey()));
-    }
-    return table;
+    return new Measured(scores.size(), full, empty, found, yardsticks);
   }
 
   /** The means of all random circuits of a size, which share one progress. */
@@ -79,6 +121,7 @@ record CircuitComparison(
     return CircuitRuns.builder(scores)
         .sizes(sizes)
         .patchType(PatchType.TREE_PATCH)
+        .ablation(ablation)
         .progress(progress)
         .build()
         .measure(model, batches);

@@ -3,20 +3,27 @@ package org.autocircuit.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
-import org.autocircuit.prune.MaskGradient;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.prune.HeadScore;
+import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
+import org.autocircuit.prune.VerifiedScores;
 import org.autocircuit.report.CircuitPicture;
+import org.autocircuit.report.HeadTable;
 import org.autocircuit.report.ScoreTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -25,22 +32,25 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
-/** Finds a circuit by edge attribution patching, and compares it with the model. */
+/** Finds a circuit by the scores of an algorithm, and compares it with the model. */
 @Command(
     name = "discover",
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
     sortOptions = false,
     description = {
-      "Finds the circuit that does a task: scores every edge of the model by edge attribution"
-          + " patching, then runs circuits of the best edges alone and compares them with the"
-          + " full model and with random circuits.",
+      "Finds the circuit that does a task: scores every edge of the model by integrated gradients"
+          + " or another method, verifies some of the scores by patching those edges exactly, then"
+          + " runs circuits of the best edges alone and compares them with the full model and with"
+          + " random circuits.",
       "Without options it does so for the model and the prompts that come with the program."
     },
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
-      "  autocircuit discover --picture circuit.html",
+      "  autocircuit discover --picture circuit.html --json discovery.json",
+      "  autocircuit discover --method exact --metric prob",
+      "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1",
       "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 --top 30",
       "",
       "A prompt file is JSON: {\"prompts\": [{\"clean\": \"...\", \"corrupt\": \"...\",",
@@ -57,6 +67,9 @@ import picocli.CommandLine.Spec;
     })
 final class Discover implements Callable<Integer> {
 
+  private static final int HEADS = 10;
+  private static final double MAX_SECONDS = 1e9;
+
   @Spec private CommandSpec spec;
 
   @Mixin private ModelOptions modelOptions;
@@ -66,6 +79,27 @@ final class Discover implements Callable<Integer> {
   @Mixin private GraphOptions graphOptions;
 
   @Mixin private SizeOptions sizeOptions;
+
+  @Option(
+      names = "--method",
+      paramLabel = "METHOD",
+      defaultValue = "eap-ig",
+      description =
+          "What scores the edges: ${COMPLETION-CANDIDATES}. eap: gradients at the clean prompts;"
+              + " eap-ig, eap-ig-activations, mask-ig: integrated over inputs, activations, masks;"
+              + " exact: patches each edge. Default: ${DEFAULT-VALUE}.")
+  private Method method;
+
+  @Mixin private AlgorithmOptions algorithmOptions;
+
+  @Option(
+      names = "--budget",
+      paramLabel = "SECONDS",
+      description =
+          "Time for verification: patches the 20 best edges by estimate and 40 random ones, as many"
+              + " of them as the time is enough for; 0 for none. Default: as long as the attribution"
+              + " took, at least 2 seconds.")
+  private Double budget;
 
   @Option(
       names = "--per-position",
@@ -83,7 +117,7 @@ final class Discover implements Callable<Integer> {
       names = "--seed",
       paramLabel = "N",
       defaultValue = "0",
-      description = "Seed of the random circuits. Default: ${DEFAULT-VALUE}.")
+      description = "Seed of all that is drawn. Default: ${DEFAULT-VALUE}.")
   private long seed;
 
   @Option(
@@ -99,6 +133,12 @@ final class Discover implements Callable<Integer> {
       defaultValue = "autocircuit-scores.json",
       description = "Where the scores of all edges go, as JSON. Default: ${DEFAULT-VALUE}.")
   private Path output;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Where all that is found goes, for programs: scores, verification, measures.")
+  private Path json;
 
   @Option(
       names = "--picture",
@@ -164,7 +204,11 @@ final class Discover implements Callable<Integer> {
 
     Failures.warn(err, Spellings.warnings(model, prompts.tokens(), folder.tokenizer()));
     IntFunction<String> labels = prompts.labels(folder.tokenizer());
-    PruneScores scores = attribute(model, prompts);
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers(), seed);
+    PruneAlgorithm algorithm = method.algorithm(settings);
+    long begin = System.nanoTime();
+    PruneScores scores = attribute(algorithm, model, prompts);
+    long nanos = System.nanoTime() - begin;
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
     write(graph, scores, labels);
@@ -174,34 +218,94 @@ final class Discover implements Callable<Integer> {
     out.println();
     out.print(ScoreTable.of(scores.top(top), labels));
     out.println();
-    wrap(
-        "The score estimates how much the %s falls when the edge alone is patched with the corrupt"
-            + " prompt, as a mean over the prompts.",
-        prompts.haveWrongAnswers() ? "logit difference" : "answer's logit");
+    wrap("%s", method.meaning(algorithm, settings));
     out.println();
     out.flush();
-
-    print("Circuits on %s, all other edges patched", prompts.describeTesting());
-    out.println();
-    out.print(
-        new CircuitComparison(model, prompts.testing(), random, seed, phases, err)
-            .table(scores, sizes));
-    out.println();
-    wrap(
-        "logit diff: the answer's logit less that of the wrong answers. KL: divergence from the"
-            + " model, in nats. accuracy: the answer is the most probable token.%s",
-        random == 0 ? "" : " Random: mean of %s circuits.".formatted(random));
-    out.println();
+    Optional<VerifiedScores> verified = verify(model, prompts, scores, nanos);
+    List<HeadScore> heads = HeadScore.of(scores);
+    if (!heads.isEmpty()) {
+      int shown = Math.min(HEADS, heads.size());
+      print("The %,d heads that matter most, by sums of absolute scores", shown);
+      out.println();
+      out.print(HeadTable.of(heads.subList(0, shown)));
+      out.println();
+    }
+    circuits(folder, model, prompts, algorithm, scores, verified, sizes);
     fact("time", "%s", phases);
   }
 
-  private PruneScores attribute(PatchableModel model, Prompts prompts) {
-    try (PhaseProgress progress = PhaseProgress.of("attribution", err)) {
-      return MaskGradient.builder()
-          .answerFunctionFor(prompts.finding())
-          .build()
-          .pruneScores(model, prompts.finding(), progress);
+  private void circuits(
+      ModelFolder folder,
+      PatchableModel model,
+      Prompts prompts,
+      PruneAlgorithm algorithm,
+      PruneScores scores,
+      Optional<VerifiedScores> verified,
+      List<Integer> sizes)
+      throws IOException {
+    Ablation ablation = algorithmOptions.ablation().orElse(BatchAblation.RESAMPLE);
+    print(
+        "Circuits on %s, all other edges patched%s",
+        prompts.describeTesting(),
+        ablation == BatchAblation.RESAMPLE ? "" : " by " + Names.typed(ablation));
+    out.println();
+    CircuitComparison.Measured measured =
+        new CircuitComparison(model, prompts.testing(), ablation, random, seed, phases, err)
+            .measure(scores, sizes);
+    out.print(measured.table());
+    out.println();
+    if (ablation == BatchAblation.RESAMPLE) {
+      measured.emptyCircuits(scores).forEach(line -> print("%s", line));
     }
+    wrap(
+        "logit diff: the answer's logit less that of the wrong answers. recovered: from that of no"
+            + " edge, 0 %%, to the model's, 100 %%. KL: divergence from the model, in nats."
+            + " accuracy: the answer is the most probable token.%s",
+        random == 0 ? "" : " random: mean of %s circuits.".formatted(random));
+    out.println();
+    out.flush();
+    Optional<SmallestPart> smallest = SmallestPart.find(model, prompts, scores, ablation, err);
+    phases.end("smallest");
+    smallest.ifPresent(
+        part -> {
+          wrap("%s", part.describe(prompts.heldOut()));
+          out.println();
+        });
+    if (json != null) {
+      new Discovery(
+              folder.describe(),
+              prompts.describe(),
+              Names.typed(ablation),
+              algorithm,
+              scores,
+              verified,
+              measured,
+              smallest)
+          .write(json);
+      fact("json", "%s", json);
+    }
+  }
+
+  private PruneScores attribute(PruneAlgorithm algorithm, PatchableModel model, Prompts prompts) {
+    try (PhaseProgress progress = PhaseProgress.of("attribution", err)) {
+      return algorithm.pruneScores(model, prompts.finding(), progress);
+    }
+  }
+
+  /** Tests estimates against exact effects, and says how far they can be trusted. */
+  private Optional<VerifiedScores> verify(
+      PatchableModel model, Prompts prompts, PruneScores scores, long attributionNanos) {
+    if (!method.estimates() || (budget != null && budget == 0)) {
+      return Optional.empty();
+    }
+    Duration time = VerifiedPart.time(budget, attributionNanos);
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers(), seed);
+    VerifiedScores verified = VerifiedPart.verify(model, prompts, scores, settings, time, err);
+    phases.end("verification");
+    wrap("%s", VerifiedPart.describe(verified));
+    out.println();
+    out.flush();
+    return Optional.of(verified);
   }
 
   private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
@@ -236,12 +340,26 @@ final class Discover implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
     }
+    if (budget != null && !(budget >= 0 && budget < MAX_SECONDS)) {
+      throw new ParameterException(
+          spec.commandLine(), "--budget must be seconds, 0 or more, got " + budget);
+    }
+    if (budget != null && !method.estimates()) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--budget has no effect with %s, whose scores are %s"
+              .formatted(method, method.isExact() ? "exact" : "no estimates of effects"));
+    }
+    algorithmOptions.check(List.of(method));
     sizeOptions.check(spec);
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
     Outputs outputs = new Outputs(spec);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     outputs.add("--output", output);
+    if (json != null) {
+      outputs.add("--json", json);
+    }
     for (String option : List.of("--picture", "--picture-edges")) {
       if (noPicture && spec.commandLine().getParseResult().hasMatchedOption(option)) {
         throw new ParameterException(

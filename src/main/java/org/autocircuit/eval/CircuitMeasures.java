@@ -34,6 +34,16 @@ public record CircuitMeasures(
   }
 
   /**
+   * The share of the full model's logit difference that the circuit recovers, counted from that of
+   * no edge: 0 for none, 1 for the full model, more where leaving out edges helps the answer; not
+   * finite where both are equal.
+   */
+  public double recovered(CircuitMeasures fullModel, CircuitMeasures empty) {
+    return (logitDifference - empty.logitDifference)
+        / (fullModel.logitDifference - empty.logitDifference);
+  }
+
+  /**
    * The measures of the full model on clean prompts, as a yardstick. The divergence is 0.
    *
    * @throws IllegalArgumentException if there are no batches, or the model's output is not that of

@@ -7,9 +7,10 @@ import java.util.Objects;
 import org.autocircuit.eval.CircuitMeasures;
 
 /**
- * A table over circuit sizes: a circuit's measures beside those of random circuits of the same
- * size, and the full model's own below. Plain text of at most 80 columns. Not safe for use by
- * several threads.
+ * A table over circuit sizes: a circuit's measures beside those of random circuits of the same size
+ * where there are any, and the full model's own below. What a circuit recovers is its logit
+ * difference on a scale from that of no edge, 0 %, to that of the full model, 100 %. Plain text of
+ * at most 80 columns. Not safe for use by several threads.
  */
 public final class CircuitTable {
 
@@ -17,6 +18,7 @@ public final class CircuitTable {
 
   private final int nEdges;
   private final CircuitMeasures fullModel;
+  private final CircuitMeasures empty;
   private final List<Row> rows = new ArrayList<>();
 
   /**
@@ -24,10 +26,12 @@ public final class CircuitTable {
    *
    * @param nEdges edges of the whole graph
    * @param fullModel the full model's measures
+   * @param empty those of the circuit without edges
    */
-  public CircuitTable(int nEdges, CircuitMeasures fullModel) {
+  public CircuitTable(int nEdges, CircuitMeasures fullModel, CircuitMeasures empty) {
     this.nEdges = nEdges;
     this.fullModel = Objects.requireNonNull(fullModel, "fullModel");
+    this.empty = Objects.requireNonNull(empty, "empty");
   }
 
   /**
@@ -45,41 +49,52 @@ public final class CircuitTable {
   /** The table, with a line above that says which columns are whose. */
   @Override
   public String toString() {
+    boolean random = rows.stream().anyMatch(row -> row.random() != null);
     TextTable table = new TextTable().indent(2).right("edges").right("share");
-    for (int i = 0; i < 2; i++) {
-      table.right(i == 0 ? "logit diff" : "   logit diff").right("KL").right("accuracy");
+    table.right("logit diff").right("recovered").right("KL").right("accuracy");
+    if (random) {
+      table.right("  recovered").right("KL");
     }
     for (Row row : rows) {
-      addRow(table, count(row.edges()), share(row.edges()), row.circuit(), row.random());
+      addRow(table, random, count(row.edges()), share(row.edges()), row.circuit(), row.random());
     }
-    addRow(table, "model", "", fullModel, null);
+    addRow(table, random, "model", "", fullModel, null);
     String text = table.toString();
-    String titles = text.substring(0, text.indexOf('\n'));
-    return groups(titles) + "\n" + text;
+    return random ? groups(text.substring(0, text.indexOf('\n'))) + "\n" + text : text;
   }
 
-  private static void addRow(
-      TextTable table, String name, String share, CircuitMeasures circuit, CircuitMeasures random) {
-    table.row(
-        name,
-        share,
-        difference(circuit),
-        kl(circuit),
-        accuracy(circuit),
-        random == null ? "" : difference(random),
-        random == null ? "" : kl(random),
-        random == null ? "" : accuracy(random));
+  private void addRow(
+      TextTable table,
+      boolean withRandom,
+      String name,
+      String share,
+      CircuitMeasures circuit,
+      CircuitMeasures random) {
+    List<String> cells =
+        new ArrayList<>(
+            List.of(
+                name,
+                share,
+                difference(circuit),
+                recovered(circuit),
+                kl(circuit),
+                accuracy(circuit)));
+    if (withRandom) {
+      cells.add(random == null ? "" : recovered(random));
+      cells.add(random == null ? "" : kl(random));
+    }
+    table.row(cells.toArray(String[]::new));
   }
 
   /** The names of the two groups, each over the end of its last column, ruled to its first. */
   private static String groups(String titles) {
     int circuitEnd = titles.indexOf("accuracy") + "accuracy".length();
     int circuitBegin = titles.indexOf("logit diff");
-    int randomBegin = titles.lastIndexOf("logit diff");
+    int randomBegin = titles.lastIndexOf("recovered");
     return " ".repeat(circuitBegin)
         + centred(" circuit ", circuitEnd - circuitBegin)
         + " ".repeat(randomBegin - circuitEnd)
-        + centred(" random circuits ", titles.length() - randomBegin);
+        + centred(" random ", titles.length() - randomBegin);
   }
 
   private static String centred(String text, int width) {
@@ -99,6 +114,11 @@ public final class CircuitTable {
 
   private static String difference(CircuitMeasures measures) {
     return String.format(Locale.ROOT, "%.3f", measures.logitDifference());
+  }
+
+  private String recovered(CircuitMeasures measures) {
+    double share = measures.recovered(fullModel, empty);
+    return Double.isFinite(share) ? String.format(Locale.ROOT, "%.1f %%", 100 * share) : "-";
   }
 
   private static String kl(CircuitMeasures measures) {

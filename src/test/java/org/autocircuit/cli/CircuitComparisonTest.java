@@ -11,6 +11,7 @@ import java.util.List;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.tokenizer.Tokenizer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -30,7 +31,14 @@ class CircuitComparisonTest {
     }
     List<String> reports = new ArrayList<>();
     try (PatchableModel model = PatchableModel.open(folder)) {
-      new CircuitComparison(model, batches, 3, 0, new Phases(), new PrintWriter(new StringWriter()))
+      new CircuitComparison(
+              model,
+              batches,
+              BatchAblation.RESAMPLE,
+              3,
+              0,
+              new Phases(),
+              new PrintWriter(new StringWriter()))
           .random(List.of(5, 20), (done, total) -> reports.add(done + " of " + total));
     }
     assertThat(reports)

@@ -1,0 +1,115 @@
+package org.autocircuit.cli;
+
+import java.util.Collection;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
+import org.autocircuit.patch.Ablation;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Options of algorithms; each of them takes some. */
+final class AlgorithmOptions {
+
+  private static final int POINTS = 5;
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
+  @Option(
+      names = "--points",
+      paramLabel = "N",
+      description = "Points of integrated gradients, each of which costs a gradient. Default: 5.")
+  private Integer points;
+
+  @Option(
+      names = "--metric",
+      paramLabel = "METRIC",
+      description = "In what answers are compared: ${COMPLETION-CANDIDATES}. Default: logit.")
+  private Metric metric;
+
+  @Option(
+      names = "--ablation",
+      paramLabel = "NAME",
+      converter = Names.OfAblation.class,
+      description =
+          "What edges are patched with: resample (the corrupt prompt), zero, batch-tokenwise-mean,"
+              + " batch-all-tok-mean, tokenwise-mean-clean, tokenwise-mean-corrupt or"
+              + " tokenwise-mean-clean-and-corrupt. Default: resample; for subnetwork-probing"
+              + " tokenwise-mean-corrupt.")
+  private Ablation ablation;
+
+  @Option(
+      names = "--thresholds",
+      paramLabel = "NATS",
+      split = ",",
+      description =
+          "By how much an edge that acdc removes may change the outputs. Default: 1, 3, 5, 7 and 9"
+              + " times 1e-5 to 1e-2.")
+  private List<Double> thresholds;
+
+  @Option(
+      names = "--epochs",
+      paramLabel = "N",
+      description = "How often subnetwork-probing visits each prompt. Default: 20.")
+  private Integer epochs;
+
+  /** Refuses values that mean nothing, and options that no method takes. */
+  void check(Collection<Method> methods) {
+    if ((points != null && points < 1) || (epochs != null && epochs < 1)) {
+      throw wrong("--points and --epochs must be at least 1");
+    }
+    if (thresholds != null
+        && !thresholds.stream().allMatch(t -> t > 0 && t < Double.POSITIVE_INFINITY)) {
+      throw wrong("--thresholds must be positive numbers, got " + thresholds);
+    }
+    for (String option :
+        List.of("--points", "--metric", "--ablation", "--thresholds", "--epochs")) {
+      if (spec.commandLine().getParseResult().hasMatchedOption(option)
+          && methods.stream().noneMatch(method -> method.options().contains(option))) {
+        throw wrong(
+            "%s has no effect with %s; it is for %s"
+                .formatted(
+                    option,
+                    names(methods.stream()),
+                    names(
+                        Stream.of(Method.values())
+                            .filter(method -> method.options().contains(option)))));
+      }
+    }
+  }
+
+  Metric metric() {
+    return metric == null ? Metric.LOGIT : metric;
+  }
+
+  /** What edges are patched with, if it was said. */
+  Optional<Ablation> ablation() {
+    return Optional.ofNullable(ablation);
+  }
+
+  AlgorithmSettings settings(boolean wrongAnswers, long seed) {
+    return new AlgorithmSettings(
+        metric(),
+        wrongAnswers ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL,
+        ablation(),
+        points == null ? POINTS : points,
+        Optional.ofNullable(thresholds)
+            .map(list -> list.stream().mapToDouble(Double::doubleValue).toArray()),
+        epochs == null ? OptionalInt.empty() : OptionalInt.of(epochs),
+        seed);
+  }
+
+  private static String names(Stream<Method> methods) {
+    return methods.map(Method::toString).collect(Collectors.joining(", "));
+  }
+
+  private ParameterException wrong(String problem) {
+    return new ParameterException(spec.commandLine(), problem);
+  }
+}

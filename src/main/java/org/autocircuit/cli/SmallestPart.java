@@ -1,0 +1,81 @@
+package org.autocircuit.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.PrintWriter;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.eval.AnswerScale;
+import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.PromptMetric;
+import org.autocircuit.eval.PromptValues;
+import org.autocircuit.eval.SmallestCircuit;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.prune.PruneScores;
+
+/**
+ * The smallest circuit that recovers a share on the prompts that circuits are found with.
+ *
+ * @param found the circuit
+ * @param tested what it recovers on the other prompts; the same if there are none
+ */
+record SmallestPart(SmallestCircuit found, double tested) {
+
+  private static final double SHARE = 0.95;
+
+  /** Searches; finds none where all edges are worth as much as none. */
+  static Optional<SmallestPart> find(
+      PatchableModel model,
+      Prompts prompts,
+      PruneScores scores,
+      Ablation ablation,
+      PrintWriter err) {
+    Evaluation evaluation =
+        Evaluation.of(PromptMetric.answerDifference(AnswerScale.LOGIT)).withAblation(ablation);
+    EdgeSet none = EdgeSet.none(scores.graph());
+    EdgeSet all = EdgeSet.all(scores.graph());
+    try (PhaseProgress waiting = PhaseProgress.waiting("smallest circuit", err)) {
+      List<PromptValues> ends = evaluation.measure(model, prompts.finding(), List.of(none, all));
+      if (ends.get(0).mean() == ends.get(1).mean()) {
+        return Optional.empty();
+      }
+      SmallestCircuit found =
+          SmallestCircuit.find(evaluation, model, prompts.finding(), scores, SHARE, false);
+      if (!prompts.heldOut()) {
+        return Optional.of(new SmallestPart(found, found.faithfulness()));
+      }
+      List<PromptValues> tested =
+          evaluation.measure(model, prompts.testing(), List.of(none, all, found.circuit()));
+      double empty = tested.get(0).mean();
+      return Optional.of(
+          new SmallestPart(found, (tested.get(2).mean() - empty) / (tested.get(1).mean() - empty)));
+    }
+  }
+
+  /** The sentence for people. */
+  String describe(boolean heldOut) {
+    String text =
+        String.format(
+            Locale.ROOT,
+            "The smallest circuit that recovers %.0f %%, of those tried: %,d edges",
+            100 * SHARE,
+            found.circuit().size());
+    return heldOut
+        ? text
+            + String.format(
+                Locale.ROOT,
+                ", which recover %.1f %% on the prompts they were found with, %.1f %% on the"
+                    + " held-out ones.",
+                100 * found.faithfulness(),
+                100 * tested)
+        : text + ".";
+  }
+
+  void addTo(ObjectNode json) {
+    json.put("share", SHARE).put("edges", found.circuit().size());
+    Discovery.put(json, "recovered", found.faithfulness());
+    Discovery.put(json, "recovered_held_out", tested);
+  }
+}

@@ -1,0 +1,63 @@
+package org.autocircuit.cli;
+
+import java.io.PrintWriter;
+import java.time.Duration;
+import java.util.Locale;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.Verification;
+import org.autocircuit.prune.VerifiedScores;
+
+/** Tests estimated scores against exact effects, and says how far they can be trusted. */
+final class VerifiedPart {
+
+  private static final long LEAST_NANOS = 2_000_000_000L;
+
+  private VerifiedPart() {}
+
+  /** Returns the time that was given in seconds, else that of the attribution, or more. */
+  static Duration time(Double budget, long attributionNanos) {
+    return Duration.ofNanos(
+        budget == null ? Math.max(attributionNanos, LEAST_NANOS) : (long) Math.ceil(budget * 1e9));
+  }
+
+  static VerifiedScores verify(
+      PatchableModel model,
+      Prompts prompts,
+      PruneScores scores,
+      AlgorithmSettings settings,
+      Duration time,
+      PrintWriter err) {
+    try (PhaseProgress waiting = PhaseProgress.waiting("verification", err)) {
+      return Verification.builder()
+          .patching(
+              EdgeActivationPatching.builder()
+                  .loss(settings.metric().gradFunction(), settings.answers())
+                  .ablation(settings.ablation())
+                  .build())
+          .time(time)
+          .seed(settings.seed())
+          .build()
+          .verify(model, prompts.finding(), scores);
+    }
+  }
+
+  static String describe(VerifiedScores verified) {
+    int best = verified.top().size();
+    return String.format(
+        Locale.ROOT,
+        "Verified: %,d of the best edges and %,d random ones patched exactly%s. Correlation of"
+            + " estimate and effect over all edges: %s; of their ranks: %s (with 95 %% intervals)."
+            + " Of the %,d edges with the greatest effects %.1f are likely not among the best"
+            + " %,d.",
+        best,
+        verified.sample().size(),
+        verified.isComplete() ? "" : ", then the time was over (--budget SECONDS gives more)",
+        verified.pearson(),
+        verified.spearman(),
+        best,
+        verified.expectedMissed(),
+        best);
+  }
+}
