@@ -25,6 +25,8 @@ import picocli.CommandLine.Spec;
     subcommands = {
       Discover.class,
       DrawPatchMap.class,
+      Evaluate.class,
+      Compare.class,
       ShowGraph.class,
       RunPrompt.class,
       TrainExample.class
@@ -34,6 +36,8 @@ import picocli.CommandLine.Spec;
       "  autocircuit discover",
       "  autocircuit discover --model gpt2 --prompts pairs.json --picture circuit.html",
       "  autocircuit patch-map --of heads --together",
+      "  autocircuit evaluate --scores autocircuit-scores.json --ablation zero",
+      "  autocircuit compare --methods eap,eap-ig,exact",
       "  autocircuit graph gpt2/config.json",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "",

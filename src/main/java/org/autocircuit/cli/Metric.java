@@ -2,6 +2,7 @@ package org.autocircuit.cli;
 
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.eval.AnswerScale;
+import org.autocircuit.eval.PromptMetric;
 
 /** Says in what the answers are compared. */
 enum Metric {
@@ -33,8 +34,9 @@ enum Metric {
     return gradFunction;
   }
 
-  AnswerScale scale() {
-    return scale;
+  /** Measures circuits by it, for prompts with wrong answers or without. */
+  PromptMetric ofPrompts(boolean wrongAnswers) {
+    return wrongAnswers ? PromptMetric.answerDifference(scale) : PromptMetric.answerValue(scale);
   }
 
   /** Names it, for prompts with wrong answers or without. */

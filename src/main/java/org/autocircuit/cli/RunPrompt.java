@@ -1,6 +1,8 @@
 package org.autocircuit.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -20,6 +22,7 @@ import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.prune.PruneScores;
 import org.autocircuit.report.TextTable;
 import org.autocircuit.text.NextToken;
 import org.autocircuit.text.NextTokens;
@@ -40,13 +43,14 @@ import picocli.CommandLine.Spec;
       "Runs the model on a prompt and prints the most probable next tokens, before and after edges"
           + " are patched.",
       "A patched edge carries what its source puts out on the corrupt prompt; without a corrupt"
-          + " prompt it carries zeros."
+          + " prompt it carries zeros. With --scores all edges are patched but those of a circuit."
     },
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit run --prompt \"When Mary and John went to the store, John gave a drink to\"",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "  autocircuit run --prompt \"...\" --patch \"A0.1->A1.2.Q@9\" --patch \"MLP 0->A1.2.K\"",
+      "  autocircuit run --prompt \"...\" --corrupt \"...\" --scores scores.json --size 150",
       "",
       "'autocircuit graph --list' prints the names of all edges. NAME@N patches an edge at token",
       "position N only, counted from 0."
@@ -82,6 +86,25 @@ final class RunPrompt implements Callable<Integer> {
   private List<String> patch = new ArrayList<>();
 
   @Option(
+      names = {"-s", "--scores"},
+      paramLabel = "FILE",
+      description =
+          "Scores as 'autocircuit discover' writes them: all edges are patched but the best, as"
+              + " many as --size says.")
+  private Path scores;
+
+  @Option(
+      names = "--size",
+      paramLabel = "N",
+      description = "Edges of the circuit that --scores pick; ties go by the order of edges.")
+  private Integer size;
+
+  @Option(
+      names = "--per-position",
+      description = "The scores are those of edges at each token position.")
+  private boolean scoresPerPosition;
+
+  @Option(
       names = {"-k", "--top-k"},
       paramLabel = "N",
       defaultValue = "5",
@@ -92,13 +115,16 @@ final class RunPrompt implements Callable<Integer> {
   private boolean showTokens;
 
   @Override
-  public Integer call() {
+  public Integer call() throws IOException {
     if (topK < 1) {
       throw new ParameterException(spec.commandLine(), "--top-k must be at least 1, got " + topK);
     }
-    if (corrupt != null && patch.isEmpty()) {
+    checkCircuit();
+    if (corrupt != null && patch.isEmpty() && scores == null) {
       throw new ParameterException(
-          spec.commandLine(), "--corrupt has no effect without edges; name some with --patch");
+          spec.commandLine(),
+          "--corrupt has no effect without edges; name some with --patch, or a circuit's with"
+              + " --scores");
     }
     graphOptions.check();
     PrintWriter out = spec.commandLine().getOut();
@@ -106,7 +132,8 @@ final class RunPrompt implements Callable<Integer> {
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
       long[][] tokens = tokens(tokenizer, folder.longest());
-      boolean perPosition = patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
+      boolean perPosition =
+          scoresPerPosition || patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
       PatchableModelOptions options = graphOptions.modelOptions(folder.config());
       if (perPosition) {
         options = options.withSeqLen(tokens[0].length);
@@ -118,6 +145,48 @@ final class RunPrompt implements Callable<Integer> {
     }
     out.flush();
     return Main.OK;
+  }
+
+  private void checkCircuit() {
+    if (scores != null && !patch.isEmpty()) {
+      throw new ParameterException(
+          spec.commandLine(), "--patch and --scores both say what is patched: give one of them");
+    }
+    if ((scores == null) != (size == null) || (scores == null && scoresPerPosition)) {
+      throw new ParameterException(
+          spec.commandLine(), "--scores FILE and --size N belong together");
+    }
+    if (size != null && size < 0) {
+      throw new ParameterException(spec.commandLine(), "--size must not be negative, got " + size);
+    }
+  }
+
+  /** The edges to patch: those that were named, or all but those of a circuit. */
+  private EdgeSet patched(ModelGraph graph) throws IOException {
+    if (scores == null) {
+      return EdgeSet.ofNames(graph, patch);
+    }
+    PruneScores read = ScoresFile.read(graph, scores);
+    if (size > graph.nEdges()) {
+      throw new IllegalArgumentException(
+          String.format(
+              Locale.ROOT, "--size %,d: the graph has only %,d edges", size, graph.nEdges()));
+    }
+    return Circuits.top(read, size, /* signed= */ false).complement();
+  }
+
+  /** Says what is patched. */
+  private String describe(ModelGraph graph, Tokenizer tokenizer, long[] tokens) {
+    return scores == null
+        ? patch.stream()
+            .map(name -> explained(name, graph, tokenizer, tokens))
+            .collect(Collectors.joining(", "))
+        : String.format(
+            Locale.ROOT,
+            "all edges but the best %,d of %,d by %s",
+            size,
+            graph.nEdges(),
+            VisibleText.of(scores.toString()));
   }
 
   /** The tokens of the prompt, and of the corrupt one if there is one; checked. */
@@ -182,8 +251,9 @@ final class RunPrompt implements Callable<Integer> {
     return notes.isEmpty() ? name : name + " (" + String.join("; ", notes) + ")";
   }
 
-  private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens) {
-    EdgeSet edges = EdgeSet.ofNames(model.graph(), patch);
+  private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens)
+      throws IOException {
+    EdgeSet edges = patched(model.graph());
     long[][] clean = {tokens[0]};
     NextTokens before = next(folder.tokenizer(), model, clean, PatchContext.NONE);
     out.println("model    " + VisibleText.of(folder.describe()));
@@ -191,7 +261,7 @@ final class RunPrompt implements Callable<Integer> {
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }
-    if (edges.size() == 0) {
+    if (edges.size() == 0 && scores == null) {
       out.println();
       out.print(table(before, null));
       return;
@@ -199,11 +269,7 @@ final class RunPrompt implements Callable<Integer> {
     out.println(
         "corrupt  "
             + (corrupt == null ? "(none: patched edges carry zeros)" : VisibleText.of(corrupt)));
-    out.println(
-        "patched  "
-            + patch.stream()
-                .map(name -> explained(name, model.graph(), folder.tokenizer(), tokens[0]))
-                .collect(Collectors.joining(", ")));
+    out.println("patched  " + describe(model.graph(), folder.tokenizer(), tokens[0]));
     out.println();
     BatchAblation ablation = corrupt == null ? BatchAblation.ZERO : BatchAblation.RESAMPLE;
     long[][] other = {tokens[tokens.length - 1]};

@@ -1,0 +1,247 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.FaithfulnessCurve;
+import org.autocircuit.eval.ScoreSimilarity;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.patch.BatchAblation;
+import org.autocircuit.prune.PruneAlgorithm;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.report.TextTable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** Puts scores of files or methods side by side. */
+@Command(
+    name = "compare",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    sortOptions = false,
+    description = {
+      "Compares scores of one model's edges, from files or from methods that are run now: how alike"
+          + " their rankings are, and how faithful the circuits are that they pick.",
+      "With --all-methods prints a table of every method: quality, cost, and on small models with"
+          + " known circuits how well it finds them."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit compare --methods eap,eap-ig,exact",
+      "  autocircuit compare scores.json --methods eap",
+      "  autocircuit compare old.json new.json --model gpt2 --prompts pairs.json",
+      "  autocircuit compare --all-methods --thresholds 0.001,0.01,0.1 --epochs 200"
+    },
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      " 0:all went well",
+      " 1:the model, the prompts or scores could not be used, or the computation failed",
+      " 2:wrong options"
+    })
+final class Compare implements Callable<Integer> {
+
+  private static final double[] OVERLAPS = {0.01, 0.05, 0.1, 0.2};
+
+  @Spec private CommandSpec spec;
+
+  @Parameters(
+      arity = "0..*",
+      paramLabel = "FILE",
+      description = "Scores, as 'autocircuit discover' writes them.")
+  private List<Path> files = new ArrayList<>();
+
+  @Option(
+      names = "--methods",
+      paramLabel = "METHOD",
+      split = ",",
+      description = "Methods to run: ${COMPLETION-CANDIDATES}.")
+  private List<Method> methods = new ArrayList<>();
+
+  @Option(names = "--all-methods", description = "Print the table of every method.")
+  private boolean allMethods;
+
+  @Mixin private AlgorithmOptions algorithmOptions;
+
+  @Mixin private ModelOptions modelOptions;
+
+  @Mixin private PromptOptions promptOptions;
+
+  @Mixin private GraphOptions graphOptions;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Seed of all that is drawn. Default: ${DEFAULT-VALUE}.")
+  private long seed;
+
+  private PrintWriter out;
+  private PrintWriter err;
+
+  @Override
+  public Integer call() throws IOException {
+    check();
+    out = spec.commandLine().getOut();
+    err = spec.commandLine().getErr();
+    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
+        ModelFolder folder = ModelFolder.open(modelOptions)) {
+      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
+      Failures.warn(err, prompts.warnings());
+      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
+      try (PatchableModel model = folder.patchable(options)) {
+        loading.close();
+        fact("model", folder.describe());
+        fact("prompts", prompts.describe());
+        if (allMethods) {
+          new MethodTable(algorithmOptions, seed, out, err).print(model, prompts);
+        } else {
+          compare(model, prompts);
+        }
+      }
+    }
+    out.flush();
+    return Main.OK;
+  }
+
+  private void check() {
+    Set<Method> different = new LinkedHashSet<>(methods);
+    if (different.size() < methods.size()) {
+      throw wrong("--methods names a method twice: " + methods);
+    }
+    if (allMethods && (!methods.isEmpty() || !files.isEmpty())) {
+      throw wrong("--all-methods runs all methods; files and --methods have no effect with it");
+    }
+    if (!allMethods && files.size() + methods.size() < 2) {
+      throw wrong("expected two or more files of scores or --methods to compare");
+    }
+    graphOptions.check();
+    promptOptions.check(spec, modelOptions);
+    algorithmOptions.check(allMethods ? List.of(Method.values()) : methods);
+  }
+
+  private ParameterException wrong(String problem) {
+    return new ParameterException(spec.commandLine(), problem);
+  }
+
+  private void compare(PatchableModel model, Prompts prompts) throws IOException {
+    Map<String, PruneScores> scores = new LinkedHashMap<>();
+    for (Path file : files) {
+      add(scores, file.toString(), ScoresFile.read(model.graph(), file));
+    }
+    for (Method method : methods) {
+      PruneAlgorithm algorithm =
+          method.algorithm(algorithmOptions.settings(prompts.haveWrongAnswers(), seed));
+      try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
+        String name = "%s (%s)".formatted(method, algorithm.name());
+        add(scores, name, algorithm.pruneScores(model, prompts.finding(), progress));
+      }
+    }
+    out.println();
+    out.println("How alike the rankings are, by absolute scores");
+    out.println();
+    out.print(alike(List.copyOf(scores.values())));
+    out.println();
+    out.println("overlap: the share of edges that the circuits of one size have in common.");
+    out.println();
+    out.flush();
+    faithfulness(model, prompts, List.copyOf(scores.values()));
+  }
+
+  private void add(Map<String, PruneScores> scores, String name, PruneScores added) {
+    fact(letter(scores.size()), name);
+    scores.put(letter(scores.size()), added);
+  }
+
+  private static String letter(int number) {
+    return number < 26 ? String.valueOf((char) ('A' + number)) : "S" + number;
+  }
+
+  private static TextTable alike(List<PruneScores> scores) {
+    int nEdges = scores.get(0).size();
+    TextTable table = new TextTable().indent(2).left("").right("rank corr.");
+    for (double share : OVERLAPS) {
+      table.right(String.format(Locale.ROOT, "overlap at %,d", size(nEdges, share)));
+    }
+    for (int a = 0; a < scores.size(); a++) {
+      for (int b = a + 1; b < scores.size(); b++) {
+        PruneScores some = MethodTable.absolute(scores.get(a));
+        PruneScores others = MethodTable.absolute(scores.get(b));
+        List<String> cells = new ArrayList<>(List.of(letter(a) + " and " + letter(b)));
+        cells.add(MethodTable.number("%.3f", ScoreSimilarity.spearman(some, others)));
+        for (double share : OVERLAPS) {
+          double overlap = ScoreSimilarity.overlap(some, others, size(nEdges, share));
+          cells.add(MethodTable.number("%.0f %%", 100 * overlap));
+        }
+        table.row(cells.toArray(String[]::new));
+      }
+    }
+    return table;
+  }
+
+  private static int size(int nEdges, double share) {
+    return Math.max(1, (int) Math.round(share * nEdges));
+  }
+
+  private void faithfulness(PatchableModel model, Prompts prompts, List<PruneScores> scores) {
+    List<FaithfulnessCurve> curves = new ArrayList<>();
+    for (PruneScores each : scores) {
+      try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+        curves.add(
+            FaithfulnessCurve.measure(
+                Evaluation.of(algorithmOptions.metric().ofPrompts(prompts.haveWrongAnswers()))
+                    .withAblation(algorithmOptions.ablation().orElse(BatchAblation.RESAMPLE))
+                    .withProgress(progress),
+                model,
+                prompts.testing(),
+                each,
+                false));
+      }
+    }
+    out.println("Faithfulness on " + prompts.describeTesting());
+    out.println(Wrap.lines("(" + curves.get(0).conditions() + ", absolute ranking)", 80));
+    out.println();
+    TextTable table = new TextTable().indent(2).right("edges").right("share");
+    for (int i = 0; i < scores.size(); i++) {
+      table.right(letter(i));
+    }
+    for (int point = 0; point < FaithfulnessCurve.SHARES.size(); point++) {
+      FaithfulnessCurve.Point first = curves.get(0).points().get(point);
+      List<String> cells = new ArrayList<>();
+      cells.add(String.format(Locale.ROOT, "%,d", first.values().edges()));
+      cells.add(String.format(Locale.ROOT, "%.1f %%", 100 * first.share()));
+      for (FaithfulnessCurve curve : curves) {
+        cells.add(MethodTable.number("%.4f", curve.points().get(point).faithfulness()));
+      }
+      table.row(cells.toArray(String[]::new));
+    }
+    List<String> ratios = new ArrayList<>(List.of("CPR", ""));
+    List<String> distances = new ArrayList<>(List.of("CMD", ""));
+    for (FaithfulnessCurve curve : curves) {
+      ratios.add(MethodTable.number("%.4f", curve.performanceRatio()));
+      distances.add(MethodTable.number("%.4f", curve.modelDistance()));
+    }
+    table.row(ratios.toArray(String[]::new));
+    table.row(distances.toArray(String[]::new));
+    out.print(table);
+  }
+
+  private void fact(String name, String value) {
+    out.println(Wrap.lines("%-9s".formatted(name), VisibleText.of(value), 80));
+  }
+}

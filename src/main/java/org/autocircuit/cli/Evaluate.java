@@ -1,0 +1,315 @@
+package org.autocircuit.cli;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.FaithfulnessCurve;
+import org.autocircuit.eval.PatchDirection;
+import org.autocircuit.eval.PromptMetric;
+import org.autocircuit.eval.PromptValues;
+import org.autocircuit.internal.JsonFiles;
+import org.autocircuit.internal.StrictJson;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.PatchType;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.report.TextTable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** Says how good the circuits are that a file of scores picks. */
+@Command(
+    name = "evaluate",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    sortOptions = false,
+    description = {
+      "Runs the circuits of ten sizes that scores pick on prompts, and says how faithful they are to"
+          + " the full model: 0 for none of what the edges do, 1 for all of it.",
+      "CPR is the area under faithfulness over sizes, the more the better; CMD the area between it"
+          + " and 1, the less the better (Mechanistic Interpretability Benchmark)."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit discover --output scores.json",
+      "  autocircuit evaluate --scores scores.json",
+      "  autocircuit evaluate --scores scores.json --ablation zero --metric logprob --signed",
+      "  autocircuit evaluate --scores scores.json --patch-type edge --direction denoising",
+      "",
+      "The options of the graph and of the prompts mean what they mean to 'autocircuit discover'; by",
+      "default circuits run on the held-out half of the prompts."
+    },
+    exitCodeListHeading = "%nExit codes:%n",
+    exitCodeList = {
+      " 0:all went well",
+      " 1:the model, the prompts or the scores could not be used, or the computation failed",
+      " 2:wrong options"
+    })
+final class Evaluate implements Callable<Integer> {
+
+  /** Says which edges are patched, as people type it. */
+  private enum Patch {
+    TREE(PatchType.TREE_PATCH),
+    EDGE(PatchType.EDGE_PATCH);
+
+    private final PatchType type;
+
+    Patch(PatchType type) {
+      this.type = type;
+    }
+
+    @Override
+    public String toString() {
+      return Names.typed(this);
+    }
+  }
+
+  /** Says which prompts circuits run on, as people type it. */
+  private enum Direction {
+    NOISING(PatchDirection.NOISING),
+    DENOISING(PatchDirection.DENOISING);
+
+    private final PatchDirection direction;
+
+    Direction(PatchDirection direction) {
+      this.direction = direction;
+    }
+
+    @Override
+    public String toString() {
+      return Names.typed(this);
+    }
+  }
+
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = {"-s", "--scores"},
+      paramLabel = "FILE",
+      required = true,
+      description = "The scores, as 'autocircuit discover' writes them.")
+  private Path scoresFile;
+
+  @Mixin private ModelOptions modelOptions;
+
+  @Mixin private PromptOptions promptOptions;
+
+  @Mixin private GraphOptions graphOptions;
+
+  @Option(
+      names = "--per-position",
+      description = "The scores are those of edges at each token position.")
+  private boolean perPosition;
+
+  @Option(
+      names = "--ablation",
+      paramLabel = "NAME",
+      defaultValue = "resample",
+      converter = Names.OfAblation.class,
+      description =
+          "What edges are patched with: resample (the other prompt), zero, batch-tokenwise-mean,"
+              + " batch-all-tok-mean, tokenwise-mean-clean, tokenwise-mean-corrupt or"
+              + " tokenwise-mean-clean-and-corrupt. Default: ${DEFAULT-VALUE}.")
+  private Ablation ablation;
+
+  @Option(
+      names = "--patch-type",
+      paramLabel = "TYPE",
+      defaultValue = "tree",
+      description =
+          "tree: all but the circuit is patched; edge: the circuit is. Default: ${DEFAULT-VALUE}.")
+  private Patch patch;
+
+  @Option(
+      names = "--direction",
+      paramLabel = "DIRECTION",
+      defaultValue = "noising",
+      description =
+          "noising: circuits run on clean prompts, and corrupt ones are patched in; denoising: the"
+              + " other way round. Default: ${DEFAULT-VALUE}.")
+  private Direction direction;
+
+  @Option(
+      names = "--metric",
+      paramLabel = "METRIC",
+      defaultValue = "logit",
+      description =
+          "In what answers are compared: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private Metric metric;
+
+  @Option(
+      names = "--signed",
+      description =
+          "Rank edges by their scores, not by the absolute values: those that work against the"
+              + " answer come last.")
+  private boolean signed;
+
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Where the measures go, for programs.")
+  private Path json;
+
+  @Override
+  public Integer call() throws IOException {
+    graphOptions.check();
+    promptOptions.check(spec, modelOptions);
+    Outputs outputs = new Outputs(spec);
+    outputs.keep("--scores", scoresFile);
+    promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    if (json != null) {
+      outputs.add("--json", json);
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    PrintWriter err = spec.commandLine().getErr();
+    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
+        ModelFolder folder = ModelFolder.open(modelOptions)) {
+      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
+      Failures.warn(err, prompts.warnings());
+      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
+      if (perPosition) {
+        options = options.withSeqLen(prompts.tokens().oneLength());
+      }
+      try (PatchableModel model = folder.patchable(options)) {
+        loading.close();
+        evaluate(model, prompts, ScoresFile.read(model.graph(), scoresFile), out, err);
+      }
+    }
+    out.flush();
+    return Main.OK;
+  }
+
+  private void evaluate(
+      PatchableModel model, Prompts prompts, PruneScores scores, PrintWriter out, PrintWriter err) {
+    FaithfulnessCurve curve;
+    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+      PromptMetric ofPrompt = metric.ofPrompts(prompts.haveWrongAnswers());
+      curve =
+          FaithfulnessCurve.measure(
+              Evaluation.of(ofPrompt)
+                  .withPatchType(patch.type)
+                  .withAblation(ablation)
+                  .withDirection(direction.direction)
+                  .withProgress(progress),
+              model,
+              prompts.testing(),
+              scores,
+              signed);
+    }
+    List<CircuitMeasures> measures = measures(model, prompts, scores, curve, err);
+    out.println(Wrap.lines("%-9s".formatted("scores"), VisibleText.of(scoresFile.toString()), 80));
+    out.println(Wrap.lines("%-9s".formatted("prompts"), VisibleText.of(prompts.describe()), 80));
+    out.println(
+        Wrap.lines(
+            "%-9s".formatted("measure"),
+            "%s, %s ranking".formatted(curve.conditions(), signed ? "signed" : "absolute"),
+            80));
+    out.println();
+    TextTable table =
+        new TextTable()
+            .indent(2)
+            .right("edges")
+            .right("share")
+            .right("metric")
+            .right("± s.e.")
+            .right("faithful")
+            .right("KL")
+            .right("accuracy");
+    for (int i = 0; i < curve.points().size(); i++) {
+      FaithfulnessCurve.Point point = curve.points().get(i);
+      addRow(table, point.share(), point.values(), point.faithfulness(), measures.get(i));
+    }
+    out.print(table);
+    out.println();
+    out.println(
+        String.format(
+            Locale.ROOT, "CPR %.4f, CMD %.4f", curve.performanceRatio(), curve.modelDistance()));
+    if (json != null) {
+      JsonFiles.write(json, json(curve, measures));
+      out.println();
+      out.println(Wrap.lines("%-9s".formatted("json"), VisibleText.of(json.toString()), 80));
+    }
+  }
+
+  private static void addRow(
+      TextTable table,
+      double share,
+      PromptValues values,
+      double faithfulness,
+      CircuitMeasures measures) {
+    table.row(
+        String.format(Locale.ROOT, "%,d", values.edges()),
+        String.format(Locale.ROOT, "%.1f %%", 100 * share),
+        String.format(Locale.ROOT, "%.4f", values.mean()),
+        String.format(Locale.ROOT, "%.4f", values.standardError()),
+        String.format(Locale.ROOT, "%.4f", faithfulness),
+        String.format(Locale.ROOT, "%.4f", measures.klDivergence()),
+        String.format(Locale.ROOT, "%.1f %%", 100 * measures.accuracy()));
+  }
+
+  /** Divergence and accuracy of the circuits of a curve, under the same conditions. */
+  private List<CircuitMeasures> measures(
+      PatchableModel model,
+      Prompts prompts,
+      PruneScores scores,
+      FaithfulnessCurve curve,
+      PrintWriter err) {
+    boolean onClean = direction == Direction.NOISING;
+    List<CircuitMeasures> measures = new ArrayList<>();
+    try (PhaseProgress progress = PhaseProgress.of("divergences", err)) {
+      for (FaithfulnessCurve.Point point : curve.points()) {
+        int size = point.values().edges();
+        measures.add(
+            CircuitRuns.builder(PruneScores.ofCircuit(Circuits.top(scores, size, signed)))
+                .sizes(List.of(size))
+                .patchType(patch.type)
+                .ablation(ablation)
+                .reverseCleanCorrupt((patch == Patch.TREE) != onClean)
+                .build()
+                .measure(model, prompts.testing())
+                .get(size));
+        progress.report(measures.size(), curve.points().size());
+      }
+    }
+    return measures;
+  }
+
+  private ObjectNode json(FaithfulnessCurve curve, List<CircuitMeasures> measures) {
+    ObjectNode root = StrictJson.MAPPER.createObjectNode();
+    root.put("format", "autocircuit-evaluation").put("version", 1);
+    root.put("scores", scoresFile.toString());
+    ObjectNode conditions = root.putObject("conditions");
+    conditions.put("metric", curve.conditions().metric());
+    conditions.put("patch_type", patch.toString()).put("ablation", Names.typed(ablation));
+    conditions.put("direction", direction.toString()).put("prompts", curve.conditions().prompts());
+    root.put("ranking", signed ? "signed" : "absolute");
+    Discovery.put(root, "cpr", curve.performanceRatio());
+    Discovery.put(root, "cmd", curve.modelDistance());
+    ArrayNode circuits = root.putArray("circuits");
+    for (int i = 0; i < measures.size(); i++) {
+      FaithfulnessCurve.Point point = curve.points().get(i);
+      ObjectNode circuit = circuits.addObject();
+      circuit.put("share", point.share()).put("edges", point.values().edges());
+      Discovery.put(circuit, "metric", point.values().mean());
+      Discovery.put(circuit, "standard_error", point.values().standardError());
+      Discovery.put(circuit, "faithfulness", point.faithfulness());
+      Discovery.put(circuit, "kl", measures.get(i).klDivergence());
+      Discovery.put(circuit, "accuracy", measures.get(i).accuracy());
+    }
+    return root;
+  }
+}

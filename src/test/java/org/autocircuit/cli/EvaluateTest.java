@@ -1,0 +1,199 @@
+package org.autocircuit.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Scores of a file: evaluated, compared with others, and run on a prompt. */
+class EvaluateTest {
+
+  @TempDir private static Path shared;
+
+  private static Path model;
+  private static Path prompts;
+  private static Path exact;
+  private static Path random;
+
+  @TempDir private Path folder;
+
+  @BeforeAll
+  static void writeScores() throws IOException {
+    model = TinyModel.write(shared.resolve("tiny"));
+    prompts = shared.resolve("pairs.json");
+    TinyModel.prompts().write(prompts);
+    exact = scores("exact");
+    random = scores("random");
+  }
+
+  private static Path scores(String method) {
+    Path file = shared.resolve(method + ".json");
+    CommandRun run =
+        withModel("discover", "--method", method, "--output", file, "--no-picture", "--random", 0);
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    return file;
+  }
+
+  private static CommandRun withModel(String command, Object... more) {
+    List<Object> arguments =
+        new ArrayList<>(List.of(command, "--model", model, "--prompts", prompts));
+    arguments.addAll(List.of(more));
+    return CommandRun.of(arguments.toArray());
+  }
+
+  private static CommandRun evaluate(Object... more) {
+    List<Object> arguments = new ArrayList<>(List.of("--scores", exact));
+    arguments.addAll(List.of(more));
+    return withModel("evaluate", arguments.toArray());
+  }
+
+  @Test
+  void printsFaithfulnessUnderConditionsThatItNames() throws IOException {
+    Path file = folder.resolve("measures.json");
+    CommandRun run = evaluate("--json", file);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out().replaceAll("\\s+", " "))
+        .contains(
+            "logit difference of 6 prompts; all but the circuit patched, ablation resample,"
+                + " noising, absolute ranking")
+        .containsPattern(" 46 100.0 % -0.34\\d+ [\\d.]+ 1.0000 0.0000 0.0 %")
+        .containsPattern("CPR [\\d.]+, CMD [\\d.]+");
+    assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
+    JsonNode json = new ObjectMapper().readTree(file.toFile());
+    assertThat(json.at("/circuits")).hasSize(10);
+    assertThat(json.at("/circuits/9/faithfulness").asDouble()).isEqualTo(1);
+    assertThat(json.at("/circuits/0/faithfulness").asDouble()).isZero();
+    assertThat(json.at("/conditions/ablation").asText()).isEqualTo("resample");
+  }
+
+  @Test
+  void everyConditionMatters() {
+    Set<String> different = new TreeSet<>();
+    List<List<String>> conditions =
+        List.of(
+            List.of(),
+            List.of("--ablation", "zero"),
+            List.of("--ablation", "tokenwise-mean-corrupt"),
+            List.of("--patch-type", "edge"),
+            List.of("--direction", "denoising"),
+            List.of("--metric", "prob"),
+            List.of("--signed"),
+            List.of("--held-out", "25"));
+    for (List<String> condition : conditions) {
+      CommandRun run = evaluate(condition.toArray());
+      assertThat(run.code()).as("%s: %s", condition, run.err()).isEqualTo(Main.OK);
+      different.add(run.out().substring(run.out().indexOf("\n\n")));
+    }
+    assertThat(different).hasSameSizeAs(conditions);
+  }
+
+  @Test
+  void saysWhatIsWrongWithScores() throws IOException {
+    assertFailure(
+        withModel("evaluate", "--scores", folder.resolve("none.json")),
+        "none.json: no such file; 'autocircuit discover' writes one");
+    Path other = Files.writeString(folder.resolve("other.json"), "{\"format\": \"x\"}");
+    assertFailure(withModel("evaluate", "--scores", other), "other.json");
+    assertFailure(evaluate("--joint"), "exact.json", "separate_qkv");
+    assertUsage(withModel("evaluate"), "Missing required option: '--scores=FILE'");
+    assertUsage(evaluate("--json", exact), "--json " + exact + " is the file of --scores, too");
+    assertUsage(evaluate("--ablation", "none"), "expected one of resample, zero");
+    assertUsage(evaluate("--patch-type", "none"), "expected one of [TREE, EDGE]");
+  }
+
+  private static void assertUsage(CommandRun run, String... messages) {
+    assertThat(run.code()).as("%s", run).isEqualTo(Main.USAGE);
+    assertThat(run.err()).contains(messages);
+  }
+
+  private static void assertFailure(CommandRun run, String... messages) {
+    assertThat(run.code()).as("%s", run).isEqualTo(Main.FAILURE);
+    assertThat(run.err()).contains(messages);
+    assertThat(run.err().lines()).hasSize(1);
+  }
+
+  @Test
+  void comparesFilesAndMethods() {
+    CommandRun run = withModel("compare", exact, random, "--methods", "exact,eap");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.code()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .contains("A        " + exact, "D        eap (edge attribution patching)")
+        .containsPattern("A and C +1.000 +100 % +100 % +100 % +100 %\n")
+        .containsPattern("\n +46 +100.0 % +1.0000 +1.0000 +1.0000 +1.0000\n")
+        .containsPattern("CPR +[\\d.-]+ +[\\d.-]+ +[\\d.-]+ +[\\d.-]+\n")
+        .contains("Faithfulness on 6 held-out prompts");
+    assertUsage(withModel("compare", exact), "expected two or more files of scores or --methods");
+    assertUsage(withModel("compare", exact, "--all-methods"), "--all-methods runs all methods");
+    assertUsage(withModel("compare", "--methods", "eap,eap"), "names a method twice");
+    assertUsage(
+        withModel("compare", "--methods", "eap,exact", "--epochs", 3),
+        "--epochs has no effect with eap, exact; it is for subnetwork-probing");
+    assertFailure(withModel("compare", exact, folder.resolve("no.json")), "no.json: no such file");
+  }
+
+  @Test
+  void printsTheTableOfAllMethods() {
+    CommandRun run =
+        withModel("compare", "--all-methods", "--thresholds", "1e-5,1e-3", "--epochs", 2);
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    for (Method method : Method.values()) {
+      assertThat(run.out().lines().filter(line -> line.startsWith("  " + method + " ")))
+          .as("%s", method)
+          .hasSize(2);
+    }
+    assertThat(run.out())
+        .containsPattern("method +CPR +CMD +KL 5 % +KL 10 % +KL 20 % +rank corr. +forwards")
+        .containsPattern("\n  exact .* 1.000 +\\d\\d +0 +[\\d.]+ +[\\d.]+\n")
+        .containsPattern("\n  eap .* 0 +1 +[\\d.]+ +[\\d.]+\n")
+        .containsPattern("\n  exact +1.00 +1.00 +1.00 +1.00 +1.00 +1.00\n")
+        .containsPattern("\n  eap +1.00 +0.75 +1.00 +0.81 +1.00 +0.80\n");
+  }
+
+  @Test
+  void runsACircuitOfAFileOnAPrompt() {
+    String clean = "Mary and John went, John gave it to";
+    String corrupt = "Mary and John went, Mary gave it to";
+    List<Object> arguments =
+        List.of("run", "--model", model, "--prompt", clean, "--corrupt", corrupt);
+    CommandRun all = run(arguments, "--scores", exact, "--size", 46);
+    assertThat(all.code()).as(all.err()).isEqualTo(Main.OK);
+    assertThat(all.out()).contains("patched  all edges but the best 46 of 46 by " + exact);
+    CommandRun none = run(arguments, "--scores", exact, "--size", 0);
+    CommandRun some = run(arguments, "--scores", exact, "--size", 10);
+    assertThat(Set.of(table(all), table(none), table(some))).hasSize(3);
+    String row = table(all).lines().skip(1).findFirst().orElseThrow().strip();
+    String[] cells = row.split("\\s{2,}");
+    assertThat(List.of(cells).subList(1, 4)).isEqualTo(List.of(cells).subList(4, 7));
+
+    assertUsage(run(arguments, "--scores", exact), "--scores FILE and --size N belong together");
+    assertUsage(run(arguments, "--size", 3), "--scores FILE and --size N belong together");
+    assertUsage(run(arguments, "--scores", exact, "--size", -1), "--size must not be negative");
+    assertUsage(
+        run(arguments, "--scores", exact, "--size", 1, "--patch", "MLP 0->MLP 1"),
+        "--patch and --scores both say what is patched");
+    assertFailure(
+        run(arguments, "--scores", exact, "--size", 47), "--size 47: the graph has only 46 edges");
+  }
+
+  private static String table(CommandRun run) {
+    return run.out().substring(run.out().indexOf("  #"));
+  }
+
+  private static CommandRun run(List<Object> arguments, Object... more) {
+    List<Object> all = new ArrayList<>(arguments);
+    all.addAll(List.of(more));
+    return CommandRun.of(all.toArray());
+  }
+}
