@@ -18,6 +18,7 @@ import org.autocircuit.prune.SubnetworkProbing;
 import org.autocircuit.prune.WeightNormPruneScores;
 
 /** The algorithms that commands offer, with the options that each of them takes. */
+@SuppressWarnings("ImmutableEnumChecker") // lists are unmodifiable, functions have no state
 enum Method {
   EAP(
       Scores.ESTIMATES,

@@ -20,6 +20,8 @@ import org.autocircuit.eval.ScoreSimilarity;
 import org.autocircuit.known.KnownModel;
 import org.autocircuit.model.Model;
 import org.autocircuit.pass.Progress;
+import org.autocircuit.patch.Ablation;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.ScoreSign;
@@ -56,7 +58,8 @@ final class MethodTable {
       }
     }
     PruneScores exact = absolute(runs.get(Method.EXACT).scores());
-    Evaluation evaluation = Evaluation.of(options.metric().ofPrompts(wrongAnswers));
+    Evaluation evaluation =
+        Evaluation.of(options.metric().ofPrompts(wrongAnswers)).withAblation(ablation());
     TextTable table = new TextTable().indent(2).left("method").right("CPR").right("CMD");
     for (double share : KL_SHARES) {
       table.right(String.format(Locale.ROOT, "KL %.0f %%", 100 * share));
@@ -92,9 +95,12 @@ final class MethodTable {
     out.println();
     out.println(
         Wrap.lines(
-            "Circuits on %s (%s). CPR by signed ranking where scores have signs; CMD and KL by"
-                    .formatted(prompts.describeTesting(), options.metric().describe(wrongAnswers))
-                + " absolute ranking. rank corr.: Spearman's, of absolute scores with exact ones."
+            "Circuits on %s (%s, ablation %s). CPR by signed ranking where scores have signs; CMD"
+                    .formatted(
+                        prompts.describeTesting(),
+                        options.metric().describe(wrongAnswers),
+                        Names.typed(ablation()))
+                + " and KL by absolute ranking. rank corr.: Spearman's, of absolute scores with exact ones."
                 + " forwards: passes without gradient, of one edge or of all; gradients: a forward"
                 + " and a backward each. MiB: the most that workspaces held.",
             80));
@@ -155,7 +161,11 @@ final class MethodTable {
     return new Run(method, algorithm.sign(), scores[0], passes, nanos[0], Workspaces.peakBytes());
   }
 
-  private static double divergence(
+  private Ablation ablation() {
+    return options.ablation().orElse(BatchAblation.RESAMPLE);
+  }
+
+  private double divergence(
       PatchableModel model, List<PromptPairBatch> batches, PruneScores scores, double share) {
     int size = Math.max(1, (int) (share * scores.size()));
     PruneScores circuit = PruneScores.ofCircuit(Circuits.top(scores, size, false));
@@ -163,6 +173,7 @@ final class MethodTable {
         CircuitRuns.builder(circuit)
             .sizes(List.of(size))
             .patchType(PatchType.TREE_PATCH)
+            .ablation(ablation())
             .build()
             .measure(model, batches);
     return measured.values().iterator().next().klDivergence();
