@@ -10,6 +10,7 @@ import org.autocircuit.prune.ActivationIntegratedGradients;
 import org.autocircuit.prune.ActivationMagnitude;
 import org.autocircuit.prune.CleanCorruptedAttribution;
 import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.GimAttribution;
 import org.autocircuit.prune.InputIntegratedGradients;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneAlgorithm;
@@ -51,6 +52,10 @@ enum Method {
               .answerFunction(s.answers())
               .ablation(s.ablation())
               .build()),
+  GIM(
+      Scores.ESTIMATES,
+      List.of("--metric", "--ablation"),
+      s -> s.onto(GimAttribution.builder()).build()),
   EXACT(
       Scores.EXACT,
       List.of("--metric", "--ablation"),
