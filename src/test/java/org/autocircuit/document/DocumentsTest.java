@@ -50,6 +50,27 @@ class DocumentsTest {
   }
 
   @Test
+  void longFilesHaveTheirReasonInTheDesign() throws IOException {
+    Set<String> reasons = new TreeSet<>();
+    String section =
+        Files.readString(Path.of("src/site/markdown/design.md")).split("## Long files")[1];
+    Matcher rows = Pattern.compile("(?m)^\\| `([\\w.]+)` \\| \\w").matcher(section);
+    while (rows.find()) {
+      reasons.add(rows.group(1));
+    }
+    Set<String> longer = new TreeSet<>();
+    try (Stream<Path> files = Files.walk(Path.of("src"))) {
+      for (Path file : (Iterable<Path>) files::iterator) {
+        String name = file.getFileName().toString();
+        if (SOURCE.matcher(name).matches() && Files.readAllLines(file).size() > 400) {
+          longer.add(name);
+        }
+      }
+    }
+    assertThat(longer).isEqualTo(reasons);
+  }
+
+  @Test
   void linksLeadSomewhere() {
     List<String> broken = new ArrayList<>();
     for (Document document : Document.all()) {
