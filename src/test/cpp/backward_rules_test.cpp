@@ -357,7 +357,7 @@ TEST(rules_change_no_value) {
   }
 }
 
-// Where masks are not 0, gradients go through sources, too.
+// Gradients go through sources, too, if masks are not 0.
 TEST(rules_of_the_derivative_are_no_rules) {
   for_each_kind([&](const Shape& s) {
     const Case of(s);

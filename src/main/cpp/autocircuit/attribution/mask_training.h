@@ -20,7 +20,7 @@ struct TrainingStep {
   at::Tensor full_model; // see `divergence`
   /// Noise of the masks that are counted, one sample of them.
   Noise count;
-  /// Whether patched edges are the circuit's, or all others.
+  /// Patched edges are the circuit's; if not, all others are.
   bool circuit_is_patched = false;
   /// The number of edges that cost nothing, and what each of the others weighs.
   std::optional<double> circuit_size;
@@ -34,8 +34,8 @@ enum class NotFinite : int64_t {
   kGradients = 3
 };
 
-/// What a step went down from, before it. Where something was not finite there
-/// was no step.
+/// The losses that a step went down from. If something was not finite there was
+/// no step.
 struct TrainingLosses {
   double total = 0;
   double faithfulness = 0;

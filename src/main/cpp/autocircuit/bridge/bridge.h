@@ -247,8 +247,8 @@ AUTOCIRCUIT_API at::Tensor answer_loss(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers);
 
-/// How far logits ([batch], (positions), d_vocab) are from the full model's, a
-/// mean over prompts; differentiable. target: 0 KL divergence, 1 mean squared
+/// The distance of logits ([batch], (positions), d_vocab) to the full model's,
+/// a mean over prompts; differentiable. target: 0 KL divergence, 1 mean squared
 /// difference. full_model: for 0 the full model's probabilities and the sum of
 /// each times its logarithm, [..., d_vocab + 1], for 1 its logits.
 /// attention_mask: [batch, seq], 0 for padding, or undefined.

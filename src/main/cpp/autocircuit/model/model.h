@@ -35,7 +35,7 @@ struct ModelInput {
   /// Keys and values of a frozen prefix that stands before the sequence; empty
   /// for none.
   PrefixCache prefix = {};
-  /// Where the pass is for gradients.
+  /// For passes with gradients.
   BackwardRules rules = {};
 };
 

@@ -6,11 +6,11 @@ import org.autocircuit.model.TransformerConfig;
 public enum ActivationSite {
   /** The residual stream before each block. */
   RESIDUAL("residual stream before each block", "block", "hook_resid_pre", "hook_resid_pre"),
-  /** What attention adds to the residual stream, all heads of a block together. */
+  /** The outputs of attention, all heads of a block together. */
   ATTENTION("attention output", "attention", "hook_attn_out", "hook_attn_out"),
-  /** What the MLP adds to the residual stream. */
+  /** The outputs of MLPs. */
   MLP("MLP output", "MLP", "hook_mlp_out", "hook_mlp_out"),
-  /** What each head adds to the residual stream. */
+  /** The outputs of each head. */
   HEADS("head output", "A", "attn.hook_result", "hook_attn_out");
 
   private final String words;
@@ -31,13 +31,13 @@ public enum ActivationSite {
   }
 
   /**
-   * Where they are read: {@code [batch, seq, d_model]}, of heads {@code [batch, seq, heads, ..]}.
+   * The hook point where they are read: {@code [batch, seq, d_model]}, of heads {@code [batch, seq, heads, ..]}.
    */
   String read(int block) {
     return "blocks." + block + "." + read;
   }
 
-  /** Where something is added to put another activation in. */
+  /** The hook point where a difference is added, to put another activation in. */
   String hook(int block) {
     return "blocks." + block + "." + hook;
   }

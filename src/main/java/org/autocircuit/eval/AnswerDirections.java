@@ -13,15 +13,15 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
- * What the unembedding makes the logit difference of each prompt of: its answers' rows less those
- * of its wrong answers, as {@link AnswerMetrics#differences} averages them. Of the innermost scope.
+ * The directions that the unembedding reads each prompt's logit difference from: its answers' rows
+ * less those of its wrong answers, as {@link AnswerMetrics#differences} averages them. Of the innermost scope.
  *
  * @param directions {@code [batch, d_model]}, in the type in which the model adds up
  * @param bias {@code [batch]}
  */
 record AnswerDirections(Tensor directions, Tensor bias) {
 
-  /** How often a token counts in the difference of a prompt. */
+  /** The weight of a token in the difference of a prompt. */
   private record Part(int prompt, long token, double factor) {}
 
   /**

@@ -37,7 +37,7 @@ import org.bytedeco.pytorch.Tensor;
  * <pre>(u − mean(u)) / s · (w ∘ d)</pre>
  *
  * where w is the norm's weight, and the mean is subtracted by a LayerNorm and not by an RMSNorm.
- * What c does in u's place, and the biases of norm and unembedding, are the constant of the result;
+ * The same with c in u's place and the biases of norm and unembedding are the result's constant;
  * all together are the model's own logit difference exactly. Where logits have a soft cap (Gemma
  * 2), they are those before the cap.
  *
@@ -171,7 +171,7 @@ public final class DirectLogitAttribution {
       return wide(tensor.narrow(dimension, tensor.size(dimension) - positions, positions));
     }
 
-    /** What norm and unembedding read of each prompt's stream: {@code [batch, d_model, 1]}. */
+    /** The directions that norm and unembedding read of each prompt's stream: {@code [batch, d_model, 1]}. */
     private Tensor read(Tensor directions) {
       Norm norm = config.norm();
       Tensor read = directions;

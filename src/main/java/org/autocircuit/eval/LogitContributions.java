@@ -14,7 +14,7 @@ import java.util.stream.IntStream;
 public final class LogitContributions {
 
   /**
-   * What one source adds.
+   * The contribution of one source.
    *
    * @param source its name in the graph: {@code Resid Start} (the embedding), {@code A0.1}, {@code
    *     MLP 0}
@@ -67,7 +67,7 @@ public final class LogitContributions {
   }
 
   /**
-   * What each source adds, in the order of {@link #sources}.
+   * The contribution of each source, in the order of {@link #sources}.
    *
    * @throws IndexOutOfBoundsException if there is no such column
    */
@@ -76,7 +76,7 @@ public final class LogitContributions {
   }
 
   /**
-   * What the biases add that belong to no source: of attention outputs, decoders of autoencoders,
+   * The sum of what biases add that belong to no source: of attention outputs, decoders of autoencoders,
    * the final norm and the unembedding.
    */
   public double constant(int column) {
@@ -88,7 +88,7 @@ public final class LogitContributions {
     return constant(column) + at(column).stream().mapToDouble(Contribution::mean).sum();
   }
 
-  /** What it is, and the totals. */
+  /** Its kind, and the totals. */
   @Override
   public String toString() {
     return "logit difference of %s prompts at %s, by source: %s"

@@ -52,7 +52,7 @@ final class PatchedVariants {
     private double[] other;
     private Optional<Tensor> mask;
 
-    /** What enters each block of the run. */
+    /** The stream that enters each block of the run. */
     private List<Tensor> streams;
 
     /** The other's activations less the run's, in the order of the map's rows. */

@@ -30,8 +30,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *
  * <p>Every prompt counts once: a score is the mean of the magnitudes of all prompts, each over its
  * own tokens. The original takes the magnitude of the mean of a whole batch: {@link #ofBatchMeans}.
- * Where a destination does not read the first source, in graphs that are not factorised, the
- * original gives its edges the scores of other sources; this does not.
+ * Unlike the original, edges of destinations that do not read the first source, in graphs that are
+ * not factorised, have the scores of their own sources.
  *
  * <p>Immutable; safe to share between threads.
  */
