@@ -31,7 +31,8 @@ public enum ActivationSite {
   }
 
   /**
-   * The hook point where they are read: {@code [batch, seq, d_model]}, of heads {@code [batch, seq, heads, ..]}.
+   * The hook point where they are read: {@code [batch, seq, d_model]}, of heads {@code [batch, seq,
+   * heads, ..]}.
    */
   String read(int block) {
     return "blocks." + block + "." + read;

@@ -14,7 +14,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * The directions that the unembedding reads each prompt's logit difference from: its answers' rows
- * less those of its wrong answers, as {@link AnswerMetrics#differences} averages them. Of the innermost scope.
+ * less those of its wrong answers, as {@link AnswerMetrics#differences} averages them. Of the
+ * innermost scope.
  *
  * @param directions {@code [batch, d_model]}, in the type in which the model adds up
  * @param bias {@code [batch]}

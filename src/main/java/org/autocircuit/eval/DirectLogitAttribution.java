@@ -171,7 +171,10 @@ public final class DirectLogitAttribution {
       return wide(tensor.narrow(dimension, tensor.size(dimension) - positions, positions));
     }
 
-    /** The directions that norm and unembedding read of each prompt's stream: {@code [batch, d_model, 1]}. */
+    /**
+     * The directions that norm and unembedding read of each prompt's stream: {@code [batch,
+     * d_model, 1]}.
+     */
     private Tensor read(Tensor directions) {
       Norm norm = config.norm();
       Tensor read = directions;

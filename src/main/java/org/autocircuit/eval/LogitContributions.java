@@ -76,8 +76,8 @@ public final class LogitContributions {
   }
 
   /**
-   * The sum of what biases add that belong to no source: of attention outputs, decoders of autoencoders,
-   * the final norm and the unembedding.
+   * The sum of what biases add that belong to no source: of attention outputs, decoders of
+   * autoencoders, the final norm and the unembedding.
    */
   public double constant(int column) {
     return constants[column];

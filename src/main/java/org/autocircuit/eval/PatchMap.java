@@ -94,7 +94,7 @@ public final class PatchMap {
 
   /**
    * Returns the standard error of {@code clean() - corrupt()} over prompts; NaN for fewer than two.
-   * Where the difference is hardly greater, shares of it mean little.
+   * If the difference is hardly greater, shares of it mean little.
    */
   public double differenceStandardError() {
     return differenceError;

@@ -40,7 +40,7 @@ final class AnswerShares {
   }
 
   /**
-   * How far shares are from the whole difference, in per cent of it: the mean over prompts of the
+   * The distance of shares to the whole difference, in per cent of it: the mean over prompts of the
    * absolute value; differentiable, without dimensions.
    */
   static Tensor distance(Tensor logits, Tensor target) {

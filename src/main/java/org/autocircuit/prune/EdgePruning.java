@@ -158,7 +158,7 @@ public final class EdgePruning implements PruneAlgorithm {
       return linear * off + quadratic * off * off;
     }
 
-    /** How fast the penalty grows with the sparsity. */
+    /** The slope of the penalty over the sparsity. */
     double slope(double off) {
       return linear + 2 * quadratic * off;
     }

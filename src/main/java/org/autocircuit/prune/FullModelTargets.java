@@ -51,7 +51,7 @@ final class FullModelTargets implements AutoCloseable {
     return shares;
   }
 
-  /** How far logits on these prompts are from the full model's; differentiable. */
+  /** The distance of logits on these prompts to the full model's; differentiable. */
   Tensor distance(Tensor logits, Tensor target, ModelInput input) {
     return shares
         ? AnswerShares.distance(logits, target)

@@ -375,7 +375,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      *
      * @throws IllegalArgumentException if a seed is set where neither mask function nor dropout
      *     takes samples, if a faithfulness target is set beside shares of the answers, or a lambda
-     *     for edges to avoid where there are none
+     *     for edges to avoid but no such edges
      */
     public SubnetworkProbing build() {
       if (maskFn != MaskFn.HARD_CONCRETE && dropout == 0) {

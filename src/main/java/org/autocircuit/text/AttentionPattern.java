@@ -44,7 +44,9 @@ public final class AttentionPattern {
         weights[query].length - tokens.size() + Objects.checkIndex(key, tokens.size())];
   }
 
-  /** What a token takes of a prefix that the model has before all prompts; 0 if it has none. */
+  /**
+   * The weight that a token gives a prefix that the model has before all prompts; 0 if it has none.
+   */
   public float ofPrefix(int query) {
     float sum = 0;
     for (int key = 0; key < weights[query].length - tokens.size(); key++) {

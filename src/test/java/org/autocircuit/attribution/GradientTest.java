@@ -169,7 +169,7 @@ class GradientTest {
     }
   }
 
-  /** What is read in a recorded pass is what the model goes on with. */
+  /** A recorded pass hands out the activations that the model itself continues with. */
   @Test
   void gradientsReachActivationsThatWereRead() {
     String stream = "blocks.0.hook_resid_pre";

@@ -89,7 +89,7 @@ class DrawPatchMapTest {
         .isEqualTo(String.join(" ", words(map.get("columns"))));
   }
 
-  /** What was printed, without line breaks. */
+  /** The text that was printed, without line breaks. */
   private static String words(CommandRun run) {
     return run.out().replaceAll("\\s+", " ");
   }

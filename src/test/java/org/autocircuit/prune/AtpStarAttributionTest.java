@@ -35,7 +35,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Where attention adds so little that what it does is linear, corrected scores are exact. */
+/** Corrected scores are exact if attention adds so little that its effect is linear. */
 @ExtendWith(NativeScope.class)
 class AtpStarAttributionTest {
 
