@@ -88,7 +88,7 @@ final class AlgorithmOptions {
     return metric == null ? Metric.LOGIT : metric;
   }
 
-  /** What edges are patched with, if it was said. */
+  /** The ablation that was asked for, if any. */
   Optional<Ablation> ablation() {
     return Optional.ofNullable(ablation);
   }

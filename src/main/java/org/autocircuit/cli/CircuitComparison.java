@@ -38,7 +38,7 @@ record CircuitComparison(
     PrintWriter err) {
 
   /**
-   * What was measured.
+   * The measures.
    *
    * @param nEdges edges of the whole graph
    * @param full the full model

@@ -16,7 +16,7 @@ import org.autocircuit.prune.VerifiedScores.Interval;
 import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
 
 /**
- * What a discovery found, for programs to read.
+ * The findings of a discovery, for programs to read.
  *
  * @param model what it was found in
  * @param prompts what it was found and tested with

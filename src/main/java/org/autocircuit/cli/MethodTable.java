@@ -33,7 +33,7 @@ final class MethodTable {
   private static final double[] KL_SHARES = {0.05, 0.1, 0.2};
   private static final double MIB = 1 << 20;
 
-  /** What a run of a method gave, and what it took. */
+  /** The results of one method, and its costs. */
   private record Run(
       Method method, ScoreSign sign, PruneScores scores, PassCount passes, long nanos, long peak) {}
 

@@ -19,7 +19,7 @@ import org.autocircuit.prune.PruneScores;
  * The smallest circuit that recovers a share on the prompts that circuits are found with.
  *
  * @param found the circuit
- * @param tested what it recovers on the other prompts; the same if there are none
+ * @param tested what it recovers on the other prompts; the same without other prompts
  */
 record SmallestPart(SmallestCircuit found, double tested) {
 

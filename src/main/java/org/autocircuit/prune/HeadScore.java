@@ -10,8 +10,8 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.SrcNode;
 
 /**
- * How much goes into an attention head and out of it: sums of absolute scores, over all positions.
- * An edge into a key or value input that several query heads share counts for each of them.
+ * The weight of an attention head: sums of the absolute scores of its edges, over all positions. An
+ * edge into a key or value input that several query heads share counts for each of them.
  *
  * @param head its name, {@code A0.1}
  * @param in the sum over the edges into its queries, keys and values
