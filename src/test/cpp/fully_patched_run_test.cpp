@@ -314,7 +314,7 @@ TEST(only_circuits_make_a_run) {
   request.context = &kind.context;
   IncrementalRun search(std::make_shared<PatchableModel>(kind.model), request);
   search.with({0}, 0);
-  search.keep();
+  search.commit();
   CHECK_EQUAL(cache->stats().made, int64_t{0});
   const at::NoGradGuard no_grad;
   kind.context.masks[0] = 0;

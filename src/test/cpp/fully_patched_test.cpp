@@ -186,7 +186,7 @@ at::Tensor by_search(
   at::Tensor logits = run.logits();
   for (const std::vector<int64_t>& step : steps) {
     logits = run.with(step, 1 - from);
-    run.keep();
+    run.commit();
   }
   return logits;
 }

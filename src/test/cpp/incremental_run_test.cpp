@@ -71,7 +71,7 @@ void check_flips(
     const at::Tensor logits = run.with(places, value);
     check_agree(logits, whole(kind, request, flipped), tolerance(type));
     if (random() % 2 == 0) {
-      run.keep();
+      run.commit();
       masks = flipped;
     }
   }
@@ -108,7 +108,7 @@ struct Search {
     for (const int64_t place : {int64_t{0}, kind.model.n_masks() - 1}) {
       places.push_back(place);
       check_agree(run->with({place}, kValue), expected(places), close);
-      run->keep();
+      run->commit();
     }
   }
 
@@ -218,7 +218,7 @@ TEST(nothing_changes_where_no_mask_does) {
   const at::Tensor before = run.logits();
   CHECK(run.with({}, 1).equal(before));
   CHECK(run.with({0, 3}, 0).equal(before));
-  run.keep();
+  run.commit();
   CHECK(run.logits().equal(before));
   CHECK_THROWS(run.with({kind.model.n_masks()}, 1), "expected places of masks");
   CHECK_THROWS(run.with({-1}, 1), "expected places of masks");
@@ -238,7 +238,7 @@ TEST(what_a_run_returns_and_what_it_was_given_are_the_callers) {
       search.run->with({1, 4}, kValue).zero_();
       search.kind.clean.zero_();
       search.mask.zero_();
-      search.run->keep();
+      search.run->commit();
       check_agree(search.run->logits(), after, tolerance(type));
       search.run->logits().zero_();
       check_agree(search.run->logits(), after, tolerance(type));
@@ -254,7 +254,7 @@ TEST(a_run_says_that_its_weights_have_changed) {
     at::Tensor(search.kind.model.model().weights().tensors()[1]).mul_(2);
     CHECK_THROWS(search.run->with({3}, kValue), "changed in place since");
     CHECK_THROWS(search.run->logits(), "changed in place since");
-    CHECK_THROWS(search.run->keep(), "changed in place since");
+    CHECK_THROWS(search.run->commit(), "changed in place since");
   }
   Search search(at::kDouble, OutputSlice::kLastSeq);
   search.kind.context.patch_src_outs.mul_(2);
@@ -276,7 +276,7 @@ TEST(memory_that_runs_out_leaves_a_run_as_it_was) {
               [&] { CHECK(search.run->logits().equal(before)); }) > 5);
       check_agree(after, search.expected(flips), tolerance(type));
       fail_at_every_allocation(
-          [&] { search.run->keep(); },
+          [&] { search.run->commit(); },
           [&] { CHECK(search.run->logits().equal(before)); });
       check_agree(search.run->logits(), after, tolerance(type));
       search.check_flips_after(flips);
@@ -297,12 +297,12 @@ TEST(keeping_where_nothing_can_be_allocated_leaves_a_run_as_it_was) {
       search.run->with({place}, kValue);
       try {
         const NothingLeft none(news);
-        search.run->keep();
+        search.run->commit();
         kept = true;
       } catch (const std::bad_alloc&) {
         failed++;
         CHECK(search.run->logits().equal(before));
-        search.run->keep();
+        search.run->commit();
       }
       search.check_flips_after({place});
     }

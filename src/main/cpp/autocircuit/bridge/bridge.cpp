@@ -372,12 +372,12 @@ at::Tensor incremental_logits(
   });
 }
 
-void keep_incremental(int64_t run) {
+void commit_incremental(int64_t run) {
   translating_errors([&] {
     const auto known = from_handle<IncrementalRun>(run);
     const WorkspaceScope workspace;
     const PassThreads threads(known->model().model(), known->input());
-    known->keep();
+    known->commit();
   });
 }
 

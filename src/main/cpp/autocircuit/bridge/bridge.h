@@ -162,7 +162,7 @@ AUTOCIRCUIT_API at::Tensor incremental_logits(
     double value);
 
 /// Makes the last pass the one that later ones differ from.
-AUTOCIRCUIT_API void keep_incremental(int64_t run);
+AUTOCIRCUIT_API void commit_incremental(int64_t run);
 
 /// Source outputs of one batch, ablated: 0 RESAMPLE (as they are), 1 ZERO,
 /// 2 BATCH_TOKENWISE_MEAN, 3 BATCH_ALL_TOK_MEAN. Returns [n_srcs, batch, seq,

@@ -123,7 +123,7 @@ at::Tensor IncrementalRun::with(std::vector<int64_t> places, double value) {
   return logits;
 }
 
-void IncrementalRun::keep() {
+void IncrementalRun::commit() {
   const std::lock_guard<std::mutex> lock(mutex_);
   check();
   if (!pending_) {

@@ -53,7 +53,7 @@ class IncrementalRun {
   at::Tensor with(std::vector<int64_t> places, double value);
 
   /// Makes the run that `with` made last the one that others differ from.
-  void keep();
+  void commit();
 
   const PatchableModel& model() const {
     return *model_;

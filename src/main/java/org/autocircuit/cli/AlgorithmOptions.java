@@ -56,7 +56,8 @@ final class AlgorithmOptions {
   @Option(
       names = "--epochs",
       paramLabel = "N",
-      description = "How often subnetwork-probing visits each prompt. Default: 20.")
+      description =
+          "How often subnetwork-probing and edge-pruning visit each prompt. Default: 20; 100.")
   private Integer epochs;
 
   /** Refuses values that mean nothing, and options that no method takes. */

@@ -8,8 +8,10 @@ import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.ActivationIntegratedGradients;
 import org.autocircuit.prune.ActivationMagnitude;
+import org.autocircuit.prune.AtpStarAttribution;
 import org.autocircuit.prune.CleanCorruptedAttribution;
 import org.autocircuit.prune.EdgeActivationPatching;
+import org.autocircuit.prune.EdgePruning;
 import org.autocircuit.prune.GimAttribution;
 import org.autocircuit.prune.InputIntegratedGradients;
 import org.autocircuit.prune.MaskGradient;
@@ -56,6 +58,10 @@ enum Method {
       Scores.ESTIMATES,
       List.of("--metric", "--ablation"),
       s -> s.onto(GimAttribution.builder()).build()),
+  ATP_STAR(
+      Scores.ESTIMATES,
+      List.of("--metric", "--ablation"),
+      s -> s.onto(AtpStarAttribution.builder()).build()),
   EXACT(
       Scores.EXACT,
       List.of("--metric", "--ablation"),
@@ -77,6 +83,15 @@ enum Method {
       List.of("--epochs", "--ablation"),
       s -> {
         SubnetworkProbing.Builder builder = SubnetworkProbing.builder().seed(s.seed());
+        s.epochs().ifPresent(builder::epochs);
+        s.ablationIfSet().ifPresent(builder::ablation);
+        return builder.build();
+      }),
+  EDGE_PRUNING(
+      Scores.OTHER,
+      List.of("--epochs", "--ablation"),
+      s -> {
+        EdgePruning.Builder builder = EdgePruning.builder().seed(s.seed());
         s.epochs().ifPresent(builder::epochs);
         s.ablationIfSet().ifPresent(builder::ablation);
         return builder.build();

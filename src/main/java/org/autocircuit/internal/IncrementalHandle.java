@@ -38,7 +38,7 @@ public final class IncrementalHandle implements AutoCloseable {
   /** Makes the run of the last places the new baseline. */
   public void commit() {
     try (NativeResource.Use use = resource.use()) {
-      NativeLibrary.keepIncremental(address);
+      NativeLibrary.commitIncremental(address);
     }
   }
 

@@ -30,7 +30,7 @@ public final class EdgeAttributionPatching extends GradientAttribution {
 
   @Override
   public String name() {
-    return "edge attribution patching";
+    return "edge attribution patching without masks";
   }
 
   @Override

@@ -107,7 +107,7 @@ class PruneAlgorithmTest {
         .extracting(PruneAlgorithm::name)
         .containsExactly(
             "edge attribution patching",
-            "edge attribution patching",
+            "edge attribution patching without masks",
             "activation magnitude",
             "edge activation patching",
             "ACDC",

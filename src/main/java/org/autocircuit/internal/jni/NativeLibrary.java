@@ -152,8 +152,8 @@ public final class NativeLibrary {
       double value)
       throws NativeException;
 
-  @Name("keep_incremental")
-  public static native void keepIncremental(@Cast("int64_t") long run) throws NativeException;
+  @Name("commit_incremental")
+  public static native void commitIncremental(@Cast("int64_t") long run) throws NativeException;
 
   @Name("source_ablations")
   public static native @ByVal Tensor sourceAblations(

@@ -1,0 +1,43 @@
+package org.autocircuit.prune;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.graph.SrcNode;
+
+/**
+ * The score of a node as a source: the sum of the scores of all edges that leave it, over all
+ * positions. Patching a node is patching all these edges, and what gradients say of that is the sum
+ * of what they say of each, so for {@link MaskGradient} at mask value 0 this is attribution
+ * patching of nodes (Nanda 2023; Kramár et al. 2024), and for {@link ActivationIntegratedGradients}
+ * the effect of patching the node's layer divided among its nodes. For methods that choose circuits
+ * it is no more than a summary.
+ *
+ * @param node the source
+ * @param score in the unit of the edges' scores
+ */
+public record NodeScore(SrcNode node, double score) {
+
+  /** The scores of all sources, by descending absolute score; those of equal ones by index. */
+  public static List<NodeScore> of(PruneScores scores) {
+    ModelGraph graph = scores.graph();
+    double[] sums = new double[graph.srcs().size()];
+    for (DestModule module : graph.destModules()) {
+      for (int i = module.offset(); i < module.end(); i++) {
+        sums[module.inStart() + (i - module.offset()) % module.nSrcs()] += scores.get(i);
+      }
+    }
+    List<NodeScore> nodes = new ArrayList<>();
+    graph.srcs().forEach(src -> nodes.add(new NodeScore(src, sums[src.srcIdx()])));
+    nodes.sort(Comparator.comparingDouble(node -> -Math.abs(node.score())));
+    return nodes;
+  }
+
+  /** The node's name and the score. */
+  @Override
+  public String toString() {
+    return node + ": " + score;
+  }
+}
