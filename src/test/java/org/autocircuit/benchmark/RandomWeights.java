@@ -9,6 +9,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** GPT-2 models with random weights, spread like those of an untrained one. */
 final class RandomWeights {
@@ -19,8 +20,15 @@ final class RandomWeights {
 
   /** A model with a tied embedding, to be closed by the caller. */
   static Model model(TransformerConfig config, long seed) {
+    return model(config, seed, ScalarType.Float);
+  }
+
+  /** As {@link #model(TransformerConfig, long)}, with the same numbers rounded to a type. */
+  static Model model(TransformerConfig config, long seed, ScalarType type) {
     try (PointerScope scope = new PointerScope()) {
-      return Model.of(config, of(config, seed));
+      Map<String, Tensor> weights = of(config, seed);
+      weights.replaceAll((name, weight) -> weight.to(type));
+      return Model.of(config, weights);
     }
   }
 

@@ -18,6 +18,11 @@ public enum Row {
   PLAIN_BACKWARD(
       "plain forward and backward", Workload::plainBackward, count -> 0, OptionalDouble.empty(), 1),
   DENSE("patched forward, dense", Workload::densePatchedForward, FlopCount::patched, 1.6),
+  PLAIN_BF16("plain forward, bf16", w -> w.sixteenBits().plainForward(), FlopCount::plain),
+  DENSE_BF16(
+      "patched forward, dense, bf16",
+      w -> w.sixteenBits().densePatchedForward(),
+      FlopCount::patched),
   PER_POSITION(
       "patched forward, masks per position",
       Workload::perPositionPatchedForward,

@@ -63,6 +63,7 @@ final class Workload implements AutoCloseable {
   private Circuits circuits;
   private MaskTraining probing;
   private Attributions attributions;
+  private SixteenBits sixteenBits;
   private EdgeSearches searches;
   private SourceActivations halfCorrupt;
   private EdgeSearches halfSharedSearches;
@@ -243,6 +244,13 @@ final class Workload implements AutoCloseable {
     return probing.step(ModelInput.of(clean), loss::loss);
   }
 
+  SixteenBits sixteenBits() {
+    if (sixteenBits == null) {
+      sixteenBits = new SixteenBits(size, clean, corrupt, random);
+    }
+    return sixteenBits;
+  }
+
   Attributions attributions() {
     if (attributions == null) {
       attributions = new Attributions(patchable, clean, corrupt, answers(), activations());
@@ -351,6 +359,9 @@ final class Workload implements AutoCloseable {
     }
     if (attributions != null) {
       attributions.close();
+    }
+    if (sixteenBits != null) {
+      sixteenBits.close();
     }
     if (stream != null) {
       stream.close();
