@@ -44,7 +44,7 @@ struct Operands {
   at::Tensor bias;
 };
 
-at::Tensor wide(const at::Tensor& x) {
+at::Tensor in_wide_type(const at::Tensor& x) {
   return x.defined() ? x.to(at::kDouble) : x;
 }
 
@@ -59,7 +59,8 @@ TEST(head_products_are_those_of_the_general_product) {
         for (const at::Tensor& x : {o.x, o.x.narrow(1, s.seq - 1, 1)}) {
           CHECK_CLOSE(
               head_product(x, w, b),
-              head_product(wide(x), wide(w), wide(b)).to(at::kFloat),
+              head_product(in_wide_type(x), in_wide_type(w), in_wide_type(b))
+                  .to(at::kFloat),
               1e-4,
               1e-4);
         }

@@ -20,7 +20,7 @@ namespace autocircuit::test {
 
 namespace {
 
-AnswerLoss answers_of(int64_t prompts) {
+AnswerLoss log_answers_of(int64_t prompts) {
   return {
       .grad_function = GradFunction::kLogprob,
       .answers = to_device(at::randint(11, {prompts, 2}, at::kLong)),
@@ -97,7 +97,7 @@ TEST(gradients_at_points_are_those_of_the_reference_executor) {
         const PointAttribution request{
             .clean = clean_of(k),
             .differences = outputs_of(k, k.corrupt) - outputs_of(k, k.clean),
-            .loss = answers_of(k.clean.size(0)),
+            .loss = log_answers_of(k.clean.size(0)),
             .added = added};
         const MaskGradient actual = point_gradient(k.model, request);
         const MaskGradient expected = expected_of(k, request);
@@ -112,7 +112,7 @@ TEST(gradients_at_points_are_those_of_the_reference_executor) {
 TEST(nothing_added_is_edge_attribution) {
   for_each_kind([](const Shape& s) {
     const Kind k(s);
-    const AnswerLoss loss = answers_of(k.clean.size(0));
+    const AnswerLoss loss = log_answers_of(k.clean.size(0));
     ModelInput corrupt;
     corrupt.value = k.corrupt;
     for (const bool per_prompt : {false, true}) {
@@ -147,7 +147,7 @@ TEST(gradients_of_prompts_are_those_of_each_alone) {
     const PointAttribution all{
         .clean = clean_of(k),
         .differences = outputs_of(k, k.corrupt) - outputs_of(k, k.clean),
-        .loss = answers_of(batch),
+        .loss = log_answers_of(batch),
         .per_prompt = true};
     const MaskGradient of_all = point_gradient(k.model, all);
     CHECK_EQUAL(of_all.grad.size(0), batch);
