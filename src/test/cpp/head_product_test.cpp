@@ -94,7 +94,7 @@ TEST(head_products_have_the_gradient_of_the_general_product) {
       const at::Tensor y = head_product(x, type(o.columns), type(o.bias));
       return torch::autograd::grad({y.square().sum()}, {x})[0];
     };
-    const at::Tensor expected = gradient(wide).to(at::kFloat);
+    const at::Tensor expected = gradient(in_wide_type).to(at::kFloat);
     const double scale = expected.abs().max().item<double>();
     CHECK_CLOSE(
         gradient([](const at::Tensor& x) { return x; }),
