@@ -81,17 +81,15 @@ class BufferedRun final : public Hooks {
     if (!values_.defined()) {
       return {};
     }
-    const auto wrappers = wrappers_together(model_, modules);
-    if (wrappers.empty()) {
-      return {};
-    }
-    if (ends_at_last_ && has_last_queries(model_, modules)) {
-      return {
-          .rows = rows({wrappers.begin() + 1, wrappers.end()}, resid, norm),
-          .queries = rows({wrappers[0]}, last_positions(resid, 1), norm),
-          .normed = norm != nullptr};
-    }
-    return {.rows = rows(wrappers, resid, norm), .normed = norm != nullptr};
+    return all_head_inputs(
+        model_,
+        modules,
+        resid,
+        norm,
+        ends_at_last_,
+        [&](const auto& wrappers, const at::Tensor& x) {
+          return rows(wrappers, x, norm);
+        });
   }
 
   bool wants(HookId hook) const override {

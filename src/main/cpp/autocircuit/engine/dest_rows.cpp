@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include "autocircuit/engine/pass_end.h"
+
 namespace autocircuit {
 
 std::vector<const PatchWrapper*> wrappers_together(
@@ -18,6 +20,28 @@ std::vector<const PatchWrapper*> wrappers_together(
       wrappers[0]->module,
       ": wrap the q, k and v inputs of a block together or not at all");
   return wrappers;
+}
+
+HeadInputs all_head_inputs(
+    const PatchableModel& model,
+    c10::ArrayRef<HookId> modules,
+    const at::Tensor& resid,
+    const Norm* norm,
+    bool ends_at_last,
+    const std::function<
+        at::Tensor(const std::vector<const PatchWrapper*>&, const at::Tensor&)>&
+        rows) {
+  const auto wrappers = wrappers_together(model, modules);
+  if (wrappers.empty()) {
+    return {};
+  }
+  if (ends_at_last && has_last_queries(model, modules)) {
+    return {
+        .rows = rows({wrappers.begin() + 1, wrappers.end()}, resid),
+        .queries = rows({wrappers[0]}, last_positions(resid, 1)),
+        .normed = norm != nullptr};
+  }
+  return {.rows = rows(wrappers, resid), .normed = norm != nullptr};
 }
 
 at::Tensor values_together(
