@@ -12,11 +12,9 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.ScoreSimilarity;
-import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
@@ -99,22 +97,21 @@ final class Compare implements Callable<Integer> {
     check();
     out = spec.commandLine().getOut();
     err = spec.commandLine().getErr();
-    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
-        ModelFolder folder = ModelFolder.open(modelOptions)) {
-      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
-      Failures.warn(err, prompts.warnings());
-      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
-      try (PatchableModel model = folder.patchable(options)) {
-        loading.close();
-        fact("model", folder.describe());
-        fact("prompts", prompts.describe());
-        if (allMethods) {
-          new MethodTable(algorithmOptions, seed, out, err).print(model, prompts);
-        } else {
-          compare(model, prompts);
-        }
-      }
-    }
+    PromptedModel.use(
+        modelOptions,
+        promptOptions,
+        graphOptions,
+        /* perPosition= */ false,
+        err,
+        (folder, model, prompts) -> {
+          fact("model", folder.describe());
+          fact("prompts", prompts.describe());
+          if (allMethods) {
+            new MethodTable(algorithmOptions, seed, out, err).print(model, prompts);
+          } else {
+            compare(model, prompts);
+          }
+        });
     out.flush();
     return Main.OK;
   }
@@ -242,6 +239,6 @@ final class Compare implements Callable<Integer> {
   }
 
   private void fact(String name, String value) {
-    out.println(Wrap.lines("%-9s".formatted(name), VisibleText.of(value), 80));
+    out.println(Wrap.fact(name, value));
   }
 }

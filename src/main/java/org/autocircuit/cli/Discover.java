@@ -12,7 +12,6 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.Ablation;
@@ -169,20 +168,16 @@ final class Discover implements Callable<Integer> {
     out = spec.commandLine().getOut();
     err = spec.commandLine().getErr();
     phases = new Phases();
-    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
-        ModelFolder folder = ModelFolder.open(modelOptions)) {
-      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
-      Failures.warn(err, prompts.warnings());
-      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
-      if (perPosition) {
-        options = options.withSeqLen(prompts.tokens().oneLength());
-      }
-      try (PatchableModel model = folder.patchable(options)) {
-        loading.close();
-        phases.end("loading");
-        discover(folder, model, prompts);
-      }
-    }
+    PromptedModel.use(
+        modelOptions,
+        promptOptions,
+        graphOptions,
+        perPosition,
+        err,
+        (folder, model, prompts) -> {
+          phases.end("loading");
+          discover(folder, model, prompts);
+        });
     out.flush();
     return Main.OK;
   }
@@ -378,8 +373,7 @@ final class Discover implements Callable<Integer> {
 
   /** A name and what there is to say about it. */
   private void fact(String name, String format, Object... values) {
-    String text = VisibleText.of(String.format(Locale.ROOT, format, values));
-    out.println(Wrap.lines(String.format("%-9s", name), text, 80));
+    out.println(Wrap.fact(name, String.format(Locale.ROOT, format, values)));
   }
 
   private void print(String format, Object... values) {

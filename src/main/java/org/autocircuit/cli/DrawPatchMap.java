@@ -16,7 +16,6 @@ import org.autocircuit.eval.ActivationSite;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.eval.PatchMap;
 import org.autocircuit.internal.JsonFiles;
-import org.autocircuit.internal.VisibleText;
 import org.autocircuit.report.CircuitPicture;
 import org.autocircuit.report.HeatMap;
 import picocli.CommandLine.Command;
@@ -259,6 +258,6 @@ final class DrawPatchMap implements Callable<Integer> {
   }
 
   private void fact(String name, String text) {
-    out.println(Wrap.lines(String.format("%-9s", name), VisibleText.of(text), 80));
+    out.println(Wrap.fact(name, text));
   }
 }

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Evaluation;
@@ -20,7 +19,6 @@ import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.eval.PromptValues;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
-import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
@@ -176,19 +174,14 @@ final class Evaluate implements Callable<Integer> {
     }
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
-    try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
-        ModelFolder folder = ModelFolder.open(modelOptions)) {
-      Prompts prompts = promptOptions.read(folder.tokenizer(), folder.longest());
-      Failures.warn(err, prompts.warnings());
-      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
-      if (perPosition) {
-        options = options.withSeqLen(prompts.tokens().oneLength());
-      }
-      try (PatchableModel model = folder.patchable(options)) {
-        loading.close();
-        evaluate(model, prompts, ScoresFile.read(model.graph(), scoresFile), out, err);
-      }
-    }
+    PromptedModel.use(
+        modelOptions,
+        promptOptions,
+        graphOptions,
+        perPosition,
+        err,
+        (folder, model, prompts) ->
+            evaluate(model, prompts, ScoresFile.read(model.graph(), scoresFile), out, err));
     out.flush();
     return Main.OK;
   }
@@ -211,13 +204,12 @@ final class Evaluate implements Callable<Integer> {
               signed);
     }
     List<CircuitMeasures> measures = measures(model, prompts, scores, curve, err);
-    out.println(Wrap.lines("%-9s".formatted("scores"), VisibleText.of(scoresFile.toString()), 80));
-    out.println(Wrap.lines("%-9s".formatted("prompts"), VisibleText.of(prompts.describe()), 80));
+    out.println(Wrap.fact("scores", scoresFile.toString()));
+    out.println(Wrap.fact("prompts", prompts.describe()));
     out.println(
-        Wrap.lines(
-            "%-9s".formatted("measure"),
-            "%s, %s ranking".formatted(curve.conditions(), signed ? "signed" : "absolute"),
-            80));
+        Wrap.fact(
+            "measure",
+            "%s, %s ranking".formatted(curve.conditions(), signed ? "signed" : "absolute")));
     out.println();
     TextTable table =
         new TextTable()
@@ -241,7 +233,7 @@ final class Evaluate implements Callable<Integer> {
     if (json != null) {
       JsonFiles.write(json, json(curve, measures));
       out.println();
-      out.println(Wrap.lines("%-9s".formatted("json"), VisibleText.of(json.toString()), 80));
+      out.println(Wrap.fact("json", json.toString()));
     }
   }
 

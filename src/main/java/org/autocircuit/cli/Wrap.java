@@ -1,5 +1,7 @@
 package org.autocircuit.cli;
 
+import org.autocircuit.internal.VisibleText;
+
 /** Breaks text into lines. */
 final class Wrap {
 
@@ -8,6 +10,11 @@ final class Wrap {
   /** Lines of at most {@code width} characters, broken at blanks. */
   static String lines(String text, int width) {
     return lines("", text, width);
+  }
+
+  /** Lines that begin with a name and say something of it; text from outside is made visible. */
+  static String fact(String name, String text) {
+    return lines(String.format("%-9s", name), VisibleText.of(text), 80);
   }
 
   /** Lines that begin with a label, and with as many blanks from the second on. */
