@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import org.autocircuit.internal.NativeMath;
+import org.autocircuit.internal.Numbers;
 
 /**
  * The buffers that passes on the CPU take and give back: one pool for the process, shared by all
@@ -19,9 +20,7 @@ public final class Workspaces {
    * @throws IllegalArgumentException if it is negative
    */
   public static void setLimit(long bytes) {
-    if (bytes < 0) {
-      throw new IllegalArgumentException("bytes: expected 0 or more, got " + bytes);
-    }
+    Numbers.atLeast(0, "bytes", bytes);
     NativeMath.setWorkspaceLimit(bytes);
   }
 

@@ -1,5 +1,7 @@
 package org.autocircuit.attribution;
 
+import org.autocircuit.internal.Numbers;
+
 /**
  * Says how a gradient goes back through a model where it is to be something else than the model's
  * derivative. The values of the run are the same to the last bit. For transformers.
@@ -38,10 +40,7 @@ public record BackwardRules(
    * @throws IllegalArgumentException if the temperature is not positive or a factor is not finite
    */
   public BackwardRules {
-    if (!(softmaxTemperature > 0) || Double.isInfinite(softmaxTemperature)) {
-      throw new IllegalArgumentException(
-          "softmaxTemperature: expected a positive number, got " + softmaxTemperature);
-    }
+    Numbers.positive("softmaxTemperature", softmaxTemperature);
     requireFinite("queriesAndKeys", queriesAndKeys);
     requireFinite("values", values);
     requireFinite("gatedMlps", gatedMlps);

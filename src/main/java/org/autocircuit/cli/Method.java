@@ -26,12 +26,7 @@ enum Method {
   EAP(
       Scores.ESTIMATES,
       List.of("--metric", "--ablation"),
-      s ->
-          MaskGradient.builder()
-              .gradFunction(s.metric().gradFunction())
-              .answerFunction(s.answers())
-              .ablation(s.ablation())
-              .build()),
+      s -> s.onto(MaskGradient.builder()).build()),
   EAP_IG(
       Scores.ESTIMATES,
       List.of("--points", "--metric", "--ablation"),
@@ -47,13 +42,7 @@ enum Method {
   MASK_IG(
       Scores.ESTIMATES,
       List.of("--points", "--metric", "--ablation"),
-      s ->
-          MaskGradient.builder()
-              .integratedGradSamples(s.points())
-              .gradFunction(s.metric().gradFunction())
-              .answerFunction(s.answers())
-              .ablation(s.ablation())
-              .build()),
+      s -> s.onto(MaskGradient.builder().integratedGradSamples(s.points())).build()),
   GIM(
       Scores.ESTIMATES,
       List.of("--metric", "--ablation"),

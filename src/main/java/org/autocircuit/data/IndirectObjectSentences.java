@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.autocircuit.data.Sentence.Pattern;
+import org.autocircuit.internal.SplitMix64;
 import org.autocircuit.tokenizer.WordLevelVocabulary;
 
 /**

@@ -8,6 +8,7 @@ import java.util.stream.IntStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Use;
@@ -93,9 +94,7 @@ public final class ActivationPatching {
    * @throws IllegalArgumentException if it is less than 1
    */
   public ActivationPatching withBatchSize(int value) {
-    if (value < 1) {
-      throw new IllegalArgumentException("batchSize: expected 1 or more, got " + value);
-    }
+    Numbers.atLeast(1, "batchSize", value);
     return new ActivationPatching(site, direction, metric, eachPosition, value);
   }
 

@@ -58,6 +58,14 @@ public record DestModule(
   }
 
   /**
+   * The source of the value with a flat index of this module, {@code offset <= index < end()}: the
+   * inverse of {@link #index}.
+   */
+  public int srcIdx(int index) {
+    return inStart + (index - offset) % nSrcs();
+  }
+
+  /**
    * The shape of the module's mask: {@code [n]}, {@code [rows, n]}, {@code [seq_len, n]} or all.
    */
   public long[] maskShape() {

@@ -1,5 +1,6 @@
 package org.autocircuit.mode;
 
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.ScopeStack;
 import org.autocircuit.patch.MaskParameters;
 
@@ -33,9 +34,7 @@ public final class MaskBatchSize implements ModelScope {
 
   /** Enters, with a scope that leaves the value in force as it is. */
   static <V> MaskBatchSize open(ScopeStack<V> stack, MaskParameters parameters, int batchSize) {
-    if (batchSize < 1) {
-      throw new IllegalArgumentException("batchSize: expected 1 or more, got " + batchSize);
-    }
+    Numbers.atLeast(1, "batchSize", batchSize);
     V unchanged = stack.current();
     Runnable leave = Modes.MASKS.enter(parameters, batchSize);
     return new MaskBatchSize(

@@ -12,6 +12,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
 
@@ -114,9 +115,7 @@ public final class ForwardRequest {
    * @param residual the residual stream that enters the block, {@code [batch, seq, d_model]}
    */
   public static ForwardRequest startingAt(int block, Tensor residual) {
-    if (block < 0) {
-      throw new IllegalArgumentException("startBlock: expected 0 or more, got " + block);
-    }
+    Numbers.atLeast(0, "startBlock", block);
     return of(residual).with(parts -> parts.startBlock = OptionalInt.of(block));
   }
 

@@ -4,9 +4,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * Edge attribution patching with integrated gradients over activations, one layer after another
@@ -52,23 +49,7 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
   @Override
   void visit(Batch batch, Points each) {
     layers(batch.model().graph())
-        .forEach(
-            (hookName, sources) -> {
-              for (int k = 1; k <= points; k++) {
-                try (PointerScope scope = new PointerScope()) {
-                  Tensor toCorrupt =
-                      batch
-                          .differences()
-                          .narrow(0, sources.srcStart(), sources.srcStop() - sources.srcStart())
-                          .sum(0);
-                  Tensor added = toCorrupt.mul(new Scalar(1 - (double) k / points));
-                  each.add(
-                      batch.at(batch.prompts().clean()).withAdded(hookName, added),
-                      1.0 / points,
-                      sources);
-                }
-              }
-            });
+        .forEach((hookName, sources) -> integrate(batch, sources, hookName, sources, points, each));
   }
 
   /** Returns the sources that put out together, by the hook point where their sum passes. */
@@ -91,24 +72,12 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
   }
 
   /** Collects settings. Not safe for use by several threads. */
-  public static final class Builder extends AttributionBuilder<Builder> {
-
-    private int points = 5;
+  public static final class Builder extends PointsBuilder<Builder> {
 
     private Builder() {}
 
     @Override
     Builder self() {
-      return this;
-    }
-
-    /**
-     * Sets the number of points for each layer; each costs a gradient.
-     *
-     * @throws IllegalArgumentException if it is less than 1
-     */
-    public Builder points(int value) {
-      points = AttributionBuilder.atLeastOne(value);
       return this;
     }
 

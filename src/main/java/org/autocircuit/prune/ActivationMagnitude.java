@@ -153,8 +153,8 @@ public final class ActivationMagnitude implements PruneAlgorithm {
   private static PruneScores scores(ModelGraph graph, double[] sum, int counted) {
     double[] scores = new double[graph.nEdges()];
     for (DestModule module : graph.destModules()) {
-      for (int i = 0; i < module.size(); i++) {
-        scores[module.offset() + i] = sum[module.inStart() + i % module.nSrcs()] / counted;
+      for (int i = module.offset(); i < module.end(); i++) {
+        scores[i] = sum[module.srcIdx(i)] / counted;
       }
     }
     return PruneScores.wrap(graph, scores);

@@ -68,10 +68,13 @@ public abstract class AttributionBuilder<B extends AttributionBuilder<B>> {
     return self();
   }
 
-  static int atLeastOne(int points) {
-    if (points < 1) {
-      throw new IllegalArgumentException("points: expected 1 or more, got " + points);
-    }
-    return points;
+  /** Gives another algorithm's builder these settings. */
+  final <T extends AttributionBuilder<T>> T onto(T other) {
+    AttributionBuilder<T> to = other;
+    to.gradFunction = gradFunction;
+    to.answerFunction = answerFunction;
+    to.ablation = ablation;
+    to.patchInput = patchInput;
+    return other;
   }
 }

@@ -4,6 +4,8 @@ import java.util.Arrays;
 import java.util.Locale;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Numbers;
+import org.autocircuit.internal.SplitMix64;
 
 /**
  * Intervals of scores by the Poisson bootstrap: every prompt counts in each of many replicates a
@@ -31,9 +33,7 @@ public final class BootstrapScores implements PromptSink {
    *     more than the limit
    */
   public BootstrapScores(ModelGraph graph, int replicates, long seed, long memoryLimit) {
-    if (replicates < 1) {
-      throw new IllegalArgumentException("replicates: expected 1 or more, got " + replicates);
-    }
+    Numbers.atLeast(1, "replicates", replicates);
     long bytes = 8L * replicates * graph.nEdges();
     if (bytes > memoryLimit) {
       throw new IllegalArgumentException(
@@ -116,11 +116,7 @@ public final class BootstrapScores implements PromptSink {
     return times;
   }
 
-  /** The finaliser of SplitMix64. */
   private static long mix(long value) {
-    long z = value + 0x9e3779b97f4a7c15L;
-    z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
-    z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;
-    return z ^ (z >>> 31);
+    return new SplitMix64(value).next();
   }
 }

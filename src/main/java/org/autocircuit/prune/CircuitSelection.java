@@ -9,6 +9,7 @@ import java.util.stream.IntStream;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.UpstreamEdges;
+import org.autocircuit.internal.Numbers;
 
 /**
  * Says how scores become a circuit: the best edges of all ({@link #top}), all beyond a threshold
@@ -55,7 +56,7 @@ public final class CircuitSelection {
    * @throws IllegalArgumentException if the size is negative
    */
   public static CircuitSelection top(int size) {
-    return new CircuitSelection(Rule.TOP, checked(size), 0, false, false);
+    return new CircuitSelection(Rule.TOP, Numbers.atLeast(0, "size", size), 0, false, false);
   }
 
   /**
@@ -78,7 +79,7 @@ public final class CircuitSelection {
    * @throws IllegalArgumentException if the size is negative
    */
   public static CircuitSelection greedy(int size) {
-    return new CircuitSelection(Rule.GREEDY, checked(size), 0, false, false);
+    return new CircuitSelection(Rule.GREEDY, Numbers.atLeast(0, "size", size), 0, false, false);
   }
 
   /** This selection with edges ranked by their scores, not by the absolute values. */
@@ -149,13 +150,6 @@ public final class CircuitSelection {
   private static Comparator<Integer> better(double[] ranks) {
     return Comparator.<Integer>comparingDouble(edge -> -ranks[edge])
         .thenComparing(Comparator.naturalOrder());
-  }
-
-  private static int checked(int size) {
-    if (size < 0) {
-      throw new IllegalArgumentException("size: expected 0 or more, got " + size);
-    }
-    return size;
   }
 
   /** Describes what is selected. */

@@ -8,6 +8,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -237,7 +238,7 @@ public final class EdgePruning implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is not a positive number
      */
     public Builder learningRate(double value) {
-      learningRate = positive("learningRate", value);
+      learningRate = Numbers.positive("learningRate", value);
       return this;
     }
 
@@ -247,15 +248,8 @@ public final class EdgePruning implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is not a positive number
      */
     public Builder lambdaRate(double value) {
-      lambdaRate = positive("lambdaRate", value);
+      lambdaRate = Numbers.positive("lambdaRate", value);
       return this;
-    }
-
-    private static double positive(String name, double value) {
-      if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
-        throw new IllegalArgumentException(name + ": expected a positive number, got " + value);
-      }
-      return value;
     }
 
     /**
@@ -264,10 +258,7 @@ public final class EdgePruning implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is less than 1
      */
     public Builder epochs(int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("epochs: expected 1 or more, got " + value);
-      }
-      epochs = value;
+      epochs = Numbers.atLeast(1, "epochs", value);
       return this;
     }
 

@@ -116,16 +116,8 @@ public final class GimAttribution implements PromptAlgorithm {
      *     single batch
      */
     public GimAttribution build() {
-      MaskGradient.Builder gradient =
-          MaskGradient.builder()
-              .gradFunction(gradFunction)
-              .answerFunction(answerFunction)
-              .ablation(ablation)
-              .rules(rules);
       PatchedBatches.requireUse(settings, ablation);
-      if (patchInput != CleanCorrupt.CORRUPT) {
-        gradient.patchInput(patchInput);
-      }
+      MaskGradient.Builder gradient = onto(MaskGradient.builder()).rules(rules);
       memoryLimit.ifPresent(gradient::memoryLimit);
       return new GimAttribution(gradient.build());
     }

@@ -23,6 +23,8 @@ import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -132,16 +134,8 @@ abstract class GradientAttribution implements PromptAlgorithm {
       Progress progress,
       PromptSink sink) {
     Objects.requireNonNull(sink, "sink");
-    double[] ofPrompt = new double[model.graph().nEdges()];
     new Work(model, batches, progress, /* perPrompt= */ true)
-        .run(
-            batches,
-            (batch, scores) -> {
-              for (int prompt = 0; prompt < batch.size(); prompt++) {
-                System.arraycopy(scores, prompt * ofPrompt.length, ofPrompt, 0, ofPrompt.length);
-                sink.accept(batch.pairs().get(prompt), ofPrompt);
-              }
-            });
+        .run(batches, (batch, scores) -> PatchedBatches.eachPrompt(batch, scores, sink));
   }
 
   /** Takes the scores of a batch: of each edge, or of each prompt and edge. */
@@ -231,17 +225,43 @@ abstract class GradientAttribution implements PromptAlgorithm {
         model.precision().requireFinite("scores", result.gradient());
         gradient = TensorArrays.doubles(result.gradient());
       }
-      for (int first = 0; first < scores.length; first += graph.nEdges()) {
-        for (DestModule module : graph.destModules()) {
-          int start = Math.max(sources.srcStart(), module.inStart());
-          int stop = Math.min(sources.srcStop(), module.inStop());
-          for (int row = first + module.offset();
-              start < stop && row < first + module.end();
-              row += module.nSrcs()) {
-            for (int i = row + start - module.inStart(); i < row + stop - module.inStart(); i++) {
+      for (DestModule module : graph.destModules()) {
+        for (int edge = module.offset(); edge < module.end(); edge++) {
+          if (isOf(sources, module.srcIdx(edge))) {
+            for (int i = edge; i < scores.length; i += graph.nEdges()) {
               scores[i] += weight * gradient[i];
             }
           }
+        }
+      }
+    }
+  }
+
+  private static boolean isOf(SrcModule module, int src) {
+    return module.srcStart() <= src && src < module.srcStop();
+  }
+
+  /**
+   * Visits points where sources put out what lies on the line from the corrupt to the clean prompt:
+   * {@code z' + k/m (z - z')} for k = 1, ..., m.
+   *
+   * @param changed the sources that do
+   * @param hookName where their sum passes
+   * @param scored the sources whose edges get the mean of the gradients
+   */
+  static void integrate(
+      Batch batch, SrcModule changed, String hookName, SrcModule scored, int m, Points each) {
+    try (PointerScope scope = new PointerScope()) {
+      Tensor toCorrupt =
+          batch
+              .differences()
+              .narrow(0, changed.srcStart(), changed.srcStop() - changed.srcStart())
+              .sum(0);
+      PointAttribution clean = batch.at(batch.prompts().clean());
+      for (int k = 1; k <= m; k++) {
+        try (PointerScope ofPoint = new PointerScope()) {
+          Tensor added = toCorrupt.mul(new Scalar(1 - (double) k / m));
+          each.add(clean.withAdded(hookName, added), 1.0 / m, scored);
         }
       }
     }

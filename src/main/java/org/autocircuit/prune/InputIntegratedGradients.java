@@ -2,9 +2,6 @@ package org.autocircuit.prune;
 
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * Edge attribution patching with integrated gradients over inputs, EAP-IG (Hanna, Pezzelle and
@@ -54,37 +51,16 @@ public final class InputIntegratedGradients extends GradientAttribution {
   void visit(Batch batch, Points each) {
     ModelGraph graph = batch.model().graph();
     SrcModule input = graph.srcModules().get(0);
-    Tensor toCorrupt = batch.differences().select(0, input.srcStart());
-    for (int k = 1; k <= points; k++) {
-      try (PointerScope scope = new PointerScope()) {
-        Tensor added = toCorrupt.mul(new Scalar(1 - (double) k / points));
-        each.add(
-            batch.at(batch.prompts().clean()).withAdded(input.moduleName(), added),
-            1.0 / points,
-            allSources(graph));
-      }
-    }
+    integrate(batch, input, input.moduleName(), allSources(graph), points, each);
   }
 
   /** Collects settings. Not safe for use by several threads. */
-  public static final class Builder extends AttributionBuilder<Builder> {
-
-    private int points = 5;
+  public static final class Builder extends PointsBuilder<Builder> {
 
     private Builder() {}
 
     @Override
     Builder self() {
-      return this;
-    }
-
-    /**
-     * Sets the number of points; each costs a gradient.
-     *
-     * @throws IllegalArgumentException if it is less than 1
-     */
-    public Builder points(int value) {
-      points = AttributionBuilder.atLeastOne(value);
       return this;
     }
 

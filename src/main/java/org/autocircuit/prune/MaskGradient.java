@@ -20,7 +20,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
-import org.autocircuit.internal.Settings;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ModelInput;
@@ -161,24 +161,10 @@ public final class MaskGradient implements PromptAlgorithm {
       Optional<SourceActivations> activations,
       Steps steps,
       PromptSink sink) {
-    int edges = model.graph().nEdges();
-    double[] sum = new double[Math.multiplyExact(batch.size(), edges)];
-    for (double maskValue : maskValues) {
-      Stop.check();
-      try (CallScope scope = new CallScope()) {
-        double[] values =
-            TensorArrays.doubles(gradient(model, batch, activations, maskValue, true));
-        for (int i = 0; i < sum.length; i++) {
-          sum[i] += values[i] / maskValues.length;
-        }
-      }
-      steps.did();
-    }
-    double[] scores = new double[edges];
-    for (int prompt = 0; prompt < batch.size(); prompt++) {
-      System.arraycopy(sum, prompt * edges, scores, 0, edges);
-      sink.accept(batch.pairs().get(prompt), scores);
-    }
+    double[] scores = new double[Math.multiplyExact(batch.size(), model.graph().nEdges())];
+    double weight = 1.0 / maskValues.length;
+    addGradients(model, batch, activations, weight, /* perPrompt= */ true, scores, steps);
+    PatchedBatches.eachPrompt(batch, scores, sink);
   }
 
   private PruneScores scores(
@@ -214,19 +200,31 @@ public final class MaskGradient implements PromptAlgorithm {
       Optional<SourceActivations> activations,
       double[] scores,
       Steps steps) {
+    double weight = steps.weight(batch);
+    addGradients(model, batch, activations, weight, /* perPrompt= */ false, scores, steps);
+    steps.finished(batch, scores);
+  }
+
+  /** Adds the gradients at all mask values, each with a weight. */
+  private void addGradients(
+      PatchableModel model,
+      PromptPairBatch batch,
+      Optional<SourceActivations> activations,
+      double weight,
+      boolean perPrompt,
+      double[] scores,
+      Steps steps) {
     for (double maskValue : maskValues) {
       Stop.check();
       try (CallScope scope = new CallScope()) {
         double[] values =
-            TensorArrays.doubles(gradient(model, batch, activations, maskValue, false));
-        double weight = steps.weight(batch);
+            TensorArrays.doubles(gradient(model, batch, activations, maskValue, perPrompt));
         for (int i = 0; i < scores.length; i++) {
           scores[i] += weight * values[i];
         }
       }
       steps.did();
     }
-    steps.finished(batch, scores);
   }
 
   private Tensor gradient(
@@ -306,41 +304,27 @@ public final class MaskGradient implements PromptAlgorithm {
   }
 
   /** Collects settings. Not safe for use by several threads. */
-  public static final class Builder {
+  public static final class Builder extends AttributionBuilder<Builder> {
 
-    private GradFunction gradFunction = GradFunction.LOGIT;
-    private AnswerFunction answerFunction = AnswerFunction.AVG_DIFF;
     private OptionalDouble maskValue = OptionalDouble.empty();
     private OptionalInt integratedGradSamples = OptionalInt.empty();
-    private Ablation ablation = BatchAblation.RESAMPLE;
-    private CleanCorrupt patchInput = CleanCorrupt.CORRUPT;
     private Function<? super PromptPairBatch, Tensor> targets;
     private OptionalLong memoryLimit = OptionalLong.empty();
     private boolean sumOfBatchMeans;
     private BackwardRules rules = BackwardRules.DERIVATIVE;
-    private final Settings settings = new Settings();
 
     private Builder() {}
 
-    /** Sets what is done to the logits. */
-    public Builder gradFunction(GradFunction value) {
-      gradFunction = Objects.requireNonNull(value, "gradFunction");
+    @Override
+    Builder self() {
       return this;
     }
 
     /** Sets what is done to the answers' values; {@link #targets} sets {@code MSE}. */
+    @Override
     public Builder answerFunction(AnswerFunction value) {
       answerFunction = Objects.requireNonNull(value, "answerFunction");
       return this;
-    }
-
-    /**
-     * Sets the answer function that fits the prompts: the difference of right and wrong answers
-     * where every pair has wrong ones, else the value of the right ones.
-     */
-    public Builder answerFunctionFor(Collection<? extends PromptPairBatch> batches) {
-      boolean difference = batches.stream().allMatch(PromptPairBatch::haveWrongAnswers);
-      return answerFunction(difference ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL);
     }
 
     /** Sets the one mask value at which the gradient is taken; 0 unless samples are set. */
@@ -355,23 +339,7 @@ public final class MaskGradient implements PromptAlgorithm {
      * @throws IllegalArgumentException if {@code n} is less than 1
      */
     public Builder integratedGradSamples(int n) {
-      if (n < 1) {
-        throw new IllegalArgumentException("integratedGradSamples: expected 1 or more, got " + n);
-      }
-      integratedGradSamples = OptionalInt.of(n);
-      return this;
-    }
-
-    /** Sets what edges are patched with. */
-    public Builder ablation(Ablation value) {
-      ablation = Objects.requireNonNull(value, "ablation");
-      return this;
-    }
-
-    /** Sets the prompts that ablations of single batches are computed from. */
-    public Builder patchInput(CleanCorrupt value) {
-      patchInput = Objects.requireNonNull(value, "patchInput");
-      settings.made("patchInput");
+      integratedGradSamples = OptionalInt.of(Numbers.atLeast(1, "integratedGradSamples", n));
       return this;
     }
 

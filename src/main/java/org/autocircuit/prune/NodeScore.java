@@ -26,7 +26,7 @@ public record NodeScore(SrcNode node, double score) {
     double[] sums = new double[graph.srcs().size()];
     for (DestModule module : graph.destModules()) {
       for (int i = module.offset(); i < module.end(); i++) {
-        sums[module.inStart() + (i - module.offset()) % module.nSrcs()] += scores.get(i);
+        sums[module.srcIdx(i)] += scores.get(i);
       }
     }
     List<NodeScore> nodes = new ArrayList<>();

@@ -73,4 +73,13 @@ final class PatchedBatches {
       }
     }
   }
+
+  /** Hands the scores {@code [prompts][edges]} of a batch out, prompt by prompt. */
+  static void eachPrompt(PromptPairBatch batch, double[] scores, PromptSink sink) {
+    double[] ofPrompt = new double[scores.length / batch.size()];
+    for (int prompt = 0; prompt < batch.size(); prompt++) {
+      System.arraycopy(scores, prompt * ofPrompt.length, ofPrompt, 0, ofPrompt.length);
+      sink.accept(batch.pairs().get(prompt), ofPrompt);
+    }
+  }
 }

@@ -10,6 +10,7 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -267,11 +268,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is not a positive number
      */
     public Builder learningRate(double value) {
-      if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
-        throw new IllegalArgumentException(
-            "learningRate: expected a positive number, got " + value);
-      }
-      learningRate = value;
+      learningRate = Numbers.positive("learningRate", value);
       return this;
     }
 
@@ -292,10 +289,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is negative
      */
     public Builder circuitSize(int value) {
-      if (value < 0) {
-        throw new IllegalArgumentException("circuitSize: expected 0 or more, got " + value);
-      }
-      circuitSize = OptionalInt.of(value);
+      circuitSize = OptionalInt.of(Numbers.atLeast(0, "circuitSize", value));
       settings.made("circuitSize");
       return this;
     }
@@ -328,10 +322,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is less than 1
      */
     public Builder epochs(int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("epochs: expected 1 or more, got " + value);
-      }
-      epochs = value;
+      epochs = Numbers.atLeast(1, "epochs", value);
       settings.made("epochs");
       return this;
     }
@@ -362,10 +353,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is negative
      */
     public Builder targetMemory(long bytes) {
-      if (bytes < 0) {
-        throw new IllegalArgumentException("targetMemory: expected 0 or more, got " + bytes);
-      }
-      targetMemory = bytes;
+      targetMemory = Numbers.atLeast(0, "targetMemory", bytes);
       settings.made("targetMemory");
       return this;
     }

@@ -13,6 +13,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.data.SeededShuffle;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
 
 /**
@@ -184,7 +185,7 @@ public final class Verification {
      * @throws IllegalArgumentException if it is negative
      */
     public Builder top(int value) {
-      top = notNegative("top", value);
+      top = Numbers.atLeast(0, "top", value);
       return this;
     }
 
@@ -194,7 +195,7 @@ public final class Verification {
      * @throws IllegalArgumentException if it is negative
      */
     public Builder sample(int value) {
-      sample = notNegative("sample", value);
+      sample = Numbers.atLeast(0, "sample", value);
       return this;
     }
 
@@ -204,10 +205,7 @@ public final class Verification {
      * @throws IllegalArgumentException if it is not positive
      */
     public Builder forwards(long value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("forwards: expected 1 or more, got " + value);
-      }
-      forwards = OptionalLong.of(value);
+      forwards = OptionalLong.of(Numbers.atLeast(1, "forwards", value));
       return this;
     }
 
@@ -241,13 +239,6 @@ public final class Verification {
         throw new IllegalArgumentException("expected edges to patch, got top 0 and sample 0");
       }
       return new Verification(this);
-    }
-
-    private static int notNegative(String name, int value) {
-      if (value < 0) {
-        throw new IllegalArgumentException(name + ": expected 0 or more, got " + value);
-      }
-      return value;
     }
   }
 }

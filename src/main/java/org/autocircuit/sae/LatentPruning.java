@@ -8,6 +8,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.model.AutoencoderConfig;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
@@ -148,10 +149,7 @@ public final class LatentPruning {
      * @throws IllegalArgumentException if it is less than 1
      */
     public Builder maxLatents(int value) {
-      if (value < 1) {
-        throw new IllegalArgumentException("maxLatents: expected 1 or more, got " + value);
-      }
-      maxLatents = OptionalInt.of(value);
+      maxLatents = OptionalInt.of(Numbers.atLeast(1, "maxLatents", value));
       return this;
     }
 

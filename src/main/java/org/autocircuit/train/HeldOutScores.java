@@ -10,6 +10,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.data.IndirectObjectSentences;
 import org.autocircuit.data.Sentence;
 import org.autocircuit.data.Sentence.Pattern;
+import org.autocircuit.internal.Numbers;
 import org.autocircuit.patch.Use;
 import org.autocircuit.tokenizer.WordLevelVocabulary;
 
@@ -37,9 +38,7 @@ public record HeldOutScores(AnswerScore abb, AnswerScore bab, Map<Pattern, Answe
    * @param sentences how many of each order and of each other pattern
    */
   public static HeldOutScores of(PatchableModel model, long seed, int sentences) {
-    if (sentences < 1) {
-      throw new IllegalArgumentException("sentences: expected 1 or more, got " + sentences);
-    }
+    Numbers.atLeast(1, "sentences", sentences);
     WordLevelVocabulary vocabulary = IndirectObjectSentences.vocabulary();
     IndirectObjectSentences source = new IndirectObjectSentences(seed);
     List<Sentence> abb = new ArrayList<>();
