@@ -3,6 +3,7 @@ package org.autocircuit.cli;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -60,6 +61,14 @@ final class AlgorithmOptions {
           "How often subnetwork-probing and edge-pruning visit each prompt. Default: 20; 100.")
   private Integer epochs;
 
+  @Option(
+      names = "--lambda",
+      paramLabel = "NATS",
+      description =
+          "What all edges together cost subnetwork-probing, beside the divergence of the circuit"
+              + " from the model. Too much, and no edge is worth its price. Default: 10.")
+  private Double lambda;
+
   /** Refuses values that mean nothing, and options that no method takes. */
   void check(Collection<Method> methods) {
     if ((points != null && points < 1) || (epochs != null && epochs < 1)) {
@@ -69,8 +78,11 @@ final class AlgorithmOptions {
         && !thresholds.stream().allMatch(t -> t > 0 && t < Double.POSITIVE_INFINITY)) {
       throw wrong("--thresholds must be positive numbers, got " + thresholds);
     }
+    if (lambda != null && !(lambda >= 0 && lambda < Double.POSITIVE_INFINITY)) {
+      throw wrong("--lambda must be 0 or more, got " + lambda);
+    }
     for (String option :
-        List.of("--points", "--metric", "--ablation", "--thresholds", "--epochs")) {
+        List.of("--points", "--metric", "--ablation", "--thresholds", "--epochs", "--lambda")) {
       if (spec.commandLine().getParseResult().hasMatchedOption(option)
           && methods.stream().noneMatch(method -> method.options().contains(option))) {
         throw wrong(
@@ -103,6 +115,7 @@ final class AlgorithmOptions {
         Optional.ofNullable(thresholds)
             .map(list -> list.stream().mapToDouble(Double::doubleValue).toArray()),
         epochs == null ? OptionalInt.empty() : OptionalInt.of(epochs),
+        lambda == null ? OptionalDouble.empty() : OptionalDouble.of(lambda),
         seed);
   }
 

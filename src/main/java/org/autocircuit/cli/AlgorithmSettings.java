@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.patch.Ablation;
@@ -16,6 +17,7 @@ import org.autocircuit.prune.AttributionBuilder;
  * @param points of integrals
  * @param thresholds of searches, where they were said
  * @param epochs of trainings, where they were said
+ * @param lambda what all edges together cost in a training, where it was said
  * @param seed of what is drawn
  */
 record AlgorithmSettings(
@@ -25,6 +27,7 @@ record AlgorithmSettings(
     int points,
     Optional<double[]> thresholds,
     OptionalInt epochs,
+    OptionalDouble lambda,
     long seed) {
 
   Ablation ablation() {

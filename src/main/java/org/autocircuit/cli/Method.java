@@ -69,10 +69,11 @@ enum Method {
       }),
   SUBNETWORK_PROBING(
       Scores.OTHER,
-      List.of("--epochs", "--ablation"),
+      List.of("--epochs", "--ablation", "--lambda"),
       s -> {
         SubnetworkProbing.Builder builder = SubnetworkProbing.builder().seed(s.seed());
         s.epochs().ifPresent(builder::epochs);
+        s.lambda().ifPresent(builder::regularizeLambda);
         s.ablationIfSet().ifPresent(builder::ablation);
         return builder.build();
       }),

@@ -33,6 +33,12 @@ import org.autocircuit.patch.Use;
  * the expected one); with a size in mind it is what it exceeds that, divided by it. A score is a
  * mask at the end, seen from the least one.
  *
+ * <p>Masks begin near the empty circuit, where an edge that works only together with others gains
+ * nothing alone. Where lambda / (edges) is more than the first gradients, all go out, though the
+ * circuit would be worth its price: {@link MaskTraining.Losses#edges} goes to 0, and scores say
+ * little. Then set a smaller {@linkplain Builder#regularizeLambda lambda}, or begin with the full
+ * model ({@link Builder#initialValue} of minus the default).
+ *
  * <p>The faithfulness loss is a mean over the prompts of the batch (nats for the divergence), so
  * steps on batches of any size weigh both terms alike. A step is one on its batch, whatever its
  * size: where every prompt is to count the same in the training, batches have to be equally large

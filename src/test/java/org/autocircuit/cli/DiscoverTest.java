@@ -137,7 +137,8 @@ class DiscoverTest {
             List.of("--method", "eap", "--ablation", "zero"),
             List.of("--method", "exact", "--metric", "logprob"),
             List.of("--method", "acdc", "--thresholds", "1e-4,1e-2"),
-            List.of("--method", "subnetwork-probing", "--epochs", "2"));
+            List.of("--method", "subnetwork-probing", "--epochs", "2"),
+            List.of("--method", "subnetwork-probing", "--lambda", "0.1"));
     for (List<String> setting : settings) {
       discover("--random", 0, setting.get(0), setting.get(1));
       double[] before = scores();
@@ -154,6 +155,8 @@ class DiscoverTest {
     assertUsage(discover("--method", "eapig"), "eap-ig-activations");
     assertUsage(discover("--ablation", "none"), "batch-all-tok-mean");
     assertUsage(discover("--points", 0), "--points and --epochs must be at least 1");
+    assertUsage(
+        discover("--method", "subnetwork-probing", "--lambda", -1), "--lambda must be 0 or more");
     assertUsage(discover("--budget", -1), "--budget must be seconds");
     assertUsage(discover("--method", "acdc", "--thresholds", "0"), "must be positive numbers");
   }

@@ -18,11 +18,13 @@ import org.autocircuit.eval.RocCurve;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.Model;
+import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.Acdc;
 import org.autocircuit.prune.AtpStarAttribution;
 import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.SubnetworkProbing;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -149,6 +151,31 @@ class KnownModelTest {
           Acdc.builder().thresholds(1e-5, 1e-4, 1e-3).build().search(model, all).scores();
       assertThat(area(scores, known)).as("%s", known).isEqualTo(1);
     }
+  }
+
+  /** The start near the empty circuit asks for a lambda below what the circuit is worth. */
+  @ParameterizedTest
+  @MethodSource("soft")
+  void trainedMasksFindTheWholeSoftCircuit(KnownModel known) {
+    try (PatchableModel model = open(known)) {
+      for (int seed = 0; seed < 3; seed++) {
+        assertThat(area(probing(seed).regularizeLambda(1), model, known))
+            .as("%s, seed %s", known, seed)
+            .isEqualTo(1);
+        assertThat(area(probing(seed).initialValue(-Math.log(5)), model, known))
+            .as("from the full model, %s, seed %s", known, seed)
+            .isEqualTo(1);
+      }
+    }
+  }
+
+  private static double area(
+      SubnetworkProbing.Builder probing, PatchableModel model, KnownModel known) {
+    return area(probing.build().pruneScores(model, known.batches(known.prompts())), known);
+  }
+
+  private static SubnetworkProbing.Builder probing(long seed) {
+    return SubnetworkProbing.builder().ablation(BatchAblation.RESAMPLE).epochs(40).seed(seed);
   }
 
   @Test
