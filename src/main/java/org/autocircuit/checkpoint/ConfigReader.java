@@ -118,19 +118,32 @@ final class ConfigReader {
     return positiveInt("n_positions", positiveInt("n_ctx", absent));
   }
 
-  /** Of several ids, as Llama 3 has them for the end of a sequence, the first. */
+  /** A token id, unless it is absent or null; of several the first. */
   OptionalInt tokenId(String key) {
-    JsonNode node = json.get(key);
-    if (node != null && node.isArray() && !node.isEmpty()) {
-      node = node.get(0);
+    return tokenIds(key).stream().mapToInt(Integer::intValue).findFirst();
+  }
+
+  /** Token ids: none, one, or several, as Llama 3 has them for the end of a sequence. */
+  List<Integer> tokenIds(String key) {
+    JsonNode node = json.path(key);
+    if (node.isMissingNode() || node.isNull()) {
+      return List.of();
     }
-    if (node == null || node.isNull()) {
-      return OptionalInt.empty();
+    List<Integer> ids = new ArrayList<>();
+    for (JsonNode id : node.isArray() ? node : List.of(node)) {
+      if (!id.isIntegralNumber() || !id.canConvertToInt() || id.intValue() < 0) {
+        throw notTokens(key, node);
+      }
+      ids.add(id.intValue());
     }
-    if (!node.isIntegralNumber() || !node.canConvertToInt() || node.intValue() < 0) {
-      throw error(key, node, "a token id or null");
+    if (ids.isEmpty()) {
+      throw notTokens(key, node);
     }
-    return OptionalInt.of(node.intValue());
+    return ids;
+  }
+
+  private CheckpointException notTokens(String key, JsonNode got) {
+    return error(key, got, "a token id, several of them or null");
   }
 
   /** An object inside this one, unless it is absent or null. */

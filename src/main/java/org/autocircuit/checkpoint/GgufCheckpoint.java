@@ -32,6 +32,10 @@ final class GgufCheckpoint {
   private static final String DIVISORS = "rope_freqs.weight";
   private static final String OLD_FACTOR = "rope.scale_linear";
 
+  /** Name tokens that end a sequence, a turn and a message. */
+  private static final List<String> END_TOKENS =
+      List.of("ggml.eos_token_id", "ggml.eot_token_id", "ggml.eom_token_id");
+
   /** Hugging Face's names, then the file's; in blocks behind the block. */
   private static final Map<String, String> NAMES =
       Map.ofEntries(
@@ -154,7 +158,7 @@ final class GgufCheckpoint {
         builder.build(),
         !header.tensors().containsKey("output.weight"),
         tokenizer.tokenId("ggml.bos_token_id"),
-        tokenizer.tokenId("ggml.eos_token_id"));
+        END_TOKENS.stream().flatMap(key -> tokenizer.tokenIds(key).stream()).toList());
   }
 
   /** Zero and false switch off what a key stands for; only causality is on. */

@@ -1,10 +1,11 @@
 package org.autocircuit.checkpoint;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
 import java.util.OptionalInt;
 import org.autocircuit.internal.Components;
@@ -45,10 +46,15 @@ public final class HuggingFaceConfig {
   private final TransformerConfig transformer;
   private final boolean tiedEmbedding;
   private final OptionalInt bosTokenId;
-  private final OptionalInt eosTokenId;
+  private final List<Integer> eosTokenIds;
 
   /** Name of the file inside a model folder. */
   public static final String FILE_NAME = "config.json";
+
+  /** Name of the file beside it that may name more tokens that end a sequence. */
+  static final String GENERATION_FILE_NAME = "generation_config.json";
+
+  private static final String EOS = "eos_token_id";
 
   /** The families that can be read and written, by their names in the file. */
   public static final List<String> MODEL_TYPES = ModelFamilies.modelTypes();
@@ -64,7 +70,7 @@ public final class HuggingFaceConfig {
       TransformerConfig transformer,
       boolean tiedEmbedding,
       OptionalInt bosTokenId,
-      OptionalInt eosTokenId) {
+      Collection<Integer> eosTokenIds) {
     if (!ModelFamilies.describes(ModelFamilies.named(modelType), transformer)) {
       throw new IllegalArgumentException(
           "Hugging Face's %s cannot describe %s".formatted(modelType, transformer));
@@ -73,7 +79,7 @@ public final class HuggingFaceConfig {
     this.transformer = transformer;
     this.tiedEmbedding = tiedEmbedding;
     this.bosTokenId = bosTokenId;
-    this.eosTokenId = eosTokenId;
+    this.eosTokenIds = eosTokenIds.stream().distinct().toList();
   }
 
   /** Returns the family, one of {@link #MODEL_TYPES}. */
@@ -99,9 +105,13 @@ public final class HuggingFaceConfig {
     return bosTokenId;
   }
 
-  /** Returns the token that ends a sequence, if the folder names one; the first of several. */
-  public OptionalInt eosTokenId() {
-    return eosTokenId;
+  /**
+   * Returns every token that ends a sequence, each once: those of {@code config.json}, then those
+   * that {@code generation_config.json} beside it adds, as files of chat models do; of a GGUF file
+   * those that end a sequence, a turn or a message.
+   */
+  public List<Integer> eosTokenIds() {
+    return eosTokenIds;
   }
 
   /**
@@ -115,7 +125,7 @@ public final class HuggingFaceConfig {
         transformer,
         true,
         OptionalInt.empty(),
-        OptionalInt.empty());
+        List.of());
   }
 
   /**
@@ -126,28 +136,28 @@ public final class HuggingFaceConfig {
    *     as this model
    */
   public HuggingFaceConfig withModelType(String value) {
-    return new HuggingFaceConfig(value, transformer, tiedEmbedding, bosTokenId, eosTokenId);
+    return new HuggingFaceConfig(value, transformer, tiedEmbedding, bosTokenId, eosTokenIds);
   }
 
   /** This model with an unembedding that is the embedding itself, or a weight of its own. */
   public HuggingFaceConfig withTiedEmbedding(boolean value) {
-    return new HuggingFaceConfig(modelType, transformer, value, bosTokenId, eosTokenId);
+    return new HuggingFaceConfig(modelType, transformer, value, bosTokenId, eosTokenIds);
   }
 
   /** This model with a token that begins a sequence. */
   public HuggingFaceConfig withBosTokenId(int value) {
     return new HuggingFaceConfig(
-        modelType, transformer, tiedEmbedding, OptionalInt.of(value), eosTokenId);
+        modelType, transformer, tiedEmbedding, OptionalInt.of(value), eosTokenIds);
   }
 
-  /** This model with a token that ends a sequence. */
-  public HuggingFaceConfig withEosTokenId(int value) {
-    return new HuggingFaceConfig(
-        modelType, transformer, tiedEmbedding, bosTokenId, OptionalInt.of(value));
+  /** This model with other tokens that end a sequence. */
+  public HuggingFaceConfig withEosTokenIds(Collection<Integer> values) {
+    return new HuggingFaceConfig(modelType, transformer, tiedEmbedding, bosTokenId, values);
   }
 
   /**
-   * Reads {@code config.json}, or the metadata of a GGUF file, which say as much.
+   * Reads {@code config.json} and, for tokens that end a sequence, {@code generation_config.json}
+   * beside it, where there is one; or the metadata of a GGUF file, which say as much.
    *
    * @param file the file itself, or the model folder that holds {@code config.json}
    * @throws org.autocircuit.exception.CheckpointException naming the file, the key, the value met
@@ -168,7 +178,15 @@ public final class HuggingFaceConfig {
         family.read(reader),
         reader.flag("tie_word_embeddings", family.tiedByDefault()),
         reader.tokenId("bos_token_id"),
-        reader.tokenId("eos_token_id"));
+        eosTokenIds(reader, json.resolveSibling(GENERATION_FILE_NAME)));
+  }
+
+  private static List<Integer> eosTokenIds(ConfigReader config, Path generation) {
+    List<Integer> ids = new ArrayList<>(config.tokenIds(EOS));
+    if (Files.exists(generation)) {
+      ids.addAll(new ConfigReader(generation, JsonFiles.readObject(generation)).tokenIds(EOS));
+    }
+    return ids;
   }
 
   /**
@@ -197,8 +215,8 @@ public final class HuggingFaceConfig {
     json.put("model_type", modelType);
     family.write(transformer, json);
     json.put("tie_word_embeddings", tiedEmbedding);
-    putTokenId(json, "bos_token_id", bosTokenId);
-    putTokenId(json, "eos_token_id", eosTokenId);
+    putTokenIds(json, "bos_token_id", bosTokenId.stream().boxed().toList());
+    putTokenIds(json, EOS, eosTokenIds);
     JsonFiles.write(Files.isDirectory(file) ? file.resolve(FILE_NAME) : file, json);
   }
 
@@ -212,10 +230,12 @@ public final class HuggingFaceConfig {
   }
 
   // Null, not absent: Hugging Face fills an absent id with one of the family's own.
-  private static void putTokenId(ObjectNode json, String key, OptionalInt id) {
-    JsonNode value =
-        id.isPresent() ? json.numberNode(id.getAsInt()) : JsonNodeFactory.instance.nullNode();
-    json.set(key, value);
+  private static void putTokenIds(ObjectNode json, String key, List<Integer> ids) {
+    switch (ids.size()) {
+      case 0 -> json.putNull(key);
+      case 1 -> json.put(key, ids.get(0));
+      default -> ids.forEach(json.withArray(key)::add);
+    }
   }
 
   @Override
@@ -243,7 +263,7 @@ public final class HuggingFaceConfig {
         tiedEmbedding,
         "bosTokenId",
         bosTokenId,
-        "eosTokenId",
-        eosTokenId);
+        "eosTokenIds",
+        eosTokenIds);
   }
 }

@@ -312,6 +312,15 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   /**
+   * Returns whether a token is one byte of a character that the vocabulary has no token for, as
+   * SentencePiece-style vocabularies spell it ({@code <0xE2>}). Such bytes give text only with all
+   * that stand beside them. In byte-level vocabularies no token is.
+   */
+  public boolean isByte(long id) {
+    return vocabulary.isByte(id);
+  }
+
+  /**
    * A token for people to read, in quotation marks: its text in byte-level vocabularies ({@code '
    * there'}), else as the vocabulary spells it ({@code '▁there'}), with what does not show escaped.
    * Different tokens never read alike.

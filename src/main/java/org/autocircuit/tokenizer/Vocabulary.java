@@ -11,6 +11,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.regex.Pattern;
 import org.autocircuit.internal.VisibleText;
 
 /**
@@ -21,6 +22,8 @@ final class Vocabulary {
 
   /** Tokens with greater ids are shown by number. */
   private static final long MAX_ID = 1 << 22;
+
+  private static final Pattern BYTE = Pattern.compile("<0x[0-9A-F]{2}>");
 
   private final Map<String, Integer> ids = new HashMap<>();
   private String[] spellings = new String[16];
@@ -79,6 +82,10 @@ final class Vocabulary {
 
   boolean isSpecial(long id) {
     return id >= 0 && id <= MAX_ID && special.get((int) id);
+  }
+
+  boolean isByte(long id) {
+    return !byteLevel && has(id) && BYTE.matcher(spellings[(int) id]).matches();
   }
 
   /** In quotation marks; different for different tokens. */

@@ -215,7 +215,7 @@ public final class IndirectObjectTraining implements AutoCloseable {
     HuggingFaceConfig config =
         HuggingFaceConfig.of((TransformerConfig) model.config())
             .withBosTokenId(endOfText)
-            .withEosTokenId(endOfText);
+            .withEosTokenIds(List.of(endOfText));
     try {
       AtomicFolder.write(
           folder,

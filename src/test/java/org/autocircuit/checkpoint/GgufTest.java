@@ -296,6 +296,15 @@ class GgufTest {
     HuggingFaceConfig config = HuggingFaceConfig.read(file());
     assertThat(config.transformer()).isEqualTo(HuggingFaceConfig.read(folder).transformer());
     assertThat(config.bosTokenId()).hasValue(3);
+    assertThat(config.eosTokenIds()).isEmpty();
+    GgufFiles.write(
+        file(),
+        GgufFiles.converted(folder, GgufFiles.F32)
+            .put("tokenizer.ggml.eos_token_id", 5)
+            .put("tokenizer.ggml.eot_token_id", 6)
+            .put("tokenizer.ggml.eom_token_id", 5));
+    assertThat(HuggingFaceConfig.read(file()).eosTokenIds()).containsExactly(5, 6);
+    GgufFiles.convert(folder, file(), GgufFiles.F32);
     Path blob = Files.copy(file(), folder.resolve("sha256-1234"));
     assertThat(HuggingFaceConfig.read(blob)).isEqualTo(config);
   }

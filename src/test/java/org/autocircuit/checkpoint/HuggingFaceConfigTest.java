@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.SplittableRandom;
 import org.autocircuit.RandomModels;
 import org.autocircuit.exception.CheckpointException;
@@ -75,6 +76,36 @@ class HuggingFaceConfigTest {
   }
 
   @Test
+  void knowsEveryTokenThatEndsASequence() throws IOException {
+    assertThat(ends("null", null)).isEmpty();
+    assertThat(ends("7", null)).containsExactly(7);
+    assertThat(ends("[7, 8, 7]", null)).containsExactly(7, 8);
+    assertThat(ends("7", "{\"eos_token_id\": [9, 7]}")).containsExactly(7, 9);
+    assertThat(ends("null", "{\"eos_token_id\": 9, \"temperature\": 0.6}")).containsExactly(9);
+    assertThat(ends("7", "{}")).containsExactly(7);
+    HuggingFaceConfig config =
+        HuggingFaceConfig.of(RandomModels.config(2, 16, 4, 4, 32, 101, 32))
+            .withEosTokenIds(List.of(4, 2, 4));
+    Path written = Files.createDirectory(folder.resolve("written"));
+    config.write(written);
+    assertThat(HuggingFaceConfig.read(written)).isEqualTo(config);
+    assertThat(HuggingFaceConfig.read(written).eosTokenIds()).containsExactly(4, 2);
+    assertThatThrownBy(() -> ends("7", "{\"eos_token_id\": [9, \"</s>\"]}"))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("generation_config.json")
+        .hasMessageContaining("token id");
+  }
+
+  private List<Integer> ends(String config, String generation) throws IOException {
+    Path beside = folder.resolve("generation_config.json");
+    Files.deleteIfExists(beside);
+    if (generation != null) {
+      Files.writeString(beside, generation);
+    }
+    return HuggingFaceConfig.read(changed("eos_token_id", config)).eosTokenIds();
+  }
+
+  @Test
   void knowsDefaultsAndOldNames() throws IOException {
     assertThat(HuggingFaceConfig.read(changed("n_inner", "null")).transformer().dMlp())
         .isEqualTo(3072);
@@ -87,7 +118,6 @@ class HuggingFaceConfigTest {
     assertThat(HuggingFaceConfig.read(changed("tie_word_embeddings", "false")).tiedEmbedding())
         .isFalse();
     assertThat(HuggingFaceConfig.read(changed("bos_token_id", null)).bosTokenId()).isEmpty();
-    assertThat(HuggingFaceConfig.read(changed("eos_token_id", "[7, 8]")).eosTokenId()).hasValue(7);
     assertThat(HuggingFaceConfig.read(changed("scale_attn_weights", "true"))).isNotNull();
   }
 
