@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
@@ -18,6 +19,9 @@ import picocli.CommandLine.Spec;
 final class AlgorithmOptions {
 
   private static final int POINTS = 5;
+  private static final List<String> OPTIONS =
+      List.of(
+          "--points", "--metric", "--ablation", "--thresholds", "--epochs", "--lambda", "--seed");
 
   @Spec(Spec.Target.MIXEE)
   private CommandSpec spec;
@@ -69,31 +73,51 @@ final class AlgorithmOptions {
               + " from the model. Too much, and no edge is worth its price. Default: 10.")
   private Double lambda;
 
-  /** Refuses values that mean nothing, and options that no method takes. */
-  void check(Collection<Method> methods) {
-    if ((points != null && points < 1) || (epochs != null && epochs < 1)) {
-      throw wrong("--points and --epochs must be at least 1");
-    }
-    if (thresholds != null
-        && !thresholds.stream().allMatch(t -> t > 0 && t < Double.POSITIVE_INFINITY)) {
-      throw wrong("--thresholds must be positive numbers, got " + thresholds);
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Seed of all that is drawn. Default: ${DEFAULT-VALUE}.")
+  private long seed;
+
+  /**
+   * Refuses values that mean nothing, and options that neither a method nor the command takes.
+   *
+   * @param used the options that the command itself takes
+   */
+  void check(Collection<Method> methods, Set<String> used) {
+    requireAtLeastOne("--points", points);
+    requireAtLeastOne("--epochs", epochs);
+    if (thresholds != null) {
+      if (!thresholds.stream().allMatch(t -> t > 0 && t < Double.POSITIVE_INFINITY)) {
+        throw wrong("--thresholds must be positive numbers, got " + thresholds);
+      }
+      if (Set.copyOf(thresholds).size() < thresholds.size()) {
+        throw wrong("--thresholds names a threshold twice: " + thresholds);
+      }
     }
     if (lambda != null && !(lambda >= 0 && lambda < Double.POSITIVE_INFINITY)) {
       throw wrong("--lambda must be 0 or more, got " + lambda);
     }
-    for (String option :
-        List.of("--points", "--metric", "--ablation", "--thresholds", "--epochs", "--lambda")) {
+    for (String option : OPTIONS) {
       if (spec.commandLine().getParseResult().hasMatchedOption(option)
+          && !used.contains(option)
           && methods.stream().noneMatch(method -> method.options().contains(option))) {
         throw wrong(
-            "%s has no effect with %s; it is for %s"
+            "%s has no effect %s; it is for %s"
                 .formatted(
                     option,
-                    names(methods.stream()),
+                    methods.isEmpty() ? "without methods" : "with " + names(methods.stream()),
                     names(
                         Stream.of(Method.values())
                             .filter(method -> method.options().contains(option)))));
       }
+    }
+  }
+
+  private void requireAtLeastOne(String option, Integer value) {
+    if (value != null && value < 1) {
+      throw wrong("%s must be at least 1, got %s".formatted(option, value));
     }
   }
 
@@ -106,7 +130,12 @@ final class AlgorithmOptions {
     return Optional.ofNullable(ablation);
   }
 
-  AlgorithmSettings settings(boolean wrongAnswers, long seed) {
+  /** Seed of all that is drawn. */
+  long seed() {
+    return seed;
+  }
+
+  AlgorithmSettings settings(boolean wrongAnswers) {
     return new AlgorithmSettings(
         metric(),
         wrongAnswers ? AnswerFunction.AVG_DIFF : AnswerFunction.AVG_VAL,

@@ -6,10 +6,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
@@ -41,6 +44,7 @@ record CircuitComparison(
    * The measures.
    *
    * @param nEdges edges of the whole graph
+   * @param asked the sizes that were asked for, by the size that the circuit has with all its ties
    * @param full the full model
    * @param empty the circuit of no edge
    * @param found circuits by size
@@ -48,6 +52,7 @@ record CircuitComparison(
    */
   record Measured(
       int nEdges,
+      Map<Integer, List<Integer>> asked,
       CircuitMeasures full,
       CircuitMeasures empty,
       Map<Integer, CircuitMeasures> found,
@@ -59,17 +64,34 @@ record CircuitComparison(
       return table;
     }
 
+    /**
+     * Says which circuits are larger than asked for, since edges with equal scores stay together.
+     */
+    Optional<String> ties() {
+      String larger =
+          asked.entrySet().stream()
+              .filter(sizes -> sizes.getValue().stream().anyMatch(n -> !n.equals(sizes.getKey())))
+              .map(sizes -> larger(sizes.getKey(), sizes.getValue()))
+              .collect(Collectors.joining("; "));
+      return larger.isEmpty()
+          ? Optional.empty()
+          : Optional.of("Edges whose scores are equal stay together: %s.".formatted(larger));
+    }
+
+    private static String larger(int size, List<Integer> asked) {
+      String sizes =
+          asked.stream()
+              .filter(n -> n != size)
+              .map(n -> String.format(Locale.ROOT, "%,d", n))
+              .collect(Collectors.joining(", "));
+      return String.format(Locale.ROOT, "for %s the circuit has %,d", sizes, size);
+    }
+
     /** Says which of the circuits that scores pick have edges, but none that does anything. */
     List<String> emptyCircuits(PruneScores scores) {
       return found.keySet().stream()
           .filter(size -> size > 0 && scores.circuit(size).onPaths().isEmpty())
-          .map(
-              size ->
-                  String.format(
-                      Locale.ROOT,
-                      "%,d %s, none on a whole path: the empty circuit",
-                      size,
-                      size == 1 ? "edge" : "edges"))
+          .map(size -> Figures.count(size, "edge") + ", none on a whole path: the empty circuit")
           .toList();
     }
   }
@@ -97,7 +119,11 @@ record CircuitComparison(
       }
       phases.end("random");
     }
-    return new Measured(scores.size(), full, empty, found, yardsticks);
+    Map<Integer, List<Integer>> asked = new LinkedHashMap<>();
+    for (int size : sizes) {
+      asked.computeIfAbsent(scores.circuit(size).size(), n -> new ArrayList<>()).add(size);
+    }
+    return new Measured(scores.size(), asked, full, empty, found, yardsticks);
   }
 
   /** The means of all random circuits of a size, which share one progress. */

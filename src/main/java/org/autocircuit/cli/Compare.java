@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -15,6 +16,9 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.ScoreSimilarity;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.AtomicFile;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
@@ -82,15 +86,9 @@ final class Compare implements Callable<Integer> {
 
   @Mixin private GraphOptions graphOptions;
 
-  @Option(
-      names = "--seed",
-      paramLabel = "N",
-      defaultValue = "0",
-      description = "Seed of all that is drawn. Default: ${DEFAULT-VALUE}.")
-  private long seed;
-
   private PrintWriter out;
   private PrintWriter err;
+  private final Map<Path, PruneScores> ofFiles = new LinkedHashMap<>();
 
   @Override
   public Integer call() throws IOException {
@@ -103,11 +101,12 @@ final class Compare implements Callable<Integer> {
         graphOptions,
         /* perPosition= */ false,
         err,
+        this::readFiles,
         (folder, model, prompts) -> {
           fact("model", folder.describe());
           fact("prompts", prompts.describe());
           if (allMethods) {
-            new MethodTable(algorithmOptions, seed, out, err).print(model, prompts);
+            new MethodTable(algorithmOptions, out, err).print(model, prompts);
           } else {
             compare(model, prompts);
           }
@@ -129,21 +128,47 @@ final class Compare implements Callable<Integer> {
     }
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
-    algorithmOptions.check(allMethods ? List.of(Method.values()) : methods);
+    // Faithfulness is measured by the metric, and with the ablation, of whatever scores there are.
+    algorithmOptions.check(
+        allMethods ? List.of(Method.values()) : methods, Set.of("--metric", "--ablation"));
+    requireDifferentFiles();
+  }
+
+  private void requireDifferentFiles() {
+    Map<Path, Path> seen = new HashMap<>();
+    for (Path file : files) {
+      Path place = file.toAbsolutePath().normalize();
+      try {
+        place = AtomicFile.resolve(file);
+      } catch (IOException e) {
+        // Reading it will say so.
+      }
+      Path other = seen.putIfAbsent(place, file);
+      if (other != null) {
+        throw wrong(
+            other.equals(file)
+                ? "%s is named twice".formatted(file)
+                : "%s is the file of %s, too".formatted(file, other));
+      }
+    }
   }
 
   private ParameterException wrong(String problem) {
     return new ParameterException(spec.commandLine(), problem);
   }
 
-  private void compare(PatchableModel model, Prompts prompts) throws IOException {
-    Map<String, PruneScores> scores = new LinkedHashMap<>();
+  private void readFiles(ModelGraph graph) throws IOException {
     for (Path file : files) {
-      add(scores, file.toString(), ScoresFile.read(model.graph(), file));
+      ofFiles.put(file, ScoresFile.read(graph, file));
     }
+  }
+
+  private void compare(PatchableModel model, Prompts prompts) {
+    Map<String, PruneScores> scores = new LinkedHashMap<>();
+    ofFiles.forEach((file, read) -> add(scores, file.toString(), read));
     for (Method method : methods) {
       PruneAlgorithm algorithm =
-          method.algorithm(algorithmOptions.settings(prompts.haveWrongAnswers(), seed));
+          method.algorithm(algorithmOptions.settings(prompts.haveWrongAnswers()));
       try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
         String name = "%s (%s)".formatted(method, algorithm.name());
         add(scores, name, algorithm.pruneScores(model, prompts.finding(), progress));
@@ -154,7 +179,12 @@ final class Compare implements Callable<Integer> {
     out.println();
     out.print(alike(List.copyOf(scores.values())));
     out.println();
-    out.println("overlap: the share of edges that the circuits of one size have in common.");
+    out.println(
+        Wrap.lines(
+            "overlap: the share of edges that the circuits of one size have in common; - where"
+                + " scores are equal, so that they pick no circuit of that size. rank corr.: - where"
+                + " a score is no number, or all are equal.",
+            80));
     out.println();
     out.flush();
     faithfulness(model, prompts, List.copyOf(scores.values()));
@@ -180,10 +210,10 @@ final class Compare implements Callable<Integer> {
         PruneScores some = MethodTable.absolute(scores.get(a));
         PruneScores others = MethodTable.absolute(scores.get(b));
         List<String> cells = new ArrayList<>(List.of(letter(a) + " and " + letter(b)));
-        cells.add(MethodTable.number("%.3f", ScoreSimilarity.spearman(some, others)));
+        cells.add(MethodTable.number(ScoreSimilarity.spearman(some, others), 3));
         for (double share : OVERLAPS) {
           double overlap = ScoreSimilarity.overlap(some, others, size(nEdges, share));
-          cells.add(MethodTable.number("%.0f %%", 100 * overlap));
+          cells.add(Figures.orDash(overlap, Figures.percent(overlap, 0)));
         }
         table.row(cells.toArray(String[]::new));
       }
@@ -221,21 +251,23 @@ final class Compare implements Callable<Integer> {
       FaithfulnessCurve.Point first = curves.get(0).points().get(point);
       List<String> cells = new ArrayList<>();
       cells.add(String.format(Locale.ROOT, "%,d", first.values().edges()));
-      cells.add(String.format(Locale.ROOT, "%.1f %%", 100 * first.share()));
+      cells.add(Figures.percent(first.share(), 1));
       for (FaithfulnessCurve curve : curves) {
-        cells.add(MethodTable.number("%.4f", curve.points().get(point).faithfulness()));
+        cells.add(MethodTable.number(curve.points().get(point).faithfulness(), 4));
       }
       table.row(cells.toArray(String[]::new));
     }
     List<String> ratios = new ArrayList<>(List.of("CPR", ""));
     List<String> distances = new ArrayList<>(List.of("CMD", ""));
     for (FaithfulnessCurve curve : curves) {
-      ratios.add(MethodTable.number("%.4f", curve.performanceRatio()));
-      distances.add(MethodTable.number("%.4f", curve.modelDistance()));
+      ratios.add(MethodTable.number(curve.performanceRatio(), 4));
+      distances.add(MethodTable.number(curve.modelDistance(), 4));
     }
     table.row(ratios.toArray(String[]::new));
     table.row(distances.toArray(String[]::new));
     out.print(table);
+    out.println();
+    out.println(Wrap.lines(Evaluate.EXACT_SIZES, 80));
   }
 
   private void fact(String name, String value) {

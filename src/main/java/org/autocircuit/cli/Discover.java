@@ -5,14 +5,17 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -66,8 +69,11 @@ import picocli.CommandLine.Spec;
     })
 final class Discover implements Callable<Integer> {
 
+  /** Where scores go if nothing else is said. */
+  static final String SCORES = "autocircuit-scores.json";
+
   private static final int HEADS = 10;
-  private static final double MAX_SECONDS = 1e9;
+  private static final long MAX_SECONDS = 1_000_000_000;
 
   @Spec private CommandSpec spec;
 
@@ -113,13 +119,6 @@ final class Discover implements Callable<Integer> {
   private int random;
 
   @Option(
-      names = "--seed",
-      paramLabel = "N",
-      defaultValue = "0",
-      description = "Seed of all that is drawn. Default: ${DEFAULT-VALUE}.")
-  private long seed;
-
-  @Option(
       names = "--top",
       paramLabel = "N",
       defaultValue = "15",
@@ -129,7 +128,7 @@ final class Discover implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "FILE",
-      defaultValue = "autocircuit-scores.json",
+      defaultValue = SCORES,
       description = "Where the scores of all edges go, as JSON. Default: ${DEFAULT-VALUE}.")
   private Path output;
 
@@ -161,6 +160,7 @@ final class Discover implements Callable<Integer> {
   private PrintWriter out;
   private PrintWriter err;
   private Phases phases;
+  private List<Integer> sizes;
 
   @Override
   public Integer call() throws IOException {
@@ -174,6 +174,7 @@ final class Discover implements Callable<Integer> {
         graphOptions,
         perPosition,
         err,
+        graph -> sizes = sizes(graph),
         (folder, model, prompts) -> {
           phases.end("loading");
           discover(folder, model, prompts);
@@ -185,7 +186,6 @@ final class Discover implements Callable<Integer> {
   private void discover(ModelFolder folder, PatchableModel model, Prompts prompts)
       throws IOException {
     ModelGraph graph = model.graph();
-    List<Integer> sizes = sizes(graph);
     fact("model", "%s", folder.describe());
     fact(
         "graph",
@@ -199,7 +199,7 @@ final class Discover implements Callable<Integer> {
 
     Failures.warn(err, Spellings.warnings(model, prompts.tokens(), folder.tokenizer()));
     IntFunction<String> labels = prompts.labels(folder.tokenizer());
-    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers(), seed);
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers());
     PruneAlgorithm algorithm = method.algorithm(settings);
     long begin = System.nanoTime();
     PruneScores scores = attribute(algorithm, model, prompts);
@@ -209,24 +209,35 @@ final class Discover implements Callable<Integer> {
     write(graph, scores, labels);
     scores.requireDifferent();
     out.println();
-    print("The %,d edges that matter most, of %,d", Math.min(top, scores.size()), scores.size());
+    print("%s, of %,d", best(Math.min(top, scores.size()), "edge"), scores.size());
     out.println();
     out.print(ScoreTable.of(scores.top(top), labels));
     out.println();
-    wrap("%s", method.meaning(algorithm, settings));
+    wrap("%s", method.meaning(algorithm, settings, scores));
     out.println();
     out.flush();
     Optional<VerifiedScores> verified = verify(model, prompts, scores, nanos);
-    List<HeadScore> heads = HeadScore.of(scores);
+    heads(scores);
+    circuits(folder, model, prompts, algorithm, scores, verified);
+    fact("time", "%s", phases);
+  }
+
+  /** Prints the heads by their scores; where some are infinite by how many of those they have. */
+  private void heads(PruneScores scores) {
+    double[] values = scores.toArray();
+    boolean infinite = Arrays.stream(values).anyMatch(Double::isInfinite);
+    Arrays.setAll(values, i -> infinite ? (Double.isInfinite(values[i]) ? 1 : 0) : values[i]);
+    List<HeadScore> heads = HeadScore.of(PruneScores.of(scores.graph(), values));
     if (!heads.isEmpty()) {
       int shown = Math.min(HEADS, heads.size());
-      print("The %,d heads that matter most, by sums of absolute scores", shown);
+      print(
+          "%s, by %s",
+          best(shown, "head"),
+          infinite ? "numbers of edges with infinite scores" : "sums of absolute scores");
       out.println();
       out.print(HeadTable.of(heads.subList(0, shown)));
       out.println();
     }
-    circuits(folder, model, prompts, algorithm, scores, verified, sizes);
-    fact("time", "%s", phases);
   }
 
   private void circuits(
@@ -235,8 +246,7 @@ final class Discover implements Callable<Integer> {
       Prompts prompts,
       PruneAlgorithm algorithm,
       PruneScores scores,
-      Optional<VerifiedScores> verified,
-      List<Integer> sizes)
+      Optional<VerifiedScores> verified)
       throws IOException {
     Ablation ablation = algorithmOptions.ablation().orElse(BatchAblation.RESAMPLE);
     print(
@@ -245,10 +255,12 @@ final class Discover implements Callable<Integer> {
         ablation == BatchAblation.RESAMPLE ? "" : " by " + Names.typed(ablation));
     out.println();
     CircuitComparison.Measured measured =
-        new CircuitComparison(model, prompts.testing(), ablation, random, seed, phases, err)
+        new CircuitComparison(
+                model, prompts.testing(), ablation, random, algorithmOptions.seed(), phases, err)
             .measure(scores, sizes);
     out.print(measured.table());
     out.println();
+    measured.ties().ifPresent(line -> wrap("%s", line));
     if (ablation == BatchAblation.RESAMPLE) {
       measured.emptyCircuits(scores).forEach(line -> print("%s", line));
     }
@@ -294,7 +306,7 @@ final class Discover implements Callable<Integer> {
       return Optional.empty();
     }
     Duration time = VerifiedPart.time(budget, attributionNanos);
-    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers(), seed);
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers());
     VerifiedScores verified = VerifiedPart.verify(model, prompts, scores, settings, time, err);
     phases.end("verification");
     wrap("%s", VerifiedPart.describe(verified));
@@ -306,16 +318,11 @@ final class Discover implements Callable<Integer> {
   private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
       throws IOException {
     PruneScoresJson.write(scores, output);
-    fact("scores", "%s (%,d edges)", output, scores.size());
+    fact("scores", "%s (%s)", output, Figures.count(scores.size(), "edge"));
     if (!noPicture) {
       int drawn = Math.min(pictureEdges, scores.size());
-      CircuitPicture.of(
-              graph,
-              scores.top(drawn),
-              String.format(Locale.ROOT, "The %,d edges that matter most", drawn),
-              positions)
-          .write(picture);
-      fact("picture", "%s (%,d edges)", picture, drawn);
+      CircuitPicture.of(graph, scores.top(drawn), best(drawn, "edge"), positions).write(picture);
+      fact("picture", "%s (%s)", picture, Figures.count(drawn, "edge"));
     }
     phases.end("files");
   }
@@ -335,17 +342,19 @@ final class Discover implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
     }
-    if (budget != null && !(budget >= 0 && budget < MAX_SECONDS)) {
+    if (budget != null && !(budget >= 0 && budget <= MAX_SECONDS)) {
       throw new ParameterException(
-          spec.commandLine(), "--budget must be seconds, 0 or more, got " + budget);
+          spec.commandLine(),
+          String.format(
+              Locale.ROOT, "--budget must be seconds, 0 to %,d, got %s", MAX_SECONDS, budget));
     }
-    if (budget != null && !method.estimates()) {
+    if (budget != null && budget > 0 && !method.estimates()) {
       throw new ParameterException(
           spec.commandLine(),
           "--budget has no effect with %s, whose scores are %s"
               .formatted(method, method.isExact() ? "exact" : "no estimates of effects"));
     }
-    algorithmOptions.check(List.of(method));
+    algorithmOptions.check(List.of(method), Set.of("--seed"));
     sizeOptions.check(spec);
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
@@ -369,6 +378,11 @@ final class Discover implements Callable<Integer> {
       }
       outputs.add("--picture", picture);
     }
+  }
+
+  private static String best(int number, String thing) {
+    return "The %s that %s most"
+        .formatted(Figures.count(number, thing), number == 1 ? "matters" : "matter");
   }
 
   /** A name and what there is to say about it. */

@@ -53,6 +53,7 @@ record Discovery(
         .forEach(
             (size, measures) -> {
               ObjectNode circuit = sizes.addObject().put("edges", size);
+              circuits.asked().get(size).forEach(circuit.putArray("asked_for")::add);
               circuit.put("on_paths", scores.circuit(size).onPaths().size());
               addMeasures(circuit, measures);
               if (circuits.random().containsKey(size)) {

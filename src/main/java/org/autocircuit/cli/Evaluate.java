@@ -17,6 +17,7 @@ import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.eval.PromptValues;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
 import org.autocircuit.patch.Ablation;
@@ -93,6 +94,11 @@ final class Evaluate implements Callable<Integer> {
     }
   }
 
+  /** Says how scores pick circuits where they are measured by their faithfulness. */
+  static final String EXACT_SIZES =
+      "Circuits have exactly these sizes: of edges whose scores are equal, those that come first in"
+          + " the graph come in first.";
+
   @Spec private CommandSpec spec;
 
   @Option(
@@ -162,6 +168,8 @@ final class Evaluate implements Callable<Integer> {
       description = "Where the measures go, for programs.")
   private Path json;
 
+  private PruneScores scores;
+
   @Override
   public Integer call() throws IOException {
     graphOptions.check();
@@ -180,14 +188,13 @@ final class Evaluate implements Callable<Integer> {
         graphOptions,
         perPosition,
         err,
-        (folder, model, prompts) ->
-            evaluate(model, prompts, ScoresFile.read(model.graph(), scoresFile), out, err));
+        graph -> scores = ScoresFile.read(graph, scoresFile),
+        (folder, model, prompts) -> evaluate(model, prompts, out, err));
     out.flush();
     return Main.OK;
   }
 
-  private void evaluate(
-      PatchableModel model, Prompts prompts, PruneScores scores, PrintWriter out, PrintWriter err) {
+  private void evaluate(PatchableModel model, Prompts prompts, PrintWriter out, PrintWriter err) {
     FaithfulnessCurve curve;
     try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
       PromptMetric ofPrompt = metric.ofPrompts(prompts.haveWrongAnswers());
@@ -227,9 +234,13 @@ final class Evaluate implements Callable<Integer> {
     }
     out.print(table);
     out.println();
+    out.println(Wrap.lines(EXACT_SIZES, 80));
+    out.println();
     out.println(
-        String.format(
-            Locale.ROOT, "CPR %.4f, CMD %.4f", curve.performanceRatio(), curve.modelDistance()));
+        "CPR %s, CMD %s"
+            .formatted(
+                Figures.fixed(curve.performanceRatio(), 4),
+                Figures.fixed(curve.modelDistance(), 4)));
     if (json != null) {
       JsonFiles.write(json, json(curve, measures));
       out.println();
@@ -245,12 +256,12 @@ final class Evaluate implements Callable<Integer> {
       CircuitMeasures measures) {
     table.row(
         String.format(Locale.ROOT, "%,d", values.edges()),
-        String.format(Locale.ROOT, "%.1f %%", 100 * share),
-        String.format(Locale.ROOT, "%.4f", values.mean()),
-        String.format(Locale.ROOT, "%.4f", values.standardError()),
-        String.format(Locale.ROOT, "%.4f", faithfulness),
-        String.format(Locale.ROOT, "%.4f", measures.klDivergence()),
-        String.format(Locale.ROOT, "%.1f %%", 100 * measures.accuracy()));
+        Figures.percent(share, 1),
+        Figures.fixed(values.mean(), 4),
+        Figures.fixed(values.standardError(), 4),
+        Figures.fixed(faithfulness, 4),
+        Figures.fixed(measures.klDivergence(), 4),
+        Figures.percent(measures.accuracy(), 1));
   }
 
   /** Divergence and accuracy of the circuits of a curve, under the same conditions. */

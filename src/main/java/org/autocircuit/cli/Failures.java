@@ -48,9 +48,9 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
     String hint = suggestions.toString().strip().replaceAll("\\s+", " ");
     print(
         command,
-        "%s; %s'%s --help' says what there is"
+        "%s %s'%s --help' says what there is"
             .formatted(
-                firstLine(e.getMessage()),
+                ended(firstLine(e.getMessage())),
                 hint.isEmpty() ? "" : hint + "; ",
                 command.getCommandSpec().qualifiedName()),
         e);
@@ -88,6 +88,11 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
 
   private static String visibleLines(String message) {
     return message.lines().map(VisibleText::of).collect(Collectors.joining(System.lineSeparator()));
+  }
+
+  /** A clause that another one follows. */
+  private static String ended(String text) {
+    return text.endsWith("?") ? text : text + ";";
   }
 
   private static String firstLine(String message) {

@@ -96,7 +96,9 @@ public final class Main implements Callable<Integer> {
   /** The command line, ready to execute arguments; writers can be set to capture what it prints. */
   public static CommandLine commandLine() {
     Main main = new Main();
-    return new CommandLine(main)
+    CommandLine command = new CommandLine(main);
+    Words.register(command);
+    return command
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setUsageHelpAutoWidth(true)
         .setAbbreviatedOptionsAllowed(false)

@@ -1,5 +1,6 @@
 package org.autocircuit.cli;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Function;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
@@ -16,6 +17,7 @@ import org.autocircuit.prune.GimAttribution;
 import org.autocircuit.prune.InputIntegratedGradients;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.PruneAlgorithm;
+import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.RandomPruneScores;
 import org.autocircuit.prune.SubnetworkProbing;
 import org.autocircuit.prune.WeightNormPruneScores;
@@ -69,7 +71,7 @@ enum Method {
       }),
   SUBNETWORK_PROBING(
       Scores.OTHER,
-      List.of("--epochs", "--ablation", "--lambda"),
+      List.of("--epochs", "--ablation", "--lambda", "--seed"),
       s -> {
         SubnetworkProbing.Builder builder = SubnetworkProbing.builder().seed(s.seed());
         s.epochs().ifPresent(builder::epochs);
@@ -79,7 +81,7 @@ enum Method {
       }),
   EDGE_PRUNING(
       Scores.OTHER,
-      List.of("--epochs", "--ablation"),
+      List.of("--epochs", "--ablation", "--seed"),
       s -> {
         EdgePruning.Builder builder = EdgePruning.builder().seed(s.seed());
         s.epochs().ifPresent(builder::epochs);
@@ -88,7 +90,7 @@ enum Method {
       }),
   ACTIVATION_MAGNITUDE(Scores.OTHER, List.of(), s -> new ActivationMagnitude()),
   WEIGHT_NORM(Scores.OTHER, List.of(), s -> new WeightNormPruneScores()),
-  RANDOM(Scores.OTHER, List.of(), s -> RandomPruneScores.seeded(s.seed()));
+  RANDOM(Scores.OTHER, List.of("--seed"), s -> RandomPruneScores.seeded(s.seed()));
 
   /** Says what scores have to do with what patching an edge does. */
   private enum Scores {
@@ -127,9 +129,23 @@ enum Method {
     return scores == Scores.EXACT;
   }
 
-  /** Says what a score is. */
-  String meaning(PruneAlgorithm algorithm, AlgorithmSettings settings) {
-    if (scores == Scores.OTHER) {
+  /** Says what scores are. */
+  String meaning(PruneAlgorithm algorithm, AlgorithmSettings settings, PruneScores scores) {
+    if (this == RANDOM) {
+      return "Scores are random numbers: a yardstick for others, which says nothing of the model.";
+    }
+    if (this == ACDC) {
+      boolean kept = Arrays.stream(scores.toArray()).anyMatch(Double::isInfinite);
+      return "Scores by %s, in %s: the smallest threshold at which the edge was removed.%s"
+          .formatted(
+              algorithm.name(),
+              algorithm.unit(),
+              kept
+                  ? " Infinity: it was removed at none, not even at the greatest; such edges are in"
+                      + " every circuit."
+                  : "");
+    }
+    if (this.scores == Scores.OTHER) {
       String unit = algorithm.unit().equals("none") ? "" : ", in " + algorithm.unit();
       return "Scores by %s%s: the greater, the more the edge matters."
           .formatted(algorithm.name(), unit);
@@ -137,7 +153,7 @@ enum Method {
     return ("The score %s how much the %s falls when the edge alone is patched with %s, as a mean"
             + " over the prompts (%s).")
         .formatted(
-            scores == Scores.EXACT ? "is" : "estimates",
+            this.scores == Scores.EXACT ? "is" : "estimates",
             settings.metric().describe(settings.answers() == AnswerFunction.AVG_DIFF),
             patch(settings.ablation()),
             algorithm.name());

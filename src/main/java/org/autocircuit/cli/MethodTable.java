@@ -17,6 +17,7 @@ import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.RocCurve;
 import org.autocircuit.eval.ScoreSimilarity;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.known.KnownModel;
 import org.autocircuit.model.Model;
 import org.autocircuit.pass.Progress;
@@ -38,13 +39,11 @@ final class MethodTable {
       Method method, ScoreSign sign, PruneScores scores, PassCount passes, long nanos, long peak) {}
 
   private final AlgorithmOptions options;
-  private final long seed;
   private final PrintWriter out;
   private final PrintWriter err;
 
-  MethodTable(AlgorithmOptions options, long seed, PrintWriter out, PrintWriter err) {
+  MethodTable(AlgorithmOptions options, PrintWriter out, PrintWriter err) {
     this.options = options;
-    this.seed = seed;
     this.out = out;
     this.err = err;
   }
@@ -76,16 +75,16 @@ final class MethodTable {
         FaithfulnessCurve distance =
             FaithfulnessCurve.measure(evaluation, model, testing, scores, false);
         List<String> cells = new ArrayList<>(List.of(run.method().toString()));
-        cells.add(number("%.4f", ratio.performanceRatio()));
-        cells.add(number("%.4f", distance.modelDistance()));
+        cells.add(number(ratio.performanceRatio(), 4));
+        cells.add(number(distance.modelDistance(), 4));
         for (double share : KL_SHARES) {
-          cells.add(number("%.4f", divergence(model, testing, scores, share)));
+          cells.add(number(divergence(model, testing, scores, share), 4));
         }
-        cells.add(number("%.3f", ScoreSimilarity.spearman(absolute(scores), exact)));
+        cells.add(number(ScoreSimilarity.spearman(absolute(scores), exact), 3));
         cells.add(String.format(Locale.ROOT, "%,d", run.passes().forwards()));
         cells.add(String.format(Locale.ROOT, "%,d", run.passes().gradients()));
-        cells.add(number("%.2f", run.nanos() / 1e9));
-        cells.add(number("%.1f", run.peak() / MIB));
+        cells.add(number(run.nanos() / 1e9, 2));
+        cells.add(number(run.peak() / MIB, 1));
         table.row(cells.toArray(String[]::new));
         progress.report(++done, runs.size());
       }
@@ -101,7 +100,8 @@ final class MethodTable {
                         options.metric().describe(wrongAnswers),
                         Names.typed(ablation()))
                 + " and KL by absolute ranking. rank corr.: Spearman's, of absolute scores with exact ones."
-                + " forwards: passes without gradient, of one edge or of all; gradients: a forward"
+                + " Sizes are exact: of edges whose scores are equal, those that come first in the graph"
+                + " come in first. forwards: passes without gradient, of one edge or of all; gradients: a forward"
                 + " and a backward each. MiB: the most that workspaces held.",
             80));
     out.println();
@@ -124,12 +124,10 @@ final class MethodTable {
           List<PromptPairBatch> batches = known.batches(known.prompts());
           for (Method method : Method.values()) {
             PruneScores scores =
-                method
-                    .algorithm(options.settings(true, seed))
-                    .pruneScores(model, batches, Progress.NONE);
+                method.algorithm(options.settings(true)).pruneScores(model, batches, Progress.NONE);
             double area = RocCurve.of(scores, known.truth(model.graph())).area();
             rows.computeIfAbsent(method, m -> new ArrayList<>(List.of(m.toString())))
-                .add(number("%.2f", area));
+                .add(number(area, 2));
             progress.report(++done, (long) all.size() * Method.values().length);
           }
         }
@@ -147,7 +145,7 @@ final class MethodTable {
       List<PromptPairBatch> batches,
       boolean wrongAnswers,
       Progress progress) {
-    var algorithm = method.algorithm(options.settings(wrongAnswers, seed));
+    var algorithm = method.algorithm(options.settings(wrongAnswers));
     Workspaces.resetPeak();
     PruneScores[] scores = new PruneScores[1];
     long[] nanos = new long[1];
@@ -184,7 +182,7 @@ final class MethodTable {
   }
 
   /** A number, or a dash where there is none. */
-  static String number(String format, double value) {
-    return Double.isNaN(value) ? "-" : String.format(Locale.ROOT, format, value);
+  static String number(double value, int decimals) {
+    return Figures.orDash(value, Figures.fixed(value, decimals));
   }
 }

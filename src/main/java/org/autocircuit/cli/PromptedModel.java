@@ -4,9 +4,17 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.graph.ModelGraph;
 
 /** Opens what commands on prompts need: the model, its folder, and the prompts. */
 final class PromptedModel {
+
+  /** Does what needs no weights, so that what is wrong is said before they are loaded. */
+  interface Preparation {
+
+    /** Reads what belongs to a graph, and checks options against it. */
+    void on(ModelGraph graph) throws IOException;
+  }
 
   /** The rest of a command. */
   interface Work {
@@ -28,6 +36,7 @@ final class PromptedModel {
       GraphOptions graphOptions,
       boolean perPosition,
       PrintWriter err,
+      Preparation preparation,
       Work work)
       throws IOException {
     try (PhaseProgress loading = PhaseProgress.waiting("loading the model", err);
@@ -38,6 +47,7 @@ final class PromptedModel {
       if (perPosition) {
         options = options.withSeqLen(prompts.tokens().oneLength());
       }
+      preparation.on(options.graph(folder.config()));
       try (PatchableModel model = folder.patchable(options)) {
         loading.close();
         work.on(folder, model, prompts);

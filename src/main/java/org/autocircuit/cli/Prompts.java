@@ -12,6 +12,7 @@ import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.data.PromptTokens;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
@@ -82,9 +83,12 @@ record Prompts(
     }
     int i = equal.get(0);
     return List.of(
-        "prompts[%s] is prompts[%s] once more, which the circuit is found with: no test (%s of %s"
-                .formatted(i, first.get(pairs.get(i)), equal.size(), pairs.size() - found)
-            + " held-out pairs)");
+        "prompts[%s] is prompts[%s] once more, which the circuit is found with: no test (%s of %s)"
+            .formatted(
+                i,
+                first.get(pairs.get(i)),
+                equal.size(),
+                Figures.count(pairs.size() - found, "held-out pair")));
   }
 
   /** Says whether every pair has a wrong answer to compare with. */
@@ -112,20 +116,23 @@ record Prompts(
   String describe() {
     String use =
         heldOut
-            ? "%s to find the circuit, %s others to test it".formatted(size(finding), size(testing))
+            ? "%s to find the circuit, %s to test it"
+                .formatted(size(finding), Figures.count(size(testing), "other"))
             : "%s to find the circuit and to test it".formatted(size(finding));
-    return "%s: pairs of %s tokens, %s".formatted(name, lengths(), use);
+    return "%s: pairs of %s, %s".formatted(name, lengths(), use);
   }
 
   /** Of a command that uses all of them in one way. */
   String describeAll() {
-    return "%s: %s pairs of %s tokens".formatted(name, size(finding), lengths());
+    return "%s: %s of %s".formatted(name, Figures.count(size(finding), "pair"), lengths());
   }
 
   private String lengths() {
     int shortest = all().mapToInt(PromptPairBatch::seqLength).min().orElse(0);
     int longest = all().mapToInt(PromptPairBatch::seqLength).max().orElse(0);
-    return shortest == longest ? "" + shortest : shortest + " to " + longest;
+    return shortest == longest
+        ? Figures.count(longest, "token")
+        : "%s to %s".formatted(shortest, Figures.count(longest, "token"));
   }
 
   /** Returns what stands at each position: its label, or the token of the first clean prompt. */
@@ -142,8 +149,8 @@ record Prompts(
 
   String describeTesting() {
     return heldOut
-        ? "%s held-out prompts".formatted(size(testing))
-        : "the same %s prompts".formatted(size(testing));
+        ? Figures.count(size(testing), "held-out prompt")
+        : "the same " + Figures.count(size(testing), "prompt");
   }
 
   private Stream<PromptPairBatch> all() {

@@ -17,6 +17,7 @@ import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
@@ -96,7 +97,9 @@ final class RunPrompt implements Callable<Integer> {
   @Option(
       names = "--size",
       paramLabel = "N",
-      description = "Edges of the circuit that --scores pick; ties go by the order of edges.")
+      description =
+          "Edges of the circuit that --scores pick, exactly: of edges whose scores are equal, those"
+              + " that come first in the graph.")
   private Integer size;
 
   @Option(
@@ -138,9 +141,11 @@ final class RunPrompt implements Callable<Integer> {
       if (perPosition) {
         options = options.withSeqLen(tokens[0].length);
       }
+      EdgeSet edges = patched(options.graph(folder.config()));
+      Failures.warn(spec.commandLine().getErr(), tooMany(folder.config().dVocab()));
       try (PatchableModel model = folder.patchable(options)) {
         waiting.close();
-        print(out, folder, model, tokens);
+        print(out, folder, model, tokens, edges);
       }
     }
     out.flush();
@@ -152,7 +157,13 @@ final class RunPrompt implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--patch and --scores both say what is patched: give one of them");
     }
-    if ((scores == null) != (size == null) || (scores == null && scoresPerPosition)) {
+    if (scores == null && size == null && scoresPerPosition) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--per-position says what --scores are of, and has no effect without them; --patch"
+              + " EDGE@N patches an edge at one position");
+    }
+    if ((scores == null) != (size == null)) {
       throw new ParameterException(
           spec.commandLine(), "--scores FILE and --size N belong together");
     }
@@ -168,11 +179,20 @@ final class RunPrompt implements Callable<Integer> {
     }
     PruneScores read = ScoresFile.read(graph, scores);
     if (size > graph.nEdges()) {
-      throw new IllegalArgumentException(
+      throw new ParameterException(
+          spec.commandLine(),
           String.format(
               Locale.ROOT, "--size %,d: the graph has only %,d edges", size, graph.nEdges()));
     }
     return Circuits.top(read, size, /* signed= */ false).complement();
+  }
+
+  private List<String> tooMany(int vocabulary) {
+    return topK <= vocabulary
+        ? List.of()
+        : List.of(
+            String.format(
+                Locale.ROOT, "--top-k %,d: the vocabulary has only %,d tokens", topK, vocabulary));
   }
 
   /** Says what is patched. */
@@ -196,15 +216,19 @@ final class RunPrompt implements Callable<Integer> {
     long[] other = corrupt == null ? clean : tokenizer.encode(corrupt, bos);
     if (clean.length != other.length) {
       throw new IllegalArgumentException(
-          "--corrupt has %s tokens, --prompt has %s: %s; --prompt: %s"
-              .formatted(other.length, clean.length, tokenizer.show(other), tokenizer.show(clean)));
+          "--corrupt has %s, --prompt has %s: %s; --prompt: %s"
+              .formatted(
+                  Figures.count(other.length, "token"),
+                  clean.length,
+                  tokenizer.show(other),
+                  tokenizer.show(clean)));
     }
     if (clean.length == 0 || clean.length > longest) {
       throw new IllegalArgumentException(
           String.format(
               Locale.ROOT,
-              "--prompt has %,d tokens, the model takes 1 to %,d",
-              clean.length,
+              "--prompt has %s, the model takes 1 to %,d",
+              Figures.count(clean.length, "token"),
               longest));
     }
     List<String> warnings =
@@ -251,13 +275,14 @@ final class RunPrompt implements Callable<Integer> {
     return notes.isEmpty() ? name : name + " (" + String.join("; ", notes) + ")";
   }
 
-  private void print(PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens)
-      throws IOException {
-    EdgeSet edges = patched(model.graph());
+  private void print(
+      PrintWriter out, ModelFolder folder, PatchableModel model, long[][] tokens, EdgeSet edges) {
     long[][] clean = {tokens[0]};
     NextTokens before = next(folder.tokenizer(), model, clean, PatchContext.NONE);
     out.println("model    " + VisibleText.of(folder.describe()));
-    out.printf("prompt   %s  (%s tokens)%n", VisibleText.of(prompt), tokens[0].length);
+    out.println(
+        "prompt   %s  (%s)"
+            .formatted(VisibleText.of(prompt), Figures.count(tokens[0].length, "token")));
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }
@@ -312,7 +337,7 @@ final class RunPrompt implements Callable<Integer> {
 
   private static void add(List<String> cells, String indent, NextToken token) {
     cells.add(indent + token.spelling());
-    cells.add(String.format(Locale.ROOT, "%.2f %%", 100 * token.probability()));
-    cells.add(String.format(Locale.ROOT, "%.3f", token.logit()));
+    cells.add(Figures.percent(token.probability(), 2));
+    cells.add(Figures.fixed(token.logit(), 3));
   }
 }

@@ -1,14 +1,31 @@
 package org.autocircuit.cli;
 
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
 
 /** Files of scores that commands read. */
 final class ScoresFile {
+
+  private static final int BEGIN = 256;
+  private static final Pattern FORMAT =
+      Pattern.compile("^\\s*\\{\\s*\"format\"\\s*:\\s*\"([\\w-]+)\"");
+
+  /** Options by the format of the files that they write. */
+  private static final Map<String, String> OTHERS =
+      Map.of(
+          "autocircuit-discovery", "discover --json",
+          "autocircuit-evaluation", "evaluate --json",
+          "autocircuit-patch-map", "patch-map --json");
 
   private ScoresFile() {}
 
@@ -17,6 +34,14 @@ final class ScoresFile {
     if (!Files.exists(file)) {
       throw new IOException("%s: no such file; 'autocircuit discover' writes one".formatted(file));
     }
+    Optional<String> other = other(file);
+    if (other.isPresent()) {
+      throw new IOException(
+          "%s: what '%s' writes; the scores are in the file that 'discover --output' names, by"
+                  .formatted(file, other.get())
+              + " default "
+              + Discover.SCORES);
+    }
     PruneScores scores = PruneScoresJson.read(graph, file);
     try {
       scores.requireDifferent();
@@ -24,5 +49,16 @@ final class ScoresFile {
       throw new IllegalArgumentException("%s: %s".formatted(file, e.getMessage()), e);
     }
     return scores;
+  }
+
+  /** Returns what option of what command writes such a file, if another one does. */
+  private static Optional<String> other(Path file) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      return Optional.empty(); // a pipe can be read once only
+    }
+    try (InputStream in = Files.newInputStream(file)) {
+      Matcher format = FORMAT.matcher(new String(in.readNBytes(BEGIN), StandardCharsets.UTF_8));
+      return format.find() ? Optional.ofNullable(OTHERS.get(format.group(1))) : Optional.empty();
+    }
   }
 }

@@ -17,15 +17,15 @@ final class SizeOptions {
       paramLabel = "PERCENT",
       split = ",",
       description =
-          "Sizes of circuits in per cent of all edges. Default: 0.5,1,2,5,10,20,50,100 unless"
-              + " --edges are given.")
+          "Sizes of circuits in per cent of all edges. All edges whose scores equal the"
+              + " last one's come in, too. Default: 0.5,1,2,5,10,20,50,100 unless --edges are given.")
   private List<Double> sizes;
 
   @Option(
       names = "--edges",
       paramLabel = "N",
       split = ",",
-      description = "Sizes of circuits in edges.")
+      description = "Sizes of circuits in edges; ties as with --sizes.")
   private List<Integer> edges;
 
   void check(CommandSpec spec) {

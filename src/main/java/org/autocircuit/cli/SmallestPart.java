@@ -3,7 +3,6 @@ package org.autocircuit.cli;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.AnswerScale;
@@ -12,6 +11,7 @@ import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.eval.PromptValues;
 import org.autocircuit.eval.SmallestCircuit;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.prune.PruneScores;
 
@@ -57,19 +57,12 @@ record SmallestPart(SmallestCircuit found, double tested) {
   /** The sentence for people. */
   String describe(boolean heldOut) {
     String text =
-        String.format(
-            Locale.ROOT,
-            "The smallest circuit that recovers %.0f %%, of those tried: %,d edges",
-            100 * SHARE,
-            found.circuit().size());
+        "The smallest circuit that recovers %s, of those tried: %s"
+            .formatted(Figures.percent(SHARE, 0), Figures.count(found.circuit().size(), "edge"));
     return heldOut
         ? text
-            + String.format(
-                Locale.ROOT,
-                ", which recover %.1f %% on the prompts they were found with, %.1f %% on the"
-                    + " held-out ones.",
-                100 * found.faithfulness(),
-                100 * tested)
+            + ", to recover %s on the prompts it was found with, %s on the held-out ones."
+                .formatted(Figures.percent(found.faithfulness(), 1), Figures.percent(tested, 1))
         : text + ".";
   }
 

@@ -7,6 +7,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptTokens;
 import org.autocircuit.data.PromptTokens.OtherSpelling;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.tokenizer.Tokenizer;
@@ -52,6 +53,7 @@ final class Spellings {
     }
     return lines.size() < 2
         ? lines
-        : List.of(lines.get(0) + " (and %s answers more)".formatted(lines.size() - 1));
+        : List.of(
+            lines.get(0) + " (and %s more)".formatted(Figures.count(lines.size() - 1, "answer")));
   }
 }

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import org.autocircuit.exception.PromptDatasetException;
+import org.autocircuit.internal.Figures;
 
 /** Says what is required of prompts as a whole; all that is not so is named. */
 final class PromptChecks {
@@ -25,9 +26,13 @@ final class PromptChecks {
       for (PromptTokens.Row row : group) {
         if (row.clean().length != first.clean().length) {
           found.add(
-              "prompts[%s].clean has %s tokens, prompts[%s].clean has %s; %s"
+              "prompts[%s].clean has %s, prompts[%s].clean has %s; %s"
                   .formatted(
-                      row.index(), row.clean().length, first.index(), first.clean().length, why));
+                      row.index(),
+                      Figures.count(row.clean().length, "token"),
+                      first.index(),
+                      first.clean().length,
+                      why));
         }
       }
     }

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.function.Function;
+import org.autocircuit.internal.Figures;
 
 /**
  * Prompt pairs as tokens. The prompts of a pair are equally long; where those of different pairs
@@ -55,9 +56,13 @@ public final class PromptPairBatch {
       PromptPair pair = pairs.get(row);
       if (clean[row].length != corrupt[row].length) {
         throw new IllegalArgumentException(
-            "pair %s: corrupt has %s tokens, clean has %s: \"%s\"; clean: \"%s\""
+            "pair %s: corrupt has %s, clean has %s: \"%s\"; clean: \"%s\""
                 .formatted(
-                    row, corrupt[row].length, clean[row].length, pair.corrupt(), pair.clean()));
+                    row,
+                    Figures.count(corrupt[row].length, "token"),
+                    clean[row].length,
+                    pair.corrupt(),
+                    pair.clean()));
       }
       longest = Math.max(longest, clean[row].length);
     }

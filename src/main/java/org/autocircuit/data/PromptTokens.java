@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.OptionalLong;
 import org.autocircuit.exception.AnswerException;
 import org.autocircuit.exception.PromptDatasetException;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.tokenizer.Tokenizer;
 
@@ -206,10 +207,10 @@ public final class PromptTokens {
     }
     if (clean.length != corrupt.length) {
       problems.add(
-          "%s.corrupt has %s tokens, clean has %s: %s; clean: %s"
+          "%s.corrupt has %s, clean has %s: %s; clean: %s"
               .formatted(
                   place,
-                  corrupt.length,
+                  Figures.count(corrupt.length, "token"),
                   clean.length,
                   tokenizer.show(corrupt),
                   tokenizer.show(clean)));
@@ -384,7 +385,8 @@ public final class PromptTokens {
     if (labels > 0 && labels != tokens) {
       warn(
           "seq_labels",
-          "seq_labels has %s labels, prompts[0].clean %s tokens".formatted(labels, tokens));
+          "seq_labels has %s, prompts[0].clean %s"
+              .formatted(Figures.count(labels, "label"), Figures.count(tokens, "token")));
     }
     dataset
         .wordIdxs()
@@ -393,8 +395,8 @@ public final class PromptTokens {
               if (at >= tokens) {
                 warn(
                     "word_idxs",
-                    "word_idxs.%s is %s, prompts[0].clean has %s tokens"
-                        .formatted(name, at, tokens));
+                    "word_idxs.%s is %s, prompts[0].clean has %s"
+                        .formatted(name, at, Figures.count(tokens, "token")));
               }
             });
   }

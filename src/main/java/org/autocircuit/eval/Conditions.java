@@ -2,6 +2,7 @@ package org.autocircuit.eval;
 
 import java.util.Locale;
 import java.util.Objects;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 
@@ -31,9 +32,9 @@ public record Conditions(
   public String toString() {
     return String.format(
         Locale.ROOT,
-        "%s of %d prompts; %s, ablation %s, %s",
+        "%s of %s; %s, ablation %s, %s",
         metric,
-        prompts,
+        Figures.count(prompts, "prompt"),
         patchType == PatchType.TREE_PATCH ? "all but the circuit patched" : "the circuit patched",
         words(ablation.name()),
         words(direction.name()));

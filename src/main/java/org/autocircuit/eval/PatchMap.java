@@ -3,6 +3,7 @@ package org.autocircuit.eval;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import org.autocircuit.internal.Figures;
 
 /**
  * Says how much of the way from one run to the other each activation makes, when it alone is put
@@ -155,9 +156,9 @@ public final class PatchMap {
   public String conditions() {
     return String.format(
         Locale.ROOT,
-        "%s of %d prompts; %s, %s; %s",
+        "%s of %s; %s, %s; %s",
         metric,
-        prompts,
+        Figures.count(prompts, "prompt"),
         site.words(),
         eachPosition ? "one position at a time" : "all positions together",
         direction == PatchDirection.NOISING

@@ -1,8 +1,8 @@
 package org.autocircuit.eval;
 
 import java.util.Arrays;
-import java.util.Locale;
 import java.util.Objects;
+import org.autocircuit.internal.Figures;
 
 /**
  * A metric of one circuit on each prompt. Plain Java data, immutable.
@@ -104,7 +104,11 @@ public final class PromptValues {
   /** The mean with its standard error, and the conditions. */
   @Override
   public String toString() {
-    return String.format(
-        Locale.ROOT, "%,d edges: %.4f ± %.4f (%s)", edges, mean(), standardError(), conditions);
+    return "%s: %s ± %s (%s)"
+        .formatted(
+            Figures.count(edges, "edge"),
+            Figures.fixed(mean(), 4),
+            Figures.fixed(standardError(), 4),
+            conditions);
   }
 }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.internal.Figures;
 
 /**
  * A table over circuit sizes: a circuit's measures beside those of random circuits of the same size
@@ -113,19 +114,19 @@ public final class CircuitTable {
   }
 
   private static String difference(CircuitMeasures measures) {
-    return String.format(Locale.ROOT, "%.3f", measures.logitDifference());
+    return Figures.fixed(measures.logitDifference(), 3);
   }
 
   private String recovered(CircuitMeasures measures) {
     double share = measures.recovered(fullModel, empty);
-    return Double.isFinite(share) ? String.format(Locale.ROOT, "%.1f %%", 100 * share) : "-";
+    return Figures.orDash(share, Figures.percent(share, 1));
   }
 
   private static String kl(CircuitMeasures measures) {
-    return String.format(Locale.ROOT, "%.4f", measures.klDivergence());
+    return Figures.fixed(measures.klDivergence(), 4);
   }
 
   private static String accuracy(CircuitMeasures measures) {
-    return String.format(Locale.ROOT, "%.1f %%", 100 * measures.accuracy());
+    return Figures.percent(measures.accuracy(), 1);
   }
 }

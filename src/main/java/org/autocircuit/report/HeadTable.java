@@ -1,6 +1,7 @@
 package org.autocircuit.report;
 
 import java.util.List;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.prune.HeadScore;
 
 /** A table of attention heads by what goes into them and out of them. */
@@ -25,6 +26,9 @@ public final class HeadTable {
   }
 
   private static String unsigned(double score) {
+    if (score == Math.rint(score) && Math.abs(score) < 1e4) {
+      return Figures.fixed(score, 0); // a number of edges, or nothing
+    }
     return ScoreTable.score(score).replaceFirst("^\\+", "");
   }
 }

@@ -10,6 +10,7 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptTokens;
 import org.autocircuit.exception.AnswerException;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
@@ -46,9 +47,9 @@ final class PromptEncoder implements AutoCloseable {
       throw new IllegalArgumentException(
           String.format(
               Locale.ROOT,
-              "%s has %,d tokens, the model takes 1 to %,d",
+              "%s has %s, the model takes 1 to %,d",
               name,
-              tokens.length,
+              Figures.count(tokens.length, "token"),
               longest));
     }
     if (!warned.get()) {
@@ -62,9 +63,9 @@ final class PromptEncoder implements AutoCloseable {
     long[][] tokens = {encode("clean", clean), encode("corrupt", corrupt)};
     if (tokens[0].length != tokens[1].length) {
       throw new IllegalArgumentException(
-          "corrupt has %s tokens, clean has %s: %s; clean: %s"
+          "corrupt has %s, clean has %s: %s; clean: %s"
               .formatted(
-                  tokens[1].length,
+                  Figures.count(tokens[1].length, "token"),
                   tokens[0].length,
                   tokenizer.show(tokens[1]),
                   tokenizer.show(tokens[0])));

@@ -154,7 +154,7 @@ class DiscoverTest {
     assertUsage(discover("--method", "exact", "--budget", 3), "--budget has no effect with exact");
     assertUsage(discover("--method", "eapig"), "eap-ig-activations");
     assertUsage(discover("--ablation", "none"), "batch-all-tok-mean");
-    assertUsage(discover("--points", 0), "--points and --epochs must be at least 1");
+    assertUsage(discover("--points", 0), "--points must be at least 1, got 0");
     assertUsage(
         discover("--method", "subnetwork-probing", "--lambda", -1), "--lambda must be 0 or more");
     assertUsage(discover("--budget", -1), "--budget must be seconds");
@@ -298,7 +298,7 @@ class DiscoverTest {
     assertUsage(discover("--joint", "--residual"), "--joint has no effect with --residual");
     assertUsage(
         discover("--separate-qkv", "--residual"), "--separate-qkv has no effect with --residual");
-    assertUsage(discover("--dtype", "float8"), "FLOAT32, FLOAT64");
+    assertUsage(discover("--dtype", "float8"), "float32, float64");
     CommandRun nowhere = CommandRun.of("discover", "--output", folder.resolve("no/x.json"));
     assertUsage(
         nowhere,
@@ -330,7 +330,7 @@ class DiscoverTest {
         .write(lengths);
     assertFailure(
         withPrompts(lengths, "--per-position"),
-        lengths + ": prompts[1].clean has 1 tokens, prompts[0].clean has 2; scores per position");
+        lengths + ": prompts[1].clean has 1 token, prompts[0].clean has 2; scores per position");
     assertThat(withPrompts(lengths).code()).isEqualTo(Main.OK);
     Path tail = folder.resolve("tail.json");
     Files.writeString(
@@ -403,7 +403,7 @@ class DiscoverTest {
     assertThat(run.err())
         .containsPattern(
             "warning: prompts\\[0\\].answers\\[0\\]: the model expects '▁s' \\([\\d.]+ %\\) rather"
-                + " than 's' \\([\\d.e-]+ %\\); write \" s\" \\(and 1 answers more\\)");
+                + " than 's' \\([\\d.e-]+ %\\); write \" s\" \\(and 1 answer more\\)");
     // Whatever is patched, this model's logits stay.
     assertThat(run.code()).isEqualTo(Main.FAILURE);
     assertThat(run.err()).contains("edges have the same score, 0.0: ");

@@ -61,7 +61,7 @@ class DrawPatchMapTest {
     assertThat(run.err()).isEmpty();
     assertThat(run.code()).isEqualTo(Main.OK);
     assertThat(words(run))
-        .contains("tiny: 2 layers, 2 heads, ", "1 pairs of 9 tokens")
+        .contains("tiny: 2 layers, 2 heads, ", "1 pair of 9 tokens")
         .contains("residual stream before each block, one position at a time;")
         .contains("denoising: corrupt prompts, clean activations put in")
         .contains("(patched - corrupt) / (clean - corrupt)")
@@ -69,7 +69,7 @@ class DrawPatchMapTest {
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
     assertThat(picture)
         .content()
-        .contains("tiny: 2 layers", "1 pairs of 9", "denoising: ", "logit difference of 1 prompts");
+        .contains("tiny: 2 layers", "1 pair of 9", "denoising: ", "logit difference of 1 prompt;");
     JsonNode map = new ObjectMapper().readTree(numbers.toFile());
     assertThat(map.get("prompts").intValue()).isEqualTo(1);
     assertThat(map.get("rows")).extracting(JsonNode::textValue).contains("block 0", "block 1");

@@ -109,7 +109,9 @@ class EvaluateTest {
     assertUsage(withModel("evaluate"), "Missing required option: '--scores=FILE'");
     assertUsage(evaluate("--json", exact), "--json " + exact + " is the file of --scores, too");
     assertUsage(evaluate("--ablation", "none"), "expected one of resample, zero");
-    assertUsage(evaluate("--patch-type", "none"), "expected one of [TREE, EDGE]");
+    assertUsage(
+        evaluate("--patch-type", "none"),
+        "expected one of tree, edge, got 'none'; did you mean 'edge'? 'autocircuit");
   }
 
   private static void assertUsage(CommandRun run, String... messages) {
@@ -183,7 +185,7 @@ class EvaluateTest {
     assertUsage(
         run(arguments, "--scores", exact, "--size", 1, "--patch", "MLP 0->MLP 1"),
         "--patch and --scores both say what is patched");
-    assertFailure(
+    assertUsage(
         run(arguments, "--scores", exact, "--size", 47), "--size 47: the graph has only 46 edges");
   }
 

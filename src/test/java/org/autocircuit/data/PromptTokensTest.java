@@ -253,7 +253,7 @@ class PromptTokensTest {
         "{\"seq_labels\": [\"a\"], \"word_idxs\": {\"end\": 2}, \"prompts\": [" + pair + "]}");
     assertThat(PromptTokens.of(PromptDataset.read(file), words).warnings())
         .containsExactly(
-            "seq_labels has 1 labels, prompts[0].clean 2 tokens",
+            "seq_labels has 1 label, prompts[0].clean 2 tokens",
             "word_idxs.end is 2, prompts[0].clean has 2 tokens");
   }
 
