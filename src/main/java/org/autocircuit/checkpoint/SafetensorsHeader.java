@@ -15,7 +15,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.autocircuit.exception.CheckpointException;
-import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
 
 /**
@@ -75,9 +74,7 @@ record SafetensorsHeader(Map<String, TensorEntry> entries, Map<String, String> m
         }
       } catch (JsonProcessingException e) {
         throw new CheckpointException(
-            "%s: the header is not valid JSON: %s"
-                .formatted(file, JsonFiles.firstLine(e.getOriginalMessage())),
-            e);
+            "%s: the header is %s".formatted(file, StrictJson.notValid(e)), e);
       } catch (IOException e) { // malformed UTF-8: the bytes are in memory, nothing else can fail
         throw new CheckpointException(
             "%s: the header is not UTF-8: %s".formatted(file, e.getMessage()), e);

@@ -90,11 +90,7 @@ final class PromptDatasetJson {
     try (JsonParser json = StrictJson.PARTS.createParser(stream)) {
       return dataset(json, limit);
     } catch (JsonProcessingException e) {
-      String place = e.getLocation() == null ? "" : " at line " + e.getLocation().getLineNr();
-      throw new PromptDatasetException(
-          "%s: not valid JSON%s: %s"
-              .formatted(file, place, e.getOriginalMessage().lines().findFirst().orElse("")),
-          e);
+      throw new PromptDatasetException("%s: %s".formatted(file, StrictJson.notValid(e)), e);
     } catch (IOException e) {
       throw new PromptDatasetException("%s: cannot be read: %s".formatted(file, e), e);
     }

@@ -46,10 +46,7 @@ public final class JsonFiles {
       throw new CheckpointException(
           "%s: expected a JSON object, got %s".formatted(file, describe(node)));
     } catch (JsonProcessingException e) {
-      // Too deep nesting has no location.
-      String place = e.getLocation() == null ? "" : " at line " + e.getLocation().getLineNr();
-      throw new CheckpointException(
-          "%s: not valid JSON%s: %s".formatted(file, place, firstLine(e.getOriginalMessage())), e);
+      throw new CheckpointException("%s: %s".formatted(file, StrictJson.notValid(e)), e);
     } catch (IOException e) {
       throw new CheckpointException("%s: not valid JSON: %s".formatted(file, e.getMessage()), e);
     }
@@ -94,9 +91,5 @@ public final class JsonFiles {
       case ARRAY -> "an array";
       default -> text.length() > 80 ? text.substring(0, 80) + "…" : text;
     };
-  }
-
-  public static String firstLine(String message) {
-    return message.lines().findFirst().orElse("");
   }
 }

@@ -7,8 +7,10 @@ import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -64,11 +66,7 @@ public final class Temporary implements AutoCloseable {
       synchronized (ALIVE) {
         hookIfNeeded(true);
         requireNotEnding();
-        // Not Files.createTempFile: that makes the file unreadable to everyone but its owner.
-        temporary =
-            new Temporary(
-                file,
-                FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE));
+        temporary = new Temporary(file, create(file));
         ALIVE.add(temporary);
       }
       // Another process may have taken it for a killed one's in between.
@@ -78,6 +76,18 @@ public final class Temporary implements AutoCloseable {
       temporary.close();
     }
     throw new IOException("another process deletes temporary files in " + parent);
+  }
+
+  private static FileChannel create(Path file) throws IOException {
+    try {
+      // Not Files.createTempFile: that makes the file unreadable to everyone but its owner.
+      return FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+    } catch (NoSuchFileException e) { // as under /proc
+      Path folder = file.getParent();
+      String reason = "no file can be made in " + folder;
+      throw (FileSystemException)
+          new FileSystemException(folder.toString(), null, reason).initCause(e);
+    }
   }
 
   /** Writes to the file. */

@@ -211,14 +211,7 @@ public final class PruneScoresJson {
     try (PruneScoresReader reader = new PruneScoresReader(graph, in, source)) {
       return content.read(reader);
     } catch (JsonProcessingException e) {
-      String where =
-          e.getLocation() == null
-              ? ""
-              : " at line %s, column %s"
-                  .formatted(e.getLocation().getLineNr(), e.getLocation().getColumnNr());
-      throw new IOException(
-          "%s is not a complete JSON file%s: %s".formatted(source, where, e.getOriginalMessage()),
-          e);
+      throw new IOException("%s: %s".formatted(source, StrictJson.notValid(e)), e);
     }
   }
 

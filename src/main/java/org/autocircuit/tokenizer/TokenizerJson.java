@@ -2,6 +2,7 @@ package org.autocircuit.tokenizer;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
@@ -116,9 +117,10 @@ final class TokenizerJson {
       TokenizerJson tokenizer = new TokenizerJson(file, parser);
       tokenizer.check();
       return tokenizer.vocabulary;
+    } catch (JsonProcessingException e) {
+      throw new CheckpointException("%s: %s".formatted(file, StrictJson.notValid(e)), e);
     } catch (IOException e) {
-      throw new CheckpointException(
-          "%s: not valid JSON: %s".formatted(file, JsonFiles.firstLine(e.getMessage())), e);
+      throw new CheckpointException("%s: not valid JSON: %s".formatted(file, e.getMessage()), e);
     }
   }
 

@@ -115,6 +115,7 @@ class OutputFilesTest {
     Path scores = folder.resolve("scores.json");
     refused("there is no folder " + folder + "/none", "-o", folder.resolve("none/scores.json"));
     refused("it is a folder", "-o", folder);
+    refused("--output /proc/x: cannot be written: no file can be made in /proc;", "-o", "/proc/x");
     Path file = Files.createFile(folder.resolve("file"));
     refused(file + " is not a folder", "-o", file.resolve("scores.json"));
     Path link = Files.createSymbolicLink(folder.resolve("link.html"), scores);

@@ -102,7 +102,7 @@ class PromptDatasetTest {
         "{'prompts': [OK], 'word_idxs': {'a': -1}} | word_idxs.a is -1",
         "{'prompts': [OK], 'word_idxs': {'a': 1.5}} | word_idxs.a is 1.5",
         "{'prompts': [OK], 'word_idxs': {'a': 99999999999}} | word_idxs.a is 99999999999",
-        "{'prompts': [OK], 'prompts': [OK]} | not valid JSON at line 1: Duplicate",
+        "{'prompts': [OK], 'prompts': [OK]} | not valid JSON at line 1, column 95: Duplicate",
         "{'prompts': [OK]} x | not valid JSON",
         "{'prompts': [OK | not valid JSON",
       })

@@ -92,7 +92,7 @@ class CircuitTest {
     assertRefused(edited(text, "\"ablation\"", "\"oblation\""), "does not say the circuit's 'abl");
     assertRefused(edited(text, "\"model\" : \"\",", ""), "does not say the circuit's 'model'");
     assertRefused(edited(text, "\"n_edges\" : 2", "\"n_edges\" : null"), "2 edges of a circuit");
-    assertRefused(Files.writeString(file, text.substring(0, 300)), "not a complete JSON file");
+    assertRefused(Files.writeString(file, text.substring(0, 300)), "not valid JSON at line ");
     assertRefused(Files.writeString(file, "{}"), "expected member 'format'");
     PruneScoresJson.write(SCORES, file);
     assertRefused(file, "has the scores of all 6 edges and no circuit");
