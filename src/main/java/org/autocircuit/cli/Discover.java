@@ -5,7 +5,6 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
@@ -19,13 +18,11 @@ import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
-import org.autocircuit.prune.HeadScore;
 import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.prune.VerifiedScores;
 import org.autocircuit.report.CircuitPicture;
-import org.autocircuit.report.HeadTable;
 import org.autocircuit.report.ScoreTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -50,10 +47,10 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
-      "  autocircuit discover --picture circuit.html --json discovery.json",
-      "  autocircuit discover --method exact --metric prob",
-      "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1",
-      "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 --top 30",
+      "  autocircuit discover --picture circuit.html --json discovery.json --overwrite",
+      "  autocircuit discover --method exact --metric prob --output exact.json --no-picture",
+      "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1 --overwrite",
+      "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 -o gpt2.json",
       "",
       "A prompt file is JSON: {\"prompts\": [{\"clean\": \"...\", \"corrupt\": \"...\",",
       "\"answers\": [\" Mary\"], \"wrong_answers\": [\" John\"]}, ...]}. A clean prompt and its",
@@ -72,7 +69,6 @@ final class Discover implements Callable<Integer> {
   /** Where scores go if nothing else is said. */
   static final String SCORES = "autocircuit-scores.json";
 
-  private static final int HEADS = 10;
   private static final long MAX_SECONDS = 1_000_000_000;
 
   @Spec private CommandSpec spec;
@@ -157,6 +153,8 @@ final class Discover implements Callable<Integer> {
       description = "Number of edges to draw. Default: ${DEFAULT-VALUE}.")
   private int pictureEdges;
 
+  @Mixin private Outputs outputs;
+
   private PrintWriter out;
   private PrintWriter err;
   private Phases phases;
@@ -217,27 +215,9 @@ final class Discover implements Callable<Integer> {
     out.println();
     out.flush();
     Optional<VerifiedScores> verified = verify(model, prompts, scores, nanos);
-    heads(scores);
+    out.print(HeadsPart.of(scores));
     circuits(folder, model, prompts, algorithm, scores, verified);
     fact("time", "%s", phases);
-  }
-
-  /** Prints the heads by their scores; where some are infinite by how many of those they have. */
-  private void heads(PruneScores scores) {
-    double[] values = scores.toArray();
-    boolean infinite = Arrays.stream(values).anyMatch(Double::isInfinite);
-    Arrays.setAll(values, i -> infinite ? (Double.isInfinite(values[i]) ? 1 : 0) : values[i]);
-    List<HeadScore> heads = HeadScore.of(PruneScores.of(scores.graph(), values));
-    if (!heads.isEmpty()) {
-      int shown = Math.min(HEADS, heads.size());
-      print(
-          "%s, by %s",
-          best(shown, "head"),
-          infinite ? "numbers of edges with infinite scores" : "sums of absolute scores");
-      out.println();
-      out.print(HeadTable.of(heads.subList(0, shown)));
-      out.println();
-    }
   }
 
   private void circuits(
@@ -268,7 +248,7 @@ final class Discover implements Callable<Integer> {
         "logit diff: the answer's logit less that of the wrong answers. recovered: from that of no"
             + " edge, 0 %%, to the model's, 100 %%. KL: divergence from the model, in nats."
             + " accuracy: the answer is the most probable token.%s",
-        random == 0 ? "" : " random: mean of %s circuits.".formatted(random));
+        random == 0 ? "" : " random: mean of %s.".formatted(Figures.count(random, "circuit")));
     out.println();
     out.flush();
     Optional<SmallestPart> smallest = SmallestPart.find(model, prompts, scores, ablation, err);
@@ -358,7 +338,6 @@ final class Discover implements Callable<Integer> {
     sizeOptions.check(spec);
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
-    Outputs outputs = new Outputs(spec);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     outputs.add("--output", output);
     if (json != null) {
@@ -380,7 +359,8 @@ final class Discover implements Callable<Integer> {
     }
   }
 
-  private static String best(int number, String thing) {
+  /** Says how many of the best things follow. */
+  static String best(int number, String thing) {
     return "The %s that %s most"
         .formatted(Figures.count(number, thing), number == 1 ? "matters" : "matter");
   }

@@ -112,6 +112,8 @@ final class DrawPatchMap implements Callable<Integer> {
   @Option(names = "--json", paramLabel = "FILE", description = "Write the numbers as JSON, too.")
   private Path json;
 
+  @Mixin private Outputs outputs;
+
   private PrintWriter out;
 
   @Override
@@ -237,7 +239,6 @@ final class DrawPatchMap implements Callable<Integer> {
 
   private void checkOptions() {
     pairOptions.check(spec, modelOptions);
-    Outputs outputs = new Outputs(spec);
     pairOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     if (json != null) {
       outputs.add("--json", json);

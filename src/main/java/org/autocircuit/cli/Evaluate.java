@@ -168,13 +168,14 @@ final class Evaluate implements Callable<Integer> {
       description = "Where the measures go, for programs.")
   private Path json;
 
+  @Mixin private Outputs outputs;
+
   private PruneScores scores;
 
   @Override
   public Integer call() throws IOException {
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
-    Outputs outputs = new Outputs(spec);
     outputs.keep("--scores", scoresFile);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     if (json != null) {

@@ -34,7 +34,7 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
-      "  autocircuit discover --model gpt2 --prompts pairs.json --picture circuit.html",
+      "  autocircuit discover --model gpt2 --prompts pairs.json --output gpt2.json --no-picture",
       "  autocircuit patch-map --of heads --together",
       "  autocircuit evaluate --scores autocircuit-scores.json --ablation zero",
       "  autocircuit compare --methods eap,eap-ig,exact",

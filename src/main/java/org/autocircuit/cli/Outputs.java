@@ -7,20 +7,27 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.AtomicFolder;
+import org.autocircuit.internal.UnreadableFiles;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
 
-/** Refuses places of output before a computation that could not be written after it. */
+/**
+ * Refuses places of output before a computation: those that could not be written after it, and
+ * those where something is that nobody has said may be replaced. A mixin of each command that
+ * writes files.
+ */
 final class Outputs {
 
-  private final CommandSpec spec;
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
+  @Option(names = "--overwrite", description = "Replace files that are there already.")
+  private boolean overwrite;
 
   /** Options by the files that they name, without symbolic links. */
   private final Map<Path, String> taken = new LinkedHashMap<>();
-
-  Outputs(CommandSpec spec) {
-    this.spec = spec;
-  }
 
   /** Notes an input, which no output may replace. */
   void keep(String option, Path file) {
@@ -39,6 +46,11 @@ final class Outputs {
       if (other != null && (!Files.exists(place) || Files.isRegularFile(place))) {
         throw refused("%s %s is the file of %s, too".formatted(option, file, other));
       }
+      if (!overwrite && Files.isRegularFile(place)) {
+        throw refused(
+            "%s %s is there already; --overwrite replaces it, another %s leaves it"
+                .formatted(option, file, option));
+      }
     } catch (IOException e) {
       throw refused(option + " " + e.getMessage());
     }
@@ -48,6 +60,11 @@ final class Outputs {
   void addFolder(String option, Path folder) {
     try {
       AtomicFolder.requireWritable(folder);
+      if (!overwrite && Files.exists(folder) && !UnreadableFiles.names(folder).isEmpty()) {
+        throw refused(
+            "%s %s has files already; --overwrite replaces those of a model, another %s leaves them"
+                .formatted(option, folder, option));
+      }
     } catch (IOException e) {
       throw refused(option + " " + e.getMessage());
     }

@@ -17,6 +17,7 @@ import org.autocircuit.train.TrainingOptions;
 import org.autocircuit.train.TrainingReport;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ExitCode;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -38,7 +39,7 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExample:%n",
     footer = {
       "  autocircuit train-example --output my-model",
-      "  autocircuit discover --model my-model"
+      "  autocircuit discover --model my-model --prompts pairs.json"
     })
 final class TrainExample implements Callable<Integer> {
 
@@ -106,6 +107,8 @@ final class TrainExample implements Callable<Integer> {
               + " different. Default: ${DEFAULT-VALUE}.")
   private int threads = 1;
 
+  @Mixin private Outputs outputs;
+
   private long begin;
 
   @Override
@@ -113,7 +116,7 @@ final class TrainExample implements Callable<Integer> {
     begin = System.nanoTime();
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
-    new Outputs(spec).addFolder("--output", output);
+    outputs.addFolder("--output", output);
     TrainingReport report;
     try (IndirectObjectTraining training = training();
         PhaseProgress progress = PhaseProgress.lines("training", err, System::nanoTime)) {

@@ -46,7 +46,7 @@ class DiscoverTest {
 
   private CommandRun run(Path model, Path prompts, Object... more) {
     List<Object> arguments =
-        new ArrayList<>(List.of("discover", "--model", model, "--prompts", prompts));
+        new ArrayList<>(List.of("discover", "--model", model, "--prompts", prompts, "--overwrite"));
     arguments.addAll(List.of("--output", folder.resolve("scores.json")));
     List<Object> rest = List.of(more);
     arguments.addAll(rest);
@@ -299,7 +299,8 @@ class DiscoverTest {
     assertUsage(
         discover("--separate-qkv", "--residual"), "--separate-qkv has no effect with --residual");
     assertUsage(discover("--dtype", "float8"), "float32, float64");
-    CommandRun nowhere = CommandRun.of("discover", "--output", folder.resolve("no/x.json"));
+    CommandRun nowhere =
+        CommandRun.of("discover", "--overwrite", "--output", folder.resolve("no/x.json"));
     assertUsage(
         nowhere,
         "--output " + folder.resolve("no/x.json") + ": cannot be written: there is no folder");
@@ -349,7 +350,8 @@ class DiscoverTest {
 
   @Test
   void saysWhatIsProbablyNotMeant() throws IOException {
-    assertUsage(CommandRun.of("discover", "--model", model), "--model needs --prompts FILE");
+    assertUsage(
+        CommandRun.of("discover", "--overwrite", "--model", model), "--model needs --prompts FILE");
 
     PromptPair pair = TinyModel.prompts().prompts().get(0);
     Path twice = folder.resolve("twice.json");
@@ -438,7 +440,8 @@ class DiscoverTest {
   @Test
   void saysWhatIsWrongWithAModel() throws IOException {
     CommandRun missing =
-        CommandRun.of("discover", "--prompts", prompts, "--model", folder.resolve("gone"));
+        CommandRun.of(
+            "discover", "--overwrite", "--prompts", prompts, "--model", folder.resolve("gone"));
     assertFailure(
         missing,
         "gone: no such folder or file; nothing is downloaded: expected a folder with config.json");
@@ -447,7 +450,7 @@ class DiscoverTest {
     Files.copy(model.resolve("config.json"), other.resolve("config.json"));
     Files.createFile(other.resolve("pytorch_model.bin"));
     assertFailure(
-        CommandRun.of("discover", "--prompts", prompts, "--model", other),
+        CommandRun.of("discover", "--overwrite", "--prompts", prompts, "--model", other),
         other + ": found pytorch_model.bin, but only model.safetensors");
     assertFailure(
         CommandRun.of("run", "--prompt", "a", "--model", other),
@@ -495,7 +498,13 @@ class DiscoverTest {
   void debugShowsWhere() {
     CommandRun run =
         CommandRun.of(
-            "discover", "--debug", "--prompts", prompts, "--model", folder.resolve("gone"));
+            "discover",
+            "--overwrite",
+            "--debug",
+            "--prompts",
+            prompts,
+            "--model",
+            folder.resolve("gone"));
     assertThat(run.err()).contains("CheckpointException", "at org.autocircuit.cli");
   }
 }

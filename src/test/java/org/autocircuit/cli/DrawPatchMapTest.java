@@ -36,7 +36,8 @@ class DrawPatchMapTest {
 
   private CommandRun patchMap(Object... more) {
     List<Object> arguments =
-        new ArrayList<>(List.of("patch-map", "--model", model, "--prompts", prompts));
+        new ArrayList<>(
+            List.of("patch-map", "--model", model, "--prompts", prompts, "--overwrite"));
     arguments.addAll(List.of(more));
     if (!arguments.contains("--picture")) {
       arguments.add("--no-picture");

@@ -70,6 +70,7 @@ class GgufModelTest {
       "--random",
       1,
       "--no-picture",
+      "--overwrite",
       "-o",
       other.resolve("scores.json")
     };

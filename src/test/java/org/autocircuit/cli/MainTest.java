@@ -61,7 +61,8 @@ class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"discover", "run --prompt x", "train-example --output target/none"})
+  @ValueSource(
+      strings = {"discover --overwrite", "run --prompt x", "train-example --output target/none"})
   void aComputationWithoutThreadsOrWithMoreThanProcessesHaveIsWrongUsage(String command) {
     for (int threads : new int[] {0, -1, 99_999, Integer.MAX_VALUE}) {
       CommandRun run = CommandRun.of((Object[]) (command + " --threads " + threads).split(" "));
@@ -73,7 +74,7 @@ class MainTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"discover", "run --prompt x"})
+  @ValueSource(strings = {"discover --overwrite", "run --prompt x"})
   void aDeviceThatIsNotThereIsWrongUsage(String command) {
     for (String device : List.of("cuda:99", "gpu", "meta")) {
       CommandRun run = CommandRun.of((Object[]) (command + " --device " + device).split(" "));

@@ -42,7 +42,8 @@ class MisusedOptionsTest {
   }
 
   private static CommandRun discover(Path output, Object... more) {
-    List<Object> arguments = new ArrayList<>(List.of("--output", output, "--no-picture"));
+    List<Object> arguments =
+        new ArrayList<>(List.of("--output", output, "--overwrite", "--no-picture"));
     arguments.addAll(List.of("--random", 0));
     arguments.addAll(List.of(more));
     return withModel("discover", arguments.toArray());

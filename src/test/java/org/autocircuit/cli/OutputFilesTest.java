@@ -65,14 +65,26 @@ class OutputFilesTest {
   @Tag("slow")
   void theFolderOfTheEmbeddedModelGoesWithTheProcess() throws Exception {
     Process command =
-        java(List.of("-Djava.io.tmpdir=" + folder), Main.class, "discover", "--random", "200");
+        java(
+            List.of("-Djava.io.tmpdir=" + folder),
+            Main.class,
+            "discover",
+            "--overwrite",
+            "--random",
+            "200");
     awaitAny(folder, command);
     command.destroy();
     assertThat(command.waitFor(60, TimeUnit.SECONDS)).isTrue();
     assertThat(names(folder)).isEmpty();
 
     Process killed =
-        java(List.of("-Djava.io.tmpdir=" + folder), Main.class, "discover", "--random", "200");
+        java(
+            List.of("-Djava.io.tmpdir=" + folder),
+            Main.class,
+            "discover",
+            "--overwrite",
+            "--random",
+            "200");
     awaitAny(folder, killed);
     killed.destroyForcibly().waitFor();
     Process next = java(List.of("-Djava.io.tmpdir=" + folder), Main.class, "graph");
@@ -142,9 +154,38 @@ class OutputFilesTest {
     refused("permission denied", "-o", closed.resolve("scores.json"));
   }
 
+  @Test
+  void whatIsThereIsReplacedOnlyIfThatIsSaid() throws Exception {
+    Path old = Files.writeString(folder.resolve("old.json"), "mine");
+    String reason = " is there already; --overwrite replaces it, another ";
+    refused("--output " + old + reason + "--output leaves it;", "-o", old);
+    Path rest = folder.resolve("rest");
+    refused("--json " + old + reason, "-o", rest, "--json", old);
+    Path picture = Files.writeString(folder.resolve("old.svg"), "mine");
+    refused("--picture " + picture + reason, "-o", rest, "--picture", picture);
+    refused("--picture " + picture + reason, "patch-map", "--picture", picture);
+    refused("--json " + old + reason, "patch-map", "--no-picture", "--json", old);
+    refused("--json " + old + reason, "evaluate", "--scores", rest, "--json", old);
+    refused(
+        "--output " + folder + " has files already; --overwrite replaces those of a model,",
+        "train-example",
+        "-o",
+        folder);
+    assertThat(old).hasContent("mine");
+    assertThat(picture).hasContent("mine");
+
+    CommandRun run = CommandRun.of("patch-map", "--limit", 1, "--picture", picture, "--overwrite");
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(picture).content().contains("<svg");
+    // Nothing is lost in a device.
+    refused("--picture " + picture + reason, "-o", "/dev/null", "--picture", picture);
+  }
+
   private static void refused(String reason, Object... arguments) {
-    List<Object> all = new ArrayList<>(List.of("discover"));
-    all.addAll(List.of(arguments));
+    List<Object> all = new ArrayList<>(List.of(arguments));
+    if (arguments[0].toString().startsWith("-")) {
+      all.add(0, "discover");
+    }
     CommandRun run = CommandRun.of(all.toArray());
     assertThat(run.err()).contains(reason);
     assertThat(run.code()).isEqualTo(Main.USAGE);
