@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <memory>
-#include <sstream>
 #include <utility>
 
 #include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/attribution/mask_training.h"
 #include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/bridge/errors.h"
+#include "autocircuit/bridge/handles.h"
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"
@@ -27,46 +27,6 @@
 namespace autocircuit::bridge {
 
 namespace {
-
-// A handle is the address of a shared pointer on the heap. Callers copy the
-// pointer for the time of a call.
-template <typename T>
-int64_t to_handle(std::shared_ptr<T> value) {
-  return reinterpret_cast<int64_t>(new std::shared_ptr<T>(std::move(value)));
-}
-
-template <typename T>
-std::shared_ptr<T> from_handle(int64_t handle) {
-  TORCH_CHECK(handle != 0, "the native object is released");
-  return *reinterpret_cast<std::shared_ptr<T>*>(handle);
-}
-
-template <typename T>
-void release_handle(int64_t handle) {
-  delete reinterpret_cast<std::shared_ptr<T>*>(handle);
-}
-
-template <typename T>
-std::shared_ptr<T> from_optional_handle(int64_t handle) {
-  return handle == 0 ? nullptr : from_handle<T>(handle);
-}
-
-std::vector<std::string> split_lines(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    lines.push_back(line);
-  }
-  return lines;
-}
-
-std::string join_lines(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) {
-    text += line + '\n';
-  }
-  return text;
-}
 
 std::vector<Addition> additions(
     const std::string& names,
@@ -138,18 +98,6 @@ ModelInput model_input(const Tensors& tensors) {
     input.prefix.values.push_back(tensors[i + 1]);
   }
   return input;
-}
-
-MaskTransform mask_transform(
-    int64_t mask_fn,
-    double dropout,
-    int64_t seed,
-    int64_t step,
-    const at::Tensor& uniforms) {
-  return {
-      .fn = static_cast<MaskFn>(mask_fn),
-      .dropout = dropout,
-      .noise = {.seed = seed, .step = step, .uniforms = uniforms}};
 }
 
 } // namespace

@@ -258,6 +258,59 @@ AUTOCIRCUIT_API at::Tensor divergence(
     const at::Tensor& full_model,
     const at::Tensor& attention_mask);
 
+// ---- Generation ------------------------------------------------------------
+
+/// The keys and values of a sequence of at most `capacity` tokens. patched:
+/// whether edges of its tokens may be patched, which may take more bytes.
+AUTOCIRCUIT_API int64_t
+new_sequence(int64_t model, int64_t capacity, bool patched);
+/// A sequence with the first `length` tokens of another.
+AUTOCIRCUIT_API int64_t
+fork_sequence(int64_t sequence, int64_t length, int64_t capacity);
+AUTOCIRCUIT_API void release_sequence(int64_t sequence);
+/// The bytes that one takes.
+AUTOCIRCUIT_API int64_t
+sequence_bytes(int64_t model, int64_t capacity, bool patched);
+
+/// The masks of a request that generates, [n_masks]. What mask function and
+/// dropout draw is drawn here, once.
+AUTOCIRCUIT_API int64_t new_step_masks(
+    int64_t model,
+    const at::Tensor& masks,
+    int64_t mask_fn,
+    double dropout,
+    int64_t seed);
+AUTOCIRCUIT_API void release_step_masks(int64_t masks);
+
+/// Adds tokens to several sequences, one chunk of tokens to each, in one pass.
+/// Returns logits [chunks that want them, d_vocab] and for each line of `reads`
+/// the values of the chunks that want them, [chunks, ...]; or nothing if it was
+/// stopped. Sequences grow when it returns, and otherwise stay as they are.
+///
+/// chunks: eight numbers for each: sequence; position of its first token, the
+///   length of the sequence; tokens; whether it wants logits, and values of
+///   `reads`, of its last token; its donor, a chunk of the same positions that
+///   is not patched, or -1; its constant, or -1; step masks, or 0 for a chunk
+///   that is not patched.
+/// tokens: [1, tokens] int64, of one chunk after another.
+/// constants: source activations [n_srcs, 1, positions or 1, d_model].
+/// added_at, added_chunks, added: hook names, one a line, and the chunk and
+///   what is added there, [1, tokens or 1, d_model].
+/// stop_address: of an int32 that ends the step between two blocks once it is
+///   not 0, or 0.
+AUTOCIRCUIT_API Tensors step(
+    int64_t model,
+    const int64_t* chunks,
+    int64_t chunks_size,
+    const at::Tensor& tokens,
+    const Tensors& constants,
+    const std::string& added_at,
+    const int64_t* added_chunks,
+    int64_t added_chunks_size,
+    const Tensors& added,
+    const std::string& reads,
+    int64_t stop_address);
+
 // ---- Training of masks -----------------------------------------------------
 
 /// An optimiser, Adam, of masks [n_masks], which it changes where they are.

@@ -244,6 +244,23 @@ at::Tensor Attention::mix(
   return z;
 }
 
+at::Tensor Attention::mix_packed(
+    const at::Tensor& x,
+    const ContextPositions& positions) const {
+  const Projections p = project(x, /*queries=*/{});
+  const at::Tensor q = q_norm_ ? (*q_norm_)(p.q) : p.q;
+  const at::Tensor k = k_norm_ ? (*k_norm_)(p.k) : p.k;
+  return positions.packed()->attend(
+      block_,
+      positions.first(),
+      positions.turn_queries(q),
+      positions.turn_keys(k),
+      p.v,
+      {.scale = shape_.scale,
+       .soft_cap = shape_.soft_cap,
+       .window = shape_.window});
+}
+
 at::Tensor Attention::add_heads(
     const at::Tensor& z,
     const SomeHeads* some,

@@ -70,6 +70,11 @@ class Attention {
       bool last_only,
       Hooks& hooks) const;
 
+  /// The same of packed tokens, those of `positions`: what they read, their
+  /// queries, keys and values, and z.
+  at::Tensor mix_packed(const at::Tensor& x, const ContextPositions& positions)
+      const;
+
   /// Returns what the heads add to the residual stream [batch, seq, d_model]. A
   /// post-norm's factors apply to each head's part, so that the heads' results
   /// sum to what is added. Undefined if not all heads run, or if nobody needs
@@ -102,6 +107,14 @@ class Attention {
   int64_t kept_bytes(int64_t seq, int64_t size, int64_t wide) const {
     const int64_t scores = 2 * seq * (size + wide);
     return seq * shape_.n_heads * (6 * shape_.d_head * size + scores);
+  }
+
+  CacheShape cache_shape(int64_t layers) const {
+    return {
+        .layers = layers,
+        .heads = shape_.n_heads,
+        .kv_heads = shape_.n_kv_heads,
+        .d_head = shape_.d_head};
   }
 
   bool fits_prefix(const at::Tensor& entry) const {

@@ -1,5 +1,7 @@
 #include "autocircuit/model/block.h"
 
+#include <ATen/ops/cat.h>
+
 #include <algorithm>
 
 namespace autocircuit {
@@ -163,6 +165,26 @@ HeadInputs Block::attention_inputs(
   return inputs;
 }
 
+at::Tensor Block::mix_packed(
+    const at::Tensor& resid,
+    const HeadInputs& inputs,
+    const Norm& norm,
+    const ContextPositions& positions) const {
+  const int64_t of_their_own = inputs.rows.defined() ? inputs.rows.size(1) : 0;
+  const int64_t shared = resid.size(1) - of_their_own;
+  std::vector<at::Tensor> z;
+  if (shared > 0) {
+    z.push_back(attention_.mix_packed(
+        norm(resid.narrow(1, 0, shared)), positions.narrow(0, shared)));
+  }
+  if (of_their_own > 0) {
+    z.push_back(attention_.mix_packed(
+        inputs.normed ? inputs.rows : norm(inputs.rows),
+        positions.narrow(shared, of_their_own)));
+  }
+  return z.size() == 1 ? z[0] : at::cat(z, 1);
+}
+
 at::Tensor Block::attend(
     const at::Tensor& resid,
     const ContextPositions& positions,
@@ -175,6 +197,15 @@ at::Tensor Block::attend(
   }
   const Norm ln1 = ln1_.under(rules);
   const HeadInputs inputs = attention_inputs(resid, ln1, hooks);
+  const std::optional<Norm> post_norm =
+      ln1_post_ ? std::optional<Norm>(ln1_post_->under(rules)) : std::nullopt;
+  if (positions.packed() != nullptr) {
+    ln1.read(resid, hook(kLn1Scale), hook(kLn1Normalized), hooks);
+    const at::Tensor z = mix_packed(resid, inputs, ln1, positions);
+    hooks.read(hook(kZ), z);
+    return hooks.visit(
+        hook(kAttnOut), attention_.add_heads(z, nullptr, post_norm, hooks));
+  }
   const SomeHeads* some = inputs.some ? &*inputs.some : nullptr;
   at::Tensor x = some == nullptr && inputs.rows.defined() ? inputs.rows : resid;
   if (some != nullptr && some->others) {
@@ -196,8 +227,6 @@ at::Tensor Block::attend(
       rules,
       last_only,
       hooks);
-  const std::optional<Norm> post_norm =
-      ln1_post_ ? std::optional<Norm>(ln1_post_->under(rules)) : std::nullopt;
   return hooks.visit(
       hook(kAttnOut), attention_.add_heads(z, some, post_norm, hooks));
 }

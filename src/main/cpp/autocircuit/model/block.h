@@ -119,6 +119,11 @@ class Block {
     return attention_.window();
   }
 
+  /// What sequences keep, in so many blocks like this one.
+  CacheShape cache_shape(int64_t layers) const {
+    return attention_.cache_shape(layers);
+  }
+
   /// Returns whether keys or values of a prefix [batch, prefix, heads, d_head]
   /// have this block's heads.
   bool fits_prefix(const at::Tensor& entry) const {
@@ -144,6 +149,12 @@ class Block {
       const at::Tensor& resid,
       const Norm& norm,
       Hooks& hooks) const;
+  /// z of packed tokens, of which the last may read inputs of their own.
+  at::Tensor mix_packed(
+      const at::Tensor& resid,
+      const HeadInputs& inputs,
+      const Norm& norm,
+      const ContextPositions& positions) const;
   at::Tensor apply_mlp(
       const at::Tensor& resid,
       const BackwardRules& rules,

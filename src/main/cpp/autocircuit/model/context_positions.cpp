@@ -43,6 +43,33 @@ ContextPositions::ContextPositions(
   }
 }
 
+ContextPositions::ContextPositions(
+    const PackedTokens& packed,
+    const at::TensorOptions& options,
+    const std::optional<Rotary>& rotary)
+    : seq_(packed.size()),
+      prefix_(0),
+      packed_(&packed),
+      options_(options),
+      tokens_(packed.positions().unsqueeze(0)),
+      keys_(tokens_) {
+  if (rotary) {
+    rotation_ = rotary->rotation_of_each(packed.positions(), options);
+  }
+}
+
+ContextPositions ContextPositions::narrow(int64_t first, int64_t tokens) const {
+  ContextPositions some = *this;
+  some.seq_ = tokens;
+  some.first_ = first_ + first;
+  some.tokens_ = tokens_.narrow(1, first, tokens);
+  some.keys_ = some.tokens_;
+  if (rotation_) {
+    some.rotation_ = rotation_->narrow(first, tokens);
+  }
+  return some;
+}
+
 at::Tensor ContextPositions::make_bias(int64_t window) const {
   const at::Tensor never = at::full({seq_, prefix_ + seq_}, kNever, options_);
   const at::Tensor causal = never.triu(prefix_ + 1);
@@ -88,6 +115,9 @@ at::Tensor ContextPositions::clear_padding(const at::Tensor& pattern) const {
 }
 
 at::Tensor ContextPositions::embed(const at::Tensor& w_pos) const {
+  if (packed_ != nullptr) {
+    return at::index(w_pos, {tokens_});
+  }
   if (!present_.defined()) {
     return w_pos.narrow(0, prefix_, seq_).unsqueeze(0);
   }
@@ -95,8 +125,11 @@ at::Tensor ContextPositions::embed(const at::Tensor& w_pos) const {
 }
 
 at::Tensor ContextPositions::turn_queries(const at::Tensor& queries) const {
-  return rotation_ ? rotation_->from(prefix_ + seq_ - queries.size(1))(queries)
-                   : queries;
+  if (!rotation_) {
+    return queries;
+  }
+  const int64_t n = queries.size(1);
+  return rotation_->narrow(prefix_ + seq_ - n, n)(queries);
 }
 
 at::Tensor ContextPositions::turn_keys(const at::Tensor& keys) const {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocircuit/model/packed_tokens.h"
 #include "autocircuit/model/rotary.h"
 
 namespace autocircuit {
@@ -43,6 +44,22 @@ class ContextPositions {
       const std::optional<Rotary>& rotary,
       at::IntArrayRef windows);
 
+  /// The places of tokens that are packed, which outlive this.
+  ContextPositions(
+      const PackedTokens& packed,
+      const at::TensorOptions& options,
+      const std::optional<Rotary>& rotary);
+
+  /// The tokens that are packed, or nullptr.
+  const PackedTokens* packed() const {
+    return packed_;
+  }
+  /// Some of the packed tokens, and the first of them.
+  ContextPositions narrow(int64_t first, int64_t tokens) const;
+  int64_t first() const {
+    return first_;
+  }
+
   /// Returns what is added to attention scores: 0 where a query may look, -inf
   /// where not; [seq, prefix + seq] or [batch, 1, seq, prefix + seq]. A window
   /// limits how many positions back it looks, itself included; 0 does not.
@@ -70,6 +87,8 @@ class ContextPositions {
 
   int64_t seq_;
   int64_t prefix_;
+  const PackedTokens* packed_ = nullptr;
+  int64_t first_ = 0; // of the packed tokens
   at::TensorOptions options_;
   at::Tensor present_; // [batch, seq], whether a token; undefined: all are
   // Positions [seq], or [batch, seq] with an attention mask; padding stands

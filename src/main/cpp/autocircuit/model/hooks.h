@@ -38,15 +38,18 @@ struct SomeHeads {
 };
 
 /// Holds what the heads of a block read where patching makes that differ from
-/// what the residual stream holds. Plain data in one of five shapes; what is
+/// what the residual stream holds. Plain data in one of six shapes; what is
 /// not named is left as it is here:
 ///
 ///   (nothing)      All heads read the residual stream.
 ///   rows           All heads read the same [batch, seq, d_model].
 ///   rows           Each row of each module its own: [batch, seq, rows,
 ///                  d_model], those of one module after those of another.
-///   rows, queries  The same where only the last position counts behind the
-///                  queries: those of the first module [batch, 1, heads,
+///   rows           The same for the last positions alone: [batch, some
+///                  positions, rows, d_model]; the heads of those before them
+///                  read the residual stream.
+///   rows, queries  As in the third, where only the last position counts behind
+///                  the queries: those of the first module [batch, 1, heads,
 ///                  d_model], and in `rows` those of the other modules.
 ///   some           The heads `some.live` run, and no others. Of what they
 ///                  read, `rows` has `some.rows` [batch, seq, rows, d_model],
@@ -54,7 +57,8 @@ struct SomeHeads {
 ///                  residual stream, or, where they are given, it has the
 ///                  projections `some.others`.
 ///
-/// Hooks that do not choose heads or positions need the first and the third.
+/// Hooks that do not choose heads or positions need the first and the third;
+/// the fourth is for packed tokens.
 struct HeadInputs {
   at::Tensor rows = {};
   at::Tensor queries = {};
@@ -95,6 +99,12 @@ class Hooks {
   /// queries have looked back: the rest of that block may then run for that one
   /// alone.
   virtual bool ends_at_last() const {
+    return false;
+  }
+
+  /// Returns whether no bit of what a token computes may depend on the tokens
+  /// beside it, on their number or on the number of threads.
+  virtual bool tokens_are_apart() const {
     return false;
   }
 

@@ -41,7 +41,8 @@ MicroModel::MicroModel(const std::string& description, Weights weights)
   set_structure(std::move(hooks), {}, std::move(parts));
 }
 
-void MicroModel::check_first_input(const at::Tensor& value) const {
+void MicroModel::check_first_input(const ModelInput& input) const {
+  const at::Tensor& value = input.value;
   TORCH_CHECK(
       value.dim() == 3 && value.size(2) == d_model() &&
           value.dtype() == options().dtype(),

@@ -16,7 +16,7 @@ class MicroModel final : public Model {
   int64_t kept_bytes(int64_t seq) const override;
 
  protected:
-  void check_first_input(const at::Tensor& value) const override;
+  void check_first_input(const ModelInput& input) const override;
   void check_context(const ModelInput& input) const override;
 
  private:

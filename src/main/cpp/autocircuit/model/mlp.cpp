@@ -4,6 +4,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/threshold.h>
 
+#include "autocircuit/ops/pieces.h"
 #include "autocircuit/ops/product.h"
 
 namespace autocircuit {
@@ -90,7 +91,12 @@ at::Tensor Mlp::operator()(
   const at::Tensor pre =
       w_gate_.defined() ? product(flat, w_gate_) : affine(flat, w_in_, b_in_);
   hooks.read(pre_, positions(pre));
-  at::Tensor post = activate(activation_, pre); // [batch * seq, d_mlp]
+  const auto activated = [&](const at::Tensor& y) {
+    return activate(activation_, y);
+  };
+  at::Tensor post = hooks.tokens_are_apart() // [batch * seq, d_mlp]
+      ? in_pieces(pre, activated)
+      : activated(pre);
   if (w_gate_.defined()) {
     post = post * product(flat, w_in_);
     if (b_in_.defined()) {

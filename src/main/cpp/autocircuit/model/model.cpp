@@ -78,7 +78,7 @@ void Model::check_input(const ModelInput& input) const {
         "block ",
         input.start_block,
         " reads the residual stream, not the model's input");
-    check_first_input(input.value);
+    check_first_input(input);
     return;
   }
   TORCH_CHECK(

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,10 @@ struct ModelInput {
   PrefixCache prefix = {};
   /// For passes with gradients.
   BackwardRules rules = {};
+  /// The tokens [1, tokens] of a step, and the sequences they belong to; then
+  /// the output is logits [1, wanted tokens, d_vocab], and `slice`, mask and
+  /// prefix are not read. nullptr: examples of one length.
+  const PackedTokens* packed = nullptr;
 };
 
 /// A part of a model that reads destinations and writes sources. What it writes
@@ -132,6 +137,12 @@ class Model {
     return false;
   }
 
+  /// What a sequence keeps of each position; none where no token can follow
+  /// those that a model has seen.
+  virtual std::optional<CacheShape> cache_shape() const {
+    return std::nullopt;
+  }
+
   /// Bytes of activations that a backward keeps for one prompt, about.
   virtual int64_t kept_bytes(int64_t seq) const = 0;
 
@@ -149,7 +160,7 @@ class Model {
         n_layers_(n_layers),
         d_model_(d_model) {}
 
-  virtual void check_first_input(const at::Tensor& value) const = 0;
+  virtual void check_first_input(const ModelInput& input) const = 0;
   /// Checks the attention mask and the prefix.
   virtual void check_context(const ModelInput& input) const = 0;
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cos.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/sin.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
@@ -79,6 +80,23 @@ Rotation Rotary::rotation(
   return {at::cos(angles).to(type), at::sin(angles).to(type), adjacent_};
 }
 
+Rotation Rotary::rotation_of_each(
+    const at::Tensor& positions,
+    const at::TensorOptions& options) const {
+  const at::ScalarType type =
+      accumulation_type(c10::typeMetaToScalarType(options.dtype()));
+  const int64_t n = positions.size(0);
+  const std::vector<int64_t> shape{n, 1, dim_ / 2};
+  const at::Tensor cos = at::empty(shape, options.dtype(type));
+  const at::Tensor sin = at::empty(shape, options.dtype(type));
+  for (int64_t i = 0; i < n; i++) {
+    const at::Tensor angles = positions[i] * frequencies_;
+    cos[i][0].copy_(at::cos(angles));
+    sin[i][0].copy_(at::sin(angles));
+  }
+  return {cos, sin, adjacent_};
+}
+
 at::Tensor Rotation::operator()(const at::Tensor& x) const {
   const int64_t half = cos_.size(-1);
   const int64_t dim = 2 * half;
@@ -98,8 +116,8 @@ at::Tensor Rotation::operator()(const at::Tensor& x) const {
   return at::cat({result, x.narrow(-1, dim, x.size(-1) - dim)}, -1);
 }
 
-Rotation Rotation::from(int64_t start) const {
-  return {cos_.slice(-3, start), sin_.slice(-3, start), adjacent_};
+Rotation Rotation::narrow(int64_t start, int64_t n) const {
+  return {cos_.narrow(-3, start, n), sin_.narrow(-3, start, n), adjacent_};
 }
 
 } // namespace autocircuit

@@ -20,8 +20,8 @@ class Rotation {
   /// x: [batch, seq, heads, d_head]; dimensions beyond the pairs stay.
   at::Tensor operator()(const at::Tensor& x) const;
 
-  /// The rotation of the positions from `start` on.
-  Rotation from(int64_t start) const;
+  /// The rotation of some of the positions.
+  Rotation narrow(int64_t start, int64_t n) const;
 
  private:
   at::Tensor cos_;
@@ -43,6 +43,12 @@ class Rotary {
   /// The rotation at positions [seq] or [batch, seq], for a model whose
   /// tensors have these options.
   Rotation rotation(
+      const at::Tensor& positions,
+      const at::TensorOptions& options) const;
+
+  /// The same at positions [seq], where no angle's sine or cosine depends in
+  /// any bit on how many there are.
+  Rotation rotation_of_each(
       const at::Tensor& positions,
       const at::TensorOptions& options) const;
 

@@ -73,6 +73,11 @@ at::Tensor SparseAutoencoder::operator()(const at::Tensor& x, Hooks& hooks)
   const at::Tensor sum = write_latents(latents, hooks);
   const at::Tensor reconstruction =
       sum.defined() ? sum + bias_ : decode(latents);
+  if (shape_.error_node && hooks.tokens_are_apart()) {
+    // What comes in, exactly: some tokens are there that nobody asks about.
+    hooks.visit(hook(kError), x - reconstruction);
+    return x;
+  }
   if (shape_.error_node) {
     return reconstruction + hooks.visit(hook(kError), x - reconstruction);
   }

@@ -9,6 +9,7 @@
 #include "autocircuit/model/description.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/few_rows.h"
+#include "autocircuit/ops/pieces.h"
 
 namespace autocircuit {
 
@@ -149,19 +150,28 @@ Transformer::Transformer(const std::string& text, Weights weights)
   set_structure(std::move(hooks), std::move(nodes), std::move(parts));
 }
 
-void Transformer::check_first_input(const at::Tensor& value) const {
+std::optional<CacheShape> Transformer::cache_shape() const {
+  return can_begin_with_prefix_
+      ? std::optional<CacheShape>(blocks_[0].cache_shape(n_layers()))
+      : std::nullopt;
+}
+
+void Transformer::check_first_input(const ModelInput& input) const {
+  const at::Tensor& value = input.value;
   TORCH_CHECK(
       value.dim() == 2 && value.scalar_type() == at::kLong,
       "expected tokens [batch, seq] of int64, got ",
       value.sizes(),
       " of ",
       value.dtype());
+  const int64_t positions =
+      input.packed != nullptr ? input.packed->longest() : value.size(1);
   TORCH_CHECK(
-      value.size(1) <= n_ctx_,
+      positions <= n_ctx_,
       "expected at most ",
       n_ctx_,
       " positions, got ",
-      value.size(1));
+      positions);
   check_tokens(value, w_e_.size(0));
 }
 
@@ -257,15 +267,23 @@ at::Tensor Transformer::unembed(
     Hooks& hooks) const {
   ln_final_->read(resid, final_hook_, final_hook_ + 1, hooks);
   const at::Tensor x = ln_final_->under(rules)(resid);
-  at::Tensor logits = times_rows(x, w_u_);
+  const bool apart = hooks.tokens_are_apart();
+  at::Tensor logits = apart ? times_rows_apart(x, w_u_) : times_rows(x, w_u_);
   if (b_u_.defined()) {
     logits = logits + b_u_;
   }
   if (logit_cap_ <= 0) {
     return logits;
   }
-  const at::Tensor wide = logits.to(accumulation_type(logits.scalar_type()));
-  return (at::tanh(wide / logit_cap_) * logit_cap_).to(logits.scalar_type());
+  const at::Tensor wide =
+      logits.to(accumulation_type(logits.scalar_type())) / logit_cap_;
+  const at::Tensor capped = apart
+      ? in_pieces(
+            wide.flatten(0, -2),
+            [](const at::Tensor& y) { return at::tanh(y); })
+            .view_as(wide)
+      : at::tanh(wide);
+  return (capped * logit_cap_).to(logits.scalar_type());
 }
 
 int64_t Transformer::kept_bytes(int64_t seq) const {
@@ -278,14 +296,20 @@ int64_t Transformer::kept_bytes(int64_t seq) const {
   return bytes;
 }
 
+ContextPositions Transformer::places_of(const ModelInput& input) const {
+  return input.packed != nullptr
+      ? ContextPositions(*input.packed, options(), rotary_)
+      : ContextPositions(
+            input.value.size(1),
+            input.prefix.length(),
+            input.attention_mask,
+            options(),
+            rotary_,
+            windows_);
+}
+
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
-  const ContextPositions positions(
-      input.value.size(1),
-      input.prefix.length(),
-      input.attention_mask,
-      options(),
-      rotary_,
-      windows_);
+  const ContextPositions positions = places_of(input);
   at::Tensor resid =
       input.is_resid ? input.value : embed(input.value, positions, hooks);
   for (int64_t n = input.start_block; n < n_layers(); n++) {
@@ -299,7 +323,11 @@ at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
         hooks);
   }
   // Nothing after the last block mixes positions.
-  return unembed(slice_positions(resid, input.slice), input.rules, hooks);
+  return unembed(
+      input.packed != nullptr ? resid.index_select(1, input.packed->wanted())
+                              : slice_positions(resid, input.slice),
+      input.rules,
+      hooks);
 }
 
 } // namespace autocircuit

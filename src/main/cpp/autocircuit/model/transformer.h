@@ -22,16 +22,19 @@ class Transformer final : public Model {
     return blocks_.back().can_end_at_last();
   }
 
+  std::optional<CacheShape> cache_shape() const override;
+
   bool can_begin_with_prefix() const override {
     return can_begin_with_prefix_;
   }
 
  protected:
-  void check_first_input(const at::Tensor& value) const override;
+  void check_first_input(const ModelInput& input) const override;
   void check_context(const ModelInput& input) const override;
 
  private:
   void check_prefix(const ModelInput& input) const;
+  ContextPositions places_of(const ModelInput& input) const;
   at::Tensor embed(
       const at::Tensor& tokens,
       const ContextPositions& positions,

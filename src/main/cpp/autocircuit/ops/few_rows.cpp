@@ -117,4 +117,8 @@ at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w) {
   return product(flat, w.t()).view(shape);
 }
 
+at::Tensor times_rows_apart(const at::Tensor& x, const at::Tensor& w) {
+  return fits(x) && fits(w) ? few_times_rows(x, w) : times_rows(x, w);
+}
+
 } // namespace autocircuit

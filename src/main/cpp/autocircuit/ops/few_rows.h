@@ -22,4 +22,7 @@ at::Tensor few_rows_product(
 /// x [..., d] times the rows of w [n, d]: [..., n]. For few rows of x or many.
 at::Tensor times_rows(const at::Tensor& x, const at::Tensor& w);
 
+/// The same, with the bits of few rows for any number of them.
+at::Tensor times_rows_apart(const at::Tensor& x, const at::Tensor& w);
+
 } // namespace autocircuit

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "autocircuit/kernels/product_kernels.h"
+#include "autocircuit/kernels/row_kernels.h"
 #include "autocircuit/kernels/tensors.h"
 #include "autocircuit/ops/product.h"
 
@@ -52,6 +54,51 @@ void check_shapes(const at::Tensor& x, const at::Tensor& w) {
       w.sizes());
 }
 
+// More tokens than this are worth packing weights for.
+constexpr int64_t kFewTokens = 16;
+// Rows of weights that stay in the cache while heads pass.
+constexpr int64_t kDepth = 48;
+
+// The same as packed_product in every bit: the weights are read where they lie,
+// some rows of all heads at a time, as they are beside each other.
+void multiply_few(
+    const at::Tensor& out,
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  const int64_t tokens = x.size(0) * x.size(1);
+  const int64_t rows = x.size(2);
+  const int64_t repeats = rows / w.size(0);
+  const int64_t k = w.size(1);
+  const int64_t n = w.size(2);
+  const auto* from = x.const_data_ptr<float>();
+  auto* to = out.mutable_data_ptr<float>();
+  const auto* weights = w.const_data_ptr<float>();
+  const std::vector<float> zeros(static_cast<size_t>(n));
+  at::parallel_for(
+      0, rows, grain(tokens * k * n), [&](int64_t begin, int64_t end) {
+        std::vector<float> scratch(static_cast<size_t>(tokens * kDepth));
+        for (int64_t i = 0; i < k; i += kDepth) {
+          for (int64_t row = begin; row < end; row++) {
+            const int64_t head = row / repeats;
+            const std::vector<const float*> bases(
+                static_cast<size_t>(tokens),
+                b.defined() ? b.const_data_ptr<float>() + head * n
+                            : zeros.data());
+            kernels::weighted_rows(
+                {to + row * out.stride(2), token_stride(out)},
+                i == 0 ? bases.data() : nullptr,
+                {from + row * x.stride(2) + i, token_stride(x), 1},
+                {weights + head * w.stride(0) + i * w.stride(1), w.stride(1)},
+                tokens,
+                std::min(kDepth, k - i),
+                n,
+                scratch.data());
+          }
+        }
+      });
+}
+
 // If rows are fewer than threads, threads share the tokens of a row.
 void multiply(
     const at::Tensor& out,
@@ -63,6 +110,10 @@ void multiply(
       : some_x.contiguous();
   const at::Tensor b = adjacent(some_b);
   const int64_t tokens = x.size(0) * x.size(1);
+  if (tokens <= kFewTokens && w.stride(2) == 1) {
+    multiply_few(out, x, w, b);
+    return;
+  }
   const int64_t rows = x.size(2);
   const int64_t repeats = rows / w.size(0);
   const int64_t k = w.size(1);

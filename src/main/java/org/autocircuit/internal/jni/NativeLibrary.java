@@ -230,6 +230,52 @@ public final class NativeLibrary {
       @Const @ByRef Tensor attentionMask)
       throws NativeException;
 
+  @Name("new_sequence")
+  public static native @Cast("int64_t") long newSequence(
+      @Cast("int64_t") long model, @Cast("int64_t") long capacity, @Cast("bool") boolean patched)
+      throws NativeException;
+
+  @Name("fork_sequence")
+  public static native @Cast("int64_t") long forkSequence(
+      @Cast("int64_t") long sequence,
+      @Cast("int64_t") long length,
+      @Cast("int64_t") long capacity)
+      throws NativeException;
+
+  @Name("release_sequence")
+  public static native void releaseSequence(@Cast("int64_t") long sequence) throws NativeException;
+
+  @Name("sequence_bytes")
+  public static native @Cast("int64_t") long sequenceBytes(
+      @Cast("int64_t") long model, @Cast("int64_t") long capacity, @Cast("bool") boolean patched)
+      throws NativeException;
+
+  @Name("new_step_masks")
+  public static native @Cast("int64_t") long newStepMasks(
+      @Cast("int64_t") long model,
+      @Const @ByRef Tensor masks,
+      @Cast("int64_t") long maskFn,
+      double dropout,
+      @Cast("int64_t") long seed)
+      throws NativeException;
+
+  @Name("release_step_masks")
+  public static native void releaseStepMasks(@Cast("int64_t") long masks) throws NativeException;
+
+  public static native @ByVal TensorVector step(
+      @Cast("int64_t") long model,
+      @Cast("const int64_t*") long[] chunks,
+      @Cast("int64_t") long chunksSize,
+      @Const @ByRef Tensor tokens,
+      @Const @ByRef TensorVector constants,
+      @StdString String addedAt,
+      @Cast("const int64_t*") long[] addedChunks,
+      @Cast("int64_t") long addedChunksSize,
+      @Const @ByRef TensorVector added,
+      @StdString String reads,
+      @Cast("int64_t") long stopAddress)
+      throws NativeException;
+
   @Name("new_mask_training")
   public static native @Cast("int64_t") long newMaskTraining(
       @Const @ByRef Tensor masks, double learningRate) throws NativeException;

@@ -38,7 +38,7 @@ final class PassArguments {
   /** Batch and sequence length of a pass. */
   record Size(long batch, long seq) {}
 
-  private static final Access.OfMasks<Masks> MASKS = Access.masks(Masks.class);
+  static final Access.OfMasks<Masks> MASKS = Access.masks(Masks.class);
   private static final Access.OfMaskParameters<MaskParameters> PARAMETERS =
       Access.maskParameters(MaskParameters.class);
   static final Access.OfSourceActivations<SourceActivations, Ablation> ACTIVATIONS =

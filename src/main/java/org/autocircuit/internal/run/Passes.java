@@ -59,6 +59,7 @@ public final class Passes {
   private final GradientPasses gradients;
   private final AblationPasses ablations;
   private final TrainingPasses trainings;
+  private final Steps steps;
 
   /** The prefix stays the caller's. */
   public Passes(
@@ -80,6 +81,7 @@ public final class Passes {
             name, AnswerTokens.vocabulary(model.config()), device, arguments, handle);
     ablations = new AblationPasses(name, model.precision(), device, arguments, handle);
     trainings = new TrainingPasses(name, slice, arguments, handle);
+    steps = new Steps(handle, model.precision(), device);
   }
 
   public List<String> hookNames() {
@@ -99,6 +101,11 @@ public final class Passes {
   /** Passes that end in a step of an optimiser of masks. */
   public TrainingPasses trainings() {
     return trainings;
+  }
+
+  /** Steps that add tokens to sequences. */
+  public Steps steps() {
+    return steps;
   }
 
   /** Returns what stands before the prompts of all passes that bring no prefix of their own. */
