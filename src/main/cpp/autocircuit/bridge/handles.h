@@ -11,7 +11,7 @@
 
 #include "autocircuit/patch/mask_fn.h"
 
-// How boundary functions unpack what Java passes.
+// Unpacks what Java passes.
 namespace autocircuit::bridge {
 
 // A handle is the address of a shared pointer on the heap. Callers copy the

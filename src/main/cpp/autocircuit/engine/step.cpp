@@ -23,37 +23,6 @@ namespace {
 
 struct Stopped {};
 
-// The last tokens of the chunks that want something, in the request's order.
-std::vector<int64_t> last_tokens(
-    const Places& places,
-    bool StepChunk::*wanted) {
-  std::map<int64_t, int64_t> tokens; // by index in the request
-  for (const Placed& p : places.all()) {
-    if (p.chunk->*wanted) {
-      tokens[p.index] = p.first + p.chunk->tokens - 1;
-    }
-  }
-  std::vector<int64_t> in_order;
-  for (const auto& [index, token] : tokens) {
-    in_order.push_back(token);
-  }
-  return in_order;
-}
-
-// Of the chunks that want logits, in the request's order, those that want
-// values, too.
-std::vector<int64_t> read_among_wanted(const StepRequest& request) {
-  std::vector<int64_t> indices;
-  int64_t index = 0;
-  for (const StepChunk& chunk : request.chunks) {
-    if (chunk.wants_logits && chunk.wants_reads) {
-      indices.push_back(index);
-    }
-    index += chunk.wants_logits ? 1 : 0;
-  }
-  return indices;
-}
-
 class StepRun final : public Hooks {
  public:
   StepRun(
@@ -277,7 +246,7 @@ class StepRun final : public Hooks {
         a.chunk->constant.size(2) == 1;
   }
 
-  /// What patched tokens read at destinations: [1, tokens, rows, d_model].
+  /// The inputs of patched tokens at destinations: [1, tokens, rows, d_model].
   /// resid: of all tokens.
   at::Tensor rows(
       const std::vector<const PatchWrapper*>& wrappers,
@@ -290,7 +259,7 @@ class StepRun final : public Hooks {
           .stream = resid.narrow(
               1, places_.patched_from() + group.first, group.tokens)};
       const StepMasks& masks = *first.chunk->masks;
-      // What was added to the stream is no source's, and patching leaves it.
+      // Patching leaves what was added to the stream, which is no source's.
       if (!first.steered && masks.patches(wrappers) &&
           model_.reads_only_sources(*wrappers[0])) {
         bases.patched = patched_inputs(group, *wrappers[0], resid);
@@ -305,8 +274,8 @@ class StepRun final : public Hooks {
     return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
   }
 
-  /// What fully patched tokens read: constant + sum of the patches, which for a
-  /// donor's is its own stream.
+  /// The inputs of fully patched tokens: constant + sum of the patches, for a
+  /// donor's its own stream.
   at::Tensor patched_inputs(
       const MixedTogether& group,
       const PatchWrapper& dest,
@@ -341,40 +310,6 @@ class StepRun final : public Hooks {
   std::vector<HookId> added_at_;
   std::vector<bool> added_; // whether the pass came by
 };
-
-// Tokens in the order of the pass.
-at::Tensor in_order(const at::Tensor& tokens, const Places& places) {
-  std::vector<int64_t> starts;
-  int64_t start = 0;
-  std::vector<at::Tensor> parts(places.all().size());
-  std::vector<const Placed*> by_index(parts.size());
-  for (const Placed& p : places.all()) {
-    by_index[static_cast<size_t>(p.index)] = &p;
-  }
-  for (const Placed* p : by_index) {
-    starts.push_back(start);
-    start += p->chunk->tokens;
-  }
-  for (size_t i = 0; i < parts.size(); i++) {
-    const Placed& p = places.all()[i];
-    parts[i] =
-        tokens.narrow(1, starts[static_cast<size_t>(p.index)], p.chunk->tokens);
-  }
-  return at::cat(parts, 1);
-}
-
-PackedTokens packed_tokens(const PatchableModel& model, const Places& places) {
-  std::vector<Chunk> chunks;
-  for (const Placed& p : places.all()) {
-    const StepChunk& chunk = *p.chunk;
-    chunks.push_back(
-        {chunk.sequence.get(), p.first, chunk.position, chunk.tokens});
-  }
-  return {
-      std::move(chunks),
-      last_tokens(places, &StepChunk::wants_logits),
-      model.model().options().device()};
-}
 
 } // namespace
 

@@ -25,8 +25,8 @@ struct StepChunk {
   std::shared_ptr<StepMasks> masks{}; // nullptr: plain
 };
 
-/// What a step adds to the residual-wide value at a hook point, for the tokens
-/// of one chunk: [1, tokens or 1, d_model]. See Addition.
+/// Something that a step adds to the residual-wide value at a hook point, for
+/// the tokens of one chunk: [1, tokens or 1, d_model]. See Addition.
 struct StepAddition {
   std::string hook;
   int64_t chunk = 0;

@@ -32,8 +32,8 @@ class StepMasks {
       int64_t position,
       const Norm* norm) const;
 
-  /// Whether any edge of these destinations is patched, so that the bases need
-  /// what fully patched ones read.
+  /// Returns whether any edge of these destinations is patched, so that the
+  /// bases need what fully patched ones read.
   bool patches(const std::vector<const PatchWrapper*>& wrappers) const;
 
   /// Of the patchable model that they are for.

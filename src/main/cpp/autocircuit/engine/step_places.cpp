@@ -1,7 +1,10 @@
 #include "autocircuit/engine/step_places.h"
 
+#include <ATen/ops/cat.h>
+
 #include <map>
 #include <set>
+#include <utility>
 
 namespace autocircuit {
 
@@ -69,6 +72,67 @@ std::vector<MixedTogether> mixed_together(const Places& places) {
     groups.back().chunks.push_back(&p);
   }
   return groups;
+}
+
+std::vector<int64_t> last_tokens(
+    const Places& places,
+    bool StepChunk::*wanted) {
+  std::map<int64_t, int64_t> tokens; // by index in the request
+  for (const Placed& p : places.all()) {
+    if (p.chunk->*wanted) {
+      tokens[p.index] = p.first + p.chunk->tokens - 1;
+    }
+  }
+  std::vector<int64_t> in_order;
+  for (const auto& [index, token] : tokens) {
+    in_order.push_back(token);
+  }
+  return in_order;
+}
+
+std::vector<int64_t> read_among_wanted(const StepRequest& request) {
+  std::vector<int64_t> indices;
+  int64_t index = 0;
+  for (const StepChunk& chunk : request.chunks) {
+    if (chunk.wants_logits && chunk.wants_reads) {
+      indices.push_back(index);
+    }
+    index += chunk.wants_logits ? 1 : 0;
+  }
+  return indices;
+}
+
+at::Tensor in_order(const at::Tensor& tokens, const Places& places) {
+  std::vector<int64_t> starts;
+  int64_t start = 0;
+  std::vector<at::Tensor> parts(places.all().size());
+  std::vector<const Placed*> by_index(parts.size());
+  for (const Placed& p : places.all()) {
+    by_index[static_cast<size_t>(p.index)] = &p;
+  }
+  for (const Placed* p : by_index) {
+    starts.push_back(start);
+    start += p->chunk->tokens;
+  }
+  for (size_t i = 0; i < parts.size(); i++) {
+    const Placed& p = places.all()[i];
+    parts[i] =
+        tokens.narrow(1, starts[static_cast<size_t>(p.index)], p.chunk->tokens);
+  }
+  return at::cat(parts, 1);
+}
+
+PackedTokens packed_tokens(const PatchableModel& model, const Places& places) {
+  std::vector<Chunk> chunks;
+  for (const Placed& p : places.all()) {
+    const StepChunk& chunk = *p.chunk;
+    chunks.push_back(
+        {chunk.sequence.get(), p.first, chunk.position, chunk.tokens});
+  }
+  return {
+      std::move(chunks),
+      last_tokens(places, &StepChunk::wants_logits),
+      model.model().options().device()};
 }
 
 } // namespace autocircuit

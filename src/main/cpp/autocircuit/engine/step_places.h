@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "autocircuit/engine/step.h"
+#include "autocircuit/model/packed_tokens.h"
 
 namespace autocircuit {
 
@@ -61,5 +62,17 @@ struct MixedTogether {
 };
 
 std::vector<MixedTogether> mixed_together(const Places& places);
+
+/// The last tokens of the chunks that want something, in the request's order.
+std::vector<int64_t> last_tokens(const Places& places, bool StepChunk::*wanted);
+
+/// Of the chunks that want logits, in the request's order, those that want
+/// values, too.
+std::vector<int64_t> read_among_wanted(const StepRequest& request);
+
+/// Tokens of a request [1, tokens] in the order of the pass.
+at::Tensor in_order(const at::Tensor& tokens, const Places& places);
+
+PackedTokens packed_tokens(const PatchableModel& model, const Places& places);
 
 } // namespace autocircuit

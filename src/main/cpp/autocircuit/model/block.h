@@ -119,7 +119,7 @@ class Block {
     return attention_.window();
   }
 
-  /// What sequences keep, in so many blocks like this one.
+  /// The shape of what sequences keep, in so many blocks like this one.
   CacheShape cache_shape(int64_t layers) const {
     return attention_.cache_shape(layers);
   }

@@ -137,7 +137,7 @@ class Model {
     return false;
   }
 
-  /// What a sequence keeps of each position; none where no token can follow
+  /// The shape of what a sequence keeps; none where no token can follow
   /// those that a model has seen.
   virtual std::optional<CacheShape> cache_shape() const {
     return std::nullopt;

@@ -8,8 +8,7 @@
 
 namespace autocircuit {
 
-/// What a model keeps of each position: keys and values of so many heads in
-/// every block.
+/// Sizes of the keys and values that are kept of each position in every block.
 struct CacheShape {
   int64_t layers = 0;
   int64_t heads = 0;    // query heads

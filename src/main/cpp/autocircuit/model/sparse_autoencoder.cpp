@@ -74,7 +74,7 @@ at::Tensor SparseAutoencoder::operator()(const at::Tensor& x, Hooks& hooks)
   const at::Tensor reconstruction =
       sum.defined() ? sum + bias_ : decode(latents);
   if (shape_.error_node && hooks.tokens_are_apart()) {
-    // What comes in, exactly: some tokens are there that nobody asks about.
+    // All of x, exactly: nobody asks about some of the tokens.
     hooks.visit(hook(kError), x - reconstruction);
     return x;
   }

@@ -4,8 +4,8 @@ import org.bytedeco.javacpp.IntPointer;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
- * A flag that native code looks at while it computes. Any thread may set it until it is closed;
- * its owner closes it when no native call has it any more.
+ * A flag that native code looks at while it computes. Any thread may set it until it is closed; its
+ * owner closes it when no native call has it any more.
  */
 public final class StopFlag implements AutoCloseable {
 
@@ -25,7 +25,7 @@ public final class StopFlag implements AutoCloseable {
     }
   }
 
-  /** Where native code looks. */
+  /** The place where native code looks. */
   public long address() {
     return flag.address();
   }

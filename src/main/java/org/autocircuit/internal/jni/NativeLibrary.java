@@ -237,9 +237,7 @@ public final class NativeLibrary {
 
   @Name("fork_sequence")
   public static native @Cast("int64_t") long forkSequence(
-      @Cast("int64_t") long sequence,
-      @Cast("int64_t") long length,
-      @Cast("int64_t") long capacity)
+      @Cast("int64_t") long sequence, @Cast("int64_t") long length, @Cast("int64_t") long capacity)
       throws NativeException;
 
   @Name("release_sequence")

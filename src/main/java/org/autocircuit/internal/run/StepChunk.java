@@ -15,6 +15,8 @@ import org.bytedeco.pytorch.Tensor;
  *     sources patch this one's edges; -1: the constant does
  * @param constant {@code [n_srcs, 1, positions or 1, d_model]}, or {@code null}
  */
+// Nobody compares them.
+@SuppressWarnings("ArrayRecordComponent")
 public record StepChunk(
     NativeSequence sequence,
     int position,
@@ -35,7 +37,6 @@ public record StepChunk(
       long[] tokens,
       boolean wantsLogits,
       boolean wantsReads) {
-    return new StepChunk(
-        sequence, position, tokens, wantsLogits, wantsReads, null, NO_DONOR, null);
+    return new StepChunk(sequence, position, tokens, wantsLogits, wantsReads, null, NO_DONOR, null);
   }
 }

@@ -3,7 +3,6 @@ package org.autocircuit.internal.run;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.autocircuit.internal.NativeCodes;
@@ -39,7 +38,7 @@ public final class Steps {
   }
 
   /**
-   * What came of a step, of the innermost scope.
+   * The results of a step, of the innermost scope.
    *
    * @param stopped then there is nothing else, and no sequence grew
    * @param logits {@code [chunks that want them, d_vocab]} in the order of the chunks
@@ -93,7 +92,7 @@ public final class Steps {
     long[] numbers = new long[chunks.size() * CHUNK_NUMBERS];
     long[] tokens = new long[chunks.stream().mapToInt(chunk -> chunk.tokens().length).sum()];
     TensorVector constants = new TensorVector();
-    Map<Tensor, Integer> constantIndex = new IdentityHashMap<>();
+    IdentityHashMap<Tensor, Integer> constantIndex = new IdentityHashMap<>();
     int token = 0;
     int n = 0;
     for (StepChunk chunk : chunks) {
