@@ -36,6 +36,7 @@ import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.MaskParameters;
 import org.autocircuit.patch.MaskValues;
+import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
@@ -339,6 +340,21 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   public float[][] logits(long[][] tokens, PatchContext context) {
     requireOpen();
     return passes.logits(tokens, context);
+  }
+
+  /**
+   * Runs a plain and a patched pass of a size and drops their results. The first passes of a
+   * process take memory from the system and start threads; a server that is about to take requests
+   * does it for them.
+   *
+   * @throws IllegalArgumentException for a micro model, or for a size that the model does not take
+   */
+  public void warmUp(int batch, int seq) {
+    long[][] prompts = new long[batch][seq];
+    try (SourceActivations zeros = sourceAblations(prompts, BatchAblation.ZERO)) {
+      logits(prompts, PatchContext.NONE);
+      logits(prompts, PatchContext.of(zeros, Masks.uniform(graph(), 0.5)));
+    }
   }
 
   /**

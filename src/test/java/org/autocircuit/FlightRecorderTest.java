@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import java.io.IOException;
@@ -14,8 +15,16 @@ import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.checkpoint.Checkpoints;
 import org.autocircuit.checkpoint.LoadOptions;
+import org.autocircuit.exception.NativeException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Access;
+import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.NativeSequence;
+import org.autocircuit.internal.StopFlag;
+import org.autocircuit.internal.run.Passes;
+import org.autocircuit.internal.run.StepChunk;
+import org.autocircuit.internal.run.Steps;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.IncrementalRun;
@@ -102,9 +111,35 @@ class FlightRecorderTest {
     }
   }
 
+  /** Native code refuses a step that has a sequence twice; refused prompts are no failure. */
+  @Test
+  void failedPassesAreRecorded() throws IOException {
+    try (PatchableModel model = TestModels.patchable();
+        StopFlag stop = new StopFlag()) {
+      Steps steps = Access.patchableModel(PatchableModel.class, Passes.class).passes(model).steps();
+      try (NativeSequence sequence = steps.newSequence(4, false);
+          CallScope scope = new CallScope()) {
+        StepChunk chunk = StepChunk.plain(sequence, 0, new long[] {1}, true, false);
+        List<RecordedEvent> events =
+            recorded(
+                () -> {
+                  assertThatIllegalArgumentException()
+                      .isThrownBy(() -> model.logits(new long[][] {{-1}}));
+                  assertThatExceptionOfType(NativeException.class)
+                      .isThrownBy(
+                          () ->
+                              steps.run(scope, List.of(chunk, chunk), List.of(), List.of(), stop));
+                });
+        RecordedEvent failure = only(events, "Failure");
+        assertThat(failure.getString("model")).isEqualTo(model.toString());
+        assertThat(failure.getString("message")).contains("is in a step already");
+      }
+    }
+  }
+
   private List<RecordedEvent> recorded(Runnable work) throws IOException {
     try (Recording recording = new Recording()) {
-      for (String name : List.of("Forward", "Gradient", "Load", "Workspace")) {
+      for (String name : List.of("Forward", "Gradient", "Load", "Workspace", "Failure")) {
         recording.enable("org.autocircuit." + name);
       }
       recording.start();

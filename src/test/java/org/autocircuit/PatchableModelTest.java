@@ -1,6 +1,7 @@
 package org.autocircuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
@@ -50,6 +51,24 @@ class PatchableModelTest {
           assertClose(all, model.forward(corrupt), 1e-12);
         }
       }
+    }
+  }
+
+  @Test
+  void behindAWarmUpPassesOfItsSizeTakeNoMemoryFromTheSystem() {
+    long limit = Workspaces.limit();
+    try (PatchableModel model = TestModels.patchable()) {
+      Workspaces.setLimit(0);
+      long before = Workspaces.bytes();
+      Workspaces.setLimit(limit);
+      model.warmUp(512, 6);
+      long warm = Workspaces.bytes();
+      assertThat(warm).isGreaterThan(before);
+      model.logits(TestModels.tokens(512, 6, 1));
+      assertThat(Workspaces.bytes()).isEqualTo(warm);
+      assertThatIllegalArgumentException().isThrownBy(() -> model.warmUp(1, 1 << 20));
+    } finally {
+      Workspaces.setLimit(limit);
     }
   }
 

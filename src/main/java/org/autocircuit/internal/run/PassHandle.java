@@ -9,6 +9,7 @@ import org.autocircuit.internal.Access;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.Patch;
+import org.autocircuit.internal.jfr.FailureEvent;
 import org.autocircuit.internal.jni.NativeLibrary;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.PrefixCache;
@@ -25,6 +26,7 @@ final class PassHandle {
   private static final Access.OfPrefixCache<PrefixCache> PREFIXES =
       Access.prefixCache(PrefixCache.class);
 
+  private final String name;
   private final long address;
   private final NativeResource resource;
   private final PassArguments arguments;
@@ -32,6 +34,7 @@ final class PassHandle {
 
   /** Takes charge of the native model; the prefix stays the caller's. */
   PassHandle(String name, long address, PassArguments arguments, Optional<PrefixCache> prefix) {
+    this.name = name;
     this.address = address;
     this.resource = new NativeResource(name, () -> NativeLibrary.releasePatchableModel(address));
     this.arguments = arguments;
@@ -92,6 +95,7 @@ final class PassHandle {
    */
   NativeException explained(NativeException failure, List<ModelInput> inputs) {
     inputs.forEach(input -> arguments.tokens(input.value(), failure));
+    FailureEvent.write(name, failure);
     return failure;
   }
 

@@ -3,6 +3,7 @@ package org.autocircuit.internal.run;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
+import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.autocircuit.internal.NativeCodes;
@@ -131,20 +132,25 @@ public final class Steps {
       hooks.add(addition.hook());
       values.push_back(addition.value());
     }
-    List<Tensor> results =
-        ModelHandle.tensors(
-            NativeLibrary.step(
-                handle.address(),
-                numbers,
-                numbers.length,
-                TensorArrays.of(tokens, device, 1, tokens.length),
-                constants,
-                String.join("\n", hooks),
-                addedChunks,
-                addedChunks.length,
-                values,
-                String.join("\n", reads),
-                stop.address()));
+    TensorVector tensors;
+    try {
+      tensors =
+          NativeLibrary.step(
+              handle.address(),
+              numbers,
+              numbers.length,
+              TensorArrays.of(tokens, device, 1, tokens.length),
+              constants,
+              String.join("\n", hooks),
+              addedChunks,
+              addedChunks.length,
+              values,
+              String.join("\n", reads),
+              stop.address());
+    } catch (NativeException e) {
+      throw handle.explained(e, List.of());
+    }
+    List<Tensor> results = ModelHandle.tensors(tensors);
     return results.isEmpty()
         ? new Result(true, null, List.of())
         : new Result(false, results.get(0), results.subList(1, results.size()));
