@@ -28,7 +28,7 @@ list() { # pattern, then the arguments of find
 found="$(
   {
     list "$REPLACED|$IN_CODE" src/main src/test native-build .ci \( -name '*.java' -o -name '*.cpp' \
-      -o -name '*.h' -o -name '*.sh' -o -name '*.py' -o -name '*.txt' -o -name '*.xml' -o -name run \)
+      -o -name '*.h' -o -name '*.sh' -o -name '*.py' -o -name '*.js' -o -name '*.txt' -o -name '*.xml' -o -name run \)
     list "$REPLACED|$IN_DOCUMENTS" README.md src/site -name '*.md'
     list "$REPLACED" src/main/cpp src/test/cpp -name '*all_ones*'
   } | sort -u

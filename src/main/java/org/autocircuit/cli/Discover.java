@@ -22,7 +22,6 @@ import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.PruneScoresJson;
 import org.autocircuit.prune.VerifiedScores;
-import org.autocircuit.report.CircuitPicture;
 import org.autocircuit.report.ScoreTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -47,6 +46,7 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit discover",
+      "  autocircuit discover --page page.html --overwrite",
       "  autocircuit discover --picture circuit.html --json discovery.json --overwrite",
       "  autocircuit discover --method exact --metric prob --output exact.json --no-picture",
       "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1 --overwrite",
@@ -135,23 +135,14 @@ final class Discover implements Callable<Integer> {
   private Path json;
 
   @Option(
-      names = "--picture",
+      names = "--page",
       paramLabel = "FILE",
-      defaultValue = "autocircuit-circuit.html",
       description =
-          "Where the picture of the best edges goes: a .svg image, or a .html page to look into."
-              + " Default: ${DEFAULT-VALUE}.")
-  private Path picture;
+          "Where a page goes on which all of this can be explored in a browser: the circuit of any"
+              + " size, nodes, edges, heads, prompts. It needs no network.")
+  private Path page;
 
-  @Option(names = "--no-picture", description = "Draw no picture.")
-  private boolean noPicture;
-
-  @Option(
-      names = "--picture-edges",
-      paramLabel = "N",
-      defaultValue = "40",
-      description = "Number of edges to draw. Default: ${DEFAULT-VALUE}.")
-  private int pictureEdges;
+  @Mixin private PictureOptions pictureOptions;
 
   @Mixin private Outputs outputs;
 
@@ -204,7 +195,7 @@ final class Discover implements Callable<Integer> {
     long nanos = System.nanoTime() - begin;
     phases.end("attribution");
     // At once: whatever becomes of the circuits, the scores are there.
-    write(graph, scores, labels);
+    write(scores, labels);
     scores.requireDifferent();
     out.println();
     print("%s, of %,d", best(Math.min(top, scores.size()), "edge"), scores.size());
@@ -228,6 +219,7 @@ final class Discover implements Callable<Integer> {
       PruneScores scores,
       Optional<VerifiedScores> verified)
       throws IOException {
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers());
     Ablation ablation = algorithmOptions.ablation().orElse(BatchAblation.RESAMPLE);
     print(
         "Circuits on %s, all other edges patched%s",
@@ -271,6 +263,15 @@ final class Discover implements Callable<Integer> {
           .write(json);
       fact("json", "%s", json);
     }
+    if (page != null) {
+      new DiscoveryPage(spec, folder, prompts)
+          .scores(scores, algorithm, method.meaning(algorithm, settings, scores))
+          .verified(verified)
+          .measured(measured)
+          .smallest(smallest)
+          .write(page);
+      fact("page", "%s (to open in a browser)", page);
+    }
   }
 
   private PruneScores attribute(PruneAlgorithm algorithm, PatchableModel model, Prompts prompts) {
@@ -295,14 +296,12 @@ final class Discover implements Callable<Integer> {
     return Optional.of(verified);
   }
 
-  private void write(ModelGraph graph, PruneScores scores, IntFunction<String> positions)
-      throws IOException {
+  private void write(PruneScores scores, IntFunction<String> positions) throws IOException {
     PruneScoresJson.write(scores, output);
     fact("scores", "%s (%s)", output, Figures.count(scores.size(), "edge"));
-    if (!noPicture) {
-      int drawn = Math.min(pictureEdges, scores.size());
-      CircuitPicture.of(graph, scores.top(drawn), best(drawn, "edge"), positions).write(picture);
-      fact("picture", "%s (%s)", picture, Figures.count(drawn, "edge"));
+    String picture = pictureOptions.write(scores, positions);
+    if (!picture.isEmpty()) {
+      fact("picture", "%s", picture);
     }
     phases.end("files");
   }
@@ -318,9 +317,9 @@ final class Discover implements Callable<Integer> {
   }
 
   private void checkOptions() {
-    if (random < 0 || top < 1 || pictureEdges < 1) {
+    if (random < 0 || top < 1) {
       throw new ParameterException(
-          spec.commandLine(), "--top and --picture-edges must be at least 1, --random at least 0");
+          spec.commandLine(), "--top must be at least 1, --random at least 0");
     }
     if (budget != null && !(budget >= 0 && budget <= MAX_SECONDS)) {
       throw new ParameterException(
@@ -343,20 +342,10 @@ final class Discover implements Callable<Integer> {
     if (json != null) {
       outputs.add("--json", json);
     }
-    for (String option : List.of("--picture", "--picture-edges")) {
-      if (noPicture && spec.commandLine().getParseResult().hasMatchedOption(option)) {
-        throw new ParameterException(
-            spec.commandLine(), option + " says how to draw what --no-picture leaves out");
-      }
+    if (page != null) {
+      outputs.add("--page", page);
     }
-    if (!noPicture) {
-      try {
-        CircuitPicture.isHtml(picture);
-      } catch (IllegalArgumentException e) {
-        throw new ParameterException(spec.commandLine(), "--picture: " + e.getMessage(), e);
-      }
-      outputs.add("--picture", picture);
-    }
+    pictureOptions.check(spec, outputs);
   }
 
   /** Says how many of the best things follow. */

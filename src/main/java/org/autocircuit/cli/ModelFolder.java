@@ -1,5 +1,6 @@
 package org.autocircuit.cli;
 
+import java.nio.file.Path;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -72,9 +73,19 @@ final class ModelFolder implements AutoCloseable {
     return config.transformer();
   }
 
+  /** Returns the folder or the file of the model. */
+  Path path() {
+    return files.model();
+  }
+
   /** Loads the weights. */
   PatchableModel patchable(PatchableModelOptions options) {
     return PatchableModel.open(files.model(), load, options);
+  }
+
+  /** Returns the model's name. */
+  String name() {
+    return example == null ? files.name() : ExampleFolder.NAME;
   }
 
   /** The name and the sizes in one line. */

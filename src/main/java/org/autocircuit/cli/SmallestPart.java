@@ -19,9 +19,12 @@ import org.autocircuit.prune.PruneScores;
  * The smallest circuit that recovers a share on the prompts that circuits are found with.
  *
  * @param found the circuit
- * @param tested what it recovers on the other prompts; the same without other prompts
+ * @param none the metric of no edge on the prompts that circuits are tested with
+ * @param full that of all edges
+ * @param values that of the circuit
  */
-record SmallestPart(SmallestCircuit found, double tested) {
+record SmallestPart(
+    SmallestCircuit found, PromptValues none, PromptValues full, PromptValues values) {
 
   private static final double SHARE = 0.95;
 
@@ -43,15 +46,15 @@ record SmallestPart(SmallestCircuit found, double tested) {
       }
       SmallestCircuit found =
           SmallestCircuit.find(evaluation, model, prompts.finding(), scores, SHARE, false);
-      if (!prompts.heldOut()) {
-        return Optional.of(new SmallestPart(found, found.faithfulness()));
-      }
       List<PromptValues> tested =
           evaluation.measure(model, prompts.testing(), List.of(none, all, found.circuit()));
-      double empty = tested.get(0).mean();
-      return Optional.of(
-          new SmallestPart(found, (tested.get(2).mean() - empty) / (tested.get(1).mean() - empty)));
+      return Optional.of(new SmallestPart(found, tested.get(0), tested.get(1), tested.get(2)));
     }
+  }
+
+  /** The share that it recovers on the prompts that circuits are tested with. */
+  double tested() {
+    return (values.mean() - none.mean()) / (full.mean() - none.mean());
   }
 
   /** The sentence for people. */
@@ -62,13 +65,13 @@ record SmallestPart(SmallestCircuit found, double tested) {
     return heldOut
         ? text
             + ", to recover %s on the prompts it was found with, %s on the held-out ones."
-                .formatted(Figures.percent(found.faithfulness(), 1), Figures.percent(tested, 1))
+                .formatted(Figures.percent(found.faithfulness(), 1), Figures.percent(tested(), 1))
         : text + ".";
   }
 
   void addTo(ObjectNode json) {
     json.put("share", SHARE).put("edges", found.circuit().size());
     Discovery.put(json, "recovered", found.faithfulness());
-    Discovery.put(json, "recovered_held_out", tested);
+    Discovery.put(json, "recovered_held_out", tested());
   }
 }

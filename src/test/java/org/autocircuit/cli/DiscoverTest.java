@@ -116,6 +116,45 @@ class DiscoverTest {
   }
 
   @Test
+  void writesAPageToExplore() throws IOException {
+    Path page = folder.resolve("it's a page.html");
+    CommandRun run = discover("--page", page, "--sizes", "3,9");
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains("page     ", "(to open in a browser)");
+    JsonNode data = pageData(page);
+    assertThat(data.at("/title").asText()).isEqualTo("The circuit of tiny");
+    assertThat(data.at("/methods/0/name").asText())
+        .isEqualTo("integrated gradients over inputs, 5 points");
+    assertThat(data.at("/exact")).hasSize(46);
+    assertThat(data.at("/curve/sizes")).hasSize(3);
+    assertThat(data.at("/curve/sizes/1/random/recovered").isNumber()).isTrue();
+    assertThat(data.at("/prompts/rows")).hasSize(6);
+    assertThat(data.at("/prompts/edges")).isEqualTo(data.at("/smallest/edges"));
+    assertThat(data.at("/prompts/rows/0/clean/0").asText()).startsWith("'");
+    double model = 0;
+    for (JsonNode row : data.at("/prompts/rows")) {
+      model += row.get("model").asDouble() / 6;
+    }
+    assertThat(model).isCloseTo(data.at("/curve/full/difference").asDouble(), within(1e-5));
+    assertThat(data.at("/facts").toString())
+        .contains(
+            "autocircuit discover --model ", " '--page' ".replace("'", ""), "it'\\\\''s a page")
+        .contains("SHA-256 of model.safetensors", "SHA-256 of the scores", "\"version\"");
+    assertThat(discover("--page", page, "--json", page).code()).isEqualTo(Main.USAGE);
+
+    discover("--page", page, "--per-position", "--sizes", "3");
+    assertThat(pageData(page).at("/positions")).hasSize(9);
+    assertThat(pageData(page).at("/graph/positions").asInt()).isEqualTo(9);
+  }
+
+  private static JsonNode pageData(Path page) throws IOException {
+    String html = Files.readString(page);
+    String begin = "<script type=\"application/json\" id=\"data\">";
+    int from = html.indexOf(begin) + begin.length();
+    return new ObjectMapper().readTree(html.substring(from, html.indexOf("</script>", from)));
+  }
+
+  @Test
   void everyMethodScoresTheEdges() throws IOException {
     Set<String> different = new TreeSet<>();
     for (Method method : Method.values()) {

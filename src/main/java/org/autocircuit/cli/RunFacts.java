@@ -1,0 +1,96 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.autocircuit.prune.PruneScores;
+import picocli.CommandLine.Model.CommandSpec;
+
+/** Says what a result was made by and from, so that it can be made once more. */
+final class RunFacts {
+
+  /** Larger models are not read a second time for a hash. */
+  private static final long MOST_BYTES = 1L << 30;
+
+  private RunFacts() {}
+
+  /** The command as it was typed, quoted for a shell. */
+  static String command(CommandSpec spec) {
+    return Stream.concat(
+            Stream.of(spec.root().name()),
+            spec.root().commandLine().getParseResult().originalArgs().stream()
+                .map(RunFacts::quoted))
+        .collect(Collectors.joining(" "));
+  }
+
+  /** The version of this program and of Java. */
+  static String version() {
+    return String.join(", ", new Version().getVersion());
+  }
+
+  /** SHA-256 of the model's files, of which the scores were made, and of the scores. */
+  static Map<String, String> hashes(Path model, PruneScores scores) throws IOException {
+    Map<String, String> hashes = new LinkedHashMap<>();
+    List<Path> files;
+    try (Stream<Path> all = Files.isDirectory(model) ? Files.list(model) : Stream.of(model)) {
+      files = all.filter(RunFacts::isModel).sorted().toList();
+    }
+    long bytes = 0;
+    for (Path file : files) {
+      bytes += Files.size(file);
+    }
+    for (Path file : bytes <= MOST_BYTES ? files : List.<Path>of()) {
+      hashes.put("SHA-256 of " + file.getFileName(), hash(file));
+    }
+    ByteBuffer values = ByteBuffer.allocate(Double.BYTES * scores.size());
+    for (double score : scores.toArray()) {
+      values.putDouble(score);
+    }
+    MessageDigest digest = digest();
+    digest.update(values.flip());
+    hashes.put("SHA-256 of the scores", HexFormat.of().formatHex(digest.digest()));
+    return hashes;
+  }
+
+  private static boolean isModel(Path file) {
+    String name = file.getFileName().toString();
+    return Files.isRegularFile(file)
+        && (name.equals("config.json")
+            || name.equals("tokenizer.json")
+            || name.endsWith(".safetensors")
+            || name.endsWith(".gguf"));
+  }
+
+  private static String hash(Path file) throws IOException {
+    MessageDigest digest = digest();
+    byte[] buffer = new byte[1 << 16];
+    try (InputStream stream = Files.newInputStream(file)) {
+      for (int n = stream.read(buffer); n >= 0; n = stream.read(buffer)) {
+        digest.update(buffer, 0, n);
+      }
+    }
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  private static MessageDigest digest() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java has SHA-256", e);
+    }
+  }
+
+  private static String quoted(String word) {
+    return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+  }
+}

@@ -1,0 +1,254 @@
+package org.autocircuit.report;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.IntFunction;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.internal.AtomicFile;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.ScoreSign;
+import org.autocircuit.prune.VerifiedScores;
+
+/**
+ * A page on which people explore scores and the circuits that they pick: the graph with a slider
+ * over all sizes, search, the scores of each node and edge, a curve of what circuits recover, a map
+ * of the heads, and the prompts. All of it but the scores can be left out.
+ *
+ * <p>The page is one HTML file that stands alone: it needs neither network nor other files. It is
+ * drawn with d3, an optional dependency ({@code org.webjars.npm:d3:7.9.0}) that writing a page
+ * needs on the class path. A page has every score of a graph of up to {@value PageData#MOST_EDGES}
+ * edges, in single precision, and as many of the greatest ones of a larger graph.
+ *
+ * <pre>{@code
+ * CircuitPage.builder(scores, "Who gets the drink")
+ *     .fact("model", "gpt2")
+ *     .method("edge attribution patching", "logits", ScoreSign.SIGNED, "how much ... falls")
+ *     .build()
+ *     .write(Path.of("circuit.html"));
+ * }</pre>
+ *
+ * <p>Immutable, safe to share between threads; builders are not.
+ */
+public final class CircuitPage {
+
+  /**
+   * The measures of circuits of one size.
+   *
+   * @param edges the size
+   * @param found the circuit of the best edges
+   * @param random the mean of random circuits; {@code null} for none
+   */
+  public record Size(int edges, CircuitMeasures found, CircuitMeasures random) {}
+
+  /**
+   * The smallest circuit that recovers a share of the model's metric.
+   *
+   * @param share the share, 0 to 1
+   * @param edges its size
+   * @param recovered the share on the prompts it was found with
+   * @param tested the share on held-out prompts; NaN without any
+   */
+  public record Smallest(double share, int edges, double recovered, double tested) {}
+
+  /**
+   * A prompt and what the model and the circuit make of it.
+   *
+   * @param clean its tokens, for people to read
+   * @param corrupt those of its corrupt counterpart
+   * @param answers tokens of the right answers
+   * @param wrongAnswers tokens of the wrong ones
+   * @param model metric of the full model
+   * @param circuit metric of the circuit
+   * @param none metric of the circuit without edges
+   */
+  public record Prompt(
+      List<String> clean,
+      List<String> corrupt,
+      List<String> answers,
+      List<String> wrongAnswers,
+      double model,
+      double circuit,
+      double none) {
+
+    /** Copies the lists. */
+    public Prompt {
+      clean = List.copyOf(clean);
+      corrupt = List.copyOf(corrupt);
+      answers = List.copyOf(answers);
+      wrongAnswers = List.copyOf(wrongAnswers);
+    }
+  }
+
+  /** Scores with what is said of them. */
+  record Method(String name, String unit, ScoreSign sign, String meaning, PruneScores scores) {}
+
+  /** Measures of circuits by size. */
+  record Curve(CircuitMeasures full, CircuitMeasures empty, List<Size> sizes) {}
+
+  /** Prompts and the circuit that was run on them. */
+  record Prompts(int edges, String metric, int of, List<Prompt> rows) {}
+
+  final String title;
+  final Map<String, String> facts;
+  final List<Method> methods;
+  final Optional<IntFunction<String>> positions;
+  final Optional<VerifiedScores> verified;
+  final Optional<Curve> curve;
+  final Optional<Smallest> smallest;
+  final Optional<Prompts> prompts;
+
+  private CircuitPage(Builder builder) {
+    title = builder.title;
+    facts = new LinkedHashMap<>(builder.facts);
+    methods = List.copyOf(builder.methods);
+    positions = Optional.ofNullable(builder.positions);
+    verified = Optional.ofNullable(builder.verified);
+    curve = Optional.ofNullable(builder.curve);
+    smallest = Optional.ofNullable(builder.smallest);
+    prompts = Optional.ofNullable(builder.prompts);
+  }
+
+  /**
+   * Begins a page.
+   *
+   * @param scores of all edges of a graph
+   * @param title a line of text above
+   */
+  public static Builder builder(PruneScores scores, String title) {
+    return new Builder(scores, title);
+  }
+
+  /**
+   * Writes the page, in place of an older file when it is complete.
+   *
+   * @throws IOException if the file cannot be written
+   * @throws IllegalStateException if d3 is not on the class path
+   */
+  public void write(Path file) throws IOException {
+    AtomicFile.write(file, html().getBytes(StandardCharsets.UTF_8));
+  }
+
+  /**
+   * Returns the page.
+   *
+   * @throws IllegalStateException if d3 is not on the class path
+   */
+  public String html() {
+    return PageFile.of(title, PageData.of(this));
+  }
+
+  /** Returns the title and what is scored. */
+  @Override
+  public String toString() {
+    return "CircuitPage[%s, %s]".formatted(title, methods.get(0).scores());
+  }
+
+  /** Collects what a page shows. For one thread. */
+  public static final class Builder {
+
+    private final String title;
+    private final Map<String, String> facts = new LinkedHashMap<>();
+    private final List<Method> methods = new ArrayList<>();
+    private IntFunction<String> positions;
+    private VerifiedScores verified;
+    private Curve curve;
+    private Smallest smallest;
+    private Prompts prompts;
+
+    private Builder(PruneScores scores, String title) {
+      this.title = Objects.requireNonNull(title, "title");
+      methods.add(new Method("scores", "", ScoreSign.SIGNED, "", scores));
+    }
+
+    /** Adds a name and what there is to say about it: a model, a command, a date, a hash. */
+    public Builder fact(String name, String text) {
+      facts.put(Objects.requireNonNull(name, "name"), Objects.requireNonNull(text, "text"));
+      return this;
+    }
+
+    /**
+     * Says what gave the scores.
+     *
+     * @param name of the algorithm
+     * @param unit of the scores, in the plural; {@code none} where nothing is measured
+     * @param sign whether signs mean anything
+     * @param meaning a sentence on what a score is
+     */
+    public Builder method(String name, String unit, ScoreSign sign, String meaning) {
+      methods.set(0, new Method(name, unit, sign, meaning, methods.get(0).scores()));
+      return this;
+    }
+
+    /** Says what stands at each position, in a graph that has edges for each. */
+    public Builder positions(IntFunction<String> value) {
+      positions = Objects.requireNonNull(value, "positions");
+      return this;
+    }
+
+    /**
+     * Adds the exact effects of some edges.
+     *
+     * @throws IllegalArgumentException if they are those of another graph
+     */
+    public Builder verified(VerifiedScores value) {
+      requireSameGraph(value.estimates());
+      verified = value;
+      return this;
+    }
+
+    /**
+     * Adds what circuits recover.
+     *
+     * @param full measures of the full model
+     * @param empty those of the circuit without edges
+     * @param sizes some sizes, in ascending order
+     */
+    public Builder curve(CircuitMeasures full, CircuitMeasures empty, List<Size> sizes) {
+      curve =
+          new Curve(
+              Objects.requireNonNull(full, "full"),
+              Objects.requireNonNull(empty, "empty"),
+              List.copyOf(sizes));
+      return this;
+    }
+
+    /** Adds the smallest circuit that recovers a share. */
+    public Builder smallest(Smallest value) {
+      smallest = Objects.requireNonNull(value, "smallest");
+      return this;
+    }
+
+    /**
+     * Adds prompts one by one.
+     *
+     * @param edges size of the circuit that was run on them
+     * @param metric its name, {@code logit difference}
+     * @param of how many prompts there are, of which these are the first
+     * @param rows some of them
+     */
+    public Builder prompts(int edges, String metric, int of, List<Prompt> rows) {
+      prompts = new Prompts(edges, metric, of, List.copyOf(rows));
+      return this;
+    }
+
+    /** Makes the page. */
+    public CircuitPage build() {
+      return new CircuitPage(this);
+    }
+
+    private void requireSameGraph(PruneScores others) {
+      PruneScores scores = methods.get(0).scores();
+      if (!others.graph().equals(scores.graph())) {
+        throw new IllegalArgumentException(
+            "expected scores of the %s, got %s".formatted(scores.graph(), others));
+      }
+    }
+  }
+}

@@ -1,0 +1,206 @@
+package org.autocircuit.report;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Base64;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.IntFunction;
+import org.autocircuit.eval.CircuitMeasures;
+import org.autocircuit.graph.DestModule;
+import org.autocircuit.graph.DestNode;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.graph.SrcNode;
+import org.autocircuit.internal.StrictJson;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.ScoredEdge;
+import org.autocircuit.prune.VerifiedScores;
+import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
+
+/** Writes what a page shows as JSON; {@code page/data.js} reads it, and names each field. */
+final class PageData {
+
+  /** Scores of so many edges are in a page at most. */
+  static final int MOST_EDGES = 250_000;
+
+  private PageData() {}
+
+  static String of(CircuitPage page) {
+    ObjectNode root = StrictJson.MAPPER.createObjectNode();
+    root.put("title", VisibleText.of(page.title));
+    ArrayNode facts = root.putArray("facts");
+    page.facts.forEach(
+        (name, text) -> facts.addArray().add(VisibleText.of(name)).add(VisibleText.of(text)));
+    ModelGraph graph = page.methods.get(0).scores().graph();
+    addGraph(root.putObject("graph"), graph);
+    page.positions.ifPresent(names -> addPositions(root, graph, names));
+    ArrayNode methods = root.putArray("methods");
+    page.methods.forEach(method -> addMethod(methods.addObject(), method));
+    page.verified.ifPresent(verified -> addVerified(root, verified));
+    page.curve.ifPresent(curve -> addCurve(root.putObject("curve"), curve));
+    page.smallest.ifPresent(smallest -> addSmallest(root.putObject("smallest"), smallest));
+    page.prompts.ifPresent(prompts -> addPrompts(root.putObject("prompts"), prompts));
+    return StrictJson.text(root);
+  }
+
+  private static void addGraph(ObjectNode json, ModelGraph graph) {
+    json.put("edges", graph.nEdges()).put("positions", graph.seqLen().orElse(0));
+    ArrayNode srcs = json.putArray("srcs");
+    for (SrcNode src : graph.srcs()) {
+      srcs.addArray()
+          .add(src.name())
+          .add(src.layer())
+          .add(src.headIdx().orElse(-1))
+          .add(block(src.moduleName()));
+    }
+    ArrayNode dests = json.putArray("dests");
+    for (DestNode dest : graph.dests()) {
+      ArrayNode node =
+          dests
+              .addArray()
+              .add(dest.name())
+              .add(dest.layer())
+              .add(dest.headIdx().orElse(-1))
+              .add(block(dest.moduleName()));
+      if (!dest.queryHeads().isEmpty()) {
+        node.add(dest.queryHeads().get(0)).add(dest.queryHeads().size());
+      }
+    }
+    ArrayNode modules = json.putArray("modules");
+    for (DestModule module : graph.destModules()) {
+      modules
+          .addArray()
+          .add(module.offset())
+          .add(module.nDests())
+          .add(module.inStart())
+          .add(module.nSrcs())
+          .add(module.firstDest());
+    }
+  }
+
+  /** The number in {@code blocks.3.hook_q_input}; -1 where there is none. */
+  private static int block(String module) {
+    String[] parts = module.split("\\.", 3);
+    return parts.length == 3 && parts[0].equals("blocks") ? Integer.parseInt(parts[1]) : -1;
+  }
+
+  private static void addPositions(ObjectNode root, ModelGraph graph, IntFunction<String> names) {
+    ArrayNode positions = root.putArray("positions");
+    for (int position = 0; position < graph.seqLen().orElse(0); position++) {
+      positions.add(VisibleText.of(names.apply(position)));
+    }
+  }
+
+  private static void addMethod(ObjectNode json, CircuitPage.Method method) {
+    json.put("name", VisibleText.of(method.name())).put("unit", method.unit());
+    json.put("sign", method.sign().name().toLowerCase(Locale.ROOT));
+    json.put("meaning", VisibleText.of(method.meaning()));
+    PruneScores scores = method.scores();
+    if (scores.size() <= MOST_EDGES) {
+      json.put("scores", floats(scores.toFloatArray()));
+      return;
+    }
+    List<ScoredEdge> top = scores.top(MOST_EDGES);
+    int[] indices = new int[top.size()];
+    float[] values = new float[top.size()];
+    for (int i = 0; i < values.length; i++) {
+      indices[i] = scores.graph().index(top.get(i).edge());
+      values[i] = (float) top.get(i).score();
+    }
+    json.put("indices", ints(indices)).put("scores", floats(values));
+  }
+
+  private static String ints(int[] values) {
+    byte[] bytes = new byte[Integer.BYTES * values.length];
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().put(values);
+    return Base64.getEncoder().encodeToString(bytes);
+  }
+
+  private static String floats(float[] values) {
+    byte[] bytes = new byte[Float.BYTES * values.length];
+    ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(values);
+    return Base64.getEncoder().encodeToString(bytes);
+  }
+
+  private static void addVerified(ObjectNode root, VerifiedScores verified) {
+    ArrayNode exact = root.putArray("exact");
+    for (List<VerifiedEdge> edges : List.of(verified.top(), verified.sample())) {
+      for (VerifiedEdge edge : edges) {
+        int index = verified.estimates().graph().index(edge.edge());
+        add(exact.addArray().add(index), edge.exact());
+      }
+    }
+    root.put("verified", verified.toString());
+  }
+
+  private static void addCurve(ObjectNode json, CircuitPage.Curve curve) {
+    addMeasures(json.putObject("full"), curve, curve.full());
+    ArrayNode sizes = json.putArray("sizes");
+    for (CircuitPage.Size size : curve.sizes()) {
+      ObjectNode node = sizes.addObject().put("edges", size.edges());
+      addMeasures(node.putObject("found"), curve, size.found());
+      if (size.random() != null) {
+        addMeasures(node.putObject("random"), curve, size.random());
+      }
+    }
+  }
+
+  private static void addMeasures(
+      ObjectNode json, CircuitPage.Curve curve, CircuitMeasures measures) {
+    put(json, "difference", measures.logitDifference());
+    put(json, "recovered", measures.recovered(curve.full(), curve.empty()));
+    put(json, "kl", measures.klDivergence());
+    put(json, "accuracy", measures.accuracy());
+  }
+
+  private static void addSmallest(ObjectNode json, CircuitPage.Smallest smallest) {
+    put(json, "share", smallest.share());
+    json.put("edges", smallest.edges());
+    put(json, "recovered", smallest.recovered());
+    put(json, "tested", smallest.tested());
+  }
+
+  private static void addPrompts(ObjectNode json, CircuitPage.Prompts prompts) {
+    json.put("edges", prompts.edges()).put("metric", prompts.metric()).put("of", prompts.of());
+    ArrayNode rows = json.putArray("rows");
+    for (CircuitPage.Prompt prompt : prompts.rows()) {
+      ObjectNode row = rows.addObject();
+      addTexts(row.putArray("clean"), prompt.clean());
+      addTexts(row.putArray("corrupt"), prompt.corrupt());
+      addTexts(row.putArray("answers"), prompt.answers());
+      addTexts(row.putArray("wrong"), prompt.wrongAnswers());
+      put(row, "model", prompt.model());
+      put(row, "circuit", prompt.circuit());
+      put(row, "none", prompt.none());
+    }
+  }
+
+  private static void addTexts(ArrayNode array, List<String> texts) {
+    texts.forEach(text -> array.add(VisibleText.of(text)));
+  }
+
+  /** JSON has no numbers that are not finite; null stands for them. */
+  private static void put(ObjectNode json, String name, double value) {
+    if (Double.isFinite(value)) {
+      json.put(name, rounded(value));
+    } else {
+      json.putNull(name);
+    }
+  }
+
+  private static void add(ArrayNode json, double value) {
+    if (Double.isFinite(value)) {
+      json.add(rounded(value));
+    } else {
+      json.addNull();
+    }
+  }
+
+  /** Few digits: nobody sees more, and they would take space. */
+  private static float rounded(double value) {
+    return (float) value;
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Reads what Java wrote into the page (PageData.java), and answers questions about edges.
+ *
+ * An edge is known by its index: modules of destinations follow one another, and inside a module
+ * the order is [position][row][source].
+ *
+ * @typedef {{name: string, layer: number, head: number, block: number}} Source
+ * @typedef {{name: string, layer: number, head: number, block: number, firstReader: number,
+ *   readers: number, module: number, row: number}} Destination a key or value input that several
+ *   query heads share has readers, others have none
+ * @typedef {{offset: number, rows: number, inStart: number, n: number, firstDest: number}} Module
+ * @typedef {{name: string, unit: string, sign: string, meaning: string, scores: Float32Array,
+ *   order: Uint32Array, rank: Uint32Array}} Method scores by edge index, NaN where the page has
+ *   none; all edges with a score, the greatest absolute ones first; ranks from 1, 0 for none
+ * @typedef {{difference: number|null, recovered: number|null, kl: number|null,
+ *   accuracy: number|null}} Measures
+ * @typedef {{full: Measures, sizes: {edges: number, found: Measures, random?: Measures}[]}} Curve
+ * @typedef {{share: number, edges: number, recovered: number|null, tested: number|null}} Smallest
+ * @typedef {{clean: string[], corrupt: string[], answers: string[], wrong: string[],
+ *   model: number|null, circuit: number|null, none: number|null}} Prompt
+ * @typedef {{edges: number, metric: string, of: number, rows: Prompt[]}} Prompts
+ * @typedef {{title: string, facts: [string, string][], srcs: Source[], dests: Destination[],
+ *   modules: Module[], edges: number, positions: number, words: string[], methods: Method[],
+ *   exact: Map<number, number>, verified: string, curve?: Curve, smallest?: Smallest,
+ *   prompts?: Prompts}} Data
+ */
+
+/**
+ * @param {string} json
+ * @returns {Data}
+ */
+export function readData(json) {
+  const raw = JSON.parse(json);
+  const graph = raw.graph;
+  /** @type {Source[]} */
+  const srcs = graph.srcs.map((/** @type {[string, number, number, number]} */ s) => ({
+    name: s[0], layer: s[1], head: s[2], block: s[3],
+  }));
+  /** @type {Module[]} */
+  const modules = graph.modules.map((/** @type {number[]} */ m) => ({
+    offset: m[0], rows: m[1], inStart: m[2], n: m[3], firstDest: m[4],
+  }));
+  /** @type {Destination[]} */
+  const dests = graph.dests.map(
+    (/** @type {[string, number, number, number, number?, number?]} */ d) => ({
+      name: d[0], layer: d[1], head: d[2], block: d[3],
+      firstReader: d[4] ?? -1, readers: d[5] ?? 0, module: 0, row: 0,
+    }));
+  modules.forEach((module, m) => {
+    for (let row = 0; row < module.rows; row++) {
+      dests[module.firstDest + row].module = m;
+      dests[module.firstDest + row].row = row;
+    }
+  });
+  return {
+    title: raw.title,
+    facts: raw.facts,
+    srcs, dests, modules,
+    edges: graph.edges,
+    positions: graph.positions,
+    words: raw.positions ?? [],
+    methods: raw.methods.map((/** @type {any} */ m) => readMethod(m, graph.edges)),
+    exact: new Map(raw.exact ?? []),
+    verified: raw.verified ?? '',
+    curve: raw.curve,
+    smallest: raw.smallest,
+    prompts: raw.prompts,
+  };
+}
+
+/**
+ * @param {any} raw
+ * @param {number} edges
+ * @returns {Method}
+ */
+function readMethod(raw, edges) {
+  let scores = new Float32Array(bytes(raw.scores));
+  if (raw.indices) {
+    const some = scores;
+    scores = new Float32Array(edges).fill(NaN);
+    new Uint32Array(bytes(raw.indices)).forEach((edge, i) => { scores[edge] = some[i]; });
+  }
+  const sizes = scores.map(Math.abs);
+  const known = Uint32Array.from(scores.keys()).filter((i) => !Number.isNaN(scores[i]));
+  const order = known.sort((a, b) => sizes[b] - sizes[a] || a - b);
+  const rank = new Uint32Array(edges);
+  order.forEach((edge, i) => { rank[edge] = i + 1; });
+  const { name, unit, sign, meaning } = raw;
+  return { name, unit, sign, meaning, scores, order, rank };
+}
+
+/**
+ * @param {string} base64
+ * @returns {ArrayBuffer}
+ */
+function bytes(base64) {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
+}
+
+/**
+ * @param {Data} data
+ * @param {number} index of an edge
+ * @returns {{src: number, dest: number, position: number}} position 0 where edges have none
+ */
+export function edgeAt(data, index) {
+  let low = 0;
+  let high = data.modules.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (data.modules[middle].offset <= index) { low = middle; } else { high = middle - 1; }
+  }
+  const module = data.modules[low];
+  const local = index - module.offset;
+  const row = Math.floor(local / module.n) % module.rows;
+  return {
+    src: module.inStart + local % module.n,
+    dest: module.firstDest + row,
+    position: Math.floor(local / (module.n * module.rows)),
+  };
+}
+
+/**
+ * @param {Data} data
+ * @param {number} src
+ * @param {number} dest
+ * @param {number} position
+ * @returns {number} the index of an edge, -1 where there is none
+ */
+export function edgeIndex(data, src, dest, position) {
+  const { module: m, row } = data.dests[dest];
+  const module = data.modules[m];
+  if (src < module.inStart || src >= module.inStart + module.n) {
+    return -1;
+  }
+  return module.offset + (position * module.rows + row) * module.n + src - module.inStart;
+}
+
+/**
+ * @param {Data} data
+ * @param {number} index of an edge
+ * @returns {string} its name, for people
+ */
+export function edgeName(data, index) {
+  const { src, dest, position } = edgeAt(data, index);
+  const at = data.positions ? ` at ${positionName(data, position)}` : '';
+  return `${data.srcs[src].name} → ${destName(data.dests[dest])}${at}`;
+}
+
+/**
+ * @param {Destination} dest
+ * @returns {string} its name, and who reads it where several do
+ */
+export function destName(dest) {
+  if (!dest.readers) {
+    return dest.name;
+  }
+  const last = dest.firstReader + dest.readers - 1;
+  const heads = `${dest.firstReader}${dest.readers === 2 ? ', ' : '–'}${last}`;
+  return `${dest.name} (kv ${dest.head}: heads ${heads})`;
+}
+
+/**
+ * @param {Data} data
+ * @param {number} position
+ * @returns {string}
+ */
+export function positionName(data, position) {
+  return `${position}${data.words[position] ? ` ${data.words[position]}` : ''}`;
+}
+
+/**
+ * @param {Method} method
+ * @param {number} threshold
+ * @returns {number} how many edges have absolute scores of at least that
+ */
+export function sizeAtThreshold(method, threshold) {
+  let low = 0;
+  let high = method.order.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (Math.abs(method.scores[method.order[middle]]) >= threshold) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+/**
+ * @param {Method} method
+ * @param {number} size
+ * @returns {number} the least absolute score in the circuit of that size
+ */
+export function thresholdAtSize(method, size) {
+  return size === 0 ? Infinity : Math.abs(method.scores[method.order[size - 1]]);
+}

@@ -1,0 +1,137 @@
+import { edgeAt, readData } from './data.js';
+import { controlsView, MOST_ZOOM } from './controls.js';
+import { glossary, installTips } from './glossary.js';
+import { graphView, MOST_NODES } from './graph.js';
+import { heatView } from './heat.js';
+import { panelView } from './panel.js';
+import { recoveryView } from './recovery.js';
+import { Store } from './state.js';
+import { edgesView, factsView, promptsView } from './tables.js';
+import { h, number } from './text.js';
+import { makeUnits, sums } from './units.js';
+
+/**
+ * Puts the page together.
+ *
+ * @typedef {{data: import('./data.js').Data, method: import('./data.js').Method,
+ *   units: import('./units.js').Units, store: Store, signed: boolean,
+ *   sums: {in: Float64Array, out: Float64Array},
+ *   circuit: (state: import('./state.js').State) => number[],
+ *   signMeaning: (score: number) => string}} Page signed if the sign of scores means something;
+ *   circuit gives the edges that are shown, the strongest first
+ */
+
+/** Edges at first, where no circuit is known to do the task. */
+const FIRST_SIZE = 40;
+/** A circuit that does the task is shown at first, unless nobody could tell its edges apart. */
+const MOST_AT_FIRST = 200;
+/** Graphs with so few nodes are drawn whole at first. */
+const FEW_NODES = 60;
+
+const data = readData(/** @type {HTMLElement} */ (document.getElementById('data')).textContent ?? '');
+const method = data.methods[0];
+const units = makeUnits(data);
+const store = new Store({
+  size: Math.min(method.order.length,
+    data.smallest && data.smallest.edges <= MOST_AT_FIRST ? data.smallest.edges : FIRST_SIZE),
+  node: '', edge: -1, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
+  positive: true, negative: true, position: -1, heat: 'both', theme: 'auto', zoom: 1,
+}, mend);
+
+/**
+ * @param {import('./state.js').State} state
+ * @returns {import('./state.js').State}
+ */
+function mend(state) {
+  /** @param {number} x @param {number} low @param {number} high */
+  const within = (x, low, high) => Math.min(Math.max(Math.round(x), low), high);
+  return {
+    ...state,
+    size: within(state.size, 0, method.order.length),
+    node: units.byName.has(state.node) ? state.node : '',
+    edge: state.edge < data.edges ? within(state.edge, -1, data.edges) : -1,
+    position: within(state.position, -1, data.positions - 1),
+    heat: ['both', 'in', 'out'].includes(state.heat) ? state.heat : 'both',
+    theme: ['auto', 'light', 'dark'].includes(state.theme) ? state.theme : 'auto',
+    zoom: Math.min(Math.max(state.zoom, 1), MOST_ZOOM),
+  };
+}
+
+/** @type {Page} */
+const page = {
+  data, method, units, store,
+  signed: method.sign === 'signed',
+  sums: sums(data, method, units),
+  circuit,
+  signMeaning,
+};
+
+/**
+ * @param {import('./state.js').State} state
+ * @returns {number[]}
+ */
+function circuit(state) {
+  const edges = Array.from(method.order.subarray(0, state.size));
+  return edges.filter((edge) => (method.scores[edge] < 0 ? state.negative : state.positive)
+    && (!data.positions || state.position < 0 || edgeAt(data, edge).position === state.position));
+}
+
+/**
+ * @param {number} score
+ * @returns {string}
+ */
+function signMeaning(score) {
+  if (!page.signed) {
+    return 'Scores of this method say how much an edge matters, not whether for or against the'
+      + ' answer.';
+  }
+  if (!score) {
+    return 'The edge makes no difference.';
+  }
+  return score > 0
+    ? 'It works for the answer: with this edge patched the model does the task worse.'
+    : 'It works against the answer: with this edge patched the model does the task better.';
+}
+
+/** @returns {HTMLElement} */
+function legend() {
+  const most = number(Math.abs(method.scores[method.order[0]]));
+  const unit = method.unit === 'none' ? '' : ` ${method.unit}`;
+  return h('div', { class: 'legend' },
+    ...(page.signed ? [
+      h('span', {}, h('span', { class: 'sample positive' }),
+        'works for the answer: patching it makes the model do worse'),
+      h('span', {}, h('span', { class: 'sample negative' }),
+        'works against the answer: patching it makes the model do better'),
+    ] : []),
+    h('span', {}, `width: absolute score, up to ${most}${unit}`));
+}
+
+/** @returns {HTMLElement} */
+function themeButton() {
+  const next = /** @type {Record<string, string>} */ ({ auto: 'dark', dark: 'light', light: 'auto' });
+  const button = h('button', { type: 'button', id: 'theme',
+    onclick: () => store.set({ theme: next[store.state.theme] ?? 'auto' }) });
+  store.subscribe((state) => {
+    document.documentElement.dataset.theme = state.theme;
+    button.textContent = `Colours: ${state.theme}`;
+  });
+  return button;
+}
+
+const root = /** @type {HTMLElement} */ (document.getElementById('page'));
+/** @param {string} name */
+const fact = (name) => data.facts.find(([of]) => of === name)?.[1];
+root.replaceChildren(
+  h('header', {}, h('div', {}, h('h1', {}, data.title),
+    h('p', { class: 'note' }, [fact('model'), fact('prompts')].filter(Boolean).join(' · '))),
+  themeButton()),
+  h('main', {},
+    method.meaning ? h('p', { class: 'meaning' }, method.meaning) : '',
+    controlsView(page), legend(),
+    h('div', { class: 'explore' }, graphView(page), panelView(page)),
+    h('div', { class: 'cards' }, recoveryView(page) ?? '', heatView(page) ?? ''),
+    h('div', { class: 'cards lists' }, edgesView(page), promptsView(page) ?? ''), factsView(page),
+    h('section', { class: 'card', 'aria-label': 'Glossary' }, h('details', {},
+      h('summary', {}, 'Glossary'), glossary()))));
+installTips(root);

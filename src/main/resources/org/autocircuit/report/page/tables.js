@@ -1,0 +1,159 @@
+import { edgeName } from './data.js';
+import { term } from './glossary.js';
+import { bare, count, counted, h, number, percent, signed } from './text.js';
+
+/** Lists edges and prompts in tables that can be sorted. */
+
+const MOST_ROWS = 100;
+
+/**
+ * @template T
+ * @typedef {{title: Node|string, name: string, cell: (row: T) => Node|string,
+ *   key: (row: T) => number|string|null, numeric: boolean}} Column
+ */
+
+/**
+ * @template T
+ * @param {Column<T>[]} columns
+ * @param {T[]} rows
+ * @param {string} label
+ * @param {number} first how many rows to show at first
+ * @returns {HTMLElement}
+ */
+function sortable(columns, rows, label, first) {
+  let by = -1;
+  let down = true;
+  let shown = first;
+  const body = h('tbody');
+  const more = h('button', { type: 'button', onclick: () => { shown *= 4; fill(); } }, 'More');
+  const heads = columns.map((column, c) => h('th', { scope: 'col', class: column.numeric ? 'n' : '' },
+    h('button', { class: 'sort', type: 'button', onclick: () => {
+      down = by === c ? !down : column.numeric;
+      by = c;
+      fill();
+    } }, column.title)));
+
+  function fill() {
+    const sorted = by < 0 ? rows : [...rows].sort((a, b) => {
+      const x = columns[by].key(a);
+      const y = columns[by].key(b);
+      // Rows without a number come last, either way.
+      if (x === null || y === null) {
+        return x === y ? 0 : x === null ? 1 : -1;
+      }
+      return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+    });
+    heads.forEach((th, c) => (c === by
+      ? th.setAttribute('aria-sort', down ? 'descending' : 'ascending')
+      : th.removeAttribute('aria-sort')));
+    body.replaceChildren(...sorted.slice(0, shown).map((row) => h('tr', {}, ...columns.map(
+      (column) => h('td', { class: column.numeric ? 'n' : '' }, column.cell(row))))));
+    more.hidden = shown >= rows.length;
+  }
+  fill();
+  return h('div', {}, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label },
+    h('table', {}, h('thead', {}, h('tr', {}, ...heads)), body)), more);
+}
+
+/**
+ * @param {import('./main.js').Page} page
+ * @returns {HTMLElement}
+ */
+export function edgesView(page) {
+  const { data, method, store } = page;
+  const place = h('div');
+  const title = h('h2');
+  store.subscribe((state, changed) => {
+    if (!['size', 'positive', 'negative', 'position'].some((name) => changed.has(name))) {
+      return;
+    }
+    const chosen = page.circuit(state);
+    const listed = chosen.slice(0, 10 * MOST_ROWS);
+    title.textContent = `Edges of the circuit${listed.length < chosen.length
+      ? `, the ${count(listed.length)} strongest of ${count(chosen.length)}` : ''}`;
+    /** @type {Column<number>[]} */
+    const columns = [
+      { title: 'rank', name: 'rank', numeric: true, key: (e) => -method.rank[e],
+        cell: (e) => count(method.rank[e]) },
+      { title: 'edge', name: 'edge', numeric: false, key: (e) => edgeName(data, e),
+        cell: (e) => h('button', { class: 'link', type: 'button',
+          onclick: () => store.set({ edge: e, node: '' }) }, edgeName(data, e)) },
+      { title: 'score', name: 'score', numeric: true, key: (e) => method.scores[e],
+        cell: (e) => signed(method.scores[e]) },
+    ];
+    if (data.exact.size) {
+      columns.push({ title: 'exact effect', name: 'exact', numeric: true,
+        key: (e) => data.exact.get(e) ?? null,
+        cell: (e) => (data.exact.has(e) ? signed(data.exact.get(e)) : '') });
+    }
+    place.replaceChildren(sortable(columns, listed, 'Table of edges', 12));
+  });
+  return h('section', { class: 'card', id: 'list', 'aria-label': 'Edges' }, title, place);
+}
+
+/**
+ * @param {import('./main.js').Page} page
+ * @returns {HTMLElement|null}
+ */
+export function promptsView(page) {
+  const { prompts } = page.data;
+  if (!prompts) {
+    return null;
+  }
+  /** @typedef {import('./data.js').Prompt} Prompt */
+  /** @param {Prompt} p */
+  const recovered = (p) => (p.circuit === null || p.none === null || p.model === null
+    || p.model === p.none ? null : (p.circuit - p.none) / (p.model - p.none));
+  /** @type {Column<Prompt>[]} */
+  const columns = [
+    { title: 'prompt', name: 'prompt', numeric: false, key: (p) => p.clean.join(''), cell: tokens },
+    { title: 'answer', name: 'answer', numeric: false, key: (p) => p.answers.join(''),
+      cell: (p) => p.answers.map(bare).join(' / ') },
+    { title: 'wrong', name: 'wrong', numeric: false, key: (p) => p.wrong.join(''),
+      cell: (p) => p.wrong.map(bare).join(' / ') },
+    { title: 'model', name: 'model', numeric: true, key: (p) => p.model,
+      cell: (p) => signed(p.model) },
+    { title: 'circuit', name: 'circuit', numeric: true, key: (p) => p.circuit,
+      cell: (p) => signed(p.circuit) },
+    { title: 'no edge', name: 'none', numeric: true, key: (p) => p.none,
+      cell: (p) => signed(p.none) },
+    { title: 'recovered', name: 'recovered', numeric: true, key: recovered,
+      cell: (p) => percent(recovered(p)) },
+  ];
+  return h('section', { class: 'card', id: 'prompts', 'aria-label': 'Prompts' },
+    h('h2', {}, 'Prompts one by one'),
+    h('p', {}, `The ${prompts.metric} of the model, of the circuit of `,
+      h('button', { class: 'link', type: 'button',
+        onclick: () => page.store.set({ size: prompts.edges }) }, counted(prompts.edges, 'edge')),
+      ', and with every edge ', term('patched'), '. Marked tokens differ in the ',
+      term('corrupt prompt'), '; point at one to see what stands there.',
+      prompts.rows.length < prompts.of
+        ? ` The first ${count(prompts.rows.length)} of ${count(prompts.of)}.` : ''),
+    sortable(columns, prompts.rows, 'Table of prompts', 12));
+}
+
+/**
+ * @param {import('./data.js').Prompt} prompt
+ * @returns {HTMLElement} its tokens, those marked that differ from the corrupt prompt
+ */
+function tokens(prompt) {
+  return h('span', { class: 'tokens' }, ...prompt.clean.map((token, i) => {
+    const other = prompt.corrupt[i];
+    return other === undefined || other === token ? h('span', {}, bare(token))
+      : h('mark', { 'data-tip': `corrupt: ${other}` }, bare(token));
+  }));
+}
+
+/**
+ * @param {import('./main.js').Page} page
+ * @returns {HTMLElement}
+ */
+export function factsView(page) {
+  return h('section', { class: 'card', id: 'facts', 'aria-label': 'About this run' },
+    h('h2', {}, 'About this run'),
+    h('dl', { class: 'facts wide' }, ...page.data.facts.flatMap(([name, text]) =>
+      [h('dt', {}, name), h('dd', {}, text)])),
+    h('p', { class: 'note' }, `Scores: ${page.method.name}. `
+      + `Greatest: ${number(page.method.scores[page.method.order[0]])}`
+      + `${page.method.unit === 'none' ? '' : ` ${page.method.unit}`}.`));
+}

@@ -1,0 +1,114 @@
+package org.autocircuit.report;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Base64;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.prune.PruneScores;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Tests the file alone; {@link CircuitPageBrowserTest} what becomes of it in a browser. */
+class CircuitPageTest {
+
+  private static final Pattern DATA =
+      Pattern.compile("<script type=\"application/json\" id=\"data\">(.*?)</script>");
+
+  private static JsonNode data(String page) throws IOException {
+    Matcher found = DATA.matcher(page);
+    assertThat(found.find()).isTrue();
+    return new ObjectMapper().readTree(found.group(1));
+  }
+
+  private static ByteBuffer decoded(JsonNode base64) {
+    return ByteBuffer.wrap(Base64.getDecoder().decode(base64.asText()))
+        .order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  @Test
+  void hasEveryScoreAndStaysSmall() throws IOException {
+    PruneScores gpt2 = ExamplePages.scores(ExamplePages.graph(12, 12, 12));
+    assertThat(gpt2.size()).isEqualTo(32_491);
+    String page = ExamplePages.full(gpt2).html();
+    assertThat(page.getBytes(StandardCharsets.UTF_8)).hasSizeLessThan(1_200_000);
+    ByteBuffer scores = decoded(data(page).at("/methods/0/scores"));
+    for (int i = 0; i < gpt2.size(); i++) {
+      assertThat(scores.getFloat()).isEqualTo((float) gpt2.get(i));
+    }
+    assertThat(scores.hasRemaining()).isFalse();
+    PruneScores embedded = ExamplePages.scores(ExamplePages.graph(4, 8, 8));
+    assertThat(ExamplePages.full(embedded).html().getBytes(StandardCharsets.UTF_8))
+        .hasSizeLessThan(700_000);
+  }
+
+  @Test
+  void hasTheGreatestScoresOfALargeGraph() throws IOException {
+    PruneScores all = ExamplePages.scores(ExamplePages.graph(32, 32, 8));
+    assertThat(all.size()).isGreaterThan(PageData.MOST_EDGES);
+    JsonNode method = data(CircuitPage.builder(all, "t").build().html()).at("/methods/0");
+    ByteBuffer indices = decoded(method.get("indices"));
+    ByteBuffer scores = decoded(method.get("scores"));
+    assertThat(indices.remaining()).isEqualTo(4 * PageData.MOST_EDGES);
+    for (int rank = 0; rank < 1000; rank++) {
+      int index = indices.getInt();
+      assertThat(scores.getFloat()).isEqualTo((float) all.get(index));
+      assertThat(Math.abs(all.get(index))).isEqualTo(all.descending()[rank]);
+    }
+  }
+
+  @Test
+  void textStaysTextAndNothingIsLoaded() {
+    String page = ExamplePages.full(ExamplePages.scores(ExamplePages.graph(2, 2, 2))).html();
+    assertThat(page).doesNotContain("<img").containsOnlyOnce("\n</html>\n");
+    // Data, d3 and our modules.
+    assertThat(page.split("</script>", -1)).hasSize(4);
+    assertThat(page)
+        .contains("content=\"default-src 'none'; img-src data: blob:; style-src 'sha256-")
+        .doesNotContainPattern("(?i)<link|src=\"http|@import")
+        .contains("Copyright 2010-2023 Mike Bostock")
+        .contains("Permission to use, copy, modify, and/or distribute");
+  }
+
+  @Test
+  void whatIsNoNumberIsNull() throws IOException {
+    ModelGraph graph = ExamplePages.graph(1, 2, 2);
+    PruneScores scores =
+        PruneScores.ofCircuitNames(
+            graph, Map.of("A0.0->MLP 0", Double.NaN, "MLP 0->Resid End", 1.0));
+    String page =
+        CircuitPage.builder(scores, "t")
+            .prompts(
+                1,
+                "m",
+                1,
+                List.of(
+                    new CircuitPage.Prompt(
+                        List.of("a"), List.of("b"), List.of("c"), List.of(), Double.NaN, 1, -1)))
+            .build()
+            .html();
+    assertThat(data(page).at("/prompts/rows/0/model").isNull()).isTrue();
+    assertThat(data(page).at("/prompts/rows/0/circuit").asDouble()).isEqualTo(1);
+  }
+
+  @Test
+  void writesAFile(@TempDir Path folder) throws IOException {
+    CircuitPage page =
+        CircuitPage.builder(ExamplePages.scores(ExamplePages.graph(1, 2, 2)), "t").build();
+    page.write(folder.resolve("p.html"));
+    assertThat(Files.readString(folder.resolve("p.html"))).isEqualTo(page.html());
+    assertThat(page)
+        .hasToString("CircuitPage[t, " + ExamplePages.scores(ExamplePages.graph(1, 2, 2)) + "]");
+  }
+}
