@@ -27,7 +27,7 @@
  *       by autograd, whether the outputs of all sources were kept; duration.
  *   <li>{@code org.autocircuit.Gradient}: model, batch, positions; duration.
  *   <li>{@code org.autocircuit.Failure}: model and message of a pass that native code could not
- *       finish; refused calls are none.
+ *       finish; refused calls do not count.
  *   <li>{@code org.autocircuit.Load}: model, path, bytes, precision, device; duration.
  *   <li>{@code org.autocircuit.Workspace}: bytes before and after the pool of buffers, which all
  *       passes share, grew; looked at after each pass.

@@ -6,7 +6,7 @@ import jdk.jfr.Event;
 import jdk.jfr.Label;
 import jdk.jfr.Name;
 
-/** One pass that native code could not finish. Calls that are refused are none. */
+/** One pass that native code could not finish; refused calls do not count. */
 @Name("org.autocircuit.Failure")
 @Label("Failed Pass")
 @Description("A pass of a patchable model that failed in native code, such as for lack of memory")
