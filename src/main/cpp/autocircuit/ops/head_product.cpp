@@ -78,11 +78,13 @@ void multiply_few(
   at::parallel_for(
       0, rows, grain(tokens * k * n), [&](int64_t begin, int64_t end) {
         std::vector<float> scratch(static_cast<size_t>(tokens * kDepth));
+        std::vector<const float*> bases(static_cast<size_t>(tokens));
         for (int64_t i = 0; i < k; i += kDepth) {
           for (int64_t row = begin; row < end; row++) {
             const int64_t head = row / repeats;
-            const std::vector<const float*> bases(
-                static_cast<size_t>(tokens),
+            std::fill(
+                bases.begin(),
+                bases.end(),
                 b.defined() ? b.const_data_ptr<float>() + head * n
                             : zeros.data());
             kernels::weighted_rows(

@@ -63,6 +63,7 @@ final class GenerationSteps implements AutoCloseable {
   private final LongSupplier clock = Benchmarks.clock();
   private final Random random = new Random(1);
   private final BenchmarkSize size;
+  private final String text;
   private final Model model;
   private final PatchableModel patchable;
   private final Steps steps;
@@ -73,8 +74,9 @@ final class GenerationSteps implements AutoCloseable {
   private final PointerScope scope = new PointerScope();
   private final Tensor constant;
 
-  private GenerationSteps(BenchmarkSize size) {
+  private GenerationSteps(BenchmarkSize size, String text) {
     this.size = size;
+    this.text = text;
     model = RandomWeights.model(size.config(), 1);
     patchable = PatchableModel.of(model, PatchableModelOptions.defaults());
     steps = Access.patchableModel(PatchableModel.class, Passes.class).passes(patchable).steps();
@@ -185,6 +187,15 @@ final class GenerationSteps implements AutoCloseable {
     }
   }
 
+  /** The rows that were asked for, and those that they are ratios to. */
+  private List<Case> cases() {
+    List<String> bases =
+        CASES.stream().filter(of -> of.name().contains(text)).map(Case::base).toList();
+    return CASES.stream()
+        .filter(of -> of.name().contains(text) || bases.contains(of.name()))
+        .toList();
+  }
+
   /** All rows once, in nanoseconds. */
   private Map<String, Long> round() {
     Map<String, Long> nanos = new LinkedHashMap<>();
@@ -192,24 +203,25 @@ final class GenerationSteps implements AutoCloseable {
     nanos.put("read 8 at 128", read(8, 128));
     nanos.put("read 8 at 512", read(8, 512));
     ToLongFunction<Case> step = this::step;
-    CASES.forEach(of -> nanos.put(of.name(), step.applyAsLong(of)));
+    cases().forEach(of -> nanos.put(of.name(), step.applyAsLong(of)));
     return nanos;
   }
 
-  /** {@code [SIZE [ROUNDS]]}. */
+  /** {@code [SIZE [ROUNDS [TEXT]]]}: rows whose name contains it. */
   public static void main(String[] arguments) {
     Benchmarks.setThreads();
     BenchmarkSize size =
         arguments.length > 0 ? BenchmarkSize.valueOf(arguments[0]) : BenchmarkSize.GPT2_SMALL;
     int rounds = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 15;
-    try (GenerationSteps benchmark = new GenerationSteps(size)) {
+    String text = arguments.length > 2 ? arguments[2] : "";
+    try (GenerationSteps benchmark = new GenerationSteps(size, text)) {
       benchmark.round();
       List<Map<String, Long>> all = new ArrayList<>();
       for (int i = 0; i < rounds; i++) {
         all.add(benchmark.round());
       }
       System.out.printf("%-24s %9s %7s  %s%n", "step", "ms", "ratio", "to (limit)");
-      for (Case of : CASES) {
+      for (Case of : benchmark.cases()) {
         System.out.printf(
             "%-24s %9.2f %7.2f  %s (%s)%n",
             of.name(),
@@ -220,6 +232,9 @@ final class GenerationSteps implements AutoCloseable {
                     .toArray()),
             of.base(),
             of.limit());
+      }
+      if (!"prefill".contains(text)) {
+        return;
       }
       for (NativeStepMasks masks : Arrays.asList(null, benchmark.dense.get(0))) {
         double[] ratios = new double[Math.max(3, rounds / 4)];
