@@ -20,6 +20,15 @@ namespace autocircuit {
 
 namespace {
 
+// Returns whether autograd may record a pass; weights have no gradients here.
+bool may_be_recorded(const ForwardRequest& request) {
+  return at::GradMode::is_enabled() &&
+      (request.context->masks.requires_grad() ||
+       request.context->patch_src_outs.requires_grad() ||
+       request.input.is_resid || !request.input.prefix.empty() ||
+       !request.added.empty());
+}
+
 class BufferedRun final : public Hooks {
  public:
   /// compact: where sources are kept as z; nullptr: as outputs.
@@ -47,7 +56,7 @@ class BufferedRun final : public Hooks {
           context.masks, context.masks.dim() == 2, batch, context.transform);
       uniform_ = context.uniform;
       if (!compact_) {
-        deltas_.emplace(context.patch_src_outs);
+        deltas_.emplace(context.patch_src_outs, may_be_recorded(request));
       }
       if (!compact_ && request.added.empty()) {
         patched_.emplace(model, context.patch_src_outs);

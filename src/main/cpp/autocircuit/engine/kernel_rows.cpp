@@ -17,10 +17,14 @@ namespace autocircuit {
 
 namespace {
 
+at::Tensor floats(const at::Tensor& x) {
+  return x.defined() ? x.to(at::kFloat).contiguous() : x;
+}
+
 /// Holds what the kernels need of a norm, and the tensors that hold it.
 struct KernelNorm {
   explicit KernelNorm(const Norm& norm)
-      : weight(adjacent(norm.dimension_factor())), bias(adjacent(norm.bias())) {
+      : weight(floats(norm.dimension_factor())), bias(floats(norm.bias())) {
     parameters.centred = norm.centred();
     parameters.frozen_scale = norm.frozen_scale();
     parameters.eps = static_cast<float>(norm.eps());

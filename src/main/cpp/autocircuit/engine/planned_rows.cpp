@@ -37,9 +37,10 @@ DestPlan with_all_rows(const PlannedDest& dest) {
 
 at::Tensor PlannedRows::operator()(
     const std::vector<PlannedDest>& dests,
-    const at::Tensor& base,
+    const at::Tensor& given_base,
     const at::Tensor& patched,
     const Norm* norm) const {
+  const at::Tensor base = given_base.to(delta_.scalar_type());
   int64_t rows = 0;
   int64_t terms = 0;
   for (const PlannedDest& dest : dests) {
@@ -53,8 +54,9 @@ at::Tensor PlannedRows::operator()(
        static_cast<double>(terms) <
            kDense * static_cast<double>(rows) * static_cast<double>(n));
   const RowBases bases{.stream = base, .patched = patched};
-  return sparse ? mix_terms(dests, bases, norm)
-                : mix_all(dests, sources, bases, norm);
+  const at::Tensor mixed = sparse ? mix_terms(dests, bases, norm)
+                                  : mix_all(dests, sources, bases, norm);
+  return mixed.to(given_base.scalar_type());
 }
 
 std::vector<int64_t> PlannedRows::sources_of(const PatchWrapper& w) const {

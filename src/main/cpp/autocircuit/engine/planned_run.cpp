@@ -39,7 +39,7 @@ class PlannedRun final : public Hooks {
         patched_(model, request.context->patch_src_outs),
         delta_(at::empty(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
-            patch_.options())),
+            patch_.options().dtype(stored_type(patch_, /*is_kept=*/false)))),
         rows_(plan, values, delta_) {
     if (plan.from_fully_patched && fully_patched_->delta.defined()) {
       // Those that do not run differ by what they differ there.
@@ -275,16 +275,25 @@ class PlannedRun final : public Hooks {
   /// outputs [batch, seq, n, d_model] of the sources from start on, or of the
   /// last position.
   void record(int64_t start, const at::Tensor& outputs) {
-    for (int64_t i = 0; i < outputs.size(2); i++) {
-      const int64_t slot = plan_.slots[static_cast<size_t>(start + i)];
-      if (slot >= 0) {
-        const int64_t positions = outputs.size(1);
-        at::Tensor row = last_positions(delta_.select(2, slot), positions);
-        at::sub_out(
-            row,
-            last_positions(patch_.select(2, start + i), positions),
-            outputs.select(2, i));
+    const int64_t positions = outputs.size(1);
+    const auto slot_of = [&](int64_t i) {
+      return i < outputs.size(2) ? plan_.slots[static_cast<size_t>(start + i)]
+                                 : -1;
+    };
+    for (int64_t i = 0; i < outputs.size(2);) {
+      const int64_t slot = slot_of(i);
+      int64_t n = 1; // sources whose slots lie one after another
+      while (slot >= 0 && slot_of(i + n) == slot + n) {
+        n++;
       }
+      if (slot >= 0) {
+        at::Tensor rows = last_positions(delta_.narrow(2, slot, n), positions);
+        at::sub_out(
+            rows,
+            last_positions(patch_.narrow(2, start + i, n), positions),
+            outputs.narrow(2, i, n));
+      }
+      i += n;
     }
   }
 

@@ -241,10 +241,18 @@ at::Tensor SourceDeltas::start_grad() {
   return *grad;
 }
 
-SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs)
+at::ScalarType stored_type(const at::Tensor& patch, bool is_kept) {
+  return patch.is_cpu() && !is_kept ? accumulation_type(patch.scalar_type())
+                                    : patch.scalar_type();
+}
+
+SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs, bool is_kept)
     : patch_(patch_src_outs.permute({1, 2, 0, 3})),
-      deltas_(c10::make_intrusive<SourceDeltas>(
-          at::empty(patch_.sizes(), patch_.options().requires_grad(false)))),
+      deltas_(c10::make_intrusive<SourceDeltas>(at::empty(
+          patch_.sizes(),
+          patch_.options()
+              .dtype(stored_type(patch_, is_kept))
+              .requires_grad(false)))),
       token_(at::zeros({}, deltas_->delta.options())) {}
 
 void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
@@ -275,8 +283,9 @@ at::Tensor SourceBuffer::record_heads(
 
 at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
     const {
-  return sources_of(patch_, start, n, positions).detach() -
+  const at::Tensor outputs = sources_of(patch_, start, n, positions).detach() -
       sources_of(deltas_->delta, start, n, positions);
+  return outputs.to(patch_.scalar_type());
 }
 
 at::Tensor SourceBuffer::rows(
@@ -288,14 +297,15 @@ at::Tensor SourceBuffer::rows(
     return x.defined() ? std::optional<at::Tensor>(x) : std::nullopt;
   };
   return RowsFunction::apply(
-      bases.stream,
-      weights,
-      token_,
-      given(bases.patched),
-      given(bases.is_patched),
-      deltas_,
-      in_start,
-      norm);
+             bases.stream.to(deltas_->delta.scalar_type()),
+             weights,
+             token_,
+             given(bases.patched),
+             given(bases.is_patched),
+             deltas_,
+             in_start,
+             norm)
+      .to(patch_.scalar_type());
 }
 
 } // namespace autocircuit

@@ -13,6 +13,11 @@
 
 namespace autocircuit {
 
+/// The type of a buffer of differences from `patch`. Those of 16 bits become 32
+/// where no backward keeps them: kernels read them as they are, at every
+/// destination.
+at::ScalarType stored_type(const at::Tensor& patch, bool is_kept);
+
 /// Holds what the autograd functions of a SourceBuffer share.
 struct SourceDeltas : Differences {
   explicit SourceDeltas(at::Tensor buffer) : delta(std::move(buffer)) {}
@@ -63,7 +68,8 @@ struct SourceDeltas : Differences {
 class SourceBuffer {
  public:
   /// patch_src_outs: [n_srcs, batch, seq, d_model], of any strides.
-  explicit SourceBuffer(const at::Tensor& patch_src_outs);
+  /// is_kept: whether a backward may follow, which then keeps the buffer.
+  explicit SourceBuffer(const at::Tensor& patch_src_outs, bool is_kept = true);
 
   /// Writes the rows of sources start... from their outputs [batch, positions,
   /// rows, d_model].
