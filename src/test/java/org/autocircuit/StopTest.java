@@ -8,12 +8,18 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitOutputs;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.FaithfulnessCurve;
+import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.Precision;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.DatasetAblation;
@@ -160,6 +166,47 @@ class StopTest {
         stopped(() -> stopping.measure(model, BATCHES)).partial(Map.class).orElseThrow();
     assertThat(measures.get(20)).isEqualTo(first.get(20));
     assertThat(measures.get(3)).isNotEqualTo(first.get(3));
+  }
+
+  @Test
+  void evaluationsKeepWhatIsDoneOnTheSamePrompts() {
+    Evaluation plain = Evaluation.of(PromptMetric.answerDifference(AnswerScale.LOGIT));
+    PruneScores scores = RandomPruneScores.of(model.graph(), 3);
+    List<EdgeSet> circuits = List.of(scores.circuit(3), scores.circuit(20));
+    for (int stop : new int[] {1, 2, 3, 4}) {
+      Evaluation stopping = plain.withProgress((done, total) -> interruptAt(stop, done));
+      List<?> partial =
+          stopped(() -> stopping.measure(model, BATCHES, circuits))
+              .partial(List.class)
+              .orElseThrow();
+      int whole = Math.max(1, stop / 2);
+      assertThat(partial)
+          .isEqualTo(
+              plain.measure(
+                  model, BATCHES.subList(0, whole), circuits.subList(0, stop < 2 ? 1 : 2)));
+    }
+
+    // None, all, 1, 3, 7, 15 and 37 edges.
+    for (int stop : new int[] {1, 6, 13}) {
+      Evaluation stopping = plain.withProgress((done, total) -> interruptAt(stop, done));
+      Optional<FaithfulnessCurve> partial =
+          stopped(() -> FaithfulnessCurve.measure(stopping, model, BATCHES, scores, false))
+              .partial(FaithfulnessCurve.class);
+      assertThat(partial.isPresent()).isEqualTo(stop > 1);
+      FaithfulnessCurve first =
+          FaithfulnessCurve.measure(plain, model, BATCHES.subList(0, 1), scores, false);
+      partial.ifPresent(
+          curve -> {
+            assertThat(curve.full()).isEqualTo(first.full());
+            assertThat(curve.points())
+                .extracting(FaithfulnessCurve.Point::values)
+                .isEqualTo(
+                    first.points().stream()
+                        .filter(point -> stop > 6 || point.values().edges() != 37)
+                        .map(FaithfulnessCurve.Point::values)
+                        .toList());
+          });
+    }
   }
 
   @Test

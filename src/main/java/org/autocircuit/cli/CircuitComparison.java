@@ -10,8 +10,16 @@ import java.util.Optional;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
+import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.MeanDifference;
+import org.autocircuit.eval.PromptMetric;
+import org.autocircuit.eval.PromptValues;
+import org.autocircuit.exception.StoppedException;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Figures;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -45,6 +53,7 @@ record CircuitComparison(
    *
    * @param nEdges edges of the whole graph
    * @param asked the sizes that were asked for, by the size that the circuit has with all its ties
+   * @param range by how much the full model's logit difference is above that of no edge
    * @param full the full model
    * @param empty the circuit of no edge
    * @param found circuits by size
@@ -53,6 +62,7 @@ record CircuitComparison(
   record Measured(
       int nEdges,
       Map<Integer, List<Integer>> asked,
+      MeanDifference range,
       CircuitMeasures full,
       CircuitMeasures empty,
       Map<Integer, CircuitMeasures> found,
@@ -60,8 +70,16 @@ record CircuitComparison(
 
     CircuitTable table() {
       CircuitTable table = new CircuitTable(nEdges, full, empty);
+      if (!range.isClear()) {
+        table.withoutShares();
+      }
       found.forEach((size, measures) -> table.row(size, measures, random.get(size)));
       return table;
+    }
+
+    private Measured with(
+        Map<Integer, CircuitMeasures> circuits, Map<Integer, CircuitMeasures> yardsticks) {
+      return new Measured(nEdges, asked, range, full, empty, circuits, yardsticks);
     }
 
     /**
@@ -96,34 +114,47 @@ record CircuitComparison(
     }
   }
 
-  /** Measures circuits of the best edges; a random circuit of no edges or all would be the same. */
+  /**
+   * Measures circuits of the best edges; a random circuit of no edges or all would be the same.
+   *
+   * @throws StoppedException if it was stopped; has the {@link Measured} of what was done
+   */
   Measured measure(PruneScores scores, List<Integer> sizes) {
-    Map<Integer, CircuitMeasures> found;
-    CircuitMeasures full;
-    CircuitMeasures empty;
-    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
-      found = measure(scores, sizes, progress);
-      full = CircuitMeasures.ofModel(model, batches);
-      // Edges with infinite scores are in every circuit that scores pick.
-      PruneScores zeros = PruneScores.filled(model.graph(), 0);
-      empty =
-          found.containsKey(0) ? found.get(0) : measure(zeros, List.of(0), Progress.NONE).get(0);
-    }
-    phases.end("circuits");
-    List<Integer> proper =
-        found.keySet().stream().filter(size -> size > 0 && size < scores.size()).toList();
-    Map<Integer, CircuitMeasures> yardsticks = Map.of();
-    if (random > 0 && !proper.isEmpty()) {
-      try (PhaseProgress progress = PhaseProgress.of("random circuits", err)) {
-        yardsticks = random(proper, progress);
-      }
-      phases.end("random");
-    }
+    ModelGraph graph = model.graph();
+    List<PromptValues> ends =
+        Evaluation.of(PromptMetric.answerDifference(AnswerScale.LOGIT))
+            .withAblation(ablation)
+            .measure(model, batches, List.of(EdgeSet.none(graph), EdgeSet.all(graph)));
+    CircuitMeasures full = CircuitMeasures.ofModel(model, batches);
+    // Edges with infinite scores are in every circuit that scores pick.
+    PruneScores zeros = PruneScores.filled(graph, 0);
+    CircuitMeasures empty = measure(zeros, List.of(0), Progress.NONE).get(0);
     Map<Integer, List<Integer>> asked = new LinkedHashMap<>();
     for (int size : sizes) {
       asked.computeIfAbsent(scores.circuit(size).size(), n -> new ArrayList<>()).add(size);
     }
-    return new Measured(scores.size(), asked, full, empty, found, yardsticks);
+    Measured ended =
+        new Measured(
+            scores.size(), asked, ends.get(1).minus(ends.get(0)), full, empty, Map.of(), Map.of());
+    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+      ended = ended.with(measure(scores, sizes, progress), Map.of());
+    } catch (StoppedException e) {
+      @SuppressWarnings("unchecked") // runs of circuits have measures by size
+      Map<Integer, CircuitMeasures> done = e.partial(Map.class).orElse(Map.of());
+      throw new StoppedException(e, ended.with(done, Map.of()));
+    }
+    phases.end("circuits");
+    List<Integer> proper =
+        ended.found().keySet().stream().filter(size -> size > 0 && size < scores.size()).toList();
+    if (random > 0 && !proper.isEmpty()) {
+      try (PhaseProgress progress = PhaseProgress.of("random circuits", err)) {
+        ended = ended.with(ended.found(), random(proper, progress));
+      } catch (StoppedException e) {
+        throw new StoppedException(e, ended);
+      }
+      phases.end("random");
+    }
+    return ended;
   }
 
   /** The means of all random circuits of a size, which share one progress. */

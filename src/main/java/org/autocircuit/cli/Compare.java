@@ -54,7 +54,8 @@ import picocli.CommandLine.Spec;
     exitCodeList = {
       " 0:all went well",
       " 1:the model, the prompts or scores could not be used, or the computation failed",
-      " 2:wrong options"
+      " 2:wrong options",
+      "130:stopped before the end, for instance by Ctrl-C"
     })
 final class Compare implements Callable<Integer> {
 
@@ -240,6 +241,7 @@ final class Compare implements Callable<Integer> {
                 false));
       }
     }
+    Failures.warn(err, Shares.warnings(curves.get(0).range()));
     out.println("Faithfulness on " + prompts.describeTesting());
     out.println(Wrap.lines("(" + curves.get(0).conditions() + ", absolute ranking)", 80));
     out.println();
@@ -253,15 +255,15 @@ final class Compare implements Callable<Integer> {
       cells.add(String.format(Locale.ROOT, "%,d", first.values().edges()));
       cells.add(Figures.percent(first.share(), 1));
       for (FaithfulnessCurve curve : curves) {
-        cells.add(MethodTable.number(curve.points().get(point).faithfulness(), 4));
+        cells.add(Shares.faithfulness(curve, curve.points().get(point)));
       }
       table.row(cells.toArray(String[]::new));
     }
     List<String> ratios = new ArrayList<>(List.of("CPR", ""));
     List<String> distances = new ArrayList<>(List.of("CMD", ""));
     for (FaithfulnessCurve curve : curves) {
-      ratios.add(MethodTable.number(curve.performanceRatio(), 4));
-      distances.add(MethodTable.number(curve.modelDistance(), 4));
+      ratios.add(Shares.performanceRatio(curve));
+      distances.add(Shares.modelDistance(curve));
     }
     table.row(ratios.toArray(String[]::new));
     table.row(distances.toArray(String[]::new));

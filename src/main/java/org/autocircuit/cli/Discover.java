@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.IntFunction;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
@@ -62,7 +63,8 @@ import picocli.CommandLine.Spec;
     exitCodeList = {
       " 0:all went well",
       " 1:the model or the prompts could not be used, or the computation failed",
-      " 2:wrong options"
+      " 2:wrong options",
+      "130:stopped before the end, for instance by Ctrl-C"
     })
 final class Discover implements Callable<Integer> {
 
@@ -226,12 +228,19 @@ final class Discover implements Callable<Integer> {
         prompts.describeTesting(),
         ablation == BatchAblation.RESAMPLE ? "" : " by " + Names.typed(ablation));
     out.println();
-    CircuitComparison.Measured measured =
-        new CircuitComparison(
-                model, prompts.testing(), ablation, random, algorithmOptions.seed(), phases, err)
-            .measure(scores, sizes);
-    out.print(measured.table());
-    out.println();
+    CircuitComparison.Measured measured;
+    try {
+      measured =
+          new CircuitComparison(
+                  model, prompts.testing(), ablation, random, algorithmOptions.seed(), phases, err)
+              .measure(scores, sizes);
+    } catch (StoppedException e) {
+      e.partial(CircuitComparison.Measured.class).ifPresent(done -> out.println(done.table()));
+      out.flush();
+      throw e;
+    }
+    Failures.warn(err, Shares.warnings(measured.range()));
+    out.println(measured.table());
     measured.ties().ifPresent(line -> wrap("%s", line));
     if (ablation == BatchAblation.RESAMPLE) {
       measured.emptyCircuits(scores).forEach(line -> print("%s", line));
@@ -261,6 +270,7 @@ final class Discover implements Callable<Integer> {
               measured,
               smallest)
           .write(json);
+      outputs.wrote(json);
       fact("json", "%s", json);
     }
     if (page != null) {
@@ -270,6 +280,7 @@ final class Discover implements Callable<Integer> {
           .measured(measured)
           .smallest(smallest)
           .write(page);
+      outputs.wrote(page);
       fact("page", "%s (to open in a browser)", page);
     }
   }
@@ -298,8 +309,9 @@ final class Discover implements Callable<Integer> {
 
   private void write(PruneScores scores, IntFunction<String> positions) throws IOException {
     PruneScoresJson.write(scores, output);
+    outputs.wrote(output);
     fact("scores", "%s (%s)", output, Figures.count(scores.size(), "edge"));
-    String picture = pictureOptions.write(scores, positions);
+    String picture = pictureOptions.write(scores, positions, outputs);
     if (!picture.isEmpty()) {
       fact("picture", "%s", picture);
     }

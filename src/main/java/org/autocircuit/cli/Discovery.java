@@ -61,6 +61,8 @@ record Discovery(
               }
             });
     addMeasures(root.putObject("full_model"), circuits.full());
+    put(root, "range", circuits.range().value());
+    put(root, "range_standard_error", circuits.range().standardError());
     smallest.ifPresent(part -> part.addTo(root.putObject("smallest_circuit")));
     ArrayNode heads = root.putArray("heads");
     for (HeadScore head : HeadScore.of(scores)) {

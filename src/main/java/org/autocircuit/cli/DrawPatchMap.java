@@ -51,7 +51,8 @@ import picocli.CommandLine.Spec;
     exitCodeList = {
       " 0:all went well",
       " 1:the model or the prompts could not be used, or the computation failed",
-      " 2:wrong options"
+      " 2:wrong options",
+      "130:stopped before the end, for instance by Ctrl-C"
     })
 final class DrawPatchMap implements Callable<Integer> {
 
@@ -143,26 +144,14 @@ final class DrawPatchMap implements Callable<Integer> {
               (together ? patching.withAllPositionsTogether() : patching)
                   .map(model, prompts.finding(), progress);
         }
-        Failures.warn(err, warnings(map));
+        Failures.warn(
+            err, Shares.warnings("clean and corrupt prompts", map.difference(), "little"));
         List<String> tokens = prompts.positions(folder.tokenizer());
         show(PatchMapTable.of(map, tokens), map, folder.describe(), prompts);
       }
     }
     out.flush();
     return Main.OK;
-  }
-
-  private static List<String> warnings(PatchMap map) {
-    double difference = map.clean() - map.corrupt();
-    return Math.abs(difference) < 2 * map.differenceStandardError()
-        ? List.of(
-            String.format(
-                Locale.ROOT,
-                "clean and corrupt prompts differ by %.3g, with a standard error of %.3g: shares of"
-                    + " so small a difference mean little",
-                difference,
-                map.differenceStandardError()))
-        : List.of();
   }
 
   private void show(PatchMapTable table, PatchMap map, String model, Prompts prompts)
@@ -173,6 +162,7 @@ final class DrawPatchMap implements Callable<Integer> {
         String.format(Locale.ROOT, "clean %.3f, corrupt %.3f", map.clean(), map.corrupt()));
     if (json != null) {
       writeJson(map, table, model, prompts);
+      outputs.wrote(json);
       fact("numbers", json.toString());
     }
     if (!noPicture) {
@@ -193,6 +183,7 @@ final class DrawPatchMap implements Callable<Integer> {
                       map.clean(),
                       map.corrupt())))
           .write(picture);
+      outputs.wrote(picture);
       fact("picture", picture.toString());
     }
     out.println();

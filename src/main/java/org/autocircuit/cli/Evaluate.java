@@ -5,18 +5,15 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.eval.CircuitMeasures;
-import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
+import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.eval.PromptMetric;
-import org.autocircuit.eval.PromptValues;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
@@ -56,7 +53,8 @@ import picocli.CommandLine.Spec;
     exitCodeList = {
       " 0:all went well",
       " 1:the model, the prompts or the scores could not be used, or the computation failed",
-      " 2:wrong options"
+      " 2:wrong options",
+      "130:stopped before the end, for instance by Ctrl-C"
     })
 final class Evaluate implements Callable<Integer> {
 
@@ -210,8 +208,21 @@ final class Evaluate implements Callable<Integer> {
               prompts.testing(),
               scores,
               signed);
+    } catch (StoppedException e) {
+      e.partial(FaithfulnessCurve.class).ifPresent(done -> print(done, prompts, out, err));
+      throw e;
     }
-    List<CircuitMeasures> measures = measures(model, prompts, scores, curve, err);
+    print(curve, prompts, out, err);
+    if (json != null) {
+      JsonFiles.write(json, json(curve));
+      outputs.wrote(json);
+      out.println();
+      out.println(Wrap.fact("json", json.toString()));
+    }
+  }
+
+  private void print(FaithfulnessCurve curve, Prompts prompts, PrintWriter out, PrintWriter err) {
+    Failures.warn(err, Shares.warnings(curve.range()));
     out.println(Wrap.fact("scores", scoresFile.toString()));
     out.println(Wrap.fact("prompts", prompts.describe()));
     out.println(
@@ -229,70 +240,26 @@ final class Evaluate implements Callable<Integer> {
             .right("faithful")
             .right("KL")
             .right("accuracy");
-    for (int i = 0; i < curve.points().size(); i++) {
-      FaithfulnessCurve.Point point = curve.points().get(i);
-      addRow(table, point.share(), point.values(), point.faithfulness(), measures.get(i));
+    for (FaithfulnessCurve.Point point : curve.points()) {
+      table.row(
+          String.format(Locale.ROOT, "%,d", point.values().edges()),
+          Figures.percent(point.share(), 1),
+          Figures.fixed(point.values().mean(), 4),
+          Figures.fixed(point.values().standardError(), 4),
+          Shares.faithfulness(curve, point),
+          Figures.fixed(point.measures().klDivergence(), 4),
+          Figures.percent(point.measures().accuracy(), 1));
     }
     out.print(table);
     out.println();
     out.println(Wrap.lines(EXACT_SIZES, 80));
     out.println();
     out.println(
-        "CPR %s, CMD %s"
-            .formatted(
-                Figures.fixed(curve.performanceRatio(), 4),
-                Figures.fixed(curve.modelDistance(), 4)));
-    if (json != null) {
-      JsonFiles.write(json, json(curve, measures));
-      out.println();
-      out.println(Wrap.fact("json", json.toString()));
-    }
+        "CPR %s, CMD %s".formatted(Shares.performanceRatio(curve), Shares.modelDistance(curve)));
+    out.flush();
   }
 
-  private static void addRow(
-      TextTable table,
-      double share,
-      PromptValues values,
-      double faithfulness,
-      CircuitMeasures measures) {
-    table.row(
-        String.format(Locale.ROOT, "%,d", values.edges()),
-        Figures.percent(share, 1),
-        Figures.fixed(values.mean(), 4),
-        Figures.fixed(values.standardError(), 4),
-        Figures.fixed(faithfulness, 4),
-        Figures.fixed(measures.klDivergence(), 4),
-        Figures.percent(measures.accuracy(), 1));
-  }
-
-  /** Divergence and accuracy of the circuits of a curve, under the same conditions. */
-  private List<CircuitMeasures> measures(
-      PatchableModel model,
-      Prompts prompts,
-      PruneScores scores,
-      FaithfulnessCurve curve,
-      PrintWriter err) {
-    boolean onClean = direction == Direction.NOISING;
-    List<CircuitMeasures> measures = new ArrayList<>();
-    try (PhaseProgress progress = PhaseProgress.of("divergences", err)) {
-      for (FaithfulnessCurve.Point point : curve.points()) {
-        int size = point.values().edges();
-        measures.add(
-            CircuitRuns.builder(PruneScores.ofCircuit(Circuits.top(scores, size, signed)))
-                .sizes(List.of(size))
-                .patchType(patch.type)
-                .ablation(ablation)
-                .reverseCleanCorrupt((patch == Patch.TREE) != onClean)
-                .build()
-                .measure(model, prompts.testing())
-                .get(size));
-        progress.report(measures.size(), curve.points().size());
-      }
-    }
-    return measures;
-  }
-
-  private ObjectNode json(FaithfulnessCurve curve, List<CircuitMeasures> measures) {
+  private ObjectNode json(FaithfulnessCurve curve) {
     ObjectNode root = StrictJson.MAPPER.createObjectNode();
     root.put("format", "autocircuit-evaluation").put("version", 1);
     root.put("scores", scoresFile.toString());
@@ -301,18 +268,20 @@ final class Evaluate implements Callable<Integer> {
     conditions.put("patch_type", patch.toString()).put("ablation", Names.typed(ablation));
     conditions.put("direction", direction.toString()).put("prompts", curve.conditions().prompts());
     root.put("ranking", signed ? "signed" : "absolute");
+    MeanDifference range = curve.range();
+    Discovery.put(root, "range", range.value());
+    Discovery.put(root, "range_standard_error", range.standardError());
     Discovery.put(root, "cpr", curve.performanceRatio());
     Discovery.put(root, "cmd", curve.modelDistance());
     ArrayNode circuits = root.putArray("circuits");
-    for (int i = 0; i < measures.size(); i++) {
-      FaithfulnessCurve.Point point = curve.points().get(i);
+    for (FaithfulnessCurve.Point point : curve.points()) {
       ObjectNode circuit = circuits.addObject();
       circuit.put("share", point.share()).put("edges", point.values().edges());
       Discovery.put(circuit, "metric", point.values().mean());
       Discovery.put(circuit, "standard_error", point.values().standardError());
       Discovery.put(circuit, "faithfulness", point.faithfulness());
-      Discovery.put(circuit, "kl", measures.get(i).klDivergence());
-      Discovery.put(circuit, "accuracy", measures.get(i).accuracy());
+      Discovery.put(circuit, "kl", point.measures().klDivergence());
+      Discovery.put(circuit, "accuracy", point.measures().accuracy());
     }
     return root;
   }

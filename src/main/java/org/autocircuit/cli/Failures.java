@@ -4,16 +4,19 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.exception.PromptDatasetException;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.VisibleText;
 import picocli.CommandLine;
 import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.IParameterExceptionHandler;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -59,6 +62,10 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
 
   @Override
   public int handleExecutionException(Exception e, CommandLine command, ParseResult parsed) {
+    if (e instanceof StoppedException) {
+      print(command, "stopped before the end; " + kept(command), e);
+      return Main.STOPPED;
+    }
     boolean expected = EXPECTED.stream().anyMatch(type -> type.isInstance(e));
     String message = e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
     print(
@@ -69,6 +76,19 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
                 .formatted(e.getClass().getSimpleName(), firstLine(message)),
         e);
     return Main.FAILURE;
+  }
+
+  /** Says what a command has done for good. */
+  private static String kept(CommandLine command) {
+    String written =
+        command.getCommandSpec().mixins().values().stream()
+            .map(CommandSpec::userObject)
+            .filter(Outputs.class::isInstance)
+            .flatMap(outputs -> ((Outputs) outputs).written().stream())
+            .map(Path::toString)
+            .map(VisibleText::of)
+            .collect(Collectors.joining(", "));
+    return written.isEmpty() ? "no file was written" : "complete: " + written;
   }
 
   private void print(CommandLine command, String line, Exception e) {

@@ -2,6 +2,8 @@ package org.autocircuit.cli;
 
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import picocli.CommandLine;
@@ -13,8 +15,9 @@ import picocli.CommandLine.Spec;
 
 /**
  * The command line. Exit codes: {@value #OK} if all went well, {@value #FAILURE} if a model or
- * prompts could not be used, or a computation failed, {@value #USAGE} if options were wrong.
- * Results go to standard output, progress and errors to standard error.
+ * prompts could not be used, or a computation failed, {@value #USAGE} if options were wrong,
+ * {@value #STOPPED} if it was stopped. Results go to standard output, progress and errors to
+ * standard error.
  */
 @Command(
     name = "autocircuit",
@@ -47,7 +50,8 @@ import picocli.CommandLine.Spec;
     exitCodeList = {
       " 0:all went well",
       " 1:a model or prompts could not be used, or a computation failed",
-      " 2:wrong options"
+      " 2:wrong options",
+      "130:stopped before the end, for instance by Ctrl-C"
     })
 public final class Main implements Callable<Integer> {
 
@@ -59,6 +63,12 @@ public final class Main implements Callable<Integer> {
 
   /** Exit code: wrong options. */
   public static final int USAGE = 2;
+
+  /** Exit code: stopped before the end, by Ctrl-C. */
+  public static final int STOPPED = 130;
+
+  /** How long the process waits, when it is asked to end, for the command to say what it did. */
+  private static final int PATIENCE_SECONDS = 10;
 
   /** Kept, since Java forgets the settings of loggers that nobody holds. */
   private static final Logger LOG = Logger.getLogger("org.autocircuit");
@@ -79,7 +89,19 @@ public final class Main implements Callable<Integer> {
     if (System.getProperty("java.util.logging.config.file") == null) {
       LOG.setLevel(Level.WARNING);
     }
-    System.exit(execute(commandLine(), arguments));
+    CountDownLatch said = new CountDownLatch(1);
+    Runtime.getRuntime().addShutdownHook(new Thread(() -> await(said), "autocircuit-command"));
+    int code = execute(commandLine(), arguments);
+    said.countDown();
+    System.exit(code);
+  }
+
+  private static void await(CountDownLatch said) {
+    try {
+      said.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static int execute(CommandLine command, String[] arguments) {

@@ -3,6 +3,7 @@ package org.autocircuit.cli;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -11,19 +12,17 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.Workspaces;
 import org.autocircuit.data.PromptPairBatch;
-import org.autocircuit.eval.CircuitMeasures;
-import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.RocCurve;
 import org.autocircuit.eval.ScoreSimilarity;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Figures;
 import org.autocircuit.known.KnownModel;
 import org.autocircuit.model.Model;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
-import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.ScoreSign;
 import org.autocircuit.report.TextTable;
@@ -38,6 +37,18 @@ final class MethodTable {
   private record Run(
       Method method, ScoreSign sign, PruneScores scores, PassCount passes, long nanos, long peak) {}
 
+  /** The faithfulness of one method's circuits, by signed ranking where scores have signs. */
+  private record Curves(FaithfulnessCurve signed, FaithfulnessCurve absolute) {
+
+    double divergence(double share) {
+      return absolute.points().stream()
+          .filter(point -> point.share() == share)
+          .mapToDouble(point -> point.measures().klDivergence())
+          .findFirst()
+          .orElse(Double.NaN);
+    }
+  }
+
   private final AlgorithmOptions options;
   private final PrintWriter out;
   private final PrintWriter err;
@@ -49,45 +60,70 @@ final class MethodTable {
   }
 
   void print(PatchableModel model, Prompts prompts) {
-    boolean wrongAnswers = prompts.haveWrongAnswers();
     Map<Method, Run> runs = new LinkedHashMap<>();
-    for (Method method : Method.values()) {
-      try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
-        runs.put(method, run(method, model, prompts.finding(), wrongAnswers, progress));
+    Map<Method, Curves> curves = new LinkedHashMap<>();
+    try {
+      for (Method method : Method.values()) {
+        try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
+          runs.put(method, run(method, model, prompts, progress));
+        }
+      }
+      measure(model, prompts, runs.values(), curves);
+    } catch (StoppedException e) {
+      print(runs, curves, prompts);
+      throw e;
+    }
+    Failures.warn(err, Shares.warnings(curves.get(Method.EXACT).absolute().range()));
+    print(runs, curves, prompts);
+    printKnown();
+  }
+
+  private void measure(
+      PatchableModel model, Prompts prompts, Collection<Run> runs, Map<Method, Curves> curves) {
+    Evaluation evaluation =
+        Evaluation.of(options.metric().ofPrompts(prompts.haveWrongAnswers()))
+            .withAblation(ablation());
+    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+      for (Run run : runs) {
+        FaithfulnessCurve absolute =
+            FaithfulnessCurve.measure(evaluation, model, prompts.testing(), run.scores(), false);
+        FaithfulnessCurve signed =
+            run.sign() == ScoreSign.SIGNED
+                ? FaithfulnessCurve.measure(
+                    evaluation, model, prompts.testing(), run.scores(), true)
+                : absolute;
+        curves.put(run.method(), new Curves(signed, absolute));
+        progress.report(curves.size(), runs.size());
       }
     }
-    PruneScores exact = absolute(runs.get(Method.EXACT).scores());
-    Evaluation evaluation =
-        Evaluation.of(options.metric().ofPrompts(wrongAnswers)).withAblation(ablation());
+  }
+
+  /** Prints a row for each method that ran, with dashes for what was not measured. */
+  private void print(Map<Method, Run> runs, Map<Method, Curves> curves, Prompts prompts) {
     TextTable table = new TextTable().indent(2).left("method").right("CPR").right("CMD");
     for (double share : KL_SHARES) {
-      table.right(String.format(Locale.ROOT, "KL %.0f %%", 100 * share));
+      table.right("KL " + Figures.percent(share, 0));
     }
     table.right("rank corr.").right("forwards").right("gradients").right("seconds").right("MiB");
-    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
-      int done = 0;
-      for (Run run : runs.values()) {
-        List<PromptPairBatch> testing = prompts.testing();
-        boolean signed = run.sign() == ScoreSign.SIGNED;
-        PruneScores scores = run.scores();
-        FaithfulnessCurve ratio =
-            FaithfulnessCurve.measure(evaluation, model, testing, scores, signed);
-        FaithfulnessCurve distance =
-            FaithfulnessCurve.measure(evaluation, model, testing, scores, false);
-        List<String> cells = new ArrayList<>(List.of(run.method().toString()));
-        cells.add(number(ratio.performanceRatio(), 4));
-        cells.add(number(distance.modelDistance(), 4));
-        for (double share : KL_SHARES) {
-          cells.add(number(divergence(model, testing, scores, share), 4));
-        }
-        cells.add(number(ScoreSimilarity.spearman(absolute(scores), exact), 3));
-        cells.add(String.format(Locale.ROOT, "%,d", run.passes().forwards()));
-        cells.add(String.format(Locale.ROOT, "%,d", run.passes().gradients()));
-        cells.add(number(run.nanos() / 1e9, 2));
-        cells.add(number(run.peak() / MIB, 1));
-        table.row(cells.toArray(String[]::new));
-        progress.report(++done, runs.size());
+    for (Run run : runs.values()) {
+      Curves of = curves.get(run.method());
+      List<String> cells = new ArrayList<>(List.of(run.method().toString()));
+      cells.add(of == null ? "-" : Shares.performanceRatio(of.signed()));
+      cells.add(of == null ? "-" : Shares.modelDistance(of.absolute()));
+      for (double share : KL_SHARES) {
+        cells.add(of == null ? "-" : number(of.divergence(share), 4));
       }
+      double correlation =
+          runs.containsKey(Method.EXACT)
+              ? ScoreSimilarity.spearman(
+                  absolute(run.scores()), absolute(runs.get(Method.EXACT).scores()))
+              : Double.NaN;
+      cells.add(number(correlation, 3));
+      cells.add(String.format(Locale.ROOT, "%,d", run.passes().forwards()));
+      cells.add(String.format(Locale.ROOT, "%,d", run.passes().gradients()));
+      cells.add(number(run.nanos() / 1e9, 2));
+      cells.add(number(run.peak() / MIB, 1));
+      table.row(cells.toArray(String[]::new));
     }
     out.println();
     out.print(table);
@@ -97,7 +133,7 @@ final class MethodTable {
             "Circuits on %s (%s, ablation %s). CPR by signed ranking where scores have signs; CMD"
                     .formatted(
                         prompts.describeTesting(),
-                        options.metric().describe(wrongAnswers),
+                        options.metric().describe(prompts.haveWrongAnswers()),
                         Names.typed(ablation()))
                 + " and KL by absolute ranking. rank corr.: Spearman's, of absolute scores with exact ones."
                 + " Sizes are exact: of edges whose scores are equal, those that come first in the graph"
@@ -106,7 +142,6 @@ final class MethodTable {
             80));
     out.println();
     out.flush();
-    printKnown();
   }
 
   private void printKnown() {
@@ -139,13 +174,8 @@ final class MethodTable {
     out.print(table);
   }
 
-  private Run run(
-      Method method,
-      PatchableModel model,
-      List<PromptPairBatch> batches,
-      boolean wrongAnswers,
-      Progress progress) {
-    var algorithm = method.algorithm(options.settings(wrongAnswers));
+  private Run run(Method method, PatchableModel model, Prompts prompts, Progress progress) {
+    var algorithm = method.algorithm(options.settings(prompts.haveWrongAnswers()));
     Workspaces.resetPeak();
     PruneScores[] scores = new PruneScores[1];
     long[] nanos = new long[1];
@@ -153,7 +183,7 @@ final class MethodTable {
         PassCount.of(
             () -> {
               long begin = System.nanoTime();
-              scores[0] = algorithm.pruneScores(model, batches, progress);
+              scores[0] = algorithm.pruneScores(model, prompts.finding(), progress);
               nanos[0] = System.nanoTime() - begin;
             });
     return new Run(method, algorithm.sign(), scores[0], passes, nanos[0], Workspaces.peakBytes());
@@ -161,20 +191,6 @@ final class MethodTable {
 
   private Ablation ablation() {
     return options.ablation().orElse(BatchAblation.RESAMPLE);
-  }
-
-  private double divergence(
-      PatchableModel model, List<PromptPairBatch> batches, PruneScores scores, double share) {
-    int size = Math.max(1, (int) (share * scores.size()));
-    PruneScores circuit = PruneScores.ofCircuit(Circuits.top(scores, size, false));
-    Map<Integer, CircuitMeasures> measured =
-        CircuitRuns.builder(circuit)
-            .sizes(List.of(size))
-            .patchType(PatchType.TREE_PATCH)
-            .ablation(ablation())
-            .build()
-            .measure(model, batches);
-    return measured.values().iterator().next().klDivergence();
   }
 
   static PruneScores absolute(PruneScores scores) {

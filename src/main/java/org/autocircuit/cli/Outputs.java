@@ -3,7 +3,9 @@ package org.autocircuit.cli;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.AtomicFolder;
@@ -28,6 +30,8 @@ final class Outputs {
 
   /** Options by the files that they name, without symbolic links. */
   private final Map<Path, String> taken = new LinkedHashMap<>();
+
+  private final List<Path> written = new ArrayList<>();
 
   /** Notes an input, which no output may replace. */
   void keep(String option, Path file) {
@@ -54,6 +58,16 @@ final class Outputs {
     } catch (IOException e) {
       throw refused(option + " " + e.getMessage());
     }
+  }
+
+  /** Notes that a file is complete. */
+  void wrote(Path file) {
+    written.add(file);
+  }
+
+  /** The files that are complete. */
+  List<Path> written() {
+    return written;
   }
 
   /** Checks an output folder. */

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import jdk.jfr.Recording;
 import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
+import org.autocircuit.internal.Stop;
 
 /**
  * Counts passes by the events that they leave in the flight recorder, of the whole process.
@@ -34,6 +35,9 @@ record PassCount(long forwards, long gradients) {
       } finally {
         Files.delete(file);
       }
+    } catch (IllegalStateException e) {
+      Stop.check(); // the flight recorder ends before others do, and says so in its own words
+      throw e;
     } catch (IOException e) {
       throw new UncheckedIOException("passes could not be counted: " + e.getMessage(), e);
     }

@@ -56,13 +56,15 @@ final class PictureOptions {
   }
 
   /** Draws the picture, and says so; nothing where none is wanted. */
-  String write(PruneScores scores, IntFunction<String> positions) throws IOException {
+  String write(PruneScores scores, IntFunction<String> positions, Outputs outputs)
+      throws IOException {
     if (noPicture) {
       return "";
     }
     int drawn = Math.min(edges, scores.size());
     CircuitPicture.of(scores.graph(), scores.top(drawn), Discover.best(drawn, "edge"), positions)
         .write(picture);
+    outputs.wrote(picture);
     return "%s (%s)".formatted(picture, Figures.count(drawn, "edge"));
   }
 }

@@ -7,6 +7,7 @@ import java.util.Optional;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.AnswerScale;
 import org.autocircuit.eval.Evaluation;
+import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.eval.PromptValues;
 import org.autocircuit.eval.SmallestCircuit;
@@ -28,7 +29,7 @@ record SmallestPart(
 
   private static final double SHARE = 0.95;
 
-  /** Searches; finds none where all edges are worth as much as none. */
+  /** Searches; finds none where all edges are not clearly worth more than none. */
   static Optional<SmallestPart> find(
       PatchableModel model,
       Prompts prompts,
@@ -41,7 +42,7 @@ record SmallestPart(
     EdgeSet all = EdgeSet.all(scores.graph());
     try (PhaseProgress waiting = PhaseProgress.waiting("smallest circuit", err)) {
       List<PromptValues> ends = evaluation.measure(model, prompts.finding(), List.of(none, all));
-      if (ends.get(0).mean() == ends.get(1).mean()) {
+      if (!ends.get(1).minus(ends.get(0)).isClear()) {
         return Optional.empty();
       }
       SmallestCircuit found =
@@ -54,7 +55,8 @@ record SmallestPart(
 
   /** The share that it recovers on the prompts that circuits are tested with. */
   double tested() {
-    return (values.mean() - none.mean()) / (full.mean() - none.mean());
+    MeanDifference range = full.minus(none);
+    return range.isClear() ? values.minus(none).value() / range.value() : Double.NaN;
   }
 
   /** The sentence for people. */
@@ -65,7 +67,9 @@ record SmallestPart(
     return heldOut
         ? text
             + ", to recover %s on the prompts it was found with, %s on the held-out ones."
-                .formatted(Figures.percent(found.faithfulness(), 1), Figures.percent(tested(), 1))
+                .formatted(
+                    Figures.percent(found.faithfulness(), 1),
+                    Figures.orDash(tested(), Figures.percent(tested(), 1)))
         : text + ".";
   }
 

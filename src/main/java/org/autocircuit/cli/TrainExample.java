@@ -128,6 +128,7 @@ final class TrainExample implements Callable<Integer> {
               },
               progress);
       training.save(output);
+      outputs.wrote(output);
     }
     print(report, out);
     if (report.goalReached()) {

@@ -1,7 +1,6 @@
 package org.autocircuit.eval;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -209,30 +208,26 @@ public final class CircuitRuns {
   public Map<Integer, CircuitMeasures> measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
     List<PromptPairBatch> list = List.copyOf(batches);
-    Map<Integer, CircuitMeasures.Sum> sums = new LinkedHashMap<>();
-    circuits.keySet().forEach(edges -> sums.put(edges, new CircuitMeasures.Sum()));
-    Logits[] full = new Logits[list.size()];
-    Sink adding =
-        (edges, batch, logits) -> {
-          if (full[batch] == null) {
-            // Batches come one after another, so the last one's outputs are of no more use.
-            Arrays.fill(full, null);
-            full[batch] = CircuitPasses.fullModel(model, list.get(batch).clean());
-          }
-          sums.get(edges).add(logits, full[batch], list.get(batch));
-        };
+    List<Integer> sizes = List.copyOf(circuits.keySet());
+    MeasureSums sums = new MeasureSums(model, list, sizes.size());
     try {
-      run(model, list, adding);
+      run(model, list, (edges, batch, logits) -> sums.accept(sizes.indexOf(edges), batch, logits));
     } catch (StoppedException e) {
-      sums.values().removeIf(CircuitMeasures.Sum::isEmpty);
-      throw new StoppedException(e, means(sums));
+      throw new StoppedException(e, means(sizes, sums));
     }
-    return means(sums);
+    if (list.isEmpty()) {
+      throw new IllegalArgumentException("expected at least one batch of prompts, got none");
+    }
+    return means(sizes, sums);
   }
 
-  private static Map<Integer, CircuitMeasures> means(Map<Integer, CircuitMeasures.Sum> sums) {
+  private static Map<Integer, CircuitMeasures> means(List<Integer> sizes, MeasureSums sums) {
     Map<Integer, CircuitMeasures> measures = new LinkedHashMap<>();
-    sums.forEach((edges, sum) -> measures.put(edges, sum.mean()));
+    for (int circuit = 0; circuit < sizes.size(); circuit++) {
+      if (!sums.isEmpty(circuit)) {
+        measures.put(sizes.get(circuit), sums.mean(circuit));
+      }
+    }
     return measures;
   }
 

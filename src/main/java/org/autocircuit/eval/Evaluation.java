@@ -1,11 +1,14 @@
 package org.autocircuit.eval;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
+import java.util.concurrent.atomic.AtomicLong;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -85,7 +88,7 @@ public final class Evaluation {
    * @param batches at least one
    * @throws IllegalArgumentException if there is no batch, or the circuit is of another graph
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
-   * @throws org.autocircuit.exception.StoppedException if it was stopped
+   * @throws StoppedException if it was stopped
    */
   public PromptValues measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, EdgeSet circuit) {
@@ -97,34 +100,59 @@ public final class Evaluation {
    *
    * @return one for each circuit
    * @throws IllegalArgumentException as {@link #measure(PatchableModel, Collection, EdgeSet)}
+   * @throws StoppedException if it was stopped; has the {@code List} of values on those batches
+   *     that all circuits ran on, or, if there is none, of those circuits that ran on the first
    */
   public List<PromptValues> measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, List<EdgeSet> circuits) {
-    List<PromptPairBatch> list = List.copyOf(batches);
+    return measure(model, List.copyOf(batches), circuits, (circuit, batch, logits) -> {});
+  }
+
+  /** The same, and gives every output to a sink, too. */
+  List<PromptValues> measure(
+      PatchableModel model,
+      List<PromptPairBatch> list,
+      List<EdgeSet> circuits,
+      CircuitPasses.Sink sink) {
     if (list.isEmpty()) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
     }
-    int prompts = list.stream().mapToInt(PromptPairBatch::size).sum();
-    int[] first = new int[list.size()];
-    for (int batch = 1; batch < first.length; batch++) {
-      first[batch] = first[batch - 1] + list.get(batch - 1).size();
+    int[] first = new int[list.size() + 1]; // the last one is the number of prompts
+    for (int batch = 0; batch < list.size(); batch++) {
+      first[batch + 1] = first[batch] + list.get(batch).size();
     }
+    int prompts = first[list.size()];
     double[][] values = new double[circuits.size()][prompts];
     long passes = (long) list.size() * circuits.size();
-    new CircuitPasses(patchType, ablation, direction == PatchDirection.NOISING)
-        .run(
-            model,
-            list,
-            circuits,
-            (circuit, batch, logits) -> {
-              double[] some = metric.values(logits, list.get(batch));
-              System.arraycopy(some, 0, values[circuit], first[batch], list.get(batch).size());
-              progress.report((long) batch * circuits.size() + circuit + 1, passes);
-            });
+    AtomicLong done = new AtomicLong();
+    try {
+      new CircuitPasses(patchType, ablation, direction == PatchDirection.NOISING)
+          .run(
+              model,
+              list,
+              circuits,
+              (circuit, batch, logits) -> {
+                double[] some = metric.values(logits, list.get(batch));
+                System.arraycopy(some, 0, values[circuit], first[batch], list.get(batch).size());
+                sink.accept(circuit, batch, logits);
+                progress.report(done.incrementAndGet(), passes);
+              });
+    } catch (StoppedException e) {
+      int whole = (int) (done.get() / circuits.size());
+      int alike = whole > 0 ? circuits.size() : (int) done.get();
+      int measured = first[Math.max(whole, 1)];
+      throw new StoppedException(e, values(circuits.subList(0, alike), values, measured));
+    }
+    return values(circuits, values, prompts);
+  }
+
+  /** Values of some circuits on the first prompts. */
+  private List<PromptValues> values(List<EdgeSet> circuits, double[][] values, int prompts) {
     Conditions conditions = new Conditions(metric.name(), patchType, ablation, direction, prompts);
     List<PromptValues> measured = new ArrayList<>();
-    for (int circuit = 0; circuit < values.length; circuit++) {
-      measured.add(new PromptValues(conditions, circuits.get(circuit).size(), values[circuit]));
+    for (int circuit = 0; circuit < circuits.size(); circuit++) {
+      double[] some = Arrays.copyOf(values[circuit], prompts);
+      measured.add(new PromptValues(conditions, circuits.get(circuit).size(), some));
     }
     return measured;
   }

@@ -7,6 +7,7 @@ import java.util.Locale;
 import java.util.function.DoubleUnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.prune.CircuitSelection;
@@ -41,8 +42,10 @@ public record FaithfulnessCurve(
    * @param share the size asked for, as a share of all edges
    * @param values its metric
    * @param faithfulness as above
+   * @param measures divergence from the full model and accuracy in the same passes
    */
-  public record Point(double share, PromptValues values, double faithfulness) {}
+  public record Point(
+      double share, PromptValues values, double faithfulness, CircuitMeasures measures) {}
 
   /** Copies the points. */
   public FaithfulnessCurve {
@@ -57,7 +60,9 @@ public record FaithfulnessCurve(
    * @throws IllegalArgumentException if there is no batch, the scores are those of another graph,
    *     or the metric is the same with all edges and with none
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
-   * @throws org.autocircuit.exception.StoppedException if it was stopped
+   * @throws StoppedException if it was stopped; has the {@code FaithfulnessCurve} of what was done,
+   *     if anything can be said: all points on the batches that all circuits ran on, or, if there
+   *     is none, those points that ran on the first, the smallest first
    */
   public static FaithfulnessCurve measure(
       Evaluation evaluation,
@@ -66,26 +71,55 @@ public record FaithfulnessCurve(
       PruneScores scores,
       boolean signed) {
     ModelGraph graph = scores.graph();
-    List<EdgeSet> circuits = new ArrayList<>();
+    List<EdgeSet> circuits = new ArrayList<>(List.of(EdgeSet.none(graph), EdgeSet.all(graph)));
     for (double share : SHARES) {
       CircuitSelection selection = CircuitSelection.top((int) (share * graph.nEdges()));
       circuits.add((signed ? selection.signed() : selection).of(scores));
     }
-    circuits.add(EdgeSet.none(graph));
-    circuits.add(EdgeSet.all(graph));
     List<EdgeSet> different = circuits.stream().distinct().toList();
-    List<PromptValues> measured = evaluation.measure(model, batches, different);
-    List<PromptValues> values =
-        circuits.stream().map(circuit -> measured.get(different.indexOf(circuit))).toList();
-    PromptValues empty = values.get(SHARES.size());
-    PromptValues full = values.get(SHARES.size() + 1);
+    List<Integer> indices = circuits.stream().map(different::indexOf).toList();
+    List<PromptPairBatch> list = List.copyOf(batches);
+    MeasureSums sums = new MeasureSums(model, list, different.size());
+    try {
+      return of(signed, indices, evaluation.measure(model, list, different, sums), sums);
+    } catch (StoppedException e) {
+      @SuppressWarnings("unchecked") // the evaluation's are of values
+      List<PromptValues> measured = e.partial(List.class).orElse(List.of());
+      if (measured.size() < 2 || measured.get(1).mean() == measured.get(0).mean()) {
+        throw new StoppedException(e, null);
+      }
+      throw new StoppedException(e, of(signed, indices, measured, sums));
+    }
+  }
+
+  /**
+   * The curve of those points that were measured.
+   *
+   * @param circuits for none, all and each point the index of its values, which may be missing
+   */
+  private static FaithfulnessCurve of(
+      boolean signed, List<Integer> circuits, List<PromptValues> measured, MeasureSums sums) {
+    PromptValues empty = measured.get(0);
+    PromptValues full = measured.get(1);
     double range = full.requireDifferentMean(empty);
     List<Point> points = new ArrayList<>();
     for (int i = 0; i < SHARES.size(); i++) {
-      double faithfulness = (values.get(i).mean() - empty.mean()) / range;
-      points.add(new Point(SHARES.get(i), values.get(i), faithfulness));
+      int circuit = circuits.get(i + 2);
+      if (circuit < measured.size()) {
+        PromptValues values = measured.get(circuit);
+        double faithfulness = (values.mean() - empty.mean()) / range;
+        points.add(new Point(SHARES.get(i), values, faithfulness, sums.mean(circuit)));
+      }
     }
     return new FaithfulnessCurve(signed, full, empty, points);
+  }
+
+  /**
+   * By how much the full model is above the empty circuit: what faithfulness is a share of. Where
+   * it is not {@linkplain MeanDifference#isClear clear}, faithfulness and both areas mean little.
+   */
+  public MeanDifference range() {
+    return full.minus(empty);
   }
 
   /**

@@ -94,11 +94,11 @@ public final class PatchMap {
   }
 
   /**
-   * Returns the standard error of {@code clean() - corrupt()} over prompts; NaN for fewer than two.
-   * If the difference is hardly greater, shares of it mean little.
+   * Returns {@code clean() - corrupt()} with its standard error over prompts. Where it is not
+   * {@linkplain MeanDifference#isClear clear}, shares of it mean little.
    */
-  public double differenceStandardError() {
-    return differenceError;
+  public MeanDifference difference() {
+    return new MeanDifference(clean - corrupt, differenceError);
   }
 
   /** The activations in the order of the model: {@code block 0}, {@code MLP 0}, {@code A0.1}. */

@@ -61,6 +61,19 @@ public final class PromptValues {
   }
 
   /**
+   * The difference of the means, with the standard error of differences prompt by prompt.
+   *
+   * @throws IllegalArgumentException if the values are of other prompts or conditions
+   */
+  public MeanDifference minus(PromptValues other) {
+    requireSameConditions(other);
+    double[] differences = new double[values.length];
+    Arrays.setAll(differences, prompt -> values[prompt] - other.values[prompt]);
+    PromptValues all = new PromptValues(conditions, edges, differences);
+    return new MeanDifference(mean() - other.mean(), all.standardError());
+  }
+
+  /**
    * Returns by how much the mean of all edges, which this is, is above that of none.
    *
    * @throws IllegalArgumentException if by nothing

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.autocircuit.exception.StoppedException;
 
 /**
  * Lets calls of native code finish before the JVM ends. What LibTorch keeps for the process is gone
@@ -38,12 +39,12 @@ final class ShutdownGuard {
   /**
    * Begins a call, which {@link #leave} ends on the same thread. Calls inside it are part of it.
    *
-   * @throws IllegalStateException if the JVM is shutting down and this is no part of another call
+   * @throws StoppedException if the JVM is shutting down and this is no part of another call
    */
   static void enter() {
     if (enterToFree() && ending) {
       leave();
-      throw new IllegalStateException("the JVM is shutting down");
+      throw new StoppedException("stopped: the JVM is shutting down");
     }
   }
 

@@ -20,6 +20,7 @@ public final class CircuitTable {
   private final int nEdges;
   private final CircuitMeasures fullModel;
   private final CircuitMeasures empty;
+  private boolean shares = true;
   private final List<Row> rows = new ArrayList<>();
 
   /**
@@ -44,6 +45,12 @@ public final class CircuitTable {
    */
   public CircuitTable row(int edges, CircuitMeasures circuit, CircuitMeasures random) {
     rows.add(new Row(edges, Objects.requireNonNull(circuit, "circuit"), random));
+    return this;
+  }
+
+  /** Prints dashes for what circuits recover, since the two ends of that scale are too near. */
+  public CircuitTable withoutShares() {
+    shares = false;
     return this;
   }
 
@@ -119,7 +126,7 @@ public final class CircuitTable {
 
   private String recovered(CircuitMeasures measures) {
     double share = measures.recovered(fullModel, empty);
-    return Figures.orDash(share, Figures.percent(share, 1));
+    return !shares ? "-" : Figures.orDash(share, Figures.percent(share, 1));
   }
 
   private static String kl(CircuitMeasures measures) {

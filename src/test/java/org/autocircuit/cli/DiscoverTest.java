@@ -83,7 +83,7 @@ class DiscoverTest {
     Path page = folder.resolve("circuit.html");
     for (String option : List.of("--separate-qkv", "--per-position")) {
       CommandRun grouped = run(llama, prompts, "--top", 200, "--picture", page, option);
-      assertThat(grouped.err()).isEmpty();
+      assertThat(grouped.code()).as(grouped.err()).isEqualTo(Main.OK);
       assertThat(grouped.out())
           .contains("4 heads, 2 key/value", ".K (kv 0: heads 0, 1)", ".V (kv 1: heads 2, 3)")
           .doesNotContain(".2.K", ".3.V");
@@ -92,7 +92,7 @@ class DiscoverTest {
 
       CommandRun ungrouped =
           run(llama, prompts, "--top", 200, "--picture", page, option, "--ungroup");
-      assertThat(ungrouped.err()).isEmpty();
+      assertThat(ungrouped.code()).as(ungrouped.err()).isEqualTo(Main.OK);
       assertThat(ungrouped.out()).contains(".2.K", ".3.V").doesNotContain("(kv");
       assertThat(page).content().doesNotContain("kv");
     }
@@ -174,7 +174,7 @@ class DiscoverTest {
             List.of("--method", "eap-ig", "--points", "2"),
             List.of("--method", "eap-ig", "--metric", "prob"),
             List.of("--method", "eap", "--ablation", "zero"),
-            List.of("--method", "exact", "--metric", "logprob"),
+            List.of("--method", "exact", "--metric", "prob"),
             List.of("--method", "acdc", "--thresholds", "1e-4,1e-2"),
             List.of("--method", "subnetwork-probing", "--epochs", "2"),
             List.of("--method", "subnetwork-probing", "--lambda", "0.1"));

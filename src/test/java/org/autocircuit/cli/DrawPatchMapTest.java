@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import org.autocircuit.data.PromptDataset;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptText;
@@ -142,10 +143,23 @@ class DrawPatchMapTest {
         .containsExactly("MLP 0", "MLP 1");
   }
 
-  /** For every pair there is one with the names the other way round. */
   @Test
-  void saysWhereThereIsHardlyADifference() {
-    CommandRun run = patchMap();
+  void saysWhereThereIsHardlyADifference() throws IOException {
+    assertThat(patchMap().err()).isEmpty();
+    // For every pair there is one the other way round.
+    Path file = folder.resolve("both.json");
+    new PromptDataset(
+            TinyModel.prompts().prompts().stream()
+                .flatMap(
+                    pair ->
+                        Stream.of(
+                            pair,
+                            new PromptPair(
+                                pair.corrupt(), pair.clean(), pair.answers(), pair.wrongAnswers())))
+                .skip(1) // or there would be no difference at all
+                .toList())
+        .write(file);
+    CommandRun run = CommandRun.of("patch-map", "-m", model, "-p", file, "--no-picture");
     assertThat(run.code()).isEqualTo(Main.OK);
     assertThat(run.err())
         .startsWith("warning: clean and corrupt prompts differ by ")

@@ -67,7 +67,7 @@ class EvaluateTest {
         .contains(
             "logit difference of 6 prompts; all but the circuit patched, ablation resample,"
                 + " noising, absolute ranking")
-        .containsPattern(" 46 100.0 % -0.34\\d+ [\\d.]+ 1.0000 0.0000 0.0 %")
+        .containsPattern(" 46 100.0 % 2.39\\d+ [\\d.]+ 1.0000 0.0000 0.0 %")
         .containsPattern("CPR [\\d.]+, CMD [\\d.]+");
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
     JsonNode json = new ObjectMapper().readTree(file.toFile());

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.autocircuit.SentencePieceTokenizer;
 import org.autocircuit.checkpoint.Checkpoints;
@@ -32,6 +33,10 @@ public final class TinyModel {
   private static final List<String> NAMES = List.of("Mary", "John", "Anna", "Paul");
   private static final List<String> WORDS =
       List.of("Mary", "John", "Anna", "Paul", "and", "went", ",", "gave", "it", "to");
+
+  /** Names of which the model prefers the second. */
+  private static final Set<String> SECOND =
+      Set.of("Mary John", "Mary Anna", "John Mary", "John Anna", "Anna John", "Anna Paul");
 
   private TinyModel() {}
 
@@ -126,21 +131,23 @@ public final class TinyModel {
     return folder;
   }
 
-  /** Pairs of eight tokens each, for every two names. */
+  /**
+   * Pairs of nine tokens each, for every two names. Answers are those that the model of {@link
+   * #write} prefers on clean prompts to corrupt ones, so that means of both differ clearly.
+   */
   public static PromptDataset prompts() {
     return new PromptDataset(
         NAMES.stream()
-            .flatMap(
-                a ->
-                    NAMES.stream()
-                        .filter(b -> !b.equals(a))
-                        .map(
-                            b ->
-                                new PromptPair(
-                                    a + " and " + b + " went, " + b + " gave it to",
-                                    a + " and " + b + " went, " + a + " gave it to",
-                                    List.of(a),
-                                    List.of(b))))
+            .flatMap(a -> NAMES.stream().filter(b -> !b.equals(a)).map(b -> pair(a, b)))
             .toList());
+  }
+
+  private static PromptPair pair(String a, String b) {
+    boolean second = SECOND.contains(a + " " + b);
+    return new PromptPair(
+        a + " and " + b + " went, " + b + " gave it to",
+        a + " and " + b + " went, " + a + " gave it to",
+        List.of(second ? b : a),
+        List.of(second ? a : b));
   }
 }

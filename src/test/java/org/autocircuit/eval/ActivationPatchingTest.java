@@ -122,7 +122,7 @@ class ActivationPatchingTest {
               IntStream.range(0, run.length)
                   .mapToDouble(i -> Math.pow(other[i] - run[i] - way, 2))
                   .sum();
-          assertThat(map.differenceStandardError())
+          assertThat(map.difference().standardError())
               .isEqualTo(Math.sqrt(spread / (run.length - 1) / run.length), within(1e-9));
           List<EdgeSet> cells = new ArrayList<>();
           for (String row : map.rows()) {

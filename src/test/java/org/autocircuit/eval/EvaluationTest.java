@@ -2,6 +2,7 @@ package org.autocircuit.eval;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
@@ -156,15 +157,69 @@ class EvaluationTest {
   @Test
   void tooMuchIsAsFarFromTheModelAsTooLittle() {
     PromptValues any = EVALUATION.measure(model, KNOWN.batches(48), truth);
+    CircuitMeasures measures = CircuitMeasures.ofModel(model, KNOWN.batches(48));
     for (double faithfulness : new double[] {0, 2}) {
       List<FaithfulnessCurve.Point> points =
           FaithfulnessCurve.SHARES.stream()
-              .map(share -> new FaithfulnessCurve.Point(share, any, faithfulness))
+              .map(share -> new FaithfulnessCurve.Point(share, any, faithfulness, measures))
               .toList();
       FaithfulnessCurve curve = new FaithfulnessCurve(false, any, any, points);
       assertThat(curve.modelDistance()).isEqualTo(0.999, within(1e-12));
       assertThat(curve.performanceRatio()).isEqualTo(0.999 * faithfulness, within(1e-12));
     }
+  }
+
+  /** One pass gives the metric and the measures, which are those of runs of their own. */
+  @Test
+  void pointsHaveTheMeasuresOfTheirCircuits() {
+    PruneScores scores = RandomPruneScores.of(model.graph(), 3);
+    List<PromptPairBatch> batches = KNOWN.batches(20);
+    for (PatchDirection direction : PatchDirection.values()) {
+      FaithfulnessCurve curve =
+          FaithfulnessCurve.measure(
+              EVALUATION.withDirection(direction), model, batches, scores, false);
+      FaithfulnessCurve.Point point = curve.points().get(8);
+      int size = point.values().edges();
+      assertThat(point.measures())
+          .isEqualTo(
+              CircuitRuns.builder(scores)
+                  .sizes(List.of(size))
+                  .patchType(PatchType.TREE_PATCH)
+                  .reverseCleanCorrupt(direction == PatchDirection.DENOISING)
+                  .build()
+                  .measure(model, batches)
+                  .get(size));
+    }
+  }
+
+  /** Prompts that pull the difference both ways leave nothing to take a share of. */
+  @Test
+  void aDifferenceIsClearOrNoise() {
+    List<PromptPairBatch> batches = KNOWN.batches(48);
+    PruneScores scores = RandomPruneScores.of(model.graph(), 3);
+    FaithfulnessCurve curve = FaithfulnessCurve.measure(EVALUATION, model, batches, scores, false);
+    assertThat(curve.range().isClear()).isTrue();
+    assertThat(curve.range().value())
+        .isEqualTo(curve.full().mean() - curve.empty().mean(), within(1e-9));
+    double[] full = curve.full().toArray();
+    double[] empty = curve.empty().toArray();
+    double squares = 0;
+    for (int i = 0; i < 48; i++) {
+      squares += Math.pow(full[i] - empty[i] - curve.range().value(), 2);
+    }
+    assertThat(curve.range().standardError()).isEqualTo(Math.sqrt(squares / 47 / 48), within(1e-9));
+    assertThat(curve.full().minus(curve.full()).isClear()).isFalse();
+
+    assertThat(new MeanDifference(1.9, 1).isClear()).isFalse();
+    assertThat(new MeanDifference(-2, 1).isClear()).isTrue();
+    assertThat(new MeanDifference(1e-9, Double.NaN).isClear()).isTrue();
+    assertThat(new MeanDifference(0, Double.NaN).isClear()).isFalse();
+    assertThat(new MeanDifference(0.5, 0.25)).hasToString("0.5000 ± 0.2500");
+    PromptValues other = EVALUATION.measure(model, KNOWN.batches(48).subList(0, 1), truth);
+    PromptValues prob =
+        Evaluation.of(PromptMetric.answerDifference(AnswerScale.PROBABILITY))
+            .measure(model, batches, truth);
+    assertThatThrownBy(() -> prob.minus(other)).hasMessageContaining("the same conditions");
   }
 
   @Test

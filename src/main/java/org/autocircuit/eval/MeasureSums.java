@@ -1,0 +1,49 @@
+package org.autocircuit.eval;
+
+import java.util.List;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptPairBatch;
+
+/**
+ * Adds up measures of circuits that come batch by batch, circuits in order, beside the full model,
+ * which runs once a batch. For one thread.
+ */
+final class MeasureSums implements CircuitPasses.Sink {
+
+  private final PatchableModel model;
+  private final List<PromptPairBatch> batches;
+  private final CircuitMeasures.Sum[] sums;
+
+  /** The full model's outputs on the batch that is being added. */
+  private Logits full;
+
+  private int fullOf = -1;
+
+  MeasureSums(PatchableModel model, List<PromptPairBatch> batches, int circuits) {
+    this.model = model;
+    this.batches = batches;
+    sums = new CircuitMeasures.Sum[circuits];
+    for (int circuit = 0; circuit < circuits; circuit++) {
+      sums[circuit] = new CircuitMeasures.Sum();
+    }
+  }
+
+  @Override
+  public void accept(int circuit, int batch, Logits logits) {
+    if (fullOf != batch) {
+      full = CircuitPasses.fullModel(model, batches.get(batch).clean());
+      fullOf = batch;
+    }
+    sums[circuit].add(logits, full, batches.get(batch));
+  }
+
+  /** Returns whether a circuit has not run on any batch. */
+  boolean isEmpty(int circuit) {
+    return sums[circuit].isEmpty();
+  }
+
+  /** The means over the prompts that a circuit ran on. */
+  CircuitMeasures mean(int circuit) {
+    return sums[circuit].mean();
+  }
+}
