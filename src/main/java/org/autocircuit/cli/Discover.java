@@ -68,7 +68,7 @@ import picocli.CommandLine.Spec;
     })
 final class Discover implements Callable<Integer> {
 
-  /** Where scores go if nothing else is said. */
+  /** The file of the scores if nothing else is said. */
   static final String SCORES = "autocircuit-scores.json";
 
   private static final long MAX_SECONDS = 1_000_000_000;

@@ -64,7 +64,7 @@ public final class TextStream {
   }
 
   /**
-   * What an answer adds to the text of its prompt, with the space between them if there is one. The
+   * The text that an answer adds to its prompt's, with the space between them if there is one. The
    * prompt ends with a whole character.
    *
    * @param stops texts at which it stops, looked for in what is added; none of them is empty
@@ -94,7 +94,7 @@ public final class TextStream {
       return "";
     }
     String more = text.substring(wholeLength);
-    // What was whole last time stays as context: the first of some tokens can lose its space.
+    // The whole text of last time stays as context: the first of some tokens can lose its space.
     System.arraycopy(window, whole, window, 0, size - whole);
     size -= whole;
     whole = size;
