@@ -87,16 +87,23 @@ Attention::Attention(
   }
 }
 
+std::pair<at::Tensor, at::Tensor> Attention::head_weights(
+    int64_t first_head,
+    int64_t heads) const {
+  return {
+      w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
+          .narrow(1, first_head, heads)
+          .transpose(0, 1),
+      b_qkv_.defined()
+          ? b_qkv_.view({-1, shape_.d_head}).narrow(0, first_head, heads)
+          : b_qkv_};
+}
+
 at::Tensor Attention::project_rows(
     const at::Tensor& rows,
     int64_t first_head,
     int64_t heads) const {
-  const at::Tensor w = w_qkv_.unflatten(1, at::IntArrayRef{-1, shape_.d_head})
-                           .narrow(1, first_head, heads)
-                           .transpose(0, 1); // [heads, d_model, d_head]
-  const at::Tensor b = b_qkv_.defined()
-      ? b_qkv_.view({-1, shape_.d_head}).narrow(0, first_head, heads)
-      : b_qkv_;
+  const auto [w, b] = head_weights(first_head, heads);
   return head_product(rows, w, b);
 }
 
@@ -244,21 +251,63 @@ at::Tensor Attention::mix(
   return z;
 }
 
+std::array<Projections, 2> Attention::project_both(
+    const at::Tensor& shared,
+    const at::Tensor& rows) const {
+  const int64_t heads = shape_.n_heads;
+  const int64_t kv_heads = shape_.n_kv_heads;
+  const bool joint = rows.size(2) == heads;
+  const int64_t kv_rows = (rows.size(2) - heads) / 2;
+  const auto both = [&](int64_t first, int64_t n, int64_t row, int64_t n_rows) {
+    const auto [w, b] = head_weights(first, n);
+    return head_products(
+        {shared.unsqueeze(2).expand({-1, -1, n, -1}),
+         joint ? rows : rows.narrow(2, row, n_rows)},
+        w,
+        b);
+  };
+  const auto q = both(0, heads, 0, heads);
+  const auto k = both(heads, kv_heads, heads, kv_rows);
+  const auto v = both(heads + kv_heads, kv_heads, heads + kv_rows, kv_rows);
+  return {
+      Projections{.q = q[0], .k = k[0], .v = v[0]},
+      Projections{.q = q[1], .k = k[1], .v = v[1]}};
+}
+
 at::Tensor Attention::mix_packed(
-    const at::Tensor& x,
+    const at::Tensor& shared,
+    const at::Tensor& rows,
     const ContextPositions& positions) const {
-  const Projections p = project(x, /*queries=*/{});
-  const at::Tensor q = q_norm_ ? (*q_norm_)(p.q) : p.q;
-  const at::Tensor k = k_norm_ ? (*k_norm_)(p.k) : p.k;
-  return positions.packed()->attend(
-      block_,
-      positions.first(),
-      positions.turn_queries(q),
-      positions.turn_keys(k),
-      p.v,
-      {.scale = shape_.scale,
-       .soft_cap = shape_.soft_cap,
-       .window = shape_.window});
+  std::vector<Projections> projections;
+  if (shared.defined() && rows.defined() && shared.size(1) <= kFewTokens &&
+      rows.size(1) <= kFewTokens) {
+    const auto both = project_both(shared, rows);
+    projections.assign(both.begin(), both.end());
+  } else {
+    for (const at::Tensor& x : {shared, rows}) {
+      if (x.defined()) {
+        projections.push_back(project(x, /*queries=*/{}));
+      }
+    }
+  }
+  std::vector<at::Tensor> z;
+  int64_t first = 0;
+  for (const Projections& p : projections) {
+    const ContextPositions some = positions.narrow(first, p.q.size(1));
+    first += p.q.size(1);
+    const at::Tensor q = q_norm_ ? (*q_norm_)(p.q) : p.q;
+    const at::Tensor k = k_norm_ ? (*k_norm_)(p.k) : p.k;
+    z.push_back(positions.packed()->attend(
+        block_,
+        some.first(),
+        some.turn_queries(q),
+        some.turn_keys(k),
+        p.v,
+        {.scale = shape_.scale,
+         .soft_cap = shape_.soft_cap,
+         .window = shape_.window}));
+  }
+  return z.size() == 1 ? z[0] : at::cat(z, 1);
 }
 
 at::Tensor Attention::add_heads(

@@ -2,8 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "autocircuit/model/backward_rules.h"
 #include "autocircuit/model/context_positions.h"
@@ -70,10 +72,13 @@ class Attention {
       bool last_only,
       Hooks& hooks) const;
 
-  /// The same of packed tokens, those of `positions`: what they read, their
-  /// queries, keys and values, and z.
-  at::Tensor mix_packed(const at::Tensor& x, const ContextPositions& positions)
-      const;
+  /// The same of packed tokens: first those whose heads all read the same,
+  /// shared [1, tokens, d_model], then those with inputs of their own, rows [1,
+  /// tokens, rows, d_model]; either may be undefined.
+  at::Tensor mix_packed(
+      const at::Tensor& shared,
+      const at::Tensor& rows,
+      const ContextPositions& positions) const;
 
   /// Returns what the heads add to the residual stream [batch, seq, d_model]. A
   /// post-norm's factors apply to each head's part, so that the heads' results
@@ -126,6 +131,10 @@ class Attention {
   at::Tensor sum_heads(const at::Tensor& z) const;
 
   Projections project(const at::Tensor& x, const at::Tensor& queries) const;
+  /// Those of both operands of `mix_packed`, which read the weights once.
+  std::array<Projections, 2> project_both(
+      const at::Tensor& shared,
+      const at::Tensor& rows) const;
   /// The projections of the heads that run: those of `rows` in the place of
   /// others.
   Projections project_some(
@@ -135,6 +144,11 @@ class Attention {
   /// Heads of W_QKV, from an input that they share [batch, seq, d_model].
   at::Tensor project_shared(
       const at::Tensor& x,
+      int64_t first_head,
+      int64_t heads) const;
+  /// Weights [heads, d_model, d_head] and biases [heads, d_head], which may be
+  /// undefined, of these heads.
+  std::pair<at::Tensor, at::Tensor> head_weights(
       int64_t first_head,
       int64_t heads) const;
   /// The same from inputs of their own or for each of the query heads

@@ -1,7 +1,5 @@
 #include "autocircuit/model/block.h"
 
-#include <ATen/ops/cat.h>
-
 #include <algorithm>
 
 namespace autocircuit {
@@ -170,19 +168,15 @@ at::Tensor Block::mix_packed(
     const HeadInputs& inputs,
     const Norm& norm,
     const ContextPositions& positions) const {
-  const int64_t of_their_own = inputs.rows.defined() ? inputs.rows.size(1) : 0;
-  const int64_t shared = resid.size(1) - of_their_own;
-  std::vector<at::Tensor> z;
-  if (shared > 0) {
-    z.push_back(attention_.mix_packed(
-        norm(resid.narrow(1, 0, shared)), positions.narrow(0, shared)));
+  at::Tensor rows = inputs.rows;
+  if (rows.defined() && !inputs.normed) {
+    rows = norm(rows);
   }
-  if (of_their_own > 0) {
-    z.push_back(attention_.mix_packed(
-        inputs.normed ? inputs.rows : norm(inputs.rows),
-        positions.narrow(shared, of_their_own)));
-  }
-  return z.size() == 1 ? z[0] : at::cat(z, 1);
+  const int64_t shared = resid.size(1) - (rows.defined() ? rows.size(1) : 0);
+  return attention_.mix_packed(
+      shared > 0 ? norm(resid.narrow(1, 0, shared)) : at::Tensor(),
+      rows,
+      positions);
 }
 
 at::Tensor Block::attend(

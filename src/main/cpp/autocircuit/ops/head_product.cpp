@@ -54,51 +54,64 @@ void check_shapes(const at::Tensor& x, const at::Tensor& w) {
       w.sizes());
 }
 
-// More tokens than this are worth packing weights for.
-constexpr int64_t kFewTokens = 16;
 // Rows of weights that stay in the cache while heads pass.
 constexpr int64_t kDepth = 48;
 
+struct Operand {
+  at::Tensor out; // [batch, seq, rows, n]
+  at::Tensor x;   // [batch, seq, rows, k]
+};
+
 // The same as packed_product in every bit: the weights are read where they lie,
-// some rows of all heads at a time, as they are beside each other.
+// once for all operands, some rows of all heads at a time, as they are beside
+// each other.
 void multiply_few(
-    const at::Tensor& out,
-    const at::Tensor& x,
+    const std::vector<Operand>& operands,
     const at::Tensor& w,
     const at::Tensor& b) {
-  const int64_t tokens = x.size(0) * x.size(1);
-  const int64_t rows = x.size(2);
-  const int64_t repeats = rows / w.size(0);
+  const int64_t heads = w.size(0);
   const int64_t k = w.size(1);
   const int64_t n = w.size(2);
-  const auto* from = x.const_data_ptr<float>();
-  auto* to = out.mutable_data_ptr<float>();
   const auto* weights = w.const_data_ptr<float>();
   const std::vector<float> zeros(static_cast<size_t>(n));
-  at::parallel_for(
-      0, rows, grain(tokens * k * n), [&](int64_t begin, int64_t end) {
-        std::vector<float> scratch(static_cast<size_t>(tokens * kDepth));
-        std::vector<const float*> bases(static_cast<size_t>(tokens));
-        for (int64_t i = 0; i < k; i += kDepth) {
-          for (int64_t row = begin; row < end; row++) {
-            const int64_t head = row / repeats;
-            std::fill(
-                bases.begin(),
-                bases.end(),
-                b.defined() ? b.const_data_ptr<float>() + head * n
-                            : zeros.data());
+  int64_t work = 0;
+  for (const Operand& o : operands) {
+    work += o.x.numel() / heads * n;
+  }
+  at::parallel_for(0, heads, grain(work), [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(static_cast<size_t>(kFewTokens * kDepth));
+    std::vector<const float*> bases(static_cast<size_t>(kFewTokens));
+    for (int64_t i = 0; i < k; i += kDepth) {
+      for (int64_t head = begin; head < end; head++) {
+        std::fill(
+            bases.begin(),
+            bases.end(),
+            b.defined() ? b.const_data_ptr<float>() + head * n : zeros.data());
+        for (const auto& [out, x] : operands) {
+          const int64_t repeats = x.size(2) / heads;
+          for (int64_t row = head * repeats; row < (head + 1) * repeats;
+               row++) {
             kernels::weighted_rows(
-                {to + row * out.stride(2), token_stride(out)},
+                {out.mutable_data_ptr<float>() + row * out.stride(2),
+                 token_stride(out)},
                 i == 0 ? bases.data() : nullptr,
-                {from + row * x.stride(2) + i, token_stride(x), 1},
+                {x.const_data_ptr<float>() + row * x.stride(2) + i,
+                 token_stride(x),
+                 1},
                 {weights + head * w.stride(0) + i * w.stride(1), w.stride(1)},
-                tokens,
+                x.size(0) * x.size(1),
                 std::min(kDepth, k - i),
                 n,
                 scratch.data());
           }
         }
-      });
+      }
+    }
+  });
+}
+
+bool has_few_tokens(const at::Tensor& x, const at::Tensor& w) {
+  return x.size(0) * x.size(1) <= kFewTokens && w.stride(2) == 1;
 }
 
 // If rows are fewer than threads, threads share the tokens of a row.
@@ -112,8 +125,8 @@ void multiply(
       : some_x.contiguous();
   const at::Tensor b = adjacent(some_b);
   const int64_t tokens = x.size(0) * x.size(1);
-  if (tokens <= kFewTokens && w.stride(2) == 1) {
-    multiply_few(out, x, w, b);
+  if (has_few_tokens(x, w)) {
+    multiply_few({{out, x}}, w, b);
     return;
   }
   const int64_t rows = x.size(2);
@@ -219,6 +232,36 @@ at::Tensor head_product(
   }
   return is_recorded(x) ? HeadProductFunction::apply(x, w, optional(b))
                         : kernel_product(x, w, b);
+}
+
+std::vector<at::Tensor> head_products(
+    const std::vector<at::Tensor>& xs,
+    const at::Tensor& w,
+    const at::Tensor& b) {
+  std::vector<at::Tensor> outs;
+  std::vector<Operand> operands;
+  for (const at::Tensor& x : xs) {
+    check_shapes(x, w);
+    if (!has_kernel(x, w, b) || is_recorded(x) || !fits_kernels(x) ||
+        !joins_tokens(x) || !has_few_tokens(x, w)) {
+      operands.clear();
+      break;
+    }
+    operands.push_back(
+        {at::empty({x.size(0), x.size(1), x.size(2), w.size(2)}, x.options()),
+         x});
+  }
+  if (operands.empty()) {
+    for (const at::Tensor& x : xs) {
+      outs.push_back(head_product(x, w, b));
+    }
+    return outs;
+  }
+  multiply_few(operands, w, adjacent(b));
+  for (const Operand& o : operands) {
+    outs.push_back(o.out);
+  }
+  return outs;
 }
 
 void head_product_out(
