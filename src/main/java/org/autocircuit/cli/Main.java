@@ -6,6 +6,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.logging.Level;
 import java.util.logging.Logger;
+import picocli.AutoComplete;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -32,7 +33,10 @@ import picocli.CommandLine.Spec;
       Compare.class,
       ShowGraph.class,
       RunPrompt.class,
-      TrainExample.class
+      TrainExample.class,
+      ShowInfo.class,
+      CommandLine.HelpCommand.class,
+      AutoComplete.GenerateCompletion.class
     },
     footerHeading = "%nExamples:%n",
     footer = {
@@ -44,7 +48,8 @@ import picocli.CommandLine.Spec;
       "  autocircuit graph gpt2/config.json",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "",
-      "'autocircuit COMMAND --help' says more about each command."
+      "'autocircuit help COMMAND' says more about each command.",
+      "'source <(autocircuit generate-completion)' lets bash and zsh complete its words."
     },
     exitCodeListHeading = "%nExit codes:%n",
     exitCodeList = {
