@@ -79,6 +79,16 @@ final class Compare implements Callable<Integer> {
   @Option(names = "--all-methods", description = "Print the table of every method.")
   private boolean allMethods;
 
+  @Option(
+      names = "--page",
+      paramLabel = "FILE",
+      description =
+          "Where a page goes on which the circuits of the first scores and of any others can be seen"
+              + " side by side in a browser. It needs no network.")
+  private Path page;
+
+  @Mixin private Outputs outputs;
+
   @Mixin private AlgorithmOptions algorithmOptions;
 
   @Mixin private ModelOptions modelOptions;
@@ -109,7 +119,7 @@ final class Compare implements Callable<Integer> {
           if (allMethods) {
             new MethodTable(algorithmOptions, out, err).print(model, prompts);
           } else {
-            compare(model, prompts);
+            compare(folder, model, prompts);
           }
         });
     out.flush();
@@ -124,6 +134,9 @@ final class Compare implements Callable<Integer> {
     if (allMethods && (!methods.isEmpty() || !files.isEmpty())) {
       throw wrong("--all-methods runs all methods; files and --methods have no effect with it");
     }
+    if (allMethods && page != null) {
+      throw wrong("--page has no effect with --all-methods, which prints a table alone");
+    }
     if (!allMethods && files.size() + methods.size() < 2) {
       throw wrong("expected two or more files of scores or --methods to compare");
     }
@@ -133,6 +146,11 @@ final class Compare implements Callable<Integer> {
     algorithmOptions.check(
         allMethods ? List.of(Method.values()) : methods, Set.of("--metric", "--ablation"));
     requireDifferentFiles();
+    files.forEach(file -> outputs.keep("a file of scores", file));
+    promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    if (page != null) {
+      outputs.add("--page", page);
+    }
   }
 
   private void requireDifferentFiles() {
@@ -164,16 +182,28 @@ final class Compare implements Callable<Integer> {
     }
   }
 
-  private void compare(PatchableModel model, Prompts prompts) {
+  private void compare(ModelFolder folder, PatchableModel model, Prompts prompts)
+      throws IOException {
+    DiscoveryPage explored = new DiscoveryPage(spec, folder, prompts);
     Map<String, PruneScores> scores = new LinkedHashMap<>();
-    ofFiles.forEach((file, read) -> add(scores, file.toString(), read));
+    ofFiles.forEach(
+        (file, read) -> {
+          add(scores, file.toString(), read);
+          explored.scores(read, file);
+        });
+    AlgorithmSettings settings = algorithmOptions.settings(prompts.haveWrongAnswers());
     for (Method method : methods) {
-      PruneAlgorithm algorithm =
-          method.algorithm(algorithmOptions.settings(prompts.haveWrongAnswers()));
+      PruneAlgorithm algorithm = method.algorithm(settings);
       try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
         String name = "%s (%s)".formatted(method, algorithm.name());
-        add(scores, name, algorithm.pruneScores(model, prompts.finding(), progress));
+        PruneScores found = algorithm.pruneScores(model, prompts.finding(), progress);
+        add(scores, name, found);
+        explored.scores(found, algorithm, method.meaning(algorithm, settings, found));
       }
+    }
+    if (page != null) {
+      explored.write(page);
+      fact("page", page + " (to open in a browser)");
     }
     out.println();
     out.println("How alike the rankings are, by absolute scores");

@@ -15,6 +15,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.ScoreSign;
 import org.autocircuit.prune.VerifiedScores;
 import org.autocircuit.report.CircuitPage;
 import org.autocircuit.tokenizer.Tokenizer;
@@ -33,6 +34,7 @@ final class DiscoveryPage {
   private final ModelFolder folder;
   private final Prompts prompts;
   private CircuitPage.Builder page;
+  private PruneScores first;
 
   DiscoveryPage(CommandSpec spec, ModelFolder folder, Prompts prompts) {
     this.spec = spec;
@@ -40,19 +42,36 @@ final class DiscoveryPage {
     this.prompts = prompts;
   }
 
-  DiscoveryPage scores(PruneScores scores, PruneAlgorithm algorithm, String meaning)
-      throws IOException {
+  /** Adds what a method gave; the first is shown, others can be compared with it. */
+  DiscoveryPage scores(PruneScores scores, PruneAlgorithm algorithm, String meaning) {
+    return add(algorithm.name(), algorithm.unit(), algorithm.sign(), meaning, scores);
+  }
+
+  /** Adds the scores of a file. */
+  DiscoveryPage scores(PruneScores scores, Path file) {
+    boolean signed = Arrays.stream(scores.toArray()).anyMatch(score -> score < 0);
+    ScoreSign sign = signed ? ScoreSign.SIGNED : ScoreSign.UNSIGNED;
+    return add(
+        file.toString(), "none", sign, "The scores are those of %s.".formatted(file), scores);
+  }
+
+  private DiscoveryPage add(
+      String name, String unit, ScoreSign sign, String meaning, PruneScores scores) {
+    if (page != null) {
+      page.other(name, unit, sign, meaning, scores).fact("compared with", name);
+      return this;
+    }
+    first = scores;
     page =
         CircuitPage.builder(scores, "The circuit of " + folder.name())
             .fact("model", folder.describe())
             .fact("prompts", prompts.describe())
-            .fact("method", algorithm.name())
+            .fact("method", name)
             .fact("command", RunFacts.command(spec))
             .fact("date", TIME.format(Instant.now()))
             .fact("version", RunFacts.version())
-            .method(algorithm.name(), algorithm.unit(), algorithm.sign(), meaning)
+            .method(name, unit, sign, meaning)
             .positions(prompts.labels(folder.tokenizer()));
-    RunFacts.hashes(folder.path(), scores).forEach(page::fact);
     return this;
   }
 
@@ -91,6 +110,7 @@ final class DiscoveryPage {
   }
 
   void write(Path file) throws IOException {
+    RunFacts.hashes(folder.path(), first).forEach(page::fact);
     page.build().write(file);
   }
 

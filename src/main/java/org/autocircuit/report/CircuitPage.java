@@ -186,6 +186,22 @@ public final class CircuitPage {
       return this;
     }
 
+    /**
+     * Adds scores of the same edges by something else, to compare with.
+     *
+     * @param name of the algorithm or the file
+     * @param unit of the scores, in the plural; {@code none} where nothing is measured
+     * @param sign whether signs mean anything
+     * @param meaning a sentence on what a score is
+     * @throws IllegalArgumentException if they are those of another graph
+     */
+    public Builder other(
+        String name, String unit, ScoreSign sign, String meaning, PruneScores scores) {
+      requireSameGraph(scores);
+      methods.add(new Method(name, unit, sign, meaning, scores));
+      return this;
+    }
+
     /** Says what stands at each position, in a graph that has edges for each. */
     public Builder positions(IntFunction<String> value) {
       positions = Objects.requireNonNull(value, "positions");

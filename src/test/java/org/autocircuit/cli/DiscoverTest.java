@@ -147,7 +147,7 @@ class DiscoverTest {
     assertThat(pageData(page).at("/graph/positions").asInt()).isEqualTo(9);
   }
 
-  private static JsonNode pageData(Path page) throws IOException {
+  static JsonNode pageData(Path page) throws IOException {
     String html = Files.readString(page);
     String begin = "<script type=\"application/json\" id=\"data\">";
     int from = html.indexOf(begin) + begin.length();

@@ -146,6 +146,26 @@ class EvaluateTest {
   }
 
   @Test
+  void comparesOnAPage() throws IOException {
+    Path page = folder.resolve("page.html");
+    CommandRun run = withModel("compare", exact, random, "--methods", "eap", "--page", page);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains(page + " (to open in a browser)");
+    JsonNode data = DiscoverTest.pageData(page);
+    assertThat(data.at("/methods").findValuesAsText("name"))
+        .containsExactly(exact.toString(), random.toString(), "edge attribution patching");
+    assertThat(data.at("/methods").findValuesAsText("sign"))
+        .containsExactly("signed", "unsigned", "signed");
+    assertThat(data.at("/facts").toString()).contains("compare --model ");
+    assertUsage(
+        withModel("compare", exact, random, "--page", exact),
+        "--page " + exact + " is the file of");
+    assertUsage(
+        withModel("compare", "--all-methods", "--page", folder.resolve("other.html")),
+        "--page has no effect with --all-methods");
+  }
+
+  @Test
   void printsTheTableOfAllMethods() {
     CommandRun run =
         withModel("compare", "--all-methods", "--thresholds", "1e-5,1e-3", "--epochs", 2);

@@ -214,6 +214,43 @@ class CircuitPageBrowserTest {
   }
 
   @Test
+  void circuitsAreComparedAndSeenByPosition() throws IOException {
+    Path page = folder.resolve("compared.html");
+    ExamplePages.compared().write(page);
+    browser.show(page, "#size=40", 1600, 1000, false);
+    int all = shownEdges();
+    assertThat(browser.all("#positions thead button"))
+        .extracting(WebElement::getText)
+        .containsExactly("Mary", ExamplePages.HOSTILE, "to");
+    assertThat(browser.all("#positions tbody th"))
+        .extracting(WebElement::getText)
+        .containsExactly("heads of block 0", "MLP 0", "heads of block 1", "MLP 1", "Resid End");
+    browser.all("#positions thead button").get(1).click();
+    assertThat(browser.address()).endsWith("#position=1");
+    assertThat(shownEdges()).isPositive().isLessThan(all);
+    assertThat(browser.all("#list tbody td:nth-child(2)"))
+        .extracting(WebElement::getText)
+        .allMatch(name -> name.endsWith(" at 1 ' " + ExamplePages.HOSTILE + "'"));
+    browser.show(page, "#size=40&other=1", 1600, 1000, false);
+    browser.screenshot("compared");
+    assertThat(browser.find("#positive").isDisplayed()).isFalse();
+    assertThat(browser.find("#all").isDisplayed()).isTrue();
+    int sum = 0;
+    for (String side : List.of("both", "left", "right")) {
+      String text = browser.find("#side-" + side).getText();
+      int edges = Integer.parseInt(text.substring(text.lastIndexOf(' ') + 1));
+      assertThat(edges).as(text).isPositive();
+      assertThat(browser.all("#graph .edge." + side)).hasSizeBetween(1, edges);
+      sum += side.equals("both") ? 2 * edges : edges;
+    }
+    assertThat(sum).isEqualTo(80);
+    browser.find("#list tbody .link").click();
+    assertThat(browser.find("#panel").getText())
+        .contains("By other methods", "another ", ", rank ");
+    assertThat(browser.barriers()).isEmpty();
+  }
+
+  @Test
   void thePictureIsSaved() throws Exception {
     show(small);
     browser.find("#png").click();

@@ -1,6 +1,7 @@
 package org.autocircuit.report;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -17,6 +18,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.ScoreSign;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -100,6 +102,16 @@ class CircuitPageTest {
             .html();
     assertThat(data(page).at("/prompts/rows/0/model").isNull()).isTrue();
     assertThat(data(page).at("/prompts/rows/0/circuit").asDouble()).isEqualTo(1);
+  }
+
+  @Test
+  void refusesScoresOfAnotherGraph() {
+    CircuitPage.Builder page =
+        CircuitPage.builder(ExamplePages.scores(ExamplePages.graph(1, 2, 2)), "t");
+    PruneScores others = ExamplePages.scores(ExamplePages.graph(2, 2, 2));
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> page.other("n", "none", ScoreSign.SIGNED, "", others))
+        .withMessageStartingWith("expected scores of the factorised graph");
   }
 
   @Test

@@ -39,6 +39,22 @@ final class ExamplePages {
     return PruneScores.of(graph, scores);
   }
 
+  /** Scores of three positions beside those of another method. */
+  static CircuitPage compared() {
+    TransformerConfig config = (TransformerConfig) graph(2, 4, 4).config();
+    ModelGraph graph = ModelGraph.of(config, true, true, 3);
+    PruneScores scores = scores(graph);
+    double[] others = scores.toArray();
+    for (int i = 0; i < others.length; i += 2) {
+      others[i] /= 3;
+    }
+    return CircuitPage.builder(scores, "Two methods")
+        .positions(position -> List.of("'Mary'", "' " + HOSTILE + "'", "' to'").get(position))
+        .method("one", "logits", ScoreSign.SIGNED, "")
+        .other("another " + HOSTILE, "none", ScoreSign.UNSIGNED, "", PruneScores.of(graph, others))
+        .build();
+  }
+
   /** All that a page can have, names and tokens full of HTML. */
   static CircuitPage full(PruneScores scores) {
     CircuitMeasures full = new CircuitMeasures(4.2, 0, 0.97, 0.99);

@@ -198,18 +198,24 @@ function switches(page) {
     const input = /** @type {HTMLInputElement} */ (h('input', {
       type: 'checkbox', id: name, onchange: () => store.set({ [name]: input.checked }),
     }));
-    store.subscribe((state) => { input.checked = state[name]; });
-    return h('label', {}, input, ` ${text}`);
+    const label = h('label', {}, input, ` ${text}`);
+    store.subscribe((state) => {
+      input.checked = state[name];
+      // Circuits are compared as they are.
+      label.hidden = name !== 'all' && state.other > 0;
+    });
+    return label;
   };
   const zoom = (/** @type {number} */ factor) => store.set({
     zoom: Math.min(MOST_ZOOM, Math.max(1, store.state.zoom * factor)),
   });
   const positions = data.positions ? positionChoice(page) : null;
+  const others = data.methods.length > 1 ? otherChoice(page) : null;
   return h('div', { class: 'switches' },
     page.signed ? box('positive', 'for the answer') : null,
     page.signed ? box('negative', 'against it') : null,
     units.units.length <= MOST_NODES ? box('all', 'all nodes') : null,
-    positions,
+    positions, others,
     h('button', { type: 'button', 'aria-label': 'Larger', onclick: () => zoom(1.25) }, '+'),
     h('button', { type: 'button', 'aria-label': 'Smaller', onclick: () => zoom(0.8) }, '−'),
     h('button', { type: 'button', id: 'png', onclick: () => savePicture(page) }, 'Save as PNG'));
@@ -228,5 +234,20 @@ function positionChoice(page) {
   ...Array.from({ length: data.positions }, (_, p) => h('option', { value: p },
     `${p} ${data.words[p] ?? ''}`))));
   store.subscribe((state) => { select.value = String(state.position); });
+  return select;
+}
+
+/**
+ * @param {import('./main.js').Page} page
+ * @returns {HTMLElement}
+ */
+function otherChoice(page) {
+  const { data, store } = page;
+  const select = /** @type {HTMLSelectElement} */ (h('select', {
+    id: 'other', 'aria-label': 'Compare with',
+    onchange: () => store.set({ other: Number(select.value) }),
+  }, h('option', { value: 0 }, 'compare with nothing'), ...data.methods.slice(1).map(
+    (method, i) => h('option', { value: i + 1 }, `compare with ${method.name}`))));
+  store.subscribe((state) => { select.value = String(state.other); });
   return select;
 }

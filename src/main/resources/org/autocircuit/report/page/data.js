@@ -195,3 +195,16 @@ export function sizeAtThreshold(method, threshold) {
 export function thresholdAtSize(method, size) {
   return size === 0 ? Infinity : Math.abs(method.scores[method.order[size - 1]]);
 }
+
+/**
+ * @param {number} edge in one of two circuits
+ * @param {Method} left
+ * @param {Method} right
+ * @param {number} size
+ * @returns {'both'|'left'|'right'} which of the two it is in
+ */
+export function sideOf(edge, left, right, size) {
+  /** @param {Method} method */
+  const inside = (method) => method.rank[edge] > 0 && method.rank[edge] <= size;
+  return inside(left) ? (inside(right) ? 'both' : 'left') : 'right';
+}

@@ -55,7 +55,7 @@ export function glossary() {
  */
 export function installTips(root) {
   const tip = h('div', { class: 'tip', role: 'tooltip', id: 'tip', hidden: true });
-  root.append(tip);
+  (root.querySelector('main') ?? root).append(tip);
   /** @type {Element|null} */
   let owner = null;
   const hide = () => {

@@ -1,4 +1,4 @@
-import { edgeAt, edgeName } from './data.js';
+import { edgeName } from './data.js';
 import { curve, layOut, LINE, portsOf, portY } from './layout.js';
 import { count, counted, h, number, signed } from './text.js';
 import { describeUnit, pairsOf } from './units.js';
@@ -23,7 +23,7 @@ const WIDEST = 8;
  * @returns {HTMLElement}
  */
 export function graphView(page) {
-  const { data, method, units, store } = page;
+  const { data, units, store } = page;
   const note = h('p', { class: 'note', 'aria-live': 'polite' });
   const scroller = h('div', {
     class: 'canvas', tabindex: '0', role: 'region', 'aria-label': 'Picture of the circuit',
@@ -47,8 +47,7 @@ export function graphView(page) {
   /** @param {State} state */
   function draw(state) {
     const chosen = page.circuit(state);
-    const greatest = chosen.length ? Math.abs(method.scores[chosen[0]]) || 1 : 1;
-    pairs = pairsOf(data, method, units, chosen, (edge) => edgeAt(data, edge));
+    pairs = pairsOf(data, units, chosen, page.look(state));
     const dead = pairs.filter((pair) => !pair.live).length;
     const drawn = pairs.slice(0, MOST_CURVES);
     const touched = new Set(drawn.flatMap((pair) => [pair.from, pair.to]));
@@ -64,7 +63,7 @@ export function graphView(page) {
     svg.attr('viewBox', `0 0 ${layout.width} ${layout.height}`)
       .attr('width', layout.width * state.zoom).attr('height', layout.height * state.zoom);
     drawBands();
-    drawEdges(drawn, greatest);
+    drawEdges(drawn);
     drawTies(shown);
     drawNodes(shown, touched);
     mark(state);
@@ -90,11 +89,8 @@ export function graphView(page) {
       .text((d) => `block ${d.block}`);
   }
 
-  /**
-   * @param {Pair[]} drawn
-   * @param {number} greatest
-   */
-  function drawEdges(drawn, greatest) {
+  /** @param {Pair[]} drawn */
+  function drawEdges(drawn) {
     const weakestFirst = [...drawn].reverse();
     const edges = edgeLayer.selectAll('g').data(weakestFirst, (d) => {
       const pair = /** @type {Pair} */ (d);
@@ -109,15 +105,13 @@ export function graphView(page) {
         });
       return g;
     }).order();
-    edges.attr('class', (d) => `edge ${page.signed && d.score < 0 ? 'negative' : 'positive'}`
-      + `${d.live ? '' : ' dead'}`)
+    edges.attr('class', (d) => `edge ${d.kind}${d.live ? '' : ' dead'}`)
       .attr('data-edge', (d) => d.edges[0]);
     edges.each(function (d) {
       const port = /\.([QKV])$/.exec(data.dests[d.dest].name)?.[1] ?? '';
       const path = curve(layout, units.units, d, port);
-      const share = Math.min(1, Math.abs(d.score) / greatest) || 0;
       d3.select(this).select('.line').attr('d', path)
-        .attr('stroke-width', (THINNEST + (WIDEST - THINNEST) * share).toFixed(2));
+        .attr('stroke-width', (THINNEST + (WIDEST - THINNEST) * d.share).toFixed(2));
       d3.select(this).select('.hit').attr('d', path)
         .attr('data-tip', `${edgeName(data, d.edges[0])}: ${signed(d.score)}`
           + (d.edges.length > 1 ? ` (the strongest of ${d.edges.length} positions)` : ''));
@@ -310,7 +304,7 @@ export function graphView(page) {
     }
   }).observe(scroller);
   store.subscribe((state, changed) => {
-    const redraw = ['size', 'all', 'positive', 'negative', 'position', 'zoom'];
+    const redraw = ['size', 'all', 'positive', 'negative', 'position', 'zoom', 'other'];
     if (redraw.some((name) => changed.has(name))) {
       draw(state);
     } else if (changed.has('node') || changed.has('edge')) {

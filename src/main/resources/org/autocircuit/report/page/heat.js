@@ -7,6 +7,18 @@ import { h, number } from './text.js';
 const NUMBERED = 16;
 
 /**
+ * @param {HTMLElement} cell
+ * @param {number} share of the greatest value, which its colour shows
+ */
+export function shade(cell, share) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = d3.rgb(d3.interpolateLab(style.getPropertyValue('--heat-low').trim(),
+    style.getPropertyValue('--heat-high').trim())(Math.min(1, share) || 0));
+  cell.style.backgroundColor = colour.toString();
+  cell.style.color = light(colour) > 0.18 ? '#000' : '#fff';
+}
+
+/**
  * @param {d3.RGBColor} colour
  * @returns {number} its relative luminance, 0 to 1: at 0.18 black and white stand out alike
  */
@@ -44,9 +56,6 @@ export function heatView(page) {
     const value = (u) => (u === undefined ? NaN
       : (of === 'out' ? 0 : sums.in[u]) + (of === 'in' ? 0 : sums.out[u]));
     const greatest = Math.max(...heads.map(({ u }) => value(u))) || 1;
-    const style = getComputedStyle(document.documentElement);
-    const shade = d3.interpolateLab(style.getPropertyValue('--heat-low').trim(),
-      style.getPropertyValue('--heat-high').trim());
     /** @param {number|undefined} u @param {string} name */
     const cell = (u, name) => {
       const x = value(u);
@@ -58,9 +67,7 @@ export function heatView(page) {
         'aria-label': `${name}: ${number(x)}`, 'data-tip': `${name}: ${number(x)}`,
         onclick: () => store.set({ node: name, edge: -1 }),
       }, blocks.length > NUMBERED ? '' : number(x));
-      const colour = d3.rgb(shade(Math.min(1, x / greatest) || 0));
-      td.style.backgroundColor = colour.toString();
-      td.style.color = light(colour) > 0.18 ? '#000' : '#fff';
+      shade(td, x / greatest);
       return td;
     };
     const mlps = blocks.map((b) => units.byName.get(`MLP ${b}`));

@@ -1,13 +1,14 @@
-import { edgeAt, readData } from './data.js';
+import { edgeAt, readData, sideOf } from './data.js';
 import { controlsView, MOST_ZOOM } from './controls.js';
 import { glossary, installTips } from './glossary.js';
 import { graphView, MOST_NODES } from './graph.js';
 import { heatView } from './heat.js';
 import { panelView } from './panel.js';
+import { positionsView } from './positions.js';
 import { recoveryView } from './recovery.js';
 import { Store } from './state.js';
 import { edgesView, factsView, promptsView } from './tables.js';
-import { h, number } from './text.js';
+import { count, h, number } from './text.js';
 import { makeUnits, sums } from './units.js';
 
 /**
@@ -17,6 +18,7 @@ import { makeUnits, sums } from './units.js';
  *   units: import('./units.js').Units, store: Store, signed: boolean,
  *   sums: {in: Float64Array, out: Float64Array},
  *   circuit: (state: import('./state.js').State) => number[],
+ *   look: (state: import('./state.js').State) => (edge: number) => import('./units.js').Look,
  *   signMeaning: (score: number) => string}} Page signed if the sign of scores means something;
  *   circuit gives the edges that are shown, the strongest first
  */
@@ -34,7 +36,7 @@ const units = makeUnits(data);
 const store = new Store({
   size: Math.min(method.order.length,
     data.smallest && data.smallest.edges <= MOST_AT_FIRST ? data.smallest.edges : FIRST_SIZE),
-  node: '', edge: -1, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
+  node: '', edge: -1, other: 0, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
   positive: true, negative: true, position: -1, heat: 'both', theme: 'auto', zoom: 1,
 }, mend);
 
@@ -50,6 +52,7 @@ function mend(state) {
     size: within(state.size, 0, method.order.length),
     node: units.byName.has(state.node) ? state.node : '',
     edge: state.edge < data.edges ? within(state.edge, -1, data.edges) : -1,
+    other: state.other < data.methods.length ? within(state.other, 0, data.methods.length) : 0,
     position: within(state.position, -1, data.positions - 1),
     heat: ['both', 'in', 'out'].includes(state.heat) ? state.heat : 'both',
     theme: ['auto', 'light', 'dark'].includes(state.theme) ? state.theme : 'auto',
@@ -63,6 +66,7 @@ const page = {
   signed: method.sign === 'signed',
   sums: sums(data, method, units),
   circuit,
+  look,
   signMeaning,
 };
 
@@ -71,9 +75,43 @@ const page = {
  * @returns {number[]}
  */
 function circuit(state) {
-  const edges = Array.from(method.order.subarray(0, state.size));
-  return edges.filter((edge) => (method.scores[edge] < 0 ? state.negative : state.positive)
-    && (!data.positions || state.position < 0 || edgeAt(data, edge).position === state.position));
+  let edges = Array.from(method.order.subarray(0, state.size));
+  if (state.other) {
+    // Both circuits, by the better of two ranks.
+    const other = data.methods[state.other];
+    const best = (/** @type {number} */ edge) => Math.min(method.rank[edge] || Infinity,
+      other.rank[edge] || Infinity);
+    edges = [...new Set([...edges, ...other.order.subarray(0, state.size)])]
+      .sort((a, b) => best(a) - best(b));
+  } else {
+    edges = edges.filter((edge) => (method.scores[edge] < 0 ? state.negative : state.positive));
+  }
+  return edges.filter((edge) => !data.positions || state.position < 0
+    || edgeAt(data, edge).position === state.position);
+}
+
+/**
+ * @param {import('./state.js').State} state
+ * @returns {(edge: number) => import('./units.js').Look} how to draw an edge: by its sign, or by
+ *     which of two circuits it is in
+ */
+function look(state) {
+  /** @param {number} edge @param {import('./data.js').Method} of */
+  const scored = (edge, of) => ({
+    score: of.scores[edge],
+    share: Math.min(1, Math.abs(of.scores[edge] / of.scores[of.order[0]])) || 0,
+  });
+  if (!state.other) {
+    return (edge) => ({
+      ...scored(edge, method),
+      kind: page.signed && method.scores[edge] < 0 ? 'negative' : 'positive',
+    });
+  }
+  const other = data.methods[state.other];
+  return (edge) => {
+    const kind = sideOf(edge, method, other, state.size);
+    return { kind, ...scored(edge, kind === 'right' ? other : method) };
+  };
 }
 
 /**
@@ -95,16 +133,43 @@ function signMeaning(score) {
 
 /** @returns {HTMLElement} */
 function legend() {
+  const place = h('div', { class: 'legend' });
+  store.subscribe((state, changed) => {
+    if (changed.has('other') || (state.other && changed.has('size'))) {
+      place.replaceChildren(...(state.other ? sides(state) : signs()));
+    }
+  });
+  return place;
+}
+
+/**
+ * @param {import('./state.js').State} state
+ * @returns {HTMLElement[]}
+ */
+function sides(state) {
+  const other = data.methods[state.other];
+  const of = { both: 0, left: 0, right: 0 };
+  circuit(state).forEach((edge) => { of[sideOf(edge, method, other, state.size)]++; });
+  /** @param {'both'|'left'|'right'} kind @param {string} text */
+  const entry = (kind, text) => h('span', { id: `side-${kind}` },
+    h('span', { class: `sample ${kind}` }), `${text}: ${count(of[kind])}`);
+  return [entry('both', 'in both circuits'), entry('left', `only in that of ${method.name}`),
+    entry('right', `only in that of ${other.name}`)];
+}
+
+/** @returns {HTMLElement[]} */
+function signs() {
   const most = number(Math.abs(method.scores[method.order[0]]));
   const unit = method.unit === 'none' ? '' : ` ${method.unit}`;
-  return h('div', { class: 'legend' },
+  return [
     ...(page.signed ? [
       h('span', {}, h('span', { class: 'sample positive' }),
         'works for the answer: patching it makes the model do worse'),
       h('span', {}, h('span', { class: 'sample negative' }),
         'works against the answer: patching it makes the model do better'),
     ] : []),
-    h('span', {}, `width: absolute score, up to ${most}${unit}`));
+    h('span', {}, `width: absolute score, up to ${most}${unit}`),
+  ];
 }
 
 /** @returns {HTMLElement} */
@@ -130,8 +195,10 @@ root.replaceChildren(
     method.meaning ? h('p', { class: 'meaning' }, method.meaning) : '',
     controlsView(page), legend(),
     h('div', { class: 'explore' }, graphView(page), panelView(page)),
-    h('div', { class: 'cards' }, recoveryView(page) ?? '', heatView(page) ?? ''),
-    h('div', { class: 'cards lists' }, edgesView(page), promptsView(page) ?? ''), factsView(page),
+    h('div', { class: 'cards' }, recoveryView(page) ?? '', heatView(page) ?? '',
+      positionsView(page) ?? ''),
+    h('div', { class: data.prompts ? 'cards lists' : 'cards' }, edgesView(page),
+      promptsView(page) ?? ''), factsView(page),
     h('section', { class: 'card', 'aria-label': 'Glossary' }, h('details', {},
       h('summary', {}, 'Glossary'), glossary()))));
 installTips(root);

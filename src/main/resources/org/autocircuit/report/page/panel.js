@@ -133,6 +133,9 @@ function ofEdge(page, edge) {
         h('dt', {}, term('exact effect')), h('dd', {}, `${signed(exact)}${unit}`)]),
       h('dt', {}, 'rank'),
       h('dd', {}, rank ? `${count(rank)} of ${count(data.edges)}` : 'below those in this page')),
+    ...(data.methods.length > 1 ? [h('h3', {}, 'By other methods'), h('dl', { class: 'facts' },
+      ...data.methods.slice(1).flatMap((other) => [h('dt', {}, other.name),
+        h('dd', {}, `${signed(other.scores[edge])}, rank ${other.rank[edge] ? count(other.rank[edge]) : '–'}`)]))] : []),
     h('p', {}, page.signMeaning(score)),
     h('p', {}, rank && rank <= store.state.size ? 'It is in the circuit that is shown.'
       : 'It is not in the circuit that is shown. '),

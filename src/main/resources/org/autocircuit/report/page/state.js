@@ -2,14 +2,15 @@
  * Holds what a person chose. It is written into the fragment of the address, so that a link or a
  * reload shows the same.
  *
- * @typedef {{size: number, node: string, edge: number, all: boolean, positive: boolean,
- *   negative: boolean, position: number, heat: string, theme: string, zoom: number}} State node is
+ * @typedef {{size: number, node: string, edge: number, all: boolean, other: number,
+ *   positive: boolean, negative: boolean, position: number, heat: string, theme: string, zoom: number}} State node is
  *   the name of a unit, edge an index; at most one of them is chosen, and '' and -1 stand
- *   for nothing; position -1 is all of them
+ *   for nothing; position -1 is all of them; other is
+ *   the index of a method to compare with, 0 for none
  */
 
 /** @type {(keyof State)[]} */
-const NUMBERS = ['size', 'edge', 'position', 'zoom'];
+const NUMBERS = ['size', 'edge', 'other', 'position', 'zoom'];
 /** @type {(keyof State)[]} */
 const FLAGS = ['all', 'positive', 'negative'];
 

@@ -64,7 +64,7 @@ export function edgesView(page) {
   const place = h('div');
   const title = h('h2');
   store.subscribe((state, changed) => {
-    if (!['size', 'positive', 'negative', 'position'].some((name) => changed.has(name))) {
+    if (!['size', 'positive', 'negative', 'position', 'other'].some((name) => changed.has(name))) {
       return;
     }
     const chosen = page.circuit(state);
@@ -86,6 +86,10 @@ export function edgesView(page) {
         key: (e) => data.exact.get(e) ?? null,
         cell: (e) => (data.exact.has(e) ? signed(data.exact.get(e)) : '') });
     }
+    data.methods.slice(1).forEach((other) => columns.push({
+      title: `rank by ${other.name}`, name: other.name, numeric: true,
+      key: (e) => -other.rank[e], cell: (e) => count(other.rank[e]),
+    }));
     place.replaceChildren(sortable(columns, listed, 'Table of edges', 12));
   });
   return h('section', { class: 'card', id: 'list', 'aria-label': 'Edges' }, title, place);

@@ -1,4 +1,4 @@
-import { edgeIndex } from './data.js';
+import { edgeAt, edgeIndex } from './data.js';
 
 /**
  * Joins nodes to units, the boxes of the picture. A head is one unit, whether it is a source, a
@@ -185,21 +185,22 @@ export function sums(data, method, units) {
 /**
  * Finds what a circuit consists of: pairs of nodes, each with its edges, the strongest first.
  *
- * @typedef {{src: number, dest: number, from: number, to: number, score: number,
- *   edges: number[], live: boolean}} Pair from and to are units; live on a path from the first
+ * @typedef {{src: number, dest: number, from: number, to: number, edges: number[],
+ *   live: boolean} & Look} Pair from and to are units; live on a path from the first
  *   node to the last
+ * @typedef {{kind: string, share: number, score: number}} Look kind is a class of styles; share is
+ *   that of the greatest score
  * @param {Data} data
- * @param {import('./data.js').Method} method
  * @param {Units} units
- * @param {number[]} edges by rank
- * @param {(edge: number) => {src: number, dest: number}} at
+ * @param {number[]} edges the strongest first
+ * @param {(edge: number) => Look} look
  * @returns {Pair[]}
  */
-export function pairsOf(data, method, units, edges, at) {
+export function pairsOf(data, units, edges, look) {
   /** @type {Map<number, Pair>} */
   const pairs = new Map();
   for (const edge of edges) {
-    const { src, dest } = at(edge);
+    const { src, dest } = edgeAt(data, edge);
     const key = src * data.dests.length + dest;
     const pair = pairs.get(key);
     if (pair) {
@@ -207,7 +208,7 @@ export function pairsOf(data, method, units, edges, at) {
     } else {
       pairs.set(key, {
         src, dest, from: units.ofSrc[src], to: units.ofDest[dest],
-        score: method.scores[edge], edges: [edge], live: false,
+        edges: [edge], live: false, ...look(edge),
       });
     }
   }
