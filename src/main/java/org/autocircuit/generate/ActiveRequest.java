@@ -1,0 +1,312 @@
+package org.autocircuit.generate;
+
+import java.util.ArrayDeque;
+import java.util.Arrays;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.autocircuit.exception.NotFiniteException;
+import org.autocircuit.patch.Masks;
+
+/** A request that runs: its sequences, what patches them, and how far it has come. */
+final class ActiveRequest implements AutoCloseable {
+
+  private final Generation generation;
+  private final GenerationRequest request;
+  private final GenerationPlan plan;
+  private final int capacity;
+  private final Set<Integer> endTokens;
+  private final TextStream text;
+  private final TokenSampler sampler;
+  private final List<GenerationPatch.Phase> phases;
+  private final int[] prompt;
+
+  /** Native things, the last one made first. */
+  private final Deque<StepEngine.Handle> handles = new ArrayDeque<>();
+
+  private final Map<Masks, StepEngine.Handle> masks = new HashMap<>();
+  private StepEngine.Handle sequence;
+  private StepEngine.Handle constant;
+  private StepEngine.Handle beyond;
+  private int heldFrom = Integer.MAX_VALUE;
+
+  /** Prompt and answer, of which {@link #known} are known and {@link #position} are computed. */
+  private int[] tokens;
+
+  private int known;
+  private int position;
+  private int chunk;
+
+  private StepEngine.Handle donor;
+  private int[] donorTokens;
+  private TokenSampler donorSampler;
+  private int patchedUntil;
+
+  private int logitRow;
+  private int donorLogitRow;
+  private int readRow;
+
+  /** Begins to run; what was made is freed if something fails. */
+  ActiveRequest(
+      Generation generation,
+      GenerationPlan plan,
+      int capacity,
+      Set<Integer> endTokens,
+      TextStream text,
+      StepEngine engine) {
+    this.generation = generation;
+    this.request = generation.request();
+    this.plan = plan;
+    this.capacity = capacity;
+    this.endTokens = endTokens;
+    this.text = text;
+    prompt = request.prompt();
+    tokens = prompt.clone();
+    known = prompt.length;
+    phases = request.patch().phases(prompt.length);
+    boolean made = false;
+    try {
+      sampler = request.newSampler();
+      make(engine);
+      made = true;
+    } finally {
+      if (!made) {
+        close();
+      }
+    }
+  }
+
+  private void make(StepEngine engine) {
+    sequence = kept(engine.newSequence(capacity, !phases.isEmpty()));
+    for (GenerationPatch.Phase phase : phases) {
+      patchedUntil = phase.end();
+      if (!masks.containsKey(phase.masks())) {
+        masks.put(
+            phase.masks(),
+            kept(
+                engine.newMasks(
+                    phase.masks(), request.patch().maskFn(), request.sampling().seed())));
+      }
+    }
+    GenerationPatch.Source source = request.patch().source();
+    if (phases.isEmpty()) {
+      return;
+    }
+    if (source instanceof GenerationPatch.Source.Resample resample) {
+      donor = kept(engine.newSequence(capacity, false));
+      donorTokens = resample.corrupt().clone();
+      donorSampler = resample.donor() == Donor.FREE ? request.newSampler() : null;
+    } else if (source instanceof GenerationPatch.Source.Positions positions) {
+      constant = kept(engine.newConstant(source, -1));
+      if (positions.beyond() == Beyond.HOLD_LAST) {
+        heldFrom = positions.length();
+        beyond = kept(engine.newConstant(source, heldFrom - 1));
+      }
+    } else {
+      constant = kept(engine.newConstant(source, 0));
+    }
+  }
+
+  private StepEngine.Handle kept(StepEngine.Handle handle) {
+    handles.push(handle);
+    return handle;
+  }
+
+  Generation generation() {
+    return generation;
+  }
+
+  GenerationPlan plan() {
+    return plan;
+  }
+
+  /** Returns whether the next step gives it a token, not a part of its prompt only. */
+  boolean isDecoding() {
+    return position >= prompt.length;
+  }
+
+  /** The number of tokens of the answer so far. */
+  int answered() {
+    return known - prompt.length;
+  }
+
+  /** The bytes that a step takes for each token of it. */
+  long passBytesPerToken(StepEngine engine) {
+    return engine.passBytesPerToken(!phases.isEmpty())
+        + (donor == null ? 0 : engine.passBytesPerToken(false));
+  }
+
+  /** Puts its next tokens into a step, at most so many, and returns how many these are. */
+  int addTo(StepDraft draft, int most) {
+    chunk = Math.min(Math.min(most, known - position), nextChange() - position);
+    boolean last = position + chunk == known;
+    boolean decodes = isDecoding();
+    GenerationPatch.Phase phase = phase();
+    int donorChunk = -1;
+    if (donor != null) {
+      donorChunk =
+          draft.addDonor(
+              new StepEngine.Chunk(
+                  donor,
+                  position,
+                  Arrays.copyOfRange(donorTokens, position, position + chunk),
+                  last && donorSampler != null,
+                  false,
+                  null,
+                  -1,
+                  null,
+                  Map.of()),
+              decodes);
+      donorLogitRow = draft.logitRow();
+    }
+    List<String> hooks = request.hooks();
+    draft.add(
+        new StepEngine.Chunk(
+            sequence,
+            position,
+            Arrays.copyOfRange(tokens, position, position + chunk),
+            last,
+            last && !hooks.isEmpty(),
+            phase == null ? null : masks.get(phase.masks()),
+            phase == null ? -1 : donorChunk,
+            phase == null || donor != null ? null : position >= heldFrom ? beyond : constant,
+            added()));
+    logitRow = draft.logitRow();
+    readRow = draft.readRow();
+    if (last) {
+      draft.read(hooks);
+    }
+    draft.addRow(this, chunk, decodes);
+    return chunk;
+  }
+
+  /** The masks at the next position; {@code null}: none. */
+  private GenerationPatch.Phase phase() {
+    for (GenerationPatch.Phase phase : phases) {
+      if (position >= phase.begin() && position < phase.end()) {
+        return phase;
+      }
+    }
+    return null;
+  }
+
+  /** The next position from which on a token is patched or steered in another way. */
+  private int nextChange() {
+    int next = position < heldFrom ? heldFrom : Integer.MAX_VALUE;
+    for (GenerationPatch.Phase phase : phases) {
+      next = sooner(next, phase.begin());
+      next = sooner(next, phase.end());
+    }
+    for (Steering steering : request.steering()) {
+      next = sooner(next, steering.span().begin(prompt.length));
+      next = sooner(next, steering.span().end(prompt.length));
+    }
+    return next;
+  }
+
+  private int sooner(int next, int change) {
+    return change > position ? Math.min(next, change) : next;
+  }
+
+  private Map<String, float[]> added() {
+    Map<String, float[]> added = new LinkedHashMap<>();
+    for (Steering steering : request.steering()) {
+      if (steering.span().contains(position, prompt.length)) {
+        steering.addTo(
+            added.computeIfAbsent(steering.hookName(), hook -> new float[steering.size()]));
+      }
+    }
+    return added;
+  }
+
+  /**
+   * Takes what came of the step, and gives out a token if there is one.
+   *
+   * @param logits a place for {@code [d_vocab]} values
+   * @return why the answer ends here; {@code null}: it goes on
+   */
+  FinishReason take(StepEngine.Output output, StepDraft draft, double[] logits, Exponentials exp) {
+    position += chunk;
+    if (donor != null && position >= patchedUntil) {
+      donor.close(); // closed once more at the end, which does nothing
+      donor = null;
+    }
+    if (position < known) {
+      return null;
+    }
+    int step = known - prompt.length;
+    if (donor != null) {
+      donorTokens = grown(donorTokens, known);
+    }
+    if (donor != null && donorSampler != null) {
+      output.logits(donorLogitRow, logits);
+      donorTokens[known] = checked(donorSampler.next(logits, step), logits.length);
+    }
+    Map<String, float[]> reads = reads(output, draft.reads());
+    if (request.isEnded(reads)) {
+      return FinishReason.GUARD;
+    }
+    output.logits(logitRow, logits);
+    double max = logits[Exponentials.argMax(logits)];
+    double logSum = max + exp.logSum(logits, max);
+    if (!Double.isFinite(logSum)) {
+      throw new NotFiniteException("logits are not finite");
+    }
+    int id = checked(sampler.next(logits, step), logits.length);
+    tokens = grown(tokens, known);
+    tokens[known] = id;
+    if (donor != null && donorSampler == null) {
+      donorTokens[known] = id;
+    }
+    generation.add(new GeneratedToken(id, output.logit(logitRow, id) - logSum, known), reads);
+    known++;
+    return ending(id);
+  }
+
+  private Map<String, float[]> reads(StepEngine.Output output, List<String> hooks) {
+    Map<String, float[]> reads = new LinkedHashMap<>();
+    for (String hook : request.hooks()) {
+      reads.put(hook, output.read(readRow, hooks.indexOf(hook)));
+    }
+    return reads;
+  }
+
+  private static int checked(int id, int vocabulary) {
+    if (id < 0 || id >= vocabulary) {
+      throw new IllegalStateException(
+          "sampler: expected a token from 0 to %s, got %s".formatted(vocabulary - 1, id));
+    }
+    return id;
+  }
+
+  private static int[] grown(int[] values, int index) {
+    return index < values.length ? values : Arrays.copyOf(values, Math.max(16, 2 * index));
+  }
+
+  private FinishReason ending(int id) {
+    if (endTokens.contains(id) || request.stop().tokens().contains(id)) {
+      return FinishReason.STOP_TOKEN;
+    }
+    if (text != null) {
+      text.add(id);
+      if (text.isStopped()) {
+        return FinishReason.STOP_TEXT;
+      }
+    }
+    if (known - prompt.length == request.stop().maxTokens()) {
+      return FinishReason.LENGTH;
+    }
+    return known > capacity ? FinishReason.CONTEXT : null;
+  }
+
+  /** Frees what is native. */
+  @Override
+  public void close() {
+    while (!handles.isEmpty()) {
+      handles.pop().close();
+    }
+  }
+}

@@ -1,0 +1,243 @@
+package org.autocircuit.generate;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Predicate;
+
+/**
+ * The work of a generator's thread: between steps it ends what is cancelled or late and lets
+ * waiting requests begin; then all that run share one pass. What others may see of it changes only
+ * there.
+ */
+final class StepLoop implements Runnable {
+
+  private final StepEngine engine;
+  private final RequestQueue queue;
+  private final Counters counters;
+  private final Generator.Settings settings;
+  private final double[] logits;
+  private final Exponentials exponentials = new Exponentials();
+  private final List<ActiveRequest> active = new ArrayList<>();
+
+  /** Guards what runs in the step, of which others decide whether it is stopped. */
+  private final Object stepping = new Object();
+
+  private final Set<Generation> inStep = new HashSet<>();
+  private boolean closing;
+
+  private volatile long reserved;
+  private volatile int running;
+
+  StepLoop(StepEngine engine, RequestQueue queue, Counters counters, Generator.Settings settings) {
+    this.engine = engine;
+    this.queue = queue;
+    this.counters = counters;
+    this.settings = settings;
+    logits = new double[settings.checks().vocabulary()];
+  }
+
+  /** The bytes set aside for what runs. */
+  long reserved() {
+    return reserved;
+  }
+
+  /** The number of requests that run. */
+  int running() {
+    return running;
+  }
+
+  /** Stops the step that runs if nobody waits for it any more, and looks at what was cancelled. */
+  void cancelled() {
+    synchronized (stepping) {
+      engine.stop(isUnwanted());
+    }
+    queue.wake();
+  }
+
+  /** Ends all as soon as the step that runs has stopped. */
+  void close() {
+    queue.close();
+    synchronized (stepping) {
+      closing = true;
+      engine.stop(true);
+    }
+  }
+
+  private boolean isUnwanted() {
+    return closing || (!inStep.isEmpty() && inStep.stream().allMatch(Generation::isCancelled));
+  }
+
+  @Override
+  public void run() {
+    try (engine) {
+      while (!queue.isClosed()) {
+        try {
+          endWhatIsOver();
+          admit();
+          List<ActiveRequest> ready =
+              active.stream().filter(each -> !each.generation().isResting()).toList();
+          if (ready.isEmpty()) {
+            queue.await(left());
+          } else {
+            step(draft(ready));
+          }
+        } catch (InterruptedException e) {
+          queue.close(); // nobody but a program that ends all threads interrupts this one
+        } catch (Exception | Error e) {
+          counters.failed(e);
+          List.copyOf(active).forEach(each -> end(each, FinishReason.ERROR, e));
+        }
+      }
+      List.copyOf(active).forEach(each -> end(each, FinishReason.CANCELLED, null));
+      queue
+          .removeIf(each -> true)
+          .forEach(each -> counters.end(each, FinishReason.CANCELLED, null));
+    }
+  }
+
+  private void endWhatIsOver() {
+    long now = System.nanoTime();
+    Predicate<Generation> late = each -> each.isExpired(now);
+    queue.removeIf(late).forEach(each -> counters.end(each, FinishReason.DEADLINE, null));
+    for (ActiveRequest each : List.copyOf(active)) {
+      Generation generation = each.generation();
+      if (generation.isCancelled()) {
+        end(each, FinishReason.CANCELLED, null);
+      } else if (generation.isExpired(now)) {
+        end(each, generation.isResting() ? FinishReason.UNREAD : FinishReason.DEADLINE, null);
+      }
+    }
+  }
+
+  /** The nanoseconds until something is late. */
+  private long left() {
+    long now = System.nanoTime();
+    return active.stream()
+        .mapToLong(each -> each.generation().left(now))
+        .reduce(queue.left(now), Math::min);
+  }
+
+  private void end(ActiveRequest each, FinishReason reason, Throwable failure) {
+    active.remove(each);
+    running = active.size();
+    reserved -= each.plan().bytes();
+    try {
+      each.close();
+    } finally {
+      counters.end(each.generation(), reason, failure);
+    }
+  }
+
+  /** Lets waiting requests begin in their order, as long as there is room for the first of them. */
+  private void admit() {
+    Generation first = queue.first();
+    while (first != null && active.size() < settings.maxActive()) {
+      GenerationPlan plan = settings.plan(engine, first.request());
+      if (reserved + plan.bytes() > settings.kvBytes()) {
+        return;
+      }
+      if (queue.remove(first)) {
+        begin(first, plan);
+      }
+      first = queue.first();
+    }
+  }
+
+  private void begin(Generation generation, GenerationPlan plan) {
+    generation.start();
+    try {
+      active.add(
+          new ActiveRequest(
+              generation,
+              plan,
+              settings.checks().capacity(generation.request()),
+              settings.endTokens(),
+              settings.textStream(generation.request()),
+              engine));
+      running = active.size();
+      reserved += plan.bytes();
+      counters.tell(to -> to.started(generation));
+    } catch (RuntimeException | Error e) {
+      counters.end(generation, FinishReason.ERROR, e);
+    }
+  }
+
+  /** Answers that get a token come first, then prompts in the order in which they came. */
+  private StepDraft draft(List<ActiveRequest> ready) {
+    StepDraft draft = new StepDraft();
+    long left = settings.passBytes();
+    for (boolean decoding : new boolean[] {true, false}) {
+      for (ActiveRequest each : ready) {
+        long perToken = each.passBytesPerToken(engine);
+        if (each.isDecoding() == decoding && left >= perToken) {
+          int most = (int) Math.min(settings.chunkTokens(), left / perToken);
+          left -= perToken * each.addTo(draft, most);
+        }
+      }
+    }
+    return draft;
+  }
+
+  private void step(StepDraft draft) {
+    try {
+      runTogether(draft);
+    } catch (Exception | Error e) {
+      counters.failed(e);
+      if (draft.rows().size() == 1) {
+        end(draft.rows().get(0), FinishReason.ERROR, e);
+      } else {
+        draft.rows().forEach(this::runAlone);
+      }
+    }
+    // Where a pass has no room for all, those that had no turn come first next time.
+    Collections.rotate(active, active.size() > draft.rows().size() ? -draft.rows().size() : 0);
+  }
+
+  private void runAlone(ActiveRequest row) {
+    try {
+      runTogether(draft(List.of(row)));
+    } catch (Exception | Error e) {
+      counters.failed(e);
+      end(row, FinishReason.ERROR, e);
+    }
+  }
+
+  private void runTogether(StepDraft draft) {
+    synchronized (stepping) {
+      draft.rows().forEach(row -> inStep.add(row.generation()));
+      engine.stop(isUnwanted());
+    }
+    long begin = System.nanoTime();
+    try (StepEngine.Output output = engine.step(draft.chunks(), draft.reads())) {
+      long nanos = System.nanoTime() - begin;
+      if (output != null) {
+        draft.rows().forEach(row -> take(row, output, draft));
+        counters.stepped(draft.report(nanos));
+      }
+    } finally {
+      synchronized (stepping) {
+        inStep.clear();
+      }
+    }
+  }
+
+  /** Gives out the token of a request, which fails alone if it does. */
+  private void take(ActiveRequest row, StepEngine.Output output, StepDraft draft) {
+    Generation generation = row.generation();
+    try {
+      int before = row.answered();
+      FinishReason reason = row.take(output, draft, logits, exponentials);
+      if (row.answered() > before) {
+        counters.token(generation, before == 0);
+      }
+      if (reason != null) {
+        end(row, reason, null);
+      }
+    } catch (Exception | Error e) {
+      end(row, FinishReason.ERROR, e);
+    }
+  }
+}

@@ -1,0 +1,23 @@
+package org.autocircuit.generate;
+
+import java.time.Duration;
+
+/**
+ * One step of a generator: what ran in one pass.
+ *
+ * @param decodeRows answers that got a token
+ * @param prefillTokens tokens of prompts, those of donors included
+ * @param largestChunk most tokens of one prompt
+ * @param patchedRows requests of which tokens were patched
+ * @param maskSets different masks
+ * @param donors donors that ran beside
+ * @param duration of the pass alone
+ */
+public record StepReport(
+    int decodeRows,
+    int prefillTokens,
+    int largestChunk,
+    int patchedRows,
+    int maskSets,
+    int donors,
+    Duration duration) {}
