@@ -44,7 +44,15 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private final Consumer<Generation> canceller;
   private final Consumer<Generation> awakener;
   private final long submitted = System.nanoTime();
-  private final CompletableFuture<GenerationResult> result = new CompletableFuture<>();
+  private final CompletableFuture<GenerationResult> result =
+      new CompletableFuture<>() {
+        @Override
+        public boolean cancel(boolean mayInterrupt) {
+          boolean isCancelled = super.cancel(mayInterrupt);
+          close();
+          return isCancelled;
+        }
+      };
 
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
@@ -74,12 +82,6 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     this.executor = executor;
     this.canceller = canceller;
     this.awakener = awakener;
-    result.whenComplete(
-        (value, thrown) -> {
-          if (result.isCancelled()) {
-            close();
-          }
-        });
   }
 
   /** What was asked for. */

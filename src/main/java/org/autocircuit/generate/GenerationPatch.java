@@ -50,6 +50,7 @@ public final class GenerationPatch {
     record Positions(SourceActivations activations, int length, Beyond beyond) implements Source {}
 
     /** A run on other tokens. */
+    @SuppressWarnings("ArrayRecordComponent") // nobody compares them
     record Resample(int[] corrupt, Donor donor) implements Source {}
   }
 
@@ -145,21 +146,20 @@ public final class GenerationPatch {
    * @throws IllegalArgumentException for all but {@link BatchAblation#ZERO}; says what to use
    */
   public static GenerationPatch of(BatchAblation ablation, Masks masks) {
-    switch (ablation) {
-      case ZERO:
-        return zero(masks);
-      case RESAMPLE:
-        throw new IllegalArgumentException(
-            "ablation: expected ZERO, got RESAMPLE, which needs a corrupt prompt:"
-                + " GenerationPatch.resample");
-      default:
-        throw new IllegalArgumentException(
-            "ablation: expected ZERO, got %s: a mean over requests that run together changes with"
-                    .formatted(ablation)
-                + " each of them and with later tokens, so earlier tokens would have to be computed"
-                + " again; take it before, with model.sourceAblations, and use"
-                + " GenerationPatch.constant or positions");
-    }
+    return switch (ablation) {
+      case ZERO -> zero(masks);
+      case RESAMPLE ->
+          throw new IllegalArgumentException(
+              "ablation: expected ZERO, got RESAMPLE, which needs a corrupt prompt:"
+                  + " GenerationPatch.resample");
+      case BATCH_TOKENWISE_MEAN, BATCH_ALL_TOK_MEAN ->
+          throw new IllegalArgumentException(
+              "ablation: expected ZERO, got %s: a mean over requests that run together changes with"
+                      .formatted(ablation)
+                  + " each of them and with later tokens, so earlier tokens would have to be"
+                  + " computed again; take it before, with model.sourceAblations, and use"
+                  + " GenerationPatch.constant or positions");
+    };
   }
 
   /**
@@ -246,6 +246,15 @@ public final class GenerationPatch {
     return source instanceof Source.Resample ? "resample" : "constant";
   }
 
+  /** Refuses source activations that do not fit a model. */
+  void checkSource(StepEngine engine) {
+    if (source instanceof Source.Constant constant) {
+      engine.check(constant.activations(), masks);
+    } else if (source instanceof Source.Positions positions) {
+      engine.check(positions.activations(), masks);
+    }
+  }
+
   Source source() {
     return source;
   }
@@ -266,13 +275,16 @@ public final class GenerationPatch {
       end = Math.min(end, positions.length());
     }
     int middle = after == null ? end : Math.max(begin, Math.min(end, switchAt));
-    if (begin < middle) {
-      phases.add(new Phase(begin, middle, masks));
-    }
-    if (middle < end) {
-      phases.add(new Phase(middle, end, after));
-    }
+    addTo(phases, begin, middle, masks);
+    addTo(phases, middle, end, after);
     return phases;
+  }
+
+  /** Masks of 0 patch nothing, so there the model is the plain one, and needs no donor. */
+  private void addTo(List<Phase> phases, int begin, int end, Masks here) {
+    if (begin < end && !(maskFn == MaskFn.NONE && here.isZero())) {
+      phases.add(new Phase(begin, end, here));
+    }
   }
 
   private static boolean isSameEverywhere(Optional<Ablation> ablation) {

@@ -3,6 +3,7 @@ package org.autocircuit.generate;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Executor;
@@ -11,6 +12,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.exception.DoesNotFitException;
 import org.autocircuit.exception.QueueFullException;
 import org.autocircuit.internal.Numbers;
+import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /**
@@ -140,6 +142,7 @@ public final class Generator implements AutoCloseable {
    */
   public GenerationPlan plan(GenerationRequest request) {
     settings.checks().check(request, settings.tokenizer() != null);
+    request.patch().checkSource(engine);
     return settings.plan(engine, request);
   }
 
@@ -255,8 +258,32 @@ public final class Generator implements AutoCloseable {
       return this;
     }
 
+    /**
+     * Starts the generator.
+     *
+     * @throws IllegalArgumentException if the model takes no tokens, has a prefix or latents of
+     *     positions, or {@code passBytes} does not do for one token
+     * @throws IllegalStateException if the model is closed
+     */
+    public Generator build() {
+      NativeStepEngine engine = NativeStepEngine.of(model);
+      return build(
+          engine,
+          new RequestChecks(
+              model.graph(),
+              (TransformerConfig) model.config(),
+              new LinkedHashSet<>(model.hookNames())));
+    }
+
     /** Starts a generator on an engine, which it takes over. */
     Generator build(StepEngine engine, RequestChecks checks) {
+      long least = engine.passBytesPerToken(true) + engine.passBytesPerToken(false);
+      if (passBytes < least) {
+        engine.close();
+        throw new IllegalArgumentException(
+            "passBytes: expected at least %s, for one patched token and its donor, got %s"
+                .formatted(least, passBytes));
+      }
       Settings settings =
           new Settings(
               checks, kvBytes, passBytes, chunkTokens, maxActive, Set.copyOf(endTokens), tokenizer);

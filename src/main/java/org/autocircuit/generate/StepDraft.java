@@ -75,6 +75,7 @@ final class StepDraft {
 
   StepReport report(long nanos) {
     return new StepReport(
+        rows.size(),
         decodeRows,
         prefillTokens,
         largestChunk,

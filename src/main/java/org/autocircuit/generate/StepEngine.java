@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Map;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.SourceActivations;
 
 /**
  * What a generator runs on: sequences that hold keys and values, and steps that add tokens to many
@@ -26,6 +27,7 @@ interface StepEngine extends AutoCloseable {
    * @param added hook points with what is added there at all positions of the chunk, {@code
    *     [d_model]}
    */
+  @SuppressWarnings("ArrayRecordComponent") // nobody compares them
   record Chunk(
       Handle sequence,
       int position,
@@ -52,6 +54,14 @@ interface StepEngine extends AutoCloseable {
     @Override
     void close();
   }
+
+  /**
+   * Refuses what cannot patch.
+   *
+   * @throws IllegalArgumentException with what was expected and what came
+   * @throws IllegalStateException if the activations are closed
+   */
+  void check(SourceActivations activations, Masks masks);
 
   /** Makes an empty sequence; patched: edges of its tokens may be. */
   Handle newSequence(int capacity, boolean patched);

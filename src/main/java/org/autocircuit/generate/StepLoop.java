@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Predicate;
 
 /**
@@ -28,7 +29,7 @@ final class StepLoop implements Runnable {
   private final Set<Generation> inStep = new HashSet<>();
   private boolean closing;
 
-  private volatile long reserved;
+  private final AtomicLong reserved = new AtomicLong();
   private volatile int running;
 
   StepLoop(StepEngine engine, RequestQueue queue, Counters counters, Generator.Settings settings) {
@@ -41,7 +42,7 @@ final class StepLoop implements Runnable {
 
   /** The bytes set aside for what runs. */
   long reserved() {
-    return reserved;
+    return reserved.get();
   }
 
   /** The number of requests that run. */
@@ -123,7 +124,7 @@ final class StepLoop implements Runnable {
   private void end(ActiveRequest each, FinishReason reason, Throwable failure) {
     active.remove(each);
     running = active.size();
-    reserved -= each.plan().bytes();
+    reserved.addAndGet(-each.plan().bytes());
     try {
       each.close();
     } finally {
@@ -136,7 +137,7 @@ final class StepLoop implements Runnable {
     Generation first = queue.first();
     while (first != null && active.size() < settings.maxActive()) {
       GenerationPlan plan = settings.plan(engine, first.request());
-      if (reserved + plan.bytes() > settings.kvBytes()) {
+      if (reserved.get() + plan.bytes() > settings.kvBytes()) {
         return;
       }
       if (queue.remove(first)) {
@@ -158,7 +159,7 @@ final class StepLoop implements Runnable {
               settings.textStream(generation.request()),
               engine));
       running = active.size();
-      reserved += plan.bytes();
+      reserved.addAndGet(plan.bytes());
       counters.tell(to -> to.started(generation));
     } catch (RuntimeException | Error e) {
       counters.end(generation, FinishReason.ERROR, e);

@@ -5,6 +5,7 @@ import java.time.Duration;
 /**
  * One step of a generator: what ran in one pass.
  *
+ * @param rows requests that took part
  * @param decodeRows answers that got a token
  * @param prefillTokens tokens of prompts, those of donors included
  * @param largestChunk most tokens of one prompt
@@ -14,6 +15,7 @@ import java.time.Duration;
  * @param duration of the pass alone
  */
 public record StepReport(
+    int rows,
     int decodeRows,
     int prefillTokens,
     int largestChunk,

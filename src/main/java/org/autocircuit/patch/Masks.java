@@ -155,6 +155,16 @@ public final class Masks implements MaskValues {
     return examples == 0 ? OptionalInt.empty() : OptionalInt.of(examples);
   }
 
+  /** Returns whether all values are 0, so that nothing is patched. */
+  public boolean isZero() {
+    for (int i = 0; i < (floats == null ? doubles.length : floats.length); i++) {
+      if ((floats == null ? doubles[i] : floats[i]) != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** The value of the edge with the given index, of the first example. */
   public double get(int index) {
     Objects.checkIndex(index, graph.maskSize());

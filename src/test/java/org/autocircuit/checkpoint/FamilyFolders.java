@@ -20,6 +20,7 @@ import org.autocircuit.model.Model;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.model.WeightShapes;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 
@@ -36,6 +37,13 @@ public final class FamilyFolders {
       case BF16 -> ScalarType.BFloat16;
       default -> throw new IllegalArgumentException(type.toString());
     };
+  }
+
+  /** Writes a model of one of {@link FamilyModels#names()} in 64 bits. */
+  public static void write(String name, Path folder) {
+    try (PointerScope scope = new PointerScope()) {
+      write(FamilyModels.named(name), folder, SafetensorsType.F64);
+    }
   }
 
   static void write(FamilyModel model, Path folder, SafetensorsType type) {

@@ -75,7 +75,7 @@ public final class FamilyModels {
     ALL.put(name, () -> new LlamaFamilyModel(modelType, kv, dHead, THETA.formatted(settings)));
   }
 
-  static String[] names() {
+  public static String[] names() {
     return ALL.keySet().toArray(String[]::new);
   }
 

@@ -16,6 +16,7 @@ import org.autocircuit.internal.SplitMix64;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
+import org.autocircuit.patch.SourceActivations;
 
 /**
  * Stands for a model whose state at a position is a number, which mixes the one before with the
@@ -134,6 +135,9 @@ final class HashEngine implements StepEngine {
       throw new AssertionError("broken contract: " + what);
     }
   }
+
+  @Override
+  public void check(SourceActivations activations, Masks masks) {}
 
   @Override
   public Handle newSequence(int capacity, boolean patched) {
