@@ -16,8 +16,9 @@ import me.tongfei.progressbar.ProgressBarStyle;
 import org.autocircuit.pass.Progress;
 
 /**
- * Reports how far a phase is, once it has taken two seconds: with a bar on a terminal, else with a
- * line now and then. For one thread.
+ * Reports how far a phase is, once it has taken two seconds: with a bar on a terminal, with a line
+ * now and then on one that cannot move its cursor, and not at all where nobody looks. For one
+ * thread.
  */
 final class PhaseProgress implements Progress, AutoCloseable {
 
@@ -42,10 +43,18 @@ final class PhaseProgress implements Progress, AutoCloseable {
     nextLine = begin + QUIET_NANOS;
   }
 
-  /** Begins a phase; on a terminal the bar goes to the process's standard error. */
+  /** Begins a phase; the bar goes to the process's standard error. */
   static PhaseProgress of(String phase, PrintWriter err) {
-    boolean interactive = isTerminal() && !"dumb".equals(System.getenv("TERM"));
-    return new PhaseProgress(phase, err, interactive, System::nanoTime);
+    boolean interactive = !"dumb".equals(System.getenv("TERM"));
+    return isTerminal()
+        ? new PhaseProgress(phase, err, interactive, System::nanoTime)
+        : silent(phase, err);
+  }
+
+  private static PhaseProgress silent(String phase, PrintWriter err) {
+    PhaseProgress progress = new PhaseProgress(phase, err, false, System::nanoTime);
+    progress.nextLine = Long.MAX_VALUE;
+    return progress;
   }
 
   /** Begins a phase that is reported in lines, by a clock of nanoseconds. */
@@ -55,6 +64,9 @@ final class PhaseProgress implements Progress, AutoCloseable {
 
   /** Begins a phase of unknown length: says after two seconds, and now and then, how long it is. */
   static PhaseProgress waiting(String phase, PrintWriter err) {
+    if (!isTerminal()) {
+      return silent(phase, err);
+    }
     return waiting(phase, err, QUIET_NANOS / 1_000_000, LINE_NANOS / 1_000_000);
   }
 

@@ -101,7 +101,7 @@ class DiscoverTest {
 
   @Test
   void verifiesEstimatesAndSaysWhatEdgesAndHeadsDo() {
-    CommandRun run = discover();
+    CommandRun run = discover("--budget", 1000);
     assertThat(run.out())
         .contains("The score estimates how much the logit difference falls")
         .contains("Verified: 20 of the best edges and 26 random ones patched exactly. Correlation")

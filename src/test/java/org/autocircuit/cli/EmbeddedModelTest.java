@@ -22,6 +22,8 @@ class EmbeddedModelTest {
             10,
             "--random",
             1,
+            "--budget", // not by time, so that a slow machine verifies as many
+            1000,
             "--output",
             folder.resolve("scores.json"),
             "--picture",
