@@ -33,6 +33,7 @@ import picocli.CommandLine.Spec;
       Compare.class,
       ShowGraph.class,
       RunPrompt.class,
+      Generate.class,
       TrainExample.class,
       ShowInfo.class,
       CommandLine.HelpCommand.class,
@@ -47,6 +48,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit compare --methods eap,eap-ig,exact",
       "  autocircuit graph gpt2/config.json",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
+      "  autocircuit generate --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\" --both",
       "",
       "'autocircuit help COMMAND' says more about each command.",
       "'source <(autocircuit generate-completion)' lets bash and zsh complete its words."

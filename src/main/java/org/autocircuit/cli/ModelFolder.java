@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -76,6 +77,11 @@ final class ModelFolder implements AutoCloseable {
   /** Returns the folder or the file of the model. */
   Path path() {
     return files.model();
+  }
+
+  /** The tokens that end an answer. */
+  List<Integer> eosTokenIds() {
+    return config.eosTokenIds();
   }
 
   /** Loads the weights. */

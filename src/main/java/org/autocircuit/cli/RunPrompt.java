@@ -2,13 +2,11 @@ package org.autocircuit.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
@@ -23,7 +21,6 @@ import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
-import org.autocircuit.prune.PruneScores;
 import org.autocircuit.report.TextTable;
 import org.autocircuit.text.NextToken;
 import org.autocircuit.text.NextTokens;
@@ -58,8 +55,6 @@ import picocli.CommandLine.Spec;
     })
 final class RunPrompt implements Callable<Integer> {
 
-  private static final Pattern POSITION = Pattern.compile(".*@\\d{1,9}");
-
   @Spec private CommandSpec spec;
 
   @Mixin private ModelOptions modelOptions;
@@ -80,32 +75,7 @@ final class RunPrompt implements Callable<Integer> {
           "Where patched edges take their activations from; as many tokens as the prompt.")
   private String corrupt;
 
-  @Option(
-      names = "--patch",
-      paramLabel = "EDGE",
-      description = "An edge to patch, at all positions or as EDGE@N at one. Repeatable.")
-  private List<String> patch = new ArrayList<>();
-
-  @Option(
-      names = {"-s", "--scores"},
-      paramLabel = "FILE",
-      description =
-          "Scores as 'autocircuit discover' writes them: all edges are patched but the best, as"
-              + " many as --size says.")
-  private Path scores;
-
-  @Option(
-      names = "--size",
-      paramLabel = "N",
-      description =
-          "Edges of the circuit that --scores pick, exactly: of edges whose scores are equal, those"
-              + " that come first in the graph.")
-  private Integer size;
-
-  @Option(
-      names = "--per-position",
-      description = "The scores are those of edges at each token position.")
-  private boolean scoresPerPosition;
+  @Mixin private PatchedEdges patched;
 
   @Option(
       names = {"-k", "--top-k"},
@@ -122,8 +92,8 @@ final class RunPrompt implements Callable<Integer> {
     if (topK < 1) {
       throw new ParameterException(spec.commandLine(), "--top-k must be at least 1, got " + topK);
     }
-    checkCircuit();
-    if (corrupt != null && patch.isEmpty() && scores == null) {
+    patched.check();
+    if (corrupt != null && !patched.isGiven()) {
       throw new ParameterException(
           spec.commandLine(),
           "--corrupt has no effect without edges; name some with --patch, or a circuit's with"
@@ -135,13 +105,11 @@ final class RunPrompt implements Callable<Integer> {
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
       long[][] tokens = tokens(tokenizer, folder.longest());
-      boolean perPosition =
-          scoresPerPosition || patch.stream().anyMatch(name -> POSITION.matcher(name).matches());
       PatchableModelOptions options = graphOptions.modelOptions(folder.config());
-      if (perPosition) {
+      if (patched.perPosition()) {
         options = options.withSeqLen(tokens[0].length);
       }
-      EdgeSet edges = patched(options.graph(folder.config()));
+      EdgeSet edges = patched.of(options.graph(folder.config()));
       Failures.warn(spec.commandLine().getErr(), tooMany(folder.config().dVocab()));
       try (PatchableModel model = folder.patchable(options)) {
         waiting.close();
@@ -150,41 +118,6 @@ final class RunPrompt implements Callable<Integer> {
     }
     out.flush();
     return Main.OK;
-  }
-
-  private void checkCircuit() {
-    if (scores != null && !patch.isEmpty()) {
-      throw new ParameterException(
-          spec.commandLine(), "--patch and --scores both say what is patched: give one of them");
-    }
-    if (scores == null && size == null && scoresPerPosition) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--per-position says what --scores are of, and has no effect without them; --patch"
-              + " EDGE@N patches an edge at one position");
-    }
-    if ((scores == null) != (size == null)) {
-      throw new ParameterException(
-          spec.commandLine(), "--scores FILE and --size N belong together");
-    }
-    if (size != null && size < 0) {
-      throw new ParameterException(spec.commandLine(), "--size must not be negative, got " + size);
-    }
-  }
-
-  /** The edges to patch: those that were named, or all but those of a circuit. */
-  private EdgeSet patched(ModelGraph graph) throws IOException {
-    if (scores == null) {
-      return EdgeSet.ofNames(graph, patch);
-    }
-    PruneScores read = ScoresFile.read(graph, scores);
-    if (size > graph.nEdges()) {
-      throw new ParameterException(
-          spec.commandLine(),
-          String.format(
-              Locale.ROOT, "--size %,d: the graph has only %,d edges", size, graph.nEdges()));
-    }
-    return Circuits.top(read, size, /* signed= */ false).complement();
   }
 
   private List<String> tooMany(int vocabulary) {
@@ -197,16 +130,11 @@ final class RunPrompt implements Callable<Integer> {
 
   /** Says what is patched. */
   private String describe(ModelGraph graph, Tokenizer tokenizer, long[] tokens) {
-    return scores == null
-        ? patch.stream()
+    return patched.isCircuit()
+        ? patched.describeCircuit(graph)
+        : patched.names().stream()
             .map(name -> explained(name, graph, tokenizer, tokens))
-            .collect(Collectors.joining(", "))
-        : String.format(
-            Locale.ROOT,
-            "all edges but the best %,d of %,d by %s",
-            size,
-            graph.nEdges(),
-            VisibleText.of(scores.toString()));
+            .collect(Collectors.joining(", "));
   }
 
   /** The tokens of the prompt, and of the corrupt one if there is one; checked. */
@@ -264,7 +192,7 @@ final class RunPrompt implements Callable<Integer> {
   private static String explained(
       String name, ModelGraph graph, Tokenizer tokenizer, long[] tokens) {
     List<String> notes = new ArrayList<>();
-    if (POSITION.matcher(name).matches()) {
+    if (PatchedEdges.hasPosition(name)) {
       int position = Integer.parseInt(name.substring(name.lastIndexOf('@') + 1));
       notes.add(tokenizer.show(tokens[position]));
     }
@@ -286,7 +214,7 @@ final class RunPrompt implements Callable<Integer> {
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }
-    if (edges.size() == 0 && scores == null) {
+    if (edges.size() == 0 && !patched.isCircuit()) {
       out.println();
       out.print(table(before, null));
       return;

@@ -18,6 +18,7 @@ import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.eval.CircuitRuns;
 import org.autocircuit.eval.Logits;
+import org.autocircuit.generate.Generator;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
@@ -67,13 +68,16 @@ public final class TextModel implements AutoCloseable {
   private final String name;
   private final PatchableModel model;
   private final PromptEncoder encoder;
+  private final List<Integer> endTokens;
   private final NativeResource resource;
 
   /** Takes model and encoder over. */
-  private TextModel(String name, PatchableModel model, PromptEncoder encoder) {
+  private TextModel(
+      String name, PatchableModel model, PromptEncoder encoder, List<Integer> endTokens) {
     this.name = name;
     this.model = model;
     this.encoder = encoder;
+    this.endTokens = endTokens;
     resource =
         new NativeResource(
             "TextModel (" + model + ")",
@@ -114,11 +118,12 @@ public final class TextModel implements AutoCloseable {
    */
   public static TextModel open(ModelFiles files, LoadOptions load, PatchableModelOptions options) {
     // Before the tokenizer: what a folder is says more than that a file is missing in it.
-    files.config();
+    List<Integer> endTokens = files.config().eosTokenIds();
     Tokenizer tokenizer = files.loadTokenizer();
     TextModel opened = null;
     try {
-      opened = of(files.name(), PatchableModel.open(files.model(), load, options), tokenizer);
+      opened =
+          of(files.name(), PatchableModel.open(files.model(), load, options), tokenizer, endTokens);
       return opened;
     } finally {
       if (opened == null) {
@@ -133,15 +138,16 @@ public final class TextModel implements AutoCloseable {
    * @throws IllegalArgumentException if the model takes no tokens; nothing is taken over then
    */
   public static TextModel of(PatchableModel model, Tokenizer tokenizer) {
-    return of(model.toString(), model, tokenizer);
+    return of(model.toString(), model, tokenizer, List.of());
   }
 
   /** Joins them under a name; for the same errors as {@link #of(PatchableModel, Tokenizer)}. */
-  private static TextModel of(String name, PatchableModel model, Tokenizer tokenizer) {
+  private static TextModel of(
+      String name, PatchableModel model, Tokenizer tokenizer, List<Integer> endTokens) {
     if (!(model.config() instanceof TransformerConfig config)) {
       throw new IllegalArgumentException("model: expected one that takes tokens, got " + model);
     }
-    return new TextModel(name, model, new PromptEncoder(tokenizer, config.nCtx()));
+    return new TextModel(name, model, new PromptEncoder(tokenizer, config.nCtx()), endTokens);
   }
 
   /**
@@ -152,7 +158,7 @@ public final class TextModel implements AutoCloseable {
    */
   public TextModel withOptions(PatchableModelOptions options) {
     try (NativeResource.Use use = resource.use()) {
-      return new TextModel(name, model.withOptions(options), encoder.share());
+      return new TextModel(name, model.withOptions(options), encoder.share(), endTokens);
     }
   }
 
@@ -181,6 +187,18 @@ public final class TextModel implements AutoCloseable {
   /** The tokenizer. Stays this object's: do not close it. */
   public Tokenizer tokenizer() {
     return encoder.tokenizer();
+  }
+
+  /**
+   * Begins a generator of answers by this model. Its tokenizer is this one's, and answers end at
+   * the tokens that the model's files name; a model that was joined with a tokenizer has none.
+   *
+   * @return whose generator is to be closed before this
+   */
+  public Generator.Builder generator() {
+    try (NativeResource.Use use = resource.use()) {
+      return Generator.builder(model).tokenizer(encoder.tokenizer()).stopTokens(endTokens);
+    }
   }
 
   /** The nodes and edges of the model; edges have names such as {@code A0.1->MLP 2}. */

@@ -25,6 +25,10 @@ import org.autocircuit.eval.Logits;
 import org.autocircuit.exception.AnswerException;
 import org.autocircuit.exception.CheckpointException;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.generate.FinishReason;
+import org.autocircuit.generate.Generation;
+import org.autocircuit.generate.GenerationRequest;
+import org.autocircuit.generate.Generator;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.model.MicroModelConfig;
 import org.autocircuit.model.Model;
@@ -49,6 +53,18 @@ class TextModelTest {
   private static final List<String> EDGES = List.of("A3.0->Resid End", "MLP 0->A3.4.V");
 
   @TempDir private Path folder;
+
+  @Test
+  void answersEndAtTheTokensThatTheModelsFilesName() {
+    try (TextModel model = ExampleModel.open();
+        Generator generator = model.generator().build();
+        Generation answer = generator.submit(GenerationRequest.of(model.tokens(CLEAN)))) {
+      List<String> tokens = new ArrayList<>();
+      answer.forEach(token -> tokens.add(model.tokenizer().show(token.id())));
+      assertThat(tokens).containsExactly("'Mary'", "'.'", "'<|endoftext|>'");
+      assertThat(answer.finishReason()).contains(FinishReason.STOP_TOKEN);
+    }
+  }
 
   @Test
   void theTopTokensAreThoseOfTheModel() {

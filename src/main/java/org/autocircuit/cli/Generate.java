@@ -1,0 +1,345 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Iterator;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptTokens;
+import org.autocircuit.generate.Donor;
+import org.autocircuit.generate.FinishReason;
+import org.autocircuit.generate.GeneratedToken;
+import org.autocircuit.generate.Generation;
+import org.autocircuit.generate.GenerationPatch;
+import org.autocircuit.generate.GenerationRequest;
+import org.autocircuit.generate.Generator;
+import org.autocircuit.generate.Sampling;
+import org.autocircuit.generate.Span;
+import org.autocircuit.generate.Stop;
+import org.autocircuit.generate.TextStream;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.internal.Figures;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.patch.Masks;
+import org.autocircuit.tokenizer.Tokenizer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Generates an answer, by the plain model or a patched one, or by both side by side. */
+@Command(
+    name = "generate",
+    mixinStandardHelpOptions = true,
+    versionProvider = Version.class,
+    description = {
+      "Continues a prompt token by token, and prints the text as it comes.",
+      "Edges are patched as by 'autocircuit run', at every token: with what their sources put out"
+          + " on the corrupt prompt, which goes on with the tokens of the answer, or with zeros"
+          + " where there is no corrupt prompt. --steer adds a vector to the residual stream."
+    },
+    footerHeading = "%nExamples:%n",
+    footer = {
+      "  autocircuit generate --prompt \"When Mary and John went to the store, John gave a\"",
+      "  autocircuit generate --prompt \"...\" --temperature 0.8 --top-p 0.95 --seed 7",
+      "  autocircuit generate --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\" --both",
+      "  autocircuit generate --prompt \"...\" --corrupt \"...\" --scores scores.json --size 150",
+      "  autocircuit generate --prompt \"...\" --steer blocks.2.hook_resid_pre --toward \"...\""
+          + " --away \"...\""
+    })
+final class Generate implements Callable<Integer> {
+
+  @Spec private CommandSpec spec;
+
+  @Mixin private ModelOptions modelOptions;
+
+  @Mixin private GraphOptions graphOptions;
+
+  @Mixin private PatchedEdges patched;
+
+  @Mixin private SteerOptions steerOptions;
+
+  @Option(
+      names = {"-p", "--prompt"},
+      paramLabel = "TEXT",
+      required = true,
+      description = "The prompt.")
+  private String prompt;
+
+  @Option(
+      names = {"-c", "--corrupt"},
+      paramLabel = "TEXT",
+      description =
+          "Where patched edges take their activations from; as many tokens as the prompt.")
+  private String corrupt;
+
+  @Option(
+      names = "--donor",
+      paramLabel = "WHICH",
+      description =
+          "How the corrupt prompt goes on: ${COMPLETION-CANDIDATES}. FOLLOWS takes over the tokens"
+              + " of the answer, FREE generates its own. Default: FOLLOWS.")
+  private Donor donor;
+
+  private enum Where {
+    ALL(Span.ALL),
+    PROMPT(Span.PROMPT),
+    ANSWER(Span.ANSWER);
+
+    private final Span span;
+
+    Where(Span span) {
+      this.span = span;
+    }
+  }
+
+  @Option(
+      names = "--at",
+      paramLabel = "WHERE",
+      defaultValue = "ALL",
+      description =
+          "Tokens at which edges are patched: ${COMPLETION-CANDIDATES}. Default: ${DEFAULT-VALUE}.")
+  private Where where;
+
+  @Option(
+      names = {"-n", "--max-tokens"},
+      paramLabel = "N",
+      defaultValue = "40",
+      description = "The most tokens of the answer. Default: ${DEFAULT-VALUE}.")
+  private int maxTokens;
+
+  @Option(
+      names = "--stop",
+      paramLabel = "TEXT",
+      description = "A text at which the answer ends. Repeatable.")
+  private List<String> stop = new ArrayList<>();
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      defaultValue = "0",
+      description =
+          "Tokens are drawn at this temperature; 0: always the most probable one. Default:"
+              + " ${DEFAULT-VALUE}.")
+  private double temperature;
+
+  @Option(
+      names = "--top-k",
+      paramLabel = "N",
+      defaultValue = "0",
+      description =
+          "Draw from so many most probable tokens; 0: from all. Default: ${DEFAULT-VALUE}.")
+  private int topK;
+
+  @Option(
+      names = "--top-p",
+      paramLabel = "P",
+      defaultValue = "1",
+      description =
+          "Draw from the fewest tokens that have this share of the probability. Default:"
+              + " ${DEFAULT-VALUE}.")
+  private double topP;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "The same seed draws the same tokens. Default: ${DEFAULT-VALUE}.")
+  private long seed;
+
+  @Option(
+      names = "--both",
+      description =
+          "Generate with the plain model, too, and print both answers side by side, a token a"
+              + " line.")
+  private boolean both;
+
+  @Override
+  public Integer call() throws IOException {
+    check();
+    graphOptions.check();
+    PrintWriter out = spec.commandLine().getOut();
+    try (PhaseProgress loading =
+            PhaseProgress.waiting("loading the model", spec.commandLine().getErr());
+        ModelFolder folder = ModelFolder.open(modelOptions)) {
+      Tokenizer tokenizer = folder.tokenizer();
+      long[] tokens = tokens(tokenizer, "--prompt", prompt, folder.longest() - 1);
+      EdgeSet edges = patched.of(graphOptions.modelOptions(folder.config()).graph(folder.config()));
+      try (PatchableModel model = folder.patchable(graphOptions.modelOptions(folder.config()))) {
+        loading.close();
+        GenerationRequest plain =
+            GenerationRequest.of(tokens)
+                .withSampling(new Sampling(temperature, topK, topP, seed))
+                .withStop(Stop.after(maxTokens).atTexts(stop.toArray(String[]::new)));
+        GenerationRequest changed = changed(plain, folder, model, edges);
+        try (Generator generator =
+            Generator.builder(model)
+                .tokenizer(tokenizer)
+                .stopTokens(folder.eosTokenIds())
+                .build()) {
+          if (both) {
+            printBoth(out, generator, tokenizer, plain, changed);
+          } else {
+            printText(out, generator, tokenizer, tokens, changed);
+          }
+        }
+      }
+    }
+    out.flush();
+    return Main.OK;
+  }
+
+  private void check() {
+    patched.check();
+    if (patched.perPosition()) {
+      throw wrongUsage(
+          "answers have no fixed number of positions: expected edges without @N and scores that"
+              + " are not --per-position; --at says where edges are patched");
+    }
+    if (!patched.isGiven() && (corrupt != null || where != Where.ALL)) {
+      throw wrongUsage(
+          "%s has no effect without edges; name some with --patch, or a circuit's with --scores"
+              .formatted(corrupt != null ? "--corrupt" : "--at"));
+    }
+    if (donor != null && corrupt == null) {
+      throw wrongUsage("--donor says how the corrupt prompt goes on: give one with --corrupt");
+    }
+    if (both && !patched.isGiven() && !steerOptions.isGiven()) {
+      throw wrongUsage(
+          "--both compares with the plain model: patch edges with --patch or --scores, or --steer");
+    }
+    steerOptions.check();
+    try {
+      Stop.after(maxTokens).atTexts(stop.toArray(String[]::new));
+      new Sampling(temperature, topK, topP, seed);
+    } catch (IllegalArgumentException e) {
+      throw wrongUsage(option(e.getMessage()));
+    }
+  }
+
+  /** A message of the library, which names a value, for an option, which has another name. */
+  private static String option(String message) {
+    return message
+        .replace("maxTokens:", "--max-tokens:")
+        .replace("topK:", "--top-k:")
+        .replace("topP:", "--top-p:")
+        .replace("stop text:", "--stop:")
+        .replace("temperature:", "--temperature:");
+  }
+
+  private ParameterException wrongUsage(String message) {
+    return new ParameterException(spec.commandLine(), message);
+  }
+
+  private long[] tokens(Tokenizer tokenizer, String option, String text, int longest) {
+    boolean bos = tokenizer.prependsBos();
+    long[] tokens = tokenizer.encode(text, bos);
+    if (tokens.length == 0 || tokens.length > longest) {
+      throw new IllegalArgumentException(
+          "%s has %s tokens, the model can answer 1 to %s"
+              .formatted(option, tokens.length, longest));
+    }
+    Failures.warn(
+        spec.commandLine().getErr(),
+        List.copyOf(PromptTokens.warnings(tokenizer, text, option, bos).values()));
+    return tokens;
+  }
+
+  /** The request with what was asked for beside the plain model. */
+  private GenerationRequest changed(
+      GenerationRequest plain, ModelFolder folder, PatchableModel model, EdgeSet edges) {
+    GenerationRequest changed = plain;
+    if (patched.isGiven()) {
+      Masks masks = Masks.ofEdges(edges);
+      GenerationPatch how =
+          corrupt == null
+              ? GenerationPatch.zero(masks)
+              : GenerationPatch.resample(
+                  tokens(folder.tokenizer(), "--corrupt", corrupt, folder.longest() - 1),
+                  masks,
+                  donor == null ? Donor.FOLLOWS : donor);
+      changed = changed.withPatch(how.at(where.span));
+    }
+    return steerOptions.isGiven()
+        ? changed.withSteering(steerOptions.steering(model, folder.tokenizer()))
+        : changed;
+  }
+
+  private void printText(
+      PrintWriter out,
+      Generator generator,
+      Tokenizer tokenizer,
+      long[] tokens,
+      GenerationRequest request) {
+    TextStream text = TextStream.after(tokenizer, tokens, stop);
+    out.print(VisibleText.of(prompt));
+    try (Generation generation = generator.submit(request)) {
+      for (GeneratedToken token : generation) {
+        out.print(visible(text.add(token.id())));
+        out.flush();
+      }
+      out.println(visible(text.end()));
+      generation.finishReason().ifPresent(reason -> sayWhy(reason));
+    }
+  }
+
+  private void printBoth(
+      PrintWriter out,
+      Generator generator,
+      Tokenizer tokenizer,
+      GenerationRequest plain,
+      GenerationRequest changed) {
+    out.println("  %-24s  %s".formatted("plain", patched.isGiven() ? "patched" : "steered"));
+    try (Generation left = generator.submit(plain);
+        Generation right = generator.submit(changed)) {
+      Iterator<GeneratedToken> lefts = left.iterator();
+      Iterator<GeneratedToken> rights = right.iterator();
+      while (lefts.hasNext() | rights.hasNext()) {
+        GeneratedToken a = lefts.hasNext() ? lefts.next() : null;
+        GeneratedToken b = rights.hasNext() ? rights.next() : null;
+        boolean differs = a != null && b != null && a.id() != b.id();
+        out.println(
+            "%s %-24s  %s"
+                .formatted(differs ? "*" : " ", show(tokenizer, a), show(tokenizer, b))
+                .stripTrailing());
+        out.flush();
+      }
+      out.println();
+      out.println("plain    " + answer(tokenizer, left));
+      out.println((patched.isGiven() ? "patched  " : "steered  ") + answer(tokenizer, right));
+    }
+  }
+
+  /** Text as a terminal may have it, its lines as they are. */
+  private static String visible(String text) {
+    return Arrays.stream(text.split("\n", -1))
+        .map(VisibleText::of)
+        .collect(Collectors.joining("\n"));
+  }
+
+  private static String answer(Tokenizer tokenizer, Generation generation) {
+    long[] ids = generation.tokens().stream().mapToLong(GeneratedToken::id).toArray();
+    return VisibleText.of(tokenizer.decode(ids, true));
+  }
+
+  private static String show(Tokenizer tokenizer, GeneratedToken token) {
+    return token == null
+        ? ""
+        : "%-16s %6s"
+            .formatted(tokenizer.show(token.id()), Figures.percent(Math.exp(token.logProb()), 1));
+  }
+
+  private void sayWhy(FinishReason reason) {
+    if (reason == FinishReason.CONTEXT) {
+      Failures.warn(
+          spec.commandLine().getErr(),
+          List.of("the answer ends where prompt and answer fill the model's context"));
+    }
+  }
+}

@@ -1,0 +1,121 @@
+package org.autocircuit.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Pattern;
+import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.VisibleText;
+import org.autocircuit.prune.PruneScores;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Options that say which edges are patched: some by name, or all but those of a circuit. */
+final class PatchedEdges {
+
+  private static final Pattern POSITION = Pattern.compile(".*@\\d{1,9}");
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
+  @Option(
+      names = "--patch",
+      paramLabel = "EDGE",
+      description = "An edge to patch, at all positions or as EDGE@N at one. Repeatable.")
+  private List<String> names = new ArrayList<>();
+
+  @Option(
+      names = {"-s", "--scores"},
+      paramLabel = "FILE",
+      description =
+          "Scores as 'autocircuit discover' writes them: all edges are patched but the best, as"
+              + " many as --size says.")
+  private Path scores;
+
+  @Option(
+      names = "--size",
+      paramLabel = "N",
+      description =
+          "Edges of the circuit that --scores pick, exactly: of edges whose scores are equal, those"
+              + " that come first in the graph.")
+  private Integer size;
+
+  @Option(
+      names = "--per-position",
+      description = "The scores are those of edges at each token position.")
+  private boolean scoresPerPosition;
+
+  /** Returns whether any are asked for. */
+  boolean isGiven() {
+    return scores != null || !names.isEmpty();
+  }
+
+  boolean isCircuit() {
+    return scores != null;
+  }
+
+  /** The edges that were named. */
+  List<String> names() {
+    return names;
+  }
+
+  /** Returns whether edges are those of single token positions. */
+  boolean perPosition() {
+    return scoresPerPosition || names.stream().anyMatch(PatchedEdges::hasPosition);
+  }
+
+  static boolean hasPosition(String name) {
+    return POSITION.matcher(name).matches();
+  }
+
+  /** Refuses options that contradict each other. */
+  void check() {
+    if (scores != null && !names.isEmpty()) {
+      throw wrongUsage("--patch and --scores both say what is patched: give one of them");
+    }
+    if (scores == null && size == null && scoresPerPosition) {
+      throw wrongUsage(
+          "--per-position says what --scores are of, and has no effect without them; --patch"
+              + " EDGE@N patches an edge at one position");
+    }
+    if ((scores == null) != (size == null)) {
+      throw wrongUsage("--scores FILE and --size N belong together");
+    }
+    if (size != null && size < 0) {
+      throw wrongUsage("--size must not be negative, got " + size);
+    }
+  }
+
+  /** The edges to patch. */
+  EdgeSet of(ModelGraph graph) throws IOException {
+    if (scores == null) {
+      return EdgeSet.ofNames(graph, names);
+    }
+    PruneScores read = ScoresFile.read(graph, scores);
+    if (size > graph.nEdges()) {
+      throw wrongUsage(
+          String.format(
+              Locale.ROOT, "--size %,d: the graph has only %,d edges", size, graph.nEdges()));
+    }
+    return Circuits.top(read, size, /* signed= */ false).complement();
+  }
+
+  /** Says which edges of a circuit are patched. */
+  String describeCircuit(ModelGraph graph) {
+    return String.format(
+        Locale.ROOT,
+        "all edges but the best %,d of %,d by %s",
+        size,
+        graph.nEdges(),
+        VisibleText.of(scores.toString()));
+  }
+
+  private ParameterException wrongUsage(String message) {
+    return new ParameterException(spec.commandLine(), message);
+  }
+}

@@ -1,0 +1,78 @@
+package org.autocircuit.cli;
+
+import org.autocircuit.PatchableModel;
+import org.autocircuit.generate.Steering;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.tokenizer.Tokenizer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** Options that steer an answer: activation addition (Turner et al. 2023, arXiv 2308.10248). */
+final class SteerOptions {
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
+  @Option(
+      names = "--steer",
+      paramLabel = "HOOK",
+      description =
+          "Adds a vector at this hook point, such as blocks.2.hook_resid_pre, to every token: what"
+              + " is there at the last token of --toward less what is there at that of --away.")
+  private String hook;
+
+  @Option(
+      names = "--toward",
+      paramLabel = "TEXT",
+      description = "A text that the answer shall be more like.")
+  private String toward;
+
+  @Option(names = "--away", paramLabel = "TEXT", description = "A text that it shall be less like.")
+  private String away;
+
+  @Option(
+      names = "--factor",
+      paramLabel = "F",
+      defaultValue = "1",
+      description = "Multiplies the vector. Default: ${DEFAULT-VALUE}.")
+  private double factor;
+
+  boolean isGiven() {
+    return hook != null;
+  }
+
+  void check() {
+    if ((hook == null) != (toward == null) || (hook == null) != (away == null)) {
+      throw new ParameterException(
+          spec.commandLine(), "--steer HOOK, --toward TEXT and --away TEXT belong together");
+    }
+    if (!Double.isFinite(factor)) {
+      throw new ParameterException(
+          spec.commandLine(), "--factor must be a finite number, got " + factor);
+    }
+  }
+
+  Steering steering(PatchableModel model, Tokenizer tokenizer) {
+    float[] vector = at(model, tokenizer, toward);
+    float[] less = at(model, tokenizer, away);
+    for (int i = 0; i < vector.length; i++) {
+      vector[i] -= less[i];
+    }
+    return Steering.of(hook, vector).times(factor);
+  }
+
+  /** The value at the last token of a text. */
+  private float[] at(PatchableModel model, Tokenizer tokenizer, String text) {
+    long[][] tokens = {tokenizer.encode(text, tokenizer.prependsBos())};
+    try (PointerScope scope = new PointerScope()) {
+      Tensor value =
+          model.forward(ForwardRequest.of(tokens).withReads(hook).withGrad(false)).read(hook);
+      return TensorArrays.floats(value.select(1, -1));
+    }
+  }
+}
