@@ -88,14 +88,16 @@ final class Generate implements Callable<Integer> {
   private Donor donor;
 
   private enum Where {
-    ALL(Span.ALL),
-    PROMPT(Span.PROMPT),
-    ANSWER(Span.ANSWER);
+    ALL,
+    PROMPT,
+    ANSWER;
 
-    private final Span span;
-
-    Where(Span span) {
-      this.span = span;
+    Span span() {
+      return switch (this) {
+        case ALL -> Span.ALL;
+        case PROMPT -> Span.PROMPT;
+        case ANSWER -> Span.ANSWER;
+      };
     }
   }
 
@@ -264,7 +266,7 @@ final class Generate implements Callable<Integer> {
                   tokens(folder.tokenizer(), "--corrupt", corrupt, folder.longest() - 1),
                   masks,
                   donor == null ? Donor.FOLLOWS : donor);
-      changed = changed.withPatch(how.at(where.span));
+      changed = changed.withPatch(how.at(where.span()));
     }
     return steerOptions.isGiven()
         ? changed.withSteering(steerOptions.steering(model, folder.tokenizer()))
@@ -300,7 +302,7 @@ final class Generate implements Callable<Integer> {
         Generation right = generator.submit(changed)) {
       Iterator<GeneratedToken> lefts = left.iterator();
       Iterator<GeneratedToken> rights = right.iterator();
-      while (lefts.hasNext() | rights.hasNext()) {
+      while (lefts.hasNext() || rights.hasNext()) {
         GeneratedToken a = lefts.hasNext() ? lefts.next() : null;
         GeneratedToken b = rights.hasNext() ? rights.next() : null;
         boolean differs = a != null && b != null && a.id() != b.id();

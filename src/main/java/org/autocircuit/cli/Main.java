@@ -74,7 +74,7 @@ public final class Main implements Callable<Integer> {
   /** Exit code: stopped before the end, by Ctrl-C. */
   public static final int STOPPED = 130;
 
-  /** How long the process waits, when it is asked to end, for the command to say what it did. */
+  /** The time that a process asked to end waits for its command to say what it did. */
   private static final int PATIENCE_SECONDS = 10;
 
   /** Kept, since Java forgets the settings of loggers that nobody holds. */

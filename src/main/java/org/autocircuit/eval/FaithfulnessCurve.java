@@ -62,7 +62,7 @@ public record FaithfulnessCurve(
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@code FaithfulnessCurve} of what was done,
    *     if anything can be said: all points on the batches that all circuits ran on, or, if there
-   *     is none, those points that ran on the first, the smallest first
+   *     does not exist, those points that ran on the first, the smallest first
    */
   public static FaithfulnessCurve measure(
       Evaluation evaluation,

@@ -84,7 +84,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     this.awakener = awakener;
   }
 
-  /** What was asked for. */
+  /** The request that this answers. */
   public GenerationRequest request() {
     return request;
   }
@@ -356,7 +356,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     }
   }
 
-  /** What failed, if it ended so. */
+  /** The failure that ended it, if one did. */
   Optional<Throwable> failure() {
     lock.lock();
     try {

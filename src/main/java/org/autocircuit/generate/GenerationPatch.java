@@ -34,7 +34,7 @@ import org.autocircuit.patch.SourceActivations;
  */
 public final class GenerationPatch {
 
-  /** What edges are patched with. */
+  /** The activations that edges are patched with. */
   sealed interface Source {
 
     /** The plain model. */
@@ -174,7 +174,7 @@ public final class GenerationPatch {
     }
     if (context.dropout() > 0 || context.noise() instanceof Noise.Uniforms) {
       throw new IllegalArgumentException(
-          "context: expected no noise that each pass draws anew, got %s: keys and values of earlier"
+          "context: expected no noise that each pass draws again, got %s: keys and values of earlier"
                   .formatted(context)
               + " tokens would be those of another draw; HARD_CONCRETE with a seed is drawn once for"
               + " a request");

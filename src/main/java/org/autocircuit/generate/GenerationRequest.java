@@ -178,22 +178,22 @@ public final class GenerationRequest {
     return parts.prompt.length;
   }
 
-  /** How it is patched. */
+  /** The patch, {@link GenerationPatch#NONE} for a plain answer. */
   public GenerationPatch patch() {
     return parts.patch;
   }
 
-  /** How tokens are chosen, unless by code of one's own. */
+  /** The way in which tokens are chosen, unless by code of one's own. */
   public Sampling sampling() {
     return parts.sampling;
   }
 
-  /** Where it ends. */
+  /** The places at which it ends. */
   public Stop stop() {
     return parts.stop;
   }
 
-  /** How long it may take from {@code submit} on; empty: as long as it does. */
+  /** The time that it may take from {@code submit} on; empty: any. */
   public Optional<Duration> timeLimit() {
     return Optional.ofNullable(parts.timeLimit);
   }

@@ -49,7 +49,7 @@ import org.autocircuit.tokenizer.Tokenizer;
  */
 public final class Generator implements AutoCloseable {
 
-  /** What does not change while it runs. */
+  /** Settings that stay while it runs. */
   record Settings(
       RequestChecks checks,
       long kvBytes,
@@ -73,7 +73,7 @@ public final class Generator implements AutoCloseable {
       return new GenerationPlan(own + donors, masks, donors);
     }
 
-    /** Looks for texts that end the answer; {@code null} if there are none. */
+    /** Looks for texts that end the answer; {@code null} if no text does. */
     TextStream textStream(GenerationRequest request) {
       if (request.stop().texts().isEmpty()) {
         return null;

@@ -3,7 +3,7 @@ package org.autocircuit.generate;
 import java.util.Map;
 
 /**
- * What a generator is at and has done, at one moment.
+ * The work of a generator, now and so far, as it is at one moment.
  *
  * @param waiting requests in the queue
  * @param active requests that run

@@ -49,7 +49,7 @@ public final class Steering {
     return new Steering(hookName, vector, factor, Objects.requireNonNull(value, "span"));
   }
 
-  /** Where it is added. */
+  /** The hook point at which it is added. */
   public String hookName() {
     return hookName;
   }
@@ -64,7 +64,7 @@ public final class Steering {
     return span;
   }
 
-  /** What is added, {@code [d_model]}: a copy, with its factor. */
+  /** The vector times its factor, {@code [d_model]}: a copy. */
   public float[] values() {
     float[] values = new float[vector.length];
     addTo(values);

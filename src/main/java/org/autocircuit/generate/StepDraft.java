@@ -6,7 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 
-/** What is to run in one step, and who takes part. */
+/** Collects the chunks of one step, and the requests that take part. */
 final class StepDraft {
 
   private final List<StepEngine.Chunk> chunks = new ArrayList<>();

@@ -7,8 +7,8 @@ import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.SourceActivations;
 
 /**
- * What a generator runs on: sequences that hold keys and values, and steps that add tokens to many
- * of them at once. One thread makes, runs and closes; any may ask for bytes, and to stop.
+ * Runs the steps of a generator: sequences that hold keys and values, and steps that add tokens to
+ * many of them at once. One thread makes, runs and closes; any may ask for bytes, and to stop.
  */
 interface StepEngine extends AutoCloseable {
 
@@ -39,7 +39,7 @@ interface StepEngine extends AutoCloseable {
       Handle constant,
       Map<String, float[]> added) {}
 
-  /** What came of a step; closed on the thread that ran it. */
+  /** The results of a step; closed on the thread that ran it. */
   interface Output extends AutoCloseable {
 
     /** Copies logits {@code [d_vocab]} of the {@code row}-th chunk that wants them. */

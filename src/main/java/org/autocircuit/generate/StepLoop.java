@@ -193,7 +193,7 @@ final class StepLoop implements Runnable {
         draft.rows().forEach(this::runAlone);
       }
     }
-    // Where a pass has no room for all, those that had no turn come first next time.
+    // If a pass has no room for all, those that had no turn come first next time.
     Collections.rotate(active, active.size() > draft.rows().size() ? -draft.rows().size() : 0);
   }
 

@@ -155,7 +155,10 @@ class DrawPatchMapTest {
                         Stream.of(
                             pair,
                             new PromptPair(
-                                pair.corrupt(), pair.clean(), pair.answers(), pair.wrongAnswers())))
+                                /* clean= */ pair.corrupt(),
+                                /* corrupt= */ pair.clean(),
+                                pair.answers(),
+                                pair.wrongAnswers())))
                 .skip(1) // or there would be no difference at all
                 .toList())
         .write(file);

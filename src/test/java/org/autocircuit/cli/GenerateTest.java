@@ -94,7 +94,7 @@ class GenerateTest {
     return text.strip().replaceAll("\\s+", " ");
   }
 
-  /** What the last block leaves says who gets the drink: its difference swaps the names. */
+  /** The last block's output says who gets the drink: its difference swaps the names. */
   @Test
   void aVectorBetweenTwoPromptsSwapsTheAnswerAndOneOfNothingDoesNot() {
     String mary = "When Mary and John went to the store, John gave a drink to";

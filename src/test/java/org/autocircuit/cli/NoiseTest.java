@@ -12,7 +12,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Where half of the pairs are swapped the model does no more than no edge: nothing to share. */
+/** With half of the pairs swapped the model does no more than no edge: nothing to share. */
 class NoiseTest {
 
   private static final String WARNING = "warning: the model and the circuit of no edge differ by ";

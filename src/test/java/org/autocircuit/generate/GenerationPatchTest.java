@@ -19,7 +19,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** What cannot be kept from token to token is refused; beside each refusal stands what is not. */
+/** Refuses what cannot be kept from token to token, and takes its twin that can. */
 class GenerationPatchTest {
 
   private static final ModelGraph GRAPH = HashEngine.GRAPH;
@@ -114,7 +114,7 @@ class GenerationPatchTest {
       assertThat(GenerationPatch.of(drawn).maskFn()).isEqualTo(MaskFn.HARD_CONCRETE);
       refused(
           () -> GenerationPatch.of(builder.dropout(0.5).build()),
-          "noise that each pass draws anew");
+          "noise that each pass draws again");
       refused(
           () ->
               GenerationPatch.of(PatchContext.builder(one, MASKS).startSourceOutputs(one).build()),

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** What goes wrong for one request leaves the others alone, and leaves nothing behind. */
+/** Checks that a request that goes wrong leaves the others alone, and nothing behind. */
 @Timeout(60)
 class GeneratorFaultsTest {
 

@@ -33,10 +33,10 @@ final class HashEngine implements StepEngine {
   /** Blocks of a pass, between which it may be stopped. */
   private static final int BLOCKS = 2;
 
-  /** What steps do first; may throw. */
+  /** Runs before each step; may throw. */
   volatile Consumer<List<Chunk>> before = chunks -> {};
 
-  /** How long each block takes. */
+  /** The time that each block takes. */
   volatile long blockMillis;
 
   private final Set<Handle> open = ConcurrentHashMap.newKeySet();
@@ -87,7 +87,7 @@ final class HashEngine implements StepEngine {
     return SplitMix64.mix(sum);
   }
 
-  /** What masks make of something that patches: nothing of it is lost. */
+  /** Mixes masks into something that patches: nothing of it is lost. */
   static long patch(long masks, long other) {
     return SplitMix64.mix(masks * 17 + other + 1);
   }

@@ -8,12 +8,12 @@ import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 
 /**
- * What {@link HashEngine}'s model answers to one request, from the first position again for each
- * token: no cache, no parts of prompts, nobody beside.
+ * Computes what {@link HashEngine}'s model answers to one request, from the first position again
+ * for each token: no cache, no parts of prompts, nobody beside.
  */
 final class HashOracle {
 
-  /** What patches a position; {@code null}: nothing. */
+  /** Something that patches a position; {@code null}: nothing. */
   interface MasksAt {
     Masks at(int position);
   }

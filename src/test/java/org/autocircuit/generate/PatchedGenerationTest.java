@@ -111,7 +111,7 @@ class PatchedGenerationTest {
               double[][] want = reference(positions, expected);
               assertThat(difference(got, want)).as("%s", patch).isLessThan(tolerance);
               if (patch == follows) {
-                // What was kept of an unpatched prompt would be seen.
+                // Anything kept of an unpatched prompt would be seen.
                 assertThat(difference(unpatchedPrompt, want)).isGreaterThan(100 * tolerance);
               }
             });
@@ -127,7 +127,7 @@ class PatchedGenerationTest {
     }
   }
 
-  /** What patches, and which masks a position has; {@code null}: none. */
+  /** Something that patches, and the masks of a position; {@code null}: none. */
   private record Expected(SourceActivations sources, IntFunction<Masks> masks) {}
 
   private SourceActivations sources(long[] begin, int[] end) {
