@@ -9,10 +9,17 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.model.AutoencoderConfig;
+import org.autocircuit.model.BlockKind;
+import org.autocircuit.model.MicroModelConfig;
+import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.prune.PruneScores;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
@@ -268,6 +275,54 @@ class CircuitPageBrowserTest {
       }
     }
     assertThat(colours).hasSizeGreaterThan(20).contains(0xffffffff);
+  }
+
+  @Test
+  void everyKindOfGraphAndOfScoresIsShown() throws IOException {
+    TransformerConfig.Builder two =
+        TransformerConfig.builder().nLayers(2).dModel(8).nHeads(4).dMlp(4).dVocab(10).nCtx(16);
+    TransformerConfig plain = two.build();
+    TransformerConfig parallel = two.blockKind(BlockKind.PARALLEL).nKeyValueHeads(1).build();
+    TransformerConfig latents =
+        two.blockKind(BlockKind.SEQUENTIAL)
+            .autoencoders(AutoencoderConfig.of(Map.of(0, 300)).withErrorNodes(true))
+            .build();
+    Map<String, PruneScores> kinds = new LinkedHashMap<>();
+    kinds.put("residual", ExamplePages.scores(ModelGraph.of(plain, false, false)));
+    kinds.put("joint", ExamplePages.scores(ModelGraph.of(plain, true, false)));
+    kinds.put("parallel", ExamplePages.scores(ModelGraph.of(parallel, true, true)));
+    kinds.put("latents", ExamplePages.scores(ModelGraph.of(latents, true, true)));
+    kinds.put("micro", ExamplePages.scores(ModelGraph.of(new MicroModelConfig(2), true, true)));
+    ModelGraph graph = ModelGraph.of(plain, true, true);
+    kinds.put("zero", PruneScores.filled(graph, 0));
+    kinds.put("NaN", PruneScores.filled(graph, Double.NaN));
+    double[] infinite = ExamplePages.scores(graph).toArray();
+    infinite[3] = Double.POSITIVE_INFINITY;
+    kinds.put("infinite", PruneScores.of(graph, infinite));
+    List<String> problems = new ArrayList<>();
+    for (Map.Entry<String, PruneScores> kind : kinds.entrySet()) {
+      Path page = folder.resolve(kind.getKey() + ".html");
+      CircuitPage.builder(kind.getValue(), kind.getKey()).build().write(page);
+      browser.show(page, "#size=30&all=true", 1600, 1000, false);
+      browser.screenshot("kind-" + kind.getKey());
+      boolean none = kind.getKey().equals("NaN");
+      assertThat(shownEdges()).as(kind.getKey()).isBetween(none ? 0 : 10, 30);
+      browser.texts(PROBLEMS).forEach(problem -> problems.add(kind.getKey() + ": " + problem));
+      browser.console().forEach(message -> problems.add(kind.getKey() + ": " + message));
+      if (!none) {
+        browser.find("#list tbody .link").click();
+        assertThat(browser.find("#panel h2").getText()).contains(" → ");
+      }
+    }
+    assertThat(problems).isEmpty();
+    ModelGraph apart = ModelGraph.of(latents, true, true);
+    Path page = folder.resolve("path.html");
+    PruneScores path =
+        PruneScores.ofCircuitNames(
+            apart, List.of("Resid Start->MLP 0", "MLP 0 Latent 7->Resid End", "A0.1->MLP 1"));
+    CircuitPage.builder(path, "path").build().write(page);
+    browser.show(page, "#size=3", 1600, 1000, false);
+    assertThat(browser.all("#graph .edge.dead")).hasSize(1);
   }
 
   @Test

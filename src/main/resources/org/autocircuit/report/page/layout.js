@@ -36,8 +36,9 @@ export function layOut(units, shown, width) {
   const slots = [...new Set(shown.filter((u) => units[u].kind !== 'other').map((u) => units[u].slot))]
     .sort((a, b) => a - b);
   const heads = slots.length;
-  const lows = new Set(shown.filter((u) => units[u].kind === 'other' && units[u].block >= 0
-    && !units[u].name.startsWith('Resid')));
+  // What is no head stands below the heads, but for nodes of the stream in columns of their own.
+  const lows = new Set(of.flatMap((column) => column.filter((u) => units[u].kind === 'other'
+    && (!units[u].name.startsWith('Resid') || column.some((v) => units[v].kind !== 'other')))));
   const steps = columns.slice(1).map((_, i) => (sharesRows(of[i], of[i + 1], lows) ? WIDE_STEP
     : NARROW_STEP));
   const least = steps.reduce((sum, step) => sum + step, 0);

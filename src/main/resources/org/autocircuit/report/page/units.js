@@ -223,10 +223,12 @@ export function pairsOf(data, units, edges, look) {
  */
 function markLive(units, pairs) {
   const count = units.units.length;
-  /** Units whose output changes when that of a unit does: itself, or the readers of shared keys. */
+  /** Units that write what a unit reads: itself, the readers of shared keys, latents. */
   const carried = units.units.map((unit, u) => {
     if (unit.kind !== 'kv') {
-      return [u];
+      // An MLP that an autoencoder takes apart writes by its latents.
+      return unit.src >= 0 || !unit.name.startsWith('MLP') ? [u]
+        : [...units.units.keys()].filter((v) => units.units[v].name.startsWith(`${unit.name} `));
     }
     const block = unit.name.split(' ')[0];
     const heads = [];
