@@ -3,6 +3,7 @@ package org.autocircuit.known;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.autocircuit.data.SeededShuffle;
 
 /**
  * The weights and prompts of {@link KnownTask#INDUCTION}. Letters are asked for and digits follow
@@ -69,11 +70,11 @@ final class InductionTask {
     SplittableRandom random = new SplittableRandom(4);
     List<KnownModel.Example> examples = new ArrayList<>();
     for (int i = 0; i < PROMPTS; i++) {
-      int[] digits = Draws.permutation(DIGITS, random);
+      int[] digits = SeededShuffle.order(DIGITS, random.nextLong());
       int asked = random.nextInt(3);
       int other = (asked + 1 + random.nextInt(2)) % 3;
       if (i % 2 == 0) {
-        int[] letters = Draws.permutation(STRONG, random);
+        int[] letters = SeededShuffle.order(STRONG, random.nextLong());
         int[] otherDigits = {digits[3], digits[4], digits[5]};
         examples.add(
             new KnownModel.Example(
@@ -82,7 +83,7 @@ final class InductionTask {
                 digit(digits[asked]),
                 digit(otherDigits[other])));
       } else {
-        int[] letters = Draws.permutation(LETTERS - STRONG, random);
+        int[] letters = SeededShuffle.order(LETTERS - STRONG, random.nextLong());
         for (int j = 0; j < letters.length; j++) {
           letters[j] += STRONG;
         }

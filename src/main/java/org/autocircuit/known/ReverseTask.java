@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.autocircuit.data.SeededShuffle;
 
 /** The weights and prompts of {@link KnownTask#REVERSE}. */
 final class ReverseTask {
@@ -83,7 +84,7 @@ final class ReverseTask {
     int[] tokens = new int[POSITIONS];
     int begin = random.nextInt(2);
     Arrays.fill(tokens, 0, begin, BEGIN);
-    int[] letters = Draws.permutation(LETTERS, random);
+    int[] letters = SeededShuffle.order(LETTERS, random.nextLong());
     for (int i = begin; i < bar; i++) {
       tokens[i] = letters[i];
     }
