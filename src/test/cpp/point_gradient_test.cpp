@@ -1,6 +1,7 @@
 // Gradients at points that additions lead to, against the reference executor.
 #include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/pattern_effects.h"
 #include "autocircuit/engine/forward.h"
 
 #include <ATen/core/grad_mode.h>
@@ -8,7 +9,10 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randn_like.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "autocircuit/engine/source_ablations.h"
 #include "kinds.h"
@@ -160,6 +164,157 @@ TEST(gradients_of_prompts_are_those_of_each_alone) {
       one.per_prompt = false;
       CHECK_CLOSE(
           of_all.grad[i], point_gradient(k.model, one).grad, 1e-8, 1e-10);
+    }
+  });
+}
+
+TEST(the_gradient_of_several_points_is_their_mean) {
+  for_each_kind([](const Shape& s) {
+    for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+      for (const bool positions : {false, true}) {
+        const Kind k(s, positions ? Kind(s).clean.size(1) : 0, type);
+        const at::Tensor every =
+            at::stack({noise(k, false), noise(k, false), noise(k, false)});
+        const at::Tensor same = noise(k, true);
+        for (const bool per_prompt : {false, true}) {
+          PointAttribution request{
+              .clean = clean_of(k),
+              .differences = outputs_of(k, k.corrupt) - outputs_of(k, k.clean),
+              .loss = log_answers_of(k.clean.size(0)),
+              .added =
+                  {{"blocks.0.hook_resid_pre", every},
+                   {"blocks.1.hook_resid_pre", same}},
+              .per_prompt = per_prompt};
+          const MaskGradient actual = point_gradient(k.model, request);
+          at::Tensor grad;
+          for (int64_t i = 0; i < 3; i++) {
+            request.added[0].value = every[i];
+            const MaskGradient one = point_gradient(k.model, request);
+            grad = grad.defined() ? grad + one.grad : one.grad;
+            CHECK_CLOSE(actual.logits[i], one.logits, 1e-4, 1e-4);
+          }
+          const bool wide = type == at::kDouble;
+          CHECK_CLOSE(
+              actual.grad, grad / 3, wide ? 1e-8 : 1e-3, wide ? 1e-10 : 1e-5);
+        }
+      }
+    }
+  });
+}
+
+TEST(a_run_from_a_block_on_scores_the_sources_behind_it) {
+  for_each_kind([](const Shape& s) {
+    const Kind k(s);
+    PointAttribution request{
+        .clean = clean_of(k),
+        .differences = outputs_of(k, k.corrupt) - outputs_of(k, k.clean),
+        .loss = log_answers_of(k.clean.size(0)),
+        .added = {{"blocks.1.hook_attn_out", noise(k, true)}}};
+    const at::Tensor all = point_gradient(k.model, request).grad;
+    const HookId heads = k.model.model().hook_id("blocks.1.attn.hook_result");
+    request.src_start = k.model.wrapper(heads)->src_start;
+    request.src_stop = request.src_start + 1;
+    at::Tensor expected = at::zeros_like(all);
+    for (const PatchWrapper& w : k.model.wrappers()) {
+      if (w.is_dest() && w.in_start <= request.src_start &&
+          request.src_start < w.in_stop) {
+        const auto column = request.src_start - w.in_start;
+        w.module_values(expected)
+            .select(-1, column)
+            .copy_(w.module_values(all).select(-1, column));
+      }
+    }
+    CHECK_CLOSE(point_gradient(k.model, request).grad, expected, 1e-8, 1e-10);
+    ForwardRequest reading;
+    reading.input = clean_of(k);
+    reading.reads = {"blocks.1.hook_resid_pre"};
+    {
+      const at::NoGradGuard no_grad;
+      request.clean.value = forward(k.model, reading).reads[0];
+    }
+    request.clean.is_resid = true;
+    request.clean.start_block = 1;
+    CHECK_CLOSE(point_gradient(k.model, request).grad, expected, 1e-8, 1e-10);
+  });
+}
+
+TEST(edge_attribution_tells_the_differences) {
+  for_each_kind([](const Shape& s) {
+    const Kind k(s);
+    const at::Tensor corrupt = outputs_of(k, k.corrupt);
+    EdgeAttribution request{
+        .clean = clean_of(k),
+        .patch_src_outs = corrupt,
+        .loss = log_answers_of(k.clean.size(0))};
+    const int64_t batch = k.clean.size(0);
+    const MaskGradient expected =
+        edge_attribution(k.model, request, {batch, false});
+    CHECK(!expected.differences.defined());
+    request.want_differences = true;
+    const MaskGradient actual =
+        edge_attribution(k.model, request, {batch, false});
+    CHECK_CLOSE(actual.grad, expected.grad, 1e-8, 1e-10);
+    // Of the last block's, the last position alone.
+    const at::Tensor differences = corrupt - outputs_of(k, k.clean);
+    const int64_t last = differences.size(2) - 1;
+    CHECK_CLOSE(
+        actual.differences.select(2, last),
+        differences.select(2, last),
+        1e-8,
+        1e-10);
+    const int64_t before =
+        k.model.wrapper(k.model.model().hook_id("blocks.1.attn.hook_result"))
+            ->src_start;
+    CHECK_CLOSE(
+        actual.differences.narrow(0, 0, before),
+        differences.narrow(0, 0, before),
+        1e-8,
+        1e-10);
+    CHECK(actual.differences.isfinite().all().item<bool>());
+    CHECK_THROWS(edge_attribution(k.model, request, {1, false}), "at once");
+  });
+}
+
+TEST(effects_of_patterns_are_those_of_runs_with_each_source_patched) {
+  for_each_kind([](const Shape& s) {
+    const Kind k(s);
+    const at::NoGradGuard no_grad;
+    const std::string hook = "blocks.1.attn.hook_pattern";
+    ForwardRequest reading;
+    reading.input = clean_of(k);
+    reading.reads = {"blocks.1.hook_resid_pre", hook};
+    const std::vector<at::Tensor> clean = forward(k.model, reading).reads;
+    const at::Tensor corrupt = outputs_of(k, k.corrupt);
+    const at::Tensor differences = corrupt - outputs_of(k, k.clean);
+    PatternEffects request;
+    request.pattern = clean[1];
+    request.gradient = at::randn_like(clean[1]);
+    request.stream.value = clean[0];
+    request.stream.is_resid = true;
+    request.stream.start_block = 1;
+    for (const bool keys : {false, true}) {
+      const PatchWrapper* w = k.model.wrapper(k.model.model().hook_id(
+          keys ? "blocks.1.hook_k_input" : "blocks.1.hook_q_input"));
+      if (w == nullptr) {
+        continue; // of a graph without separate queries and keys
+      }
+      request.of_keys = keys;
+      request.differences = differences.narrow(0, w->in_start, w->n_in());
+      const at::Tensor actual = pattern_effects(k.model, request);
+      for (int64_t source = 0; source < w->n_in(); source++) {
+        const at::Tensor masks = at::zeros_like(k.context.masks);
+        w->module_values(masks).select(-1, source).fill_(1);
+        const PatchContext context{
+            .patch_src_outs = corrupt, .masks = masks, .transform = {}};
+        ForwardRequest patched = reading;
+        patched.context = &context;
+        const at::Tensor pattern = forward(k.model, patched).reads[1];
+        CHECK_CLOSE(
+            actual[source],
+            ((pattern - clean[1]) * request.gradient).sum(-1),
+            1e-8,
+            1e-9);
+      }
     }
   });
 }

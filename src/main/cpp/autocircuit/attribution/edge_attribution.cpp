@@ -211,13 +211,30 @@ MaskGradient plain_gradient(
     corrupt.only_last_counts = true; // for the logits that the loss is of
     patch = forward(model, corrupt).src_outs;
   }
-  return mask_gradient(
-      model,
-      request.clean,
-      {.patch_src_outs = patch,
-       .masks = all_masks(model, request),
-       .transform = {}},
-      request.loss);
+  if (!request.want_differences) {
+    return mask_gradient(
+        model,
+        request.clean,
+        {.patch_src_outs = patch,
+         .masks = all_masks(model, request),
+         .transform = {}},
+        request.loss);
+  }
+  const at::AutoGradMode record(true);
+  const PatchContext context{
+      .patch_src_outs = patch.detach(),
+      .masks = all_masks(model, request).requires_grad_(true),
+      .transform = {},
+      .uniform = request.mask_value};
+  ForwardRequest clean = for_last_logits(request.clean);
+  clean.context = &context;
+  clean.want_differences = true;
+  clean.policy = PlanPolicy::kBuffered;
+  const ForwardResult run = forward(model, clean);
+  MaskGradient result =
+      mask_gradient_of(run.logits, context.masks, request.loss);
+  result.differences = run.differences;
+  return result;
 }
 
 } // namespace
@@ -286,6 +303,10 @@ MaskGradient edge_attribution(
     AttributionSplit split) {
   check(model, request);
   const int64_t batch = prompts_of(request);
+  TORCH_CHECK(
+      !request.want_differences || (split.prompts >= batch && !split.compact),
+      "expected a memory limit that all prompts fit into at once, where their "
+      "differences are asked for");
   MaskGradient sum;
   std::vector<at::Tensor> grads; // of prompts
   std::vector<at::Tensor> logits;
@@ -306,6 +327,7 @@ MaskGradient edge_attribution(
     }
     add(sum.loss, part.loss * weight);
     logits.push_back(part.logits);
+    sum.differences = part.differences;
   }
   if (request.per_prompt) {
     sum.grad = at::cat(grads);

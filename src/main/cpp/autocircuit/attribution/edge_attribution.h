@@ -17,6 +17,8 @@ struct EdgeAttribution {
   /// Asks for each prompt's gradient of its own loss, [batch, n_masks], rather
   /// than their mean.
   bool per_prompt = false;
+  /// Asks for the differences of source outputs, too, of all prompts at once.
+  bool want_differences = false;
 };
 
 /// Says how the work is divided.

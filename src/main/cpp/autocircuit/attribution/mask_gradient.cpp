@@ -46,15 +46,16 @@ MaskGradient mask_gradient_of(
     const AnswerLoss& loss) {
   const at::AutoGradMode record(true);
   const at::Tensor value = answer_loss(
-      logits,
-      loss.grad_function,
-      loss.answer_function,
-      loss.answers,
-      loss.wrong_answers);
+                               logits,
+                               loss.grad_function,
+                               loss.answer_function,
+                               loss.answers,
+                               loss.wrong_answers)
+                               .mean();
   // The mean over prompts makes gradients of activations small, and fp16 has
   // nothing below 6e-8: go backward from the sum, and divide in fp32.
   const bool small = logits.scalar_type() == at::kHalf;
-  const auto prompts = static_cast<double>(small ? logits.size(0) : 1);
+  const auto prompts = static_cast<double>(small ? logits.size(-2) : 1);
   const auto grads =
       torch::autograd::grad({value}, {masks}, {at::full_like(value, prompts)});
   return {

@@ -15,7 +15,10 @@ struct AnswerLoss {
 struct MaskGradient {
   at::Tensor grad;   // shape and type of the masks
   at::Tensor loss;   // no dimensions, type of the masks
-  at::Tensor logits; // [batch, d_vocab]
+  at::Tensor logits; // ([points,] batch, d_vocab)
+  /// Patched minus current outputs of all sources [n_srcs, batch, seq,
+  /// d_model], if wanted.
+  at::Tensor differences = {};
 };
 
 /// Gradient of a loss on the last position's logits with respect to the
@@ -29,7 +32,8 @@ MaskGradient mask_gradient(
     const AnswerLoss& loss,
     PlanPolicy policy = PlanPolicy::kAuto);
 
-/// The same from the logits of a patched forward with gradients of `masks`.
+/// The same from the logits ([points,] batch, d_vocab) of a patched forward
+/// with gradients of `masks`; the mean over points.
 MaskGradient mask_gradient_of(
     const at::Tensor& logits,
     const at::Tensor& masks,

@@ -1,6 +1,8 @@
 #include "autocircuit/attribution/mask_training.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
@@ -16,29 +18,85 @@ bool all_finite(const at::Tensor& values) {
   return values.isfinite().all().item<bool>();
 }
 
-// A sample of how many edges are in the circuit.
-at::Tensor edges_of(const at::Tensor& masks, const TrainingStep& step) {
-  const MaskTransform transform{
-      .fn = step.context.transform.fn, .noise = step.count};
-  const at::Tensor patched =
-      mask_values(masks, /*batched=*/false, /*batch=*/1, transform).sum();
-  return step.circuit_is_patched ? patched : masks.numel() - patched;
+std::vector<at::Tensor> leaves(
+    const at::Tensor& masks,
+    const at::Tensor& node_masks) {
+  std::vector<at::Tensor> all{masks.detach().requires_grad_(true)};
+  if (node_masks.defined()) {
+    all.push_back(node_masks.detach().requires_grad_(true));
+  }
+  return all;
+}
+
+// The source that each mask is an edge of.
+at::Tensor sources_of_masks(const PatchableModel& model) {
+  std::vector<int64_t> sources(static_cast<size_t>(model.n_masks()));
+  for (const PatchWrapper& w : model.wrappers()) {
+    for (int64_t i = 0; w.is_dest() && i < w.mask_size(); i++) {
+      sources[static_cast<size_t>(w.mask_offset + i)] =
+          w.in_start + i % w.n_in();
+    }
+  }
+  return at::tensor(sources, at::kLong).to(model.model().options().device());
+}
+
+at::Tensor penalty(const Constraint& constraint, const at::Tensor& share) {
+  const at::Tensor off = share - constraint.target;
+  return off * constraint.linear + off.square() * constraint.quadratic;
 }
 
 } // namespace
 
-MaskTraining::MaskTraining(const at::Tensor& masks, double learning_rate)
-    : masks_(masks.detach().requires_grad_(true)),
-      adam_({masks_}, torch::optim::AdamOptions(learning_rate)) {}
+MaskTraining::MaskTraining(
+    const at::Tensor& masks,
+    const at::Tensor& node_masks,
+    double learning_rate)
+    : masks_(leaves(masks, node_masks)),
+      adam_(masks_, torch::optim::AdamOptions(learning_rate)) {}
 
 TrainingLosses MaskTraining::step(
     const PatchableModel& model,
     const TrainingStep& step) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<at::Tensor> gradients;
+  const TrainingLosses losses = losses_of(model, step, gradients);
+  if (losses.not_finite == NotFinite::kNothing) {
+    update(gradients);
+  }
+  return losses;
+}
+
+TrainingLosses MaskTraining::losses(
+    const PatchableModel& model,
+    const TrainingStep& step,
+    std::vector<at::Tensor>& gradients) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return losses_of(model, step, gradients);
+}
+
+void MaskTraining::step_along(const at::Tensor& gradients) {
+  TORCH_CHECK(masks_.size() == 1, "expected nodes without masks");
+  const std::lock_guard<std::mutex> lock(mutex_);
+  update({gradients});
+}
+
+TrainingLosses MaskTraining::losses_of(
+    const PatchableModel& model,
+    const TrainingStep& step,
+    std::vector<at::Tensor>& gradients) {
   const at::AutoGradMode record(true);
+  const bool of_nodes = masks_.size() > 1;
+  TORCH_CHECK(
+      !(of_nodes && step.circuit_is_patched),
+      "expected nodes without masks, where the circuit is what is patched");
   PatchContext context = step.context;
-  context.masks = masks_;
   context.patch_src_outs = context.patch_src_outs.detach();
+  context.masks = masks_[0];
+  if (of_nodes) {
+    context.masks =
+        sample(model, context.transform, step.input.value.size(0)).edges;
+    context.transform = {};
+  }
   ForwardRequest request;
   request.input = step.input;
   request.context = &context;
@@ -48,37 +106,73 @@ TrainingLosses MaskTraining::step(
       logits.to(accumulation_type(logits.scalar_type())),
       step.full_model,
       step.input.attention_mask);
-  const at::Tensor edges = edges_of(masks_, step);
+  const Sample counted = sample(
+      model,
+      {.fn = step.context.transform.fn, .noise = step.count},
+      /*batch=*/1);
+  const auto n_edges = static_cast<double>(masks_[0].numel());
+  const at::Tensor patched = counted.edges.sum();
+  const at::Tensor edges =
+      step.circuit_is_patched ? patched : n_edges - patched;
   const at::Tensor excess =
       step.circuit_size ? (edges - *step.circuit_size).relu() : edges;
-  const at::Tensor total = faithfulness + excess * step.edge_weight;
+  at::Tensor total = faithfulness + excess * step.edge_weight +
+      penalty(step.edge_sparsity, 1 - edges / n_edges);
   TrainingLosses losses{
-      .total = total.item<double>(),
       .faithfulness = faithfulness.item<double>(),
       .edges = edges.item<double>()};
+  if (of_nodes) {
+    const at::Tensor sparsity = counted.nodes.mean();
+    total = total + penalty(step.node_sparsity, sparsity);
+    losses.nodes =
+        static_cast<double>(masks_[1].numel()) * (1 - sparsity.item<double>());
+  }
+  losses.total = total.item<double>();
   if (!std::isfinite(losses.total)) {
     losses.not_finite =
         all_finite(logits) ? NotFinite::kLosses : NotFinite::kLogits;
     return losses;
   }
-  const at::Tensor gradients = torch::autograd::grad({total}, {masks_}).front();
-  if (!all_finite(gradients)) {
-    losses.not_finite = NotFinite::kGradients;
-    return losses;
+  gradients = torch::autograd::grad({total}, masks_);
+  for (const at::Tensor& gradient : gradients) {
+    if (!all_finite(gradient)) {
+      losses.not_finite = NotFinite::kGradients;
+    }
   }
-  update(gradients);
   return losses;
 }
 
-void MaskTraining::step_along(const at::Tensor& gradients) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  update(gradients);
+MaskTraining::Sample MaskTraining::sample(
+    const PatchableModel& model,
+    const MaskTransform& transform,
+    int64_t batch) {
+  if (masks_.size() == 1) {
+    return {mask_values(masks_[0], /*batched=*/false, batch, transform), {}};
+  }
+  TORCH_CHECK(
+      masks_[1].numel() == model.n_srcs(),
+      "expected masks of ",
+      model.n_srcs(),
+      " nodes, got ",
+      masks_[1].numel());
+  if (!source_of_.defined()) {
+    source_of_ = sources_of_masks(model);
+  }
+  const at::Tensor all =
+      mask_values(at::cat(masks_), /*batched=*/false, batch, transform);
+  const at::Tensor nodes = all.narrow(-1, masks_[0].numel(), masks_[1].numel());
+  const at::Tensor edges = all.narrow(-1, 0, masks_[0].numel());
+  return {1 - (1 - edges) * (1 - nodes.index_select(-1, source_of_)), nodes};
 }
 
-void MaskTraining::update(const at::Tensor& gradients) {
-  masks_.mutable_grad() = gradients.detach();
+void MaskTraining::update(const std::vector<at::Tensor>& gradients) {
+  for (size_t i = 0; i < masks_.size(); i++) {
+    masks_[i].mutable_grad() = gradients[i].detach();
+  }
   adam_.step();
-  masks_.mutable_grad().reset();
+  for (const at::Tensor& masks : masks_) {
+    masks.mutable_grad().reset();
+  }
 }
 
 } // namespace autocircuit

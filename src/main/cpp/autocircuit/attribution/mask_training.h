@@ -5,11 +5,20 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "autocircuit/attribution/faithfulness.h"
 #include "autocircuit/patch/patchable_model.h"
 
 namespace autocircuit {
+
+/// What a share costs: linear * (share - target) + quadratic * (share -
+/// target)^2.
+struct Constraint {
+  double linear = 0;
+  double quadratic = 0;
+  double target = 0;
+};
 
 /// One step of a training: of which prompts, and what it goes down.
 struct TrainingStep {
@@ -25,6 +34,9 @@ struct TrainingStep {
   /// The number of edges that cost nothing, and what each of the others weighs.
   std::optional<double> circuit_size;
   double edge_weight = 0;
+  /// Of the shares of edges and of nodes that are not in the circuit.
+  Constraint edge_sparsity;
+  Constraint node_sparsity;
 };
 
 enum class NotFinite : int64_t {
@@ -40,26 +52,56 @@ struct TrainingLosses {
   double total = 0;
   double faithfulness = 0;
   double edges = 0; // sampled number of edges in the circuit
+  double nodes = 0; // and of nodes; 0 where they have no masks
   NotFinite not_finite = NotFinite::kNothing;
 };
 
 /// Masks under training by Adam (Kingma and Ba, 2015), with LibTorch's
-/// defaults. Shares the memory of the masks, [n_masks]. Threads take turns.
+/// defaults: of edges, [n_masks], and if nodes have masks, too, of sources,
+/// [n_srcs]. An edge is then in the circuit as far as both it and its source
+/// are. Shares the memory of the masks. Threads take turns.
 class MaskTraining {
  public:
-  MaskTraining(const at::Tensor& masks, double learning_rate);
+  /// node_masks: undefined for none.
+  MaskTraining(
+      const at::Tensor& masks,
+      const at::Tensor& node_masks,
+      double learning_rate);
 
   /// Forward, loss, backward, and a step of the optimiser.
   TrainingLosses step(const PatchableModel& model, const TrainingStep& step);
 
-  /// A step of the optimiser along gradients that were computed elsewhere.
+  /// What `step` goes down from, and the gradients that it would follow, of
+  /// the masks of edges and of nodes; none where something is not finite.
+  TrainingLosses losses(
+      const PatchableModel& model,
+      const TrainingStep& step,
+      std::vector<at::Tensor>& gradients);
+
+  /// A step of the optimiser along gradients that were computed elsewhere, of
+  /// masks of edges alone.
   void step_along(const at::Tensor& gradients);
 
  private:
-  void update(const at::Tensor& gradients);
+  /// How far edges and nodes are patched: ([batch]) [n].
+  struct Sample {
+    at::Tensor edges;
+    at::Tensor nodes;
+  };
+
+  TrainingLosses losses_of(
+      const PatchableModel& model,
+      const TrainingStep& step,
+      std::vector<at::Tensor>& gradients);
+  Sample sample(
+      const PatchableModel& model,
+      const MaskTransform& transform,
+      int64_t batch);
+  void update(const std::vector<at::Tensor>& gradients);
 
   std::mutex mutex_;
-  at::Tensor masks_;
+  std::vector<at::Tensor> masks_; // of edges, of nodes
+  at::Tensor source_of_;          // of each edge
   torch::optim::Adam adam_;
 };
 

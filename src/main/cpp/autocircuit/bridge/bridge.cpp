@@ -11,6 +11,7 @@
 
 #include "autocircuit/attribution/edge_attribution.h"
 #include "autocircuit/attribution/mask_training.h"
+#include "autocircuit/attribution/pattern_effects.h"
 #include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/bridge/errors.h"
 #include "autocircuit/bridge/handles.h"
@@ -98,6 +99,23 @@ ModelInput model_input(const Tensors& tensors) {
     input.prefix.values.push_back(tensors[i + 1]);
   }
   return input;
+}
+
+/// The same, of the residual stream that enters a block; -1: of the model's
+/// input.
+ModelInput model_input(const Tensors& tensors, int64_t start_block) {
+  ModelInput input = model_input(tensors);
+  input.is_resid = start_block >= 0;
+  input.start_block = std::max<int64_t>(start_block, 0);
+  return input;
+}
+
+/// values: [3] doubles on the CPU.
+Constraint constraint(const at::Tensor& values) {
+  return {
+      .linear = values[0].item<double>(),
+      .quadratic = values[1].item<double>(),
+      .target = values[2].item<double>()};
 }
 
 } // namespace
@@ -250,9 +268,7 @@ Tensors forward(
         .fully_patched = from_optional_handle<FullyPatchedCache>(fully_patched),
         .plans = from_optional_handle<MaskPlans>(plans)};
     ForwardRequest request;
-    request.input = model_input(input);
-    request.input.is_resid = start_block >= 0;
-    request.input.start_block = std::max<int64_t>(start_block, 0);
+    request.input = model_input(input, start_block);
     request.input.slice = static_cast<OutputSlice>(output_slice);
     request.context = patched ? &context : nullptr;
     request.start_src_outs = start_src_outs;
@@ -395,7 +411,8 @@ Tensors edge_attribution(
     double softmax_temperature,
     double queries_and_keys,
     double values,
-    double gated_mlps) {
+    double gated_mlps,
+    bool want_differences) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
     const auto patchable = from_handle<const PatchableModel>(model);
@@ -405,7 +422,8 @@ Tensors edge_attribution(
         .mask_value = mask_value,
         .loss = loss_on_answers(
             grad_function, answer_function, answers, wrong_answers),
-        .per_prompt = per_prompt};
+        .per_prompt = per_prompt,
+        .want_differences = want_differences};
     request.clean.rules = {
         .frozen_norms = frozen_norms,
         .softmax_temperature = softmax_temperature,
@@ -418,14 +436,21 @@ Tensors edge_attribution(
     const PassThreads threads(patchable->model(), request.clean);
     const MaskGradient result = autocircuit::edge_attribution(
         *patchable, request, split_within(*patchable, request, memory_limit));
-    return Tensors{result.grad, result.loss, result.logits};
+    Tensors results{result.grad, result.loss, result.logits};
+    if (want_differences) {
+      results.push_back(result.differences);
+    }
+    return results;
   });
 }
 
 Tensors point_gradient(
     int64_t model,
     const Tensors& clean,
+    int64_t start_block,
     const at::Tensor& differences,
+    int64_t src_start,
+    int64_t src_stop,
     const std::string& added_at,
     const Tensors& added,
     int64_t grad_function,
@@ -437,16 +462,42 @@ Tensors point_gradient(
     const WorkspaceScope workspace;
     const auto patchable = from_handle<const PatchableModel>(model);
     const PointAttribution request{
-        .clean = model_input(clean),
+        .clean = model_input(clean, start_block),
         .differences = differences,
         .loss = loss_on_answers(
             grad_function, answer_function, answers, wrong_answers),
         .added = additions(added_at, added),
+        .src_start = src_start,
+        .src_stop = src_stop,
         .per_prompt = per_prompt};
     const PassThreads threads(patchable->model(), request.clean);
     const MaskGradient result =
         autocircuit::point_gradient(*patchable, request);
     return Tensors{result.grad, result.loss, result.logits};
+  });
+}
+
+at::Tensor pattern_effects(
+    int64_t model,
+    const Tensors& stream,
+    int64_t block,
+    const at::Tensor& differences,
+    bool of_keys,
+    int64_t position,
+    const at::Tensor& pattern,
+    const at::Tensor& gradient) {
+  return translating_errors([&] {
+    const WorkspaceScope workspace;
+    const auto patchable = from_handle<const PatchableModel>(model);
+    const PatternEffects request{
+        .stream = model_input(stream, block),
+        .differences = differences,
+        .of_keys = of_keys,
+        .position = position,
+        .pattern = pattern,
+        .gradient = gradient};
+    const PassThreads threads(patchable->model(), request.stream);
+    return autocircuit::pattern_effects(*patchable, request);
   });
 }
 
@@ -480,9 +531,13 @@ at::Tensor divergence(
   });
 }
 
-int64_t new_mask_training(const at::Tensor& masks, double learning_rate) {
+int64_t new_mask_training(
+    const at::Tensor& masks,
+    const at::Tensor& node_masks,
+    double learning_rate) {
   return translating_errors([&] {
-    return to_handle(std::make_shared<MaskTraining>(masks, learning_rate));
+    return to_handle(
+        std::make_shared<MaskTraining>(masks, node_masks, learning_rate));
   });
 }
 
@@ -511,7 +566,8 @@ at::Tensor train_masks(
     const at::Tensor& full_model,
     bool circuit_is_patched,
     int64_t circuit_size,
-    double edge_weight) {
+    double edge_weight,
+    const at::Tensor& constraints) {
   return translating_errors([&] {
     const WorkspaceScope workspace;
     const auto patchable = from_handle<const PatchableModel>(model);
@@ -530,6 +586,10 @@ at::Tensor train_masks(
       request.circuit_size = static_cast<double>(circuit_size);
     }
     request.edge_weight = edge_weight;
+    if (constraints.defined()) {
+      request.edge_sparsity = constraint(constraints[0]);
+      request.node_sparsity = constraint(constraints[-1]);
+    }
     const PassThreads threads(patchable->model(), request.input);
     const TrainingLosses losses =
         from_handle<MaskTraining>(training)->step(*patchable, request);
@@ -537,7 +597,8 @@ at::Tensor train_masks(
         {losses.total,
          losses.faithfulness,
          losses.edges,
-         static_cast<double>(losses.not_finite)},
+         static_cast<double>(losses.not_finite),
+         losses.nodes},
         at::kDouble);
   });
 }

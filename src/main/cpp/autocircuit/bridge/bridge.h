@@ -206,6 +206,8 @@ AUTOCIRCUIT_API Tensors mask_gradient(
 /// patch_src_outs, which is undefined otherwise.
 /// per_prompt: a gradient for each prompt, of its own loss, [batch, n_masks].
 /// frozen_norms...: see BackwardRules.
+/// want_differences: a fourth result, patched minus clean outputs of all
+/// sources [n_srcs, batch, seq, d_model]; all prompts have to fit at once.
 AUTOCIRCUIT_API Tensors edge_attribution(
     int64_t model,
     const Tensors& clean,
@@ -222,14 +224,19 @@ AUTOCIRCUIT_API Tensors edge_attribution(
     double softmax_temperature,
     double queries_and_keys,
     double values,
-    double gated_mlps);
+    double gated_mlps,
+    bool want_differences);
 
 /// The same for given differences [n_srcs, batch, seq, d_model] at mask value
-/// 0, where additions lead; see PointAttribution.
+/// 0, where additions lead; see PointAttribution. start_block: of the residual
+/// stream in place of prompts, or -1.
 AUTOCIRCUIT_API Tensors point_gradient(
     int64_t model,
     const Tensors& clean,
+    int64_t start_block,
     const at::Tensor& differences,
+    int64_t src_start,
+    int64_t src_stop,
     const std::string& added_at,
     const Tensors& added,
     int64_t grad_function,
@@ -237,6 +244,19 @@ AUTOCIRCUIT_API Tensors point_gradient(
     const at::Tensor& answers,
     const at::Tensor& wrong_answers,
     bool per_prompt);
+
+/// What sources, each patched by itself into queries or keys of a block, make
+/// of its attention pattern, times the loss's gradient in that; see
+/// PatternEffects.
+AUTOCIRCUIT_API at::Tensor pattern_effects(
+    int64_t model,
+    const Tensors& stream,
+    int64_t block,
+    const at::Tensor& differences,
+    bool of_keys,
+    int64_t position,
+    const at::Tensor& pattern,
+    const at::Tensor& gradient);
 
 /// The loss of ([runs,] batch, d_vocab) logits alone, in fp32 at least;
 /// differentiable. The other arguments are those of `mask_gradient`.
@@ -313,9 +333,13 @@ AUTOCIRCUIT_API Tensors step(
 
 // ---- Training of masks -----------------------------------------------------
 
-/// An optimiser, Adam, of masks [n_masks], which it changes where they are.
-AUTOCIRCUIT_API int64_t
-new_mask_training(const at::Tensor& masks, double learning_rate);
+/// An optimiser, Adam, of masks [n_masks], which it changes where they are. If
+/// `node_masks` [n_srcs] are defined, edges are in the circuit as far as both
+/// they and their sources are.
+AUTOCIRCUIT_API int64_t new_mask_training(
+    const at::Tensor& masks,
+    const at::Tensor& node_masks,
+    double learning_rate);
 AUTOCIRCUIT_API void release_mask_training(int64_t training);
 
 /// Its step along gradients like the masks.
@@ -325,11 +349,14 @@ AUTOCIRCUIT_API void step_masks_along(
 
 /// Forward, loss, backward and a step of the optimiser. The loss is the
 /// `divergence` from the full model, and `edge_weight` for each edge of the
-/// circuit beyond `circuit_size` (-1: for each edge). Returns four doubles on
-/// the CPU: the whole loss, the divergence, the sampled number of edges, and
-/// what was not finite, so that there was no step: 0 nothing, 1 logits,
-/// 2 losses, 3 gradients.
+/// circuit beyond `circuit_size` (-1: for each edge), and what `constraints`
+/// say. Returns five doubles on the CPU: the whole loss, the divergence, the
+/// sampled number of edges, what was not finite, so that there was no step (0
+/// nothing, 1 logits, 2 losses, 3 gradients), and the sampled number of nodes.
 ///
+/// constraints: undefined, or [1 or 2, 3] doubles on the CPU, for the share of
+/// edges, and of nodes, that is not in the circuit: linear and quadratic
+/// multiplier of its distance from a target, and that.
 /// count_seed, count_step: noise of the masks that are counted.
 /// circuit_is_patched: whether patched edges are the circuit, or all others.
 /// The other arguments are those of `forward` and of `divergence`.
@@ -349,7 +376,8 @@ AUTOCIRCUIT_API at::Tensor train_masks(
     const at::Tensor& full_model,
     bool circuit_is_patched,
     int64_t circuit_size,
-    double edge_weight);
+    double edge_weight,
+    const at::Tensor& constraints);
 
 // ---- PatchWrapper by itself ------------------------------------------------
 

@@ -40,6 +40,7 @@ class BufferedRun final : public Hooks {
         ends_at_last_(
             autocircuit::ends_at_last(model, request.input.slice) &&
             (!request.want_src_outs || request.only_last_counts) && !compact),
+        want_differences_(request.want_differences),
         compact_(std::move(compact)) {
     const int64_t batch = request.input.value.size(0);
     const int64_t seq = request.input.value.size(1);
@@ -157,6 +158,10 @@ class BufferedRun final : public Hooks {
     if (src_outs_.defined()) {
       result.src_outs = src_outs_.permute({2, 0, 1, 3});
     }
+    if (want_differences_) {
+      TORCH_CHECK(deltas_.has_value(), "expected a patched run");
+      result.differences = deltas_->all();
+    }
     return result;
   }
 
@@ -238,6 +243,7 @@ class BufferedRun final : public Hooks {
 
   const PatchableModel& model_;
   bool ends_at_last_;
+  bool want_differences_;
   at::Tensor values_;                  // f(mask): ([batch]) [n_masks]
   std::optional<double> uniform_;      // what all of them are
   std::optional<SourceBuffer> deltas_; // of patched runs

@@ -30,7 +30,9 @@ struct Differences : torch::CustomClassHolder {
 /// norm may be nullptr. `values` [batch or 1, seq or 1, rows, n] receives its
 /// gradient as if the rows were apart; x [batch, seq, d_model], which the
 /// caller made, that of all of them. These may be the last positions of those
-/// that the differences have.
+/// that the differences have, and those of several points one after another
+/// [points * batch, seq, d_model], which share the differences: their gradients
+/// are added up before they meet them.
 at::Tensor equal_rows(
     const at::Tensor& x,
     const at::Tensor& values,

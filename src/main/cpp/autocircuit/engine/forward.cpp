@@ -32,6 +32,8 @@ void check_options(
       tensor.device());
 }
 
+} // namespace
+
 void check_src_outs(
     const PatchableModel& model,
     const ModelInput& input,
@@ -52,8 +54,6 @@ void check_src_outs(
       ", got ",
       src_outs.sizes());
 }
-
-} // namespace
 
 void check_request(const PatchableModel& model, const ForwardRequest& request) {
   const ModelInput& input = request.input;

@@ -27,6 +27,10 @@ struct ForwardRequest {
   /// Of source outputs, too: those behind the queries of the last block may be
   /// zeros at other positions.
   bool only_last_counts = false;
+  /// Patched minus current outputs of all sources, of a pass by
+  /// PlanPolicy::kBuffered; those behind the queries of the last block may be
+  /// zeros but at the last position.
+  bool want_differences = false;
   std::vector<std::string> reads;
   std::vector<Addition> added = {};
   PlanPolicy policy = PlanPolicy::kAuto;
@@ -34,12 +38,20 @@ struct ForwardRequest {
 
 struct ForwardResult {
   at::Tensor logits;
-  at::Tensor src_outs; // [n_srcs, batch, seq, d_model], if wanted; no graph
+  at::Tensor src_outs;    // [n_srcs, batch, seq, d_model], if wanted; no graph
+  at::Tensor differences; // of the same shape, if wanted; no graph
   std::vector<at::Tensor> reads;
 };
 
 /// Throws unless what a request brings fits the model.
 void check_request(const PatchableModel& model, const ForwardRequest& request);
+
+/// Throws unless `tensors` [n_srcs, batch, seq, d_model] fit model and input.
+void check_src_outs(
+    const PatchableModel& model,
+    const ModelInput& input,
+    const char* name,
+    const at::Tensor& tensors);
 
 /// Throws if the model has masks for another number of positions.
 void check_positions(const PatchableModel& model, int64_t seq);

@@ -269,8 +269,9 @@ MaskedRowsGradient kernel_rows_backward(
   const std::optional<KernelNorm> row_norm = kernel_norm(norm);
   const auto zeros = [&](bool any) {
     return at::zeros(
-        {any ? groups.batch : 0, groups.seq, 1, d}, delta.options());
+        {any ? grad.size(0) : 0, groups.seq, 1, d}, delta.options());
   };
+  const int64_t points = grad.size(0) / groups.batch;
   const at::Tensor grad_stream = zeros(true);
   const at::Tensor grad_patched = zeros(wanted.patched);
   // A part for each group, and where all tokens are one group a part for each
@@ -287,6 +288,7 @@ MaskedRowsGradient kernel_rows_backward(
   at::parallel_for(0, parts, at_once, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch(static_cast<size_t>(rows * n));
     std::vector<float> x(static_cast<size_t>(row_norm ? rows * d : 0));
+    std::vector<float> sum(static_cast<size_t>(points > 1 ? rows * d : 0));
     BasePointers pointers(bases, rows, delta);
     for (int64_t part = begin; part < end; part++) {
       const int64_t first = split ? part * groups.tokens() / parts : 0;
@@ -294,24 +296,40 @@ MaskedRowsGradient kernel_rows_backward(
           split ? (part + 1) * groups.tokens() / parts : groups.tokens();
       for (int64_t i = first; i < last; i++) {
         const auto [b, s] = groups.at(split ? 0 : part, i);
-        kernels::ConstRows g = rows_of(grad, b, s);
-        if (row_norm) {
-          const kernels::Rows again{x.data(), d};
-          if (source == RowSource::kMixed) {
-            mix(again, pointers.at(b, s), weights, delta, b, s, scratch.data());
-          } else {
-            const float* row = *pointers.at(b, s);
-            for (int64_t r = 0; r < rows; r++) {
-              std::copy_n(row, d, again.data + r * d);
+        kernels::ConstRows g{};
+        for (int64_t point = 0; point < points; point++) {
+          const int64_t example = point * groups.batch + b;
+          g = rows_of(grad, example, s);
+          if (row_norm) {
+            const kernels::Rows again{x.data(), d};
+            const float* const* base = pointers.at(example, s);
+            if (source == RowSource::kMixed) {
+              mix(again, base, weights, delta, b, s, scratch.data());
+            } else {
+              for (int64_t r = 0; r < rows; r++) {
+                std::copy_n(*base, d, again.data + r * d);
+              }
             }
+            kernels::norm_rows_backward(
+                again, g, rows, d, row_norm->parameters);
+            g = {again.data, d};
           }
-          kernels::norm_rows_backward(again, g, rows, d, row_norm->parameters);
-          g = {again.data, d};
+          if (!bases.patched.defined()) {
+            kernels::add_rows(
+                mutable_rows_of(grad_stream, example, s).data, g, rows, d);
+          }
+          for (int64_t r = 0; points > 1 && r < rows; r++) {
+            float* of_row = sum.data() + r * d;
+            if (point == 0) {
+              std::fill_n(of_row, d, 0.0F);
+            }
+            kernels::add_rows(of_row, {g.data + r * g.stride, g.stride}, 1, d);
+          }
+        }
+        if (points > 1) {
+          g = {sum.data(), d};
         }
         float* to_stream = mutable_rows_of(grad_stream, b, s).data;
-        if (!bases.patched.defined()) {
-          kernels::add_rows(to_stream, g, rows, d);
-        }
         for (int64_t r = 0; bases.patched.defined() && r < rows; r++) {
           const bool is_patched = pointers.is_patched(b, s, r);
           if (!is_patched || wanted.patched) {

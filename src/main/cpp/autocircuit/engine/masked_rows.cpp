@@ -1,12 +1,14 @@
 #include "autocircuit/engine/masked_rows.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/model/precision.h"
@@ -116,6 +118,31 @@ RowBases part_of(const RowBases& bases, const Part& part) {
       .is_patched = some(bases.is_patched)};
 }
 
+// Point after point, of equal rows.
+MaskedRowsGradient plain_backward_of_points(
+    const at::Tensor& grad,
+    const at::Tensor& x,
+    const at::Tensor& values,
+    const at::Tensor& delta,
+    const Norm* norm) {
+  const int64_t batch = delta.size(0);
+  MaskedRowsGradient sum;
+  std::vector<at::Tensor> streams;
+  for (int64_t first = 0; first < grad.size(0); first += batch) {
+    const MaskedRowsGradient of_point = equal_rows_backward(
+        grad.narrow(0, first, batch),
+        x.narrow(0, first, batch),
+        values,
+        delta,
+        norm);
+    streams.push_back(of_point.stream);
+    sum.values =
+        sum.values.defined() ? sum.values + of_point.values : of_point.values;
+  }
+  sum.stream = at::cat(streams);
+  return sum;
+}
+
 at::Tensor plain_rows(
     const RowBases& bases,
     const at::Tensor& weights,
@@ -148,6 +175,9 @@ MaskedRowsGradient plain_rows_backward(
   }
   if (wanted.patched) {
     result.patched = at::empty(bases.stream.sizes(), weights.options());
+  }
+  if (grad.size(0) != delta.size(0)) {
+    return plain_backward_of_points(grad, bases.stream, weights, delta, norm);
   }
   for_each_part(delta, [&](const auto& part) {
     const RowBases some = part_of(bases, part);

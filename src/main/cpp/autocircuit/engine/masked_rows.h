@@ -66,7 +66,8 @@ MaskedRowsGradient masked_rows_backward(
     const at::Tensor& grad_delta);
 
 /// The same where all rows are x [batch, seq, d_model] itself, whatever the
-/// values, which only name the rows.
+/// values, which only name the rows. x and grad may be those of several points
+/// one after another [points * batch, ...].
 MaskedRowsGradient equal_rows_backward(
     const at::Tensor& grad,
     const at::Tensor& x,

@@ -1,5 +1,6 @@
 #include "autocircuit/engine/point_run.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "autocircuit/engine/dest_rows.h"
@@ -34,14 +35,17 @@ class PointRun final : public Hooks {
   PointRun(const PatchableModel& model, const PointRequest& request)
       : model_(model),
         masks_(request.masks),
+        src_start_(request.src_start),
+        src_stop_(request.src_stop),
         ends_at_last_(autocircuit::ends_at_last(model, request.input.slice)),
         differences_(
             c10::make_intrusive<GivenDifferences>(request.differences)) {}
 
   at::Tensor visit(HookId hook, const at::Tensor& value) override {
     const PatchWrapper* w = model_.wrapper(hook);
-    return w != nullptr && w->is_dest() ? rows({w}, value, nullptr).squeeze(2)
-                                        : value;
+    return w != nullptr && w->is_dest() && is_scored(*w)
+        ? rows({w}, value, nullptr).squeeze(2)
+        : value;
   }
 
   HeadInputs head_inputs(
@@ -50,6 +54,10 @@ class PointRun final : public Hooks {
       const at::Tensor& resid,
       const Norm* norm) override {
     (void)heads;
+    const PatchWrapper* w = model_.wrapper(modules[0]);
+    if (w == nullptr || !is_scored(*w)) {
+      return {};
+    }
     return all_head_inputs(
         model_,
         modules,
@@ -86,20 +94,33 @@ class PointRun final : public Hooks {
   }
 
  private:
+  /// Returns whether a destination reads any of the sources.
+  bool is_scored(const PatchWrapper& w) const {
+    return w.in_start < src_stop_ && src_start_ < w.in_stop;
+  }
+
   at::Tensor rows(
       const std::vector<const PatchWrapper*>& wrappers,
       const at::Tensor& x,
       const Norm* norm) const {
+    const PatchWrapper& first = *wrappers[0];
+    const int64_t start = std::max(first.in_start, src_start_);
     return equal_rows(
         x,
-        values_together(wrappers, masks_, x.size(1)),
+        values_together(wrappers, masks_, x.size(1))
+            .narrow(
+                -1,
+                start - first.in_start,
+                std::min(first.in_stop, src_stop_) - start),
         differences_,
-        wrappers[0]->in_start,
+        start,
         norm);
   }
 
   const PatchableModel& model_;
   at::Tensor masks_;
+  int64_t src_start_;
+  int64_t src_stop_;
   bool ends_at_last_;
   c10::intrusive_ptr<Differences> differences_;
 };

@@ -262,7 +262,14 @@ void SourceBuffer::record(int64_t start, const at::Tensor& outputs) {
       sources_of(patch_, start, outputs.size(2), outputs.size(1)),
       deltas_,
       start);
-  recorded_ = start + outputs.size(2);
+  recorded(start, outputs);
+}
+
+void SourceBuffer::recorded(int64_t start, const at::Tensor& like) {
+  recorded_ = start + like.size(2);
+  if (like.size(1) == deltas_->seq()) {
+    recorded_everywhere_ = recorded_;
+  }
 }
 
 at::Tensor SourceBuffer::record_heads(
@@ -277,7 +284,7 @@ at::Tensor SourceBuffer::record_heads(
       deltas_,
       start);
   token_ = results[0];
-  recorded_ = start + z.size(2);
+  recorded(start, z);
   return results[1];
 }
 
@@ -286,6 +293,14 @@ at::Tensor SourceBuffer::outputs(int64_t start, int64_t n, int64_t positions)
   const at::Tensor outputs = sources_of(patch_, start, n, positions).detach() -
       sources_of(deltas_->delta, start, n, positions);
   return outputs.to(patch_.scalar_type());
+}
+
+at::Tensor SourceBuffer::all() const {
+  const at::Tensor& delta = deltas_->delta;
+  delta.narrow(1, 0, delta.size(1) - 1)
+      .narrow(2, recorded_everywhere_, delta.size(2) - recorded_everywhere_)
+      .zero_();
+  return delta.permute({2, 0, 1, 3});
 }
 
 at::Tensor SourceBuffer::rows(

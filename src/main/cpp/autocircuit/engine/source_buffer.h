@@ -102,14 +102,22 @@ class SourceBuffer {
       int64_t in_start,
       const Norm* norm) const;
 
+  /// All of them [n_srcs, batch, seq, d_model]. Those of the last sources that
+  /// were recorded at the last position alone are 0 elsewhere.
+  at::Tensor all() const;
+
   /// The buffer itself, for `equal_rows`.
   c10::intrusive_ptr<Differences> differences() const {
     return deltas_;
   }
 
  private:
+  /// like: [batch, positions, n, ...].
+  void recorded(int64_t start, const at::Tensor& like);
+
   int64_t recorded_ = 0;
-  at::Tensor patch_; // [batch, seq, n_srcs, d_model]
+  int64_t recorded_everywhere_ = 0; // at all positions
+  at::Tensor patch_;                // [batch, seq, n_srcs, d_model]
   c10::intrusive_ptr<SourceDeltas> deltas_;
   at::Tensor token_; // see Note [Token]
 };

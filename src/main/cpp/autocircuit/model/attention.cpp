@@ -4,6 +4,7 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "autocircuit/model/precision.h"
@@ -220,30 +221,8 @@ at::Tensor Attention::mix(
     p.k = behind_prefix(prefix.keys[n], p.k, live, shape_.n_heads);
     p.v = behind_prefix(prefix.values[n], p.v, live, shape_.n_heads);
   }
-  p.q = positions.turn_queries(p.q);
-  p.k = positions.turn_keys(p.k);
-  at::Tensor bias = positions.attention_bias(shape_.window);
-  if (last_only) {
-    p.q = p.q.narrow(1, p.q.size(1) - 1, 1);
-    bias = bias.narrow(-2, bias.size(-2) - 1, 1);
-  }
-
-  // The softmax and what leads to it are fp32 at least.
-  const at::ScalarType type = p.q.scalar_type();
-  at::Tensor scores =
-      product(
-          p.q.transpose(1, 2) * shape_.scale,
-          for_heads(p.k, p.q.size(2)).transpose(-2, -1))
-          .to(accumulation_type(type)); // [batch, heads, seq, keys]
-  if (shape_.soft_cap > 0) {
-    scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
-  }
-  scores = scores + bias;
-  if (hooks.wants(hook_ids_.scores)) {
-    hooks.read(hook_ids_.scores, scores.to(type));
-  }
   const at::Tensor pattern =
-      positions.clear_padding(attention_softmax(scores, rules).to(type));
+      pattern_of(p.q, p.k, positions, rules, last_only, &hooks);
   hooks.read(hook_ids_.pattern, pattern);
   const at::Tensor z = product(pattern, for_heads(p.v, p.q.size(2)))
                            .transpose(1, 2); // [batch, seq, heads, d_head]
@@ -308,6 +287,59 @@ at::Tensor Attention::mix_packed(
          .window = shape_.window}));
   }
   return z.size() == 1 ? z[0] : at::cat(z, 1);
+}
+
+at::Tensor Attention::pattern_of(
+    const at::Tensor& q,
+    const at::Tensor& k,
+    const ContextPositions& positions,
+    const BackwardRules& rules,
+    bool last_only,
+    Hooks* hooks) const {
+  at::Tensor queries = positions.turn_queries(q);
+  const at::Tensor keys = positions.turn_keys(k);
+  at::Tensor bias = positions.attention_bias(shape_.window);
+  if (last_only) {
+    queries = queries.narrow(1, queries.size(1) - 1, 1);
+    bias = bias.narrow(-2, bias.size(-2) - 1, 1);
+  }
+
+  // The softmax and what leads to it are fp32 at least.
+  const at::ScalarType type = queries.scalar_type();
+  at::Tensor scores =
+      product(
+          queries.transpose(1, 2) * shape_.scale,
+          for_heads(keys, queries.size(2)).transpose(-2, -1))
+          .to(accumulation_type(type)); // [batch, heads, seq, keys]
+  if (shape_.soft_cap > 0) {
+    scores = at::tanh(scores / shape_.soft_cap) * shape_.soft_cap;
+  }
+  scores = scores + bias;
+  if (hooks != nullptr && hooks->wants(hook_ids_.scores)) {
+    hooks->read(hook_ids_.scores, scores.to(type));
+  }
+  return positions.clear_padding(attention_softmax(scores, rules).to(type));
+}
+
+at::Tensor Attention::pattern(
+    const at::Tensor& queries,
+    const at::Tensor& keys,
+    const ContextPositions& positions,
+    const PrefixCache& prefix) const {
+  at::Tensor q = project_shared(queries, 0, shape_.n_heads);
+  at::Tensor k = project_shared(keys, shape_.n_heads, shape_.n_kv_heads);
+  if (q_norm_) {
+    q = (*q_norm_)(q);
+    k = (*k_norm_)(k);
+  }
+  const int64_t batch = std::max(q.size(0), k.size(0));
+  q = q.repeat({batch / q.size(0), 1, 1, 1});
+  k = k.repeat({batch / k.size(0), 1, 1, 1});
+  if (!prefix.empty()) {
+    k = behind_prefix(
+        prefix.keys[static_cast<size_t>(block_)], k, {}, shape_.n_heads);
+  }
+  return pattern_of(q, k, positions, {}, /*last_only=*/false, nullptr);
 }
 
 at::Tensor Attention::add_heads(

@@ -80,6 +80,15 @@ class Attention {
       const at::Tensor& rows,
       const ContextPositions& positions) const;
 
+  /// Returns the patterns [batch, heads, seq, keys] of queries and keys that
+  /// read these, normed [batch, seq, d_model]; where one of them has fewer
+  /// examples they are repeated.
+  at::Tensor pattern(
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const ContextPositions& positions,
+      const PrefixCache& prefix) const;
+
   /// Returns what the heads add to the residual stream [batch, seq, d_model]. A
   /// post-norm's factors apply to each head's part, so that the heads' results
   /// sum to what is added. Undefined if not all heads run, or if nobody needs
@@ -129,6 +138,17 @@ class Attention {
  private:
   /// z [batch, seq, heads, d_head] -> [batch, seq, d_model].
   at::Tensor sum_heads(const at::Tensor& z) const;
+
+  /// The pattern of queries [batch, positions, heads, d_head] that are the last
+  /// ones, and of keys behind their prefix, both before their rotation. hooks:
+  /// who reads scores, or nullptr.
+  at::Tensor pattern_of(
+      const at::Tensor& q,
+      const at::Tensor& k,
+      const ContextPositions& positions,
+      const BackwardRules& rules,
+      bool last_only,
+      Hooks* hooks) const;
 
   Projections project(const at::Tensor& x, const at::Tensor& queries) const;
   /// Those of both operands of `mix_packed`, which read the weights once.

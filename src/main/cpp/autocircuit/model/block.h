@@ -107,6 +107,16 @@ class Block {
   /// The heads and the MLP of this block.
   std::vector<ModelNode> nodes(int64_t block) const;
 
+  /// The attention patterns of queries and keys that read residual streams; see
+  /// Model::pattern.
+  at::Tensor pattern(
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const ContextPositions& positions,
+      const PrefixCache& prefix) const {
+    return attention_.pattern(ln1_(queries), ln1_(keys), positions, prefix);
+  }
+
   /// Returns what they add to the residual stream.
   std::vector<StreamPart> stream_parts() const;
 

@@ -52,6 +52,40 @@ HookId Model::hook_id(const std::string& name) const {
   return found - hook_names_.begin();
 }
 
+ModelInput repeated(const ModelInput& input, int64_t times) {
+  if (times == 1) {
+    return input;
+  }
+  const auto repeat = [&](const at::Tensor& x) {
+    std::vector<int64_t> repeats(static_cast<size_t>(x.dim()), 1);
+    repeats[0] = times;
+    return x.repeat(repeats);
+  };
+  ModelInput all = input;
+  all.value = repeat(input.value);
+  if (input.attention_mask.defined()) {
+    all.attention_mask = repeat(input.attention_mask);
+  }
+  for (std::vector<at::Tensor>* entries :
+       {&all.prefix.keys, &all.prefix.values}) {
+    for (at::Tensor& entry : *entries) {
+      entry = entry.size(0) == 1 ? entry : repeat(entry);
+    }
+  }
+  return all;
+}
+
+at::Tensor Model::pattern(
+    int64_t block,
+    const at::Tensor& queries,
+    const at::Tensor& keys,
+    const ModelInput& input) const {
+  (void)queries;
+  (void)keys;
+  (void)input;
+  TORCH_CHECK(false, "block ", block, " of this model has no attention");
+}
+
 void Model::check_input(const ModelInput& input) const {
   TORCH_CHECK(input.value.defined(), "the model's input is undefined");
   TORCH_CHECK(

@@ -44,6 +44,9 @@ struct ModelInput {
   const PackedTokens* packed = nullptr;
 };
 
+/// The same prompts so many times, one after another.
+ModelInput repeated(const ModelInput& input, int64_t times);
+
 /// A part of a model that reads destinations and writes sources. What it writes
 /// depends on nothing else.
 struct ModelNode {
@@ -78,6 +81,15 @@ class Model {
   /// Runs the blocks from `input.start_block` on and returns the output at the
   /// wanted positions.
   virtual at::Tensor forward(const ModelInput& input, Hooks& hooks) const = 0;
+
+  /// The attention patterns [batch, heads, seq, keys] of a block whose queries
+  /// and keys read residual streams [batch, seq, d_model]. One of them may be
+  /// of fewer examples, which are repeated. Of the input the context counts.
+  virtual at::Tensor pattern(
+      int64_t block,
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const ModelInput& input) const;
 
   /// Hook points in execution order.
   const std::vector<std::string>& hook_names() const {

@@ -308,6 +308,15 @@ ContextPositions Transformer::places_of(const ModelInput& input) const {
             windows_);
 }
 
+at::Tensor Transformer::pattern(
+    int64_t block,
+    const at::Tensor& queries,
+    const at::Tensor& keys,
+    const ModelInput& input) const {
+  return blocks_[static_cast<size_t>(block)].pattern(
+      queries, keys, places_of(input), input.prefix);
+}
+
 at::Tensor Transformer::forward(const ModelInput& input, Hooks& hooks) const {
   const ContextPositions positions = places_of(input);
   at::Tensor resid =

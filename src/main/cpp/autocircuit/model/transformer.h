@@ -16,6 +16,12 @@ class Transformer final : public Model {
   /// Logits [batch, seq, d_vocab], or of the wanted positions alone.
   at::Tensor forward(const ModelInput& input, Hooks& hooks) const override;
 
+  at::Tensor pattern(
+      int64_t block,
+      const at::Tensor& queries,
+      const at::Tensor& keys,
+      const ModelInput& input) const override;
+
   int64_t kept_bytes(int64_t seq) const override;
 
   bool can_end_at_last() const override {

@@ -31,6 +31,7 @@ public final class EdgeAttribution {
   private final long memoryLimit;
   private final boolean perPrompt;
   private final BackwardRules rules;
+  private final boolean differences;
 
   private EdgeAttribution(
       ModelInput clean,
@@ -40,7 +41,8 @@ public final class EdgeAttribution {
       double maskValue,
       long memoryLimit,
       boolean perPrompt,
-      BackwardRules rules) {
+      BackwardRules rules,
+      boolean differences) {
     Objects.requireNonNull(clean, "clean");
     Objects.requireNonNull(loss, "loss");
     if (!Double.isFinite(maskValue)) {
@@ -58,6 +60,7 @@ public final class EdgeAttribution {
     this.memoryLimit = memoryLimit;
     this.perPrompt = perPrompt;
     this.rules = Objects.requireNonNull(rules, "rules");
+    this.differences = differences;
   }
 
   /** Returns the prompts of the loss. */
@@ -109,7 +112,8 @@ public final class EdgeAttribution {
         0,
         Long.MAX_VALUE,
         false,
-        BackwardRules.DERIVATIVE);
+        BackwardRules.DERIVATIVE,
+        false);
   }
 
   /** Patches with given activations, at mask value 0, without a limit. */
@@ -123,7 +127,8 @@ public final class EdgeAttribution {
         0,
         Long.MAX_VALUE,
         false,
-        BackwardRules.DERIVATIVE);
+        BackwardRules.DERIVATIVE,
+        false);
   }
 
   /**
@@ -133,7 +138,7 @@ public final class EdgeAttribution {
    */
   public EdgeAttribution withMaskValue(double value) {
     return new EdgeAttribution(
-        clean, corrupt, activations, loss, value, memoryLimit, perPrompt, rules);
+        clean, corrupt, activations, loss, value, memoryLimit, perPrompt, rules, differences);
   }
 
   /**
@@ -143,7 +148,7 @@ public final class EdgeAttribution {
    */
   public EdgeAttribution withMemoryLimit(long bytes) {
     return new EdgeAttribution(
-        clean, corrupt, activations, loss, maskValue, bytes, perPrompt, rules);
+        clean, corrupt, activations, loss, maskValue, bytes, perPrompt, rules, differences);
   }
 
   /**
@@ -152,13 +157,35 @@ public final class EdgeAttribution {
    */
   public EdgeAttribution withPerPrompt() {
     return new EdgeAttribution(
-        clean, corrupt, activations, loss, maskValue, memoryLimit, /* perPrompt= */ true, rules);
+        clean,
+        corrupt,
+        activations,
+        loss,
+        maskValue,
+        memoryLimit,
+        /* perPrompt= */ true,
+        rules,
+        differences);
   }
 
   /** This whose gradient goes back by other rules than the derivative's. */
   public EdgeAttribution withRules(BackwardRules value) {
     return new EdgeAttribution(
-        clean, corrupt, activations, loss, maskValue, memoryLimit, perPrompt, value);
+        clean, corrupt, activations, loss, maskValue, memoryLimit, perPrompt, value, differences);
+  }
+
+  /**
+   * This whose result has the differences of source outputs, too, which the pass makes anyway. All
+   * prompts have to fit into the limit at once.
+   */
+  public EdgeAttribution withDifferences() {
+    return new EdgeAttribution(
+        clean, corrupt, activations, loss, maskValue, memoryLimit, perPrompt, rules, true);
+  }
+
+  /** Returns whether the result has the differences of source outputs. */
+  public boolean differences() {
+    return differences;
   }
 
   /** Returns whether each prompt has a gradient of its own. */
@@ -203,6 +230,8 @@ public final class EdgeAttribution {
         "perPrompt",
         perPrompt,
         "rules",
-        rules);
+        rules,
+        "differences",
+        differences);
   }
 }

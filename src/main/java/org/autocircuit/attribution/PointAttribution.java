@@ -4,6 +4,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.Components;
 import org.autocircuit.pass.ModelInput;
 import org.bytedeco.pytorch.Tensor;
@@ -16,7 +19,9 @@ import org.bytedeco.pytorch.Tensor;
  * mean over points between corrupt and clean activations is what integrated gradients are made of.
  *
  * <p>The point is a run of the plain model on the input, to which vectors may be added at hook
- * points. The differences stay what they are, wherever that leads.
+ * points. The differences stay what they are, wherever that leads. It may begin at a block of which
+ * the residual stream is known, and score the edges of some sources only; what leads to neither is
+ * not computed.
  *
  * <p>Immutable; the tensors in it must live until it is used for the last time.
  */
@@ -26,6 +31,8 @@ public final class PointAttribution {
   private final Tensor differences;
   private final AnswerLoss loss;
   private final Map<String, Tensor> added;
+  private final OptionalInt startBlock;
+  private final Optional<SrcModule> sources;
   private final boolean perPrompt;
 
   private PointAttribution(
@@ -33,11 +40,15 @@ public final class PointAttribution {
       Tensor differences,
       AnswerLoss loss,
       Map<String, Tensor> added,
+      OptionalInt startBlock,
+      Optional<SrcModule> sources,
       boolean perPrompt) {
     this.input = Objects.requireNonNull(input, "input");
     this.differences = Objects.requireNonNull(differences, "differences");
     this.loss = Objects.requireNonNull(loss, "loss");
     this.added = Collections.unmodifiableMap(added);
+    this.startBlock = startBlock;
+    this.sources = sources;
     this.perPrompt = perPrompt;
   }
 
@@ -50,7 +61,29 @@ public final class PointAttribution {
    * @param loss on the logits of the last position
    */
   public static PointAttribution of(ModelInput input, Tensor differences, AnswerLoss loss) {
-    return new PointAttribution(input, differences, loss, Map.of(), false);
+    return new PointAttribution(
+        input, differences, loss, Map.of(), OptionalInt.empty(), Optional.empty(), false);
+  }
+
+  /**
+   * At the plain run from a block on.
+   *
+   * @param block the first one that runs
+   * @param stream its value is the residual stream {@code [batch, seq, d_model]} that enters the
+   *     block
+   * @param differences as in {@link #of}
+   * @param loss on the logits of the last position
+   */
+  public static PointAttribution startingAt(
+      int block, ModelInput stream, Tensor differences, AnswerLoss loss) {
+    return new PointAttribution(
+        stream, differences, loss, Map.of(), OptionalInt.of(block), Optional.empty(), false);
+  }
+
+  /** This with the gradient of the edges of some sources; that of all others is 0. */
+  public PointAttribution withSources(SrcModule some) {
+    return new PointAttribution(
+        input, differences, loss, added, startBlock, Optional.of(some), perPrompt);
   }
 
   /**
@@ -58,12 +91,14 @@ public final class PointAttribution {
    *
    * @param hookName of a value {@code [batch, seq, d_model]}: where blocks begin and end, between
    *     attention and MLP, or what attention and MLP put out
-   * @param value {@code [batch or 1, seq or 1, d_model]}, of the model's precision and device
+   * @param value {@code [batch or 1, seq or 1, d_model]}, of the model's precision and device; or
+   *     {@code [points, batch or 1, seq or 1, d_model]} for several points, which run at once: the
+   *     gradient and the loss are means over them
    */
   public PointAttribution withAdded(String hookName, Tensor value) {
     Map<String, Tensor> more = new LinkedHashMap<>(added);
     more.put(Objects.requireNonNull(hookName, "hookName"), Objects.requireNonNull(value, "value"));
-    return new PointAttribution(input, differences, loss, more, perPrompt);
+    return new PointAttribution(input, differences, loss, more, startBlock, sources, perPrompt);
   }
 
   /**
@@ -71,7 +106,7 @@ public final class PointAttribution {
    * mean over prompts.
    */
   public PointAttribution withPerPrompt() {
-    return new PointAttribution(input, differences, loss, added, true);
+    return new PointAttribution(input, differences, loss, added, startBlock, sources, true);
   }
 
   /** The prompts of the run and of the loss. */
@@ -92,6 +127,16 @@ public final class PointAttribution {
   /** The vectors added to the run, by hook point; an unmodifiable map. */
   public Map<String, Tensor> added() {
     return added;
+  }
+
+  /** The block that the run begins at; empty: it begins at the input. */
+  public OptionalInt startBlock() {
+    return startBlock;
+  }
+
+  /** The sources whose edges are scored; empty: all. */
+  public Optional<SrcModule> sources() {
+    return sources;
   }
 
   /** Returns whether each prompt has a gradient of its own. */
@@ -124,6 +169,10 @@ public final class PointAttribution {
         loss,
         "added",
         added,
+        "startBlock",
+        startBlock,
+        "sources",
+        sources,
         "perPrompt",
         perPrompt);
   }

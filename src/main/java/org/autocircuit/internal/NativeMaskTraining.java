@@ -9,9 +9,15 @@ public final class NativeMaskTraining implements AutoCloseable {
   private final long address;
   private final NativeResource resource;
 
-  /** Shares the memory of the masks {@code [n_masks]}. */
-  public NativeMaskTraining(Tensor masks, double learningRate) {
-    long made = NativeLibrary.newMaskTraining(masks, learningRate);
+  /**
+   * Shares the memory of masks.
+   *
+   * @param masks of edges {@code [n_masks]}
+   * @param nodeMasks {@code null}, or masks of nodes {@code [n_srcs]}, without which none of their
+   *     edges is in the circuit
+   */
+  public NativeMaskTraining(Tensor masks, Tensor nodeMasks, double learningRate) {
+    long made = NativeLibrary.newMaskTraining(masks, Patch.orUndefined(nodeMasks), learningRate);
     address = made;
     resource = new NativeResource("MaskTraining", () -> NativeLibrary.releaseMaskTraining(made));
   }

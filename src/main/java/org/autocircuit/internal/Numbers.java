@@ -38,4 +38,16 @@ public final class Numbers {
     }
     return value;
   }
+
+  /**
+   * Returns a number that is finite and not negative.
+   *
+   * @throws IllegalArgumentException if it is not
+   */
+  public static double notNegative(String name, double value) {
+    if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
+      throw new IllegalArgumentException(name + ": expected 0 or more, got " + value);
+    }
+    return value;
+  }
 }

@@ -2,8 +2,10 @@ package org.autocircuit.prune;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
+import org.bytedeco.javacpp.PointerScope;
 
 /**
  * Edge attribution patching with integrated gradients over activations, one layer after another
@@ -14,7 +16,8 @@ import org.autocircuit.graph.SrcModule;
  *
  * with z and z' what the whole layer of u, all heads of a block or an MLP, puts out on the clean
  * and on the corrupt prompt, all before it being as on the clean one. It follows the gradient along
- * what patching u changes, at m gradients for each layer. Positive: patching the edge hurts.
+ * what patching u changes. The point k = m is the clean run for all layers; the others take m - 1
+ * gradients for each layer, from its block on. Positive: patching the edge hurts.
  *
  * <p>For transformers. Each prompt counts once; scores have the unit of the loss. Immutable; safe
  * to share between threads.
@@ -41,27 +44,57 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
     return "integrated gradients over activations, %s points".formatted(points);
   }
 
+  /** The last of the points of all layers is the clean run. */
   @Override
   int points(ModelGraph graph) {
-    return points * layers(graph).size();
+    return 1 + (points - 1) * layers(graph).size();
+  }
+
+  @Override
+  double cleanWeight() {
+    return 1.0 / points;
   }
 
   @Override
   void visit(Batch batch, Points each) {
-    layers(batch.model().graph())
-        .forEach((hookName, sources) -> integrate(batch, sources, hookName, sources, points, each));
+    if (points == 1) {
+      return;
+    }
+    try (PointerScope scope = new PointerScope()) {
+      CleanStreams streams = CleanStreams.of(batch);
+      layers(batch.model().graph())
+          .forEach(
+              (hookName, sources) -> {
+                int block = Integer.parseInt(hookName.split("\\.")[1]);
+                PointAttribution clean =
+                    PointAttribution.startingAt(
+                            block, streams.into(block), batch.differences(), batch.loss())
+                        .withSources(sources);
+                integrate(batch, clean, sources, hookName, points, each);
+              });
+    }
   }
 
   /** Returns the sources that put out together, by the hook point where their sum passes. */
   private static Map<String, SrcModule> layers(ModelGraph graph) {
     Map<String, SrcModule> layers = new LinkedHashMap<>();
+    int blocks = graph.config().nLayers();
     for (SrcModule module : graph.srcModules()) {
       layers.merge(
-          sumOf(module.moduleName()),
+          seenFrom(sumOf(module.moduleName()), blocks),
           module,
           (first, next) -> new SrcModule(first.moduleName(), first.srcStart(), next.srcStop()));
     }
     return layers;
+  }
+
+  /** What an MLP adds enters the next block, so that its own need not run. */
+  private static String seenFrom(String hookName, int blocks) {
+    if (!hookName.endsWith(MLP)) {
+      return hookName;
+    }
+    int next = Integer.parseInt(hookName.split("\\.")[1]) + 1;
+    return next == blocks ? hookName : "blocks." + next + ".hook_resid_pre";
   }
 
   private static String sumOf(String moduleName) {

@@ -1,15 +1,11 @@
 package org.autocircuit.prune;
 
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
-import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.DestModule;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.PatchContext;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Tensor;
 
 /**
  * Edge attribution patching with AtP*'s correction of queries and keys (Kramár et al. 2024, "AtP*:
@@ -29,10 +25,10 @@ import org.bytedeco.pytorch.Tensor;
  * them, here as everywhere; in a graph with positions each edge at its own. The paper's other
  * change, GradDrop, is not made.
  *
- * <p><b>Cost.</b> A source is patched into the queries or the keys of all heads of a block at once,
- * in a pass from that block on: two passes for each block and source before it, and one for each
- * key's position if the graph has them. Exact patching takes one for each head as well. The clean
- * attention patterns of all blocks and their gradients are held while a batch is scored.
+ * <p><b>Cost.</b> A source is patched into the queries or the keys of all heads of a block at once:
+ * two projections and patterns for each block and source before it, and one for each key's position
+ * if the graph has them; nothing behind the pattern is computed. The clean attention patterns of
+ * all blocks and their gradients are held while a batch is scored.
  *
  * <pre>{@code
  * PruneScores scores = AtpStarAttribution.builder().build().pruneScores(model, batches);
@@ -66,25 +62,33 @@ public final class AtpStarAttribution extends GradientAttribution {
   }
 
   @Override
+  double cleanWeight() {
+    return 1;
+  }
+
+  @Override
   void visit(Batch batch, Points each) {
-    PatchableModel model = batch.model();
-    ModelGraph graph = model.graph();
-    List<DestModule> modules = corrected(graph);
-    each.add(batch.at(batch.prompts().clean()), 1, allSources(graph));
-    CleanPatterns patterns = CleanPatterns.of(batch);
-    for (DestModule module : modules) {
-      for (int src = module.inStart(); src < module.inStop(); src++) {
-        for (int first = 0; first < positions(module); first += atOnce(module)) {
-          try (PointerScope scope = new PointerScope()) {
-            int[] edges = edges(module, src, first, atOnce(module));
-            Masks masks = Masks.ofEdges(EdgeSet.of(graph, edges));
-            Tensor effects =
-                patterns.effects(
-                    block(module),
-                    PatchContext.of(batch.patch(), masks),
-                    module.nDests(),
-                    /* byPosition= */ edges.length > module.nDests());
-            each.replace(edges, effects);
+    try (PointerScope ofAll = new PointerScope()) {
+      CleanPatterns patterns = CleanPatterns.of(batch);
+      for (DestModule module : corrected(batch.model().graph())) {
+        for (int src = module.inStart(); src < module.inStop(); src += patterns.sourcesAtOnce()) {
+          int sources = Math.min(patterns.sourcesAtOnce(), module.inStop() - src);
+          for (int position = 0; position < positions(module); position += atOnce(module)) {
+            boolean byQuery = atOnce(module) > 1;
+            try (PointerScope scope = new PointerScope()) {
+              each.replace(
+                  edges(module, src, sources, position),
+                  patterns.effects(
+                      block(module),
+                      module,
+                      src,
+                      sources,
+                      byQuery || module.seqLen() == 0
+                          ? OptionalInt.empty()
+                          : OptionalInt.of(position),
+                      byQuery),
+                  sources);
+            }
           }
         }
       }
@@ -100,12 +104,16 @@ public final class AtpStarAttribution extends GradientAttribution {
     return Math.max(module.seqLen(), 1);
   }
 
-  /** Edges of a source to all heads, position by position. */
-  private static int[] edges(DestModule module, int src, int first, int positions) {
-    return IntStream.range(first, first + positions)
+  /** Edges of sources to all heads, source by source and position by position. */
+  private static int[] edges(DestModule module, int src, int sources, int position) {
+    return IntStream.range(src, src + sources)
         .flatMap(
-            position ->
-                IntStream.range(0, module.nDests()).map(row -> module.index(position, row, src)))
+            source ->
+                IntStream.range(position, position + atOnce(module))
+                    .flatMap(
+                        at ->
+                            IntStream.range(0, module.nDests())
+                                .map(row -> module.index(at, row, source))))
         .toArray();
   }
 
@@ -119,7 +127,7 @@ public final class AtpStarAttribution extends GradientAttribution {
         .toList();
   }
 
-  private static boolean isKeys(DestModule module) {
+  static boolean isKeys(DestModule module) {
     return module.moduleName().endsWith(".hook_k_input");
   }
 

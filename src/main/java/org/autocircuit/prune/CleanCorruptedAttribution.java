@@ -1,7 +1,6 @@
 package org.autocircuit.prune;
 
 import org.autocircuit.graph.ModelGraph;
-import org.autocircuit.graph.SrcModule;
 
 /**
  * Clean-corrupted edge attribution patching (Hanna, Pezzelle and Belinkov 2024, arXiv 2403.17806,
@@ -35,10 +34,13 @@ public final class CleanCorruptedAttribution extends GradientAttribution {
   }
 
   @Override
+  double cleanWeight() {
+    return 0.5;
+  }
+
+  @Override
   void visit(Batch batch, Points each) {
-    SrcModule all = allSources(batch.model().graph());
-    each.add(batch.at(batch.prompts().clean()), 0.5, all);
-    each.add(batch.at(batch.prompts().corrupt()), 0.5, all);
+    each.add(batch.at(batch.prompts().corrupt()), 0.5, 1);
   }
 
   /** Collects settings. Not safe for use by several threads. */

@@ -9,7 +9,7 @@ import org.autocircuit.graph.ModelGraph;
  * original's {@code edge_attribution_patching_prune_scores}, which reads both with hooks; its
  * {@code answer_diff}, true by default, is {@link
  * org.autocircuit.attribution.AnswerLoss.AnswerFunction#AVG_DIFF}, false is {@code AVG_VAL}. {@link
- * MaskGradient} at mask value 0 gives the same scores another way.
+ * MaskGradient} at mask value 0 gives the same scores.
  *
  * <p>Positive: patching the edge hurts. Each prompt counts once, where the original adds up the
  * means of batches; in a graph with positions each has its own score, where the original gives all
@@ -39,9 +39,13 @@ public final class EdgeAttributionPatching extends GradientAttribution {
   }
 
   @Override
-  void visit(Batch batch, Points each) {
-    each.add(batch.at(batch.prompts().clean()), 1, allSources(batch.model().graph()));
+  double cleanWeight() {
+    return 1;
   }
+
+  /** There are no others. */
+  @Override
+  void visit(Batch batch, Points each) {}
 
   /** Collects settings. Not safe for use by several threads. */
   public static final class Builder extends AttributionBuilder<Builder> {

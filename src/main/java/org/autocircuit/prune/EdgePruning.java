@@ -1,14 +1,19 @@
 package org.autocircuit.prune;
 
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.ToDoubleFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Numbers;
+import org.autocircuit.internal.run.TrainingPasses.Constraint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -24,12 +29,16 @@ import org.autocircuit.patch.Use;
  * where {@code s} is the sparsity, the share of edges that are not in the circuit, of a sample of
  * the masks, and {@code t} its target, which goes in a line from the sparsity of the masks at the
  * start to the one that was set, during a warm-up. Both lambdas begin at 0 and go up the gradient
- * of the same sum: as long as the sparsity is off, the penalty grows. Nodes have no masks of their
- * own.
+ * of the same sum: as long as the sparsity is off, the penalty grows.
  *
- * <p>Scores are masks at the end, seen from the least one; {@link #circuit} makes them a circuit of
- * exactly the target sparsity. A step costs what one of {@link SubnetworkProbing} does. Batches
- * have to be equally large if every prompt is to count the same.
+ * <p>With a target for nodes ({@link Builder#targetNodeSparsity}) sources have masks of their own,
+ * and an edge is in the circuit as far as both its mask and its source's say so: the product of
+ * both. Edges are counted by that product; nodes have a penalty like that of edges with lambdas of
+ * their own.
+ *
+ * <p>Scores are masks at the end, seen from the least one ({@link MaskTraining#scores}); {@link
+ * #circuit} makes them a circuit of exactly the target sparsity. A step costs what one of {@link
+ * SubnetworkProbing} does. Batches have to be equally large if every prompt is to count the same.
  *
  * <p>Immutable; safe to share between threads.
  */
@@ -39,6 +48,7 @@ public final class EdgePruning implements PruneAlgorithm {
   private static final double START = Math.log(5);
 
   private final double targetSparsity;
+  private final OptionalDouble targetNodeSparsity;
   private final double warmUp;
   private final double lambdaRate;
   private final int epochs;
@@ -48,6 +58,7 @@ public final class EdgePruning implements PruneAlgorithm {
 
   private EdgePruning(Builder builder) {
     targetSparsity = builder.targetSparsity;
+    targetNodeSparsity = builder.targetNodeSparsity;
     warmUp = builder.warmUp;
     lambdaRate = builder.lambdaRate;
     epochs = builder.epochs;
@@ -62,9 +73,9 @@ public final class EdgePruning implements PruneAlgorithm {
   }
 
   /**
-   * Begins with a target sparsity of 0.97, from the full model, a warm-up of half the steps,
-   * learning rates 0.1 of masks and 1 of lambdas, 100 epochs, resampling from corrupt prompts, and
-   * seed 0.
+   * Begins with a target sparsity of 0.97, no masks of nodes, from the full model, a warm-up of
+   * half the steps, learning rates 0.1 of masks and 1 of lambdas, 100 epochs, resampling from
+   * corrupt prompts, and seed 0.
    */
   public static Builder builder() {
     return new Builder();
@@ -118,11 +129,10 @@ public final class EdgePruning implements PruneAlgorithm {
     PatchedBatches.requireSome(batches);
     long steps = (long) epochs * batches.size();
     try (Use use = model.use();
-        MaskTraining training = probing.training(model, null)) {
+        MaskTraining training =
+            probing.training(model, null, /* nodes= */ targetNodeSparsity.isPresent())) {
       start.ifPresent(scores -> training.setMasks(masks(model.graph(), scores)));
-      int edges = model.graph().nEdges();
-      double first = 1 - training.edgesOfNextStep() / edges;
-      Lagrangian[] lambdas = {new Lagrangian(0, 0)};
+      List<Sparsity> sparsities = sparsities(model.graph());
       try {
         PatchedBatches.forEach(
             model,
@@ -132,17 +142,67 @@ public final class EdgePruning implements PruneAlgorithm {
             epochs,
             (batch, activations) -> {
               double done = warmUp == 0 ? 1 : Math.min(1, training.steps() / (warmUp * steps));
-              double target = first + done * (targetSparsity - first);
-              double off = 1 - training.edgesOfNextStep() / edges - target;
-              // An edge in the circuit takes 1 / edges from the sparsity.
-              training.step(batch, activations, -lambdas[0].slope(off));
-              lambdas[0] = lambdas[0].ascended(off, lambdaRate);
+              MaskTraining.Losses losses =
+                  training.step(
+                      batch,
+                      activations,
+                      sparsities.stream().map(sparsity -> sparsity.constraint(done)).toList());
+              sparsities.forEach(sparsity -> sparsity.ascend(losses, done, lambdaRate));
               progress.report(training.steps(), steps);
             });
       } catch (StoppedException e) {
         throw training.steps() == 0 ? e : new StoppedException(e, training.scores());
       }
       return training.scores();
+    }
+  }
+
+  private List<Sparsity> sparsities(ModelGraph graph) {
+    List<Sparsity> all = new ArrayList<>();
+    all.add(new Sparsity(targetSparsity, graph.nEdges(), MaskTraining.Losses::edges));
+    targetNodeSparsity.ifPresent(
+        target -> all.add(new Sparsity(target, graph.srcs().size(), MaskTraining.Losses::nodes)));
+    return all;
+  }
+
+  /** The share of edges or nodes that is not in the circuit, and what it costs to be off. */
+  private static final class Sparsity {
+
+    private final double last;
+    private final int all;
+    private final ToDoubleFunction<MaskTraining.Losses> inCircuit;
+    private double first = Double.NaN;
+    private Lagrangian lambdas = new Lagrangian(0, 0);
+
+    /**
+     * Begins without a penalty.
+     *
+     * @param last the target after the warm-up
+     * @param all how many there are
+     * @param inCircuit how many are in the circuit
+     */
+    Sparsity(double last, int all, ToDoubleFunction<MaskTraining.Losses> inCircuit) {
+      this.last = last;
+      this.all = all;
+      this.inCircuit = inCircuit;
+    }
+
+    /** What it costs in a step at which a share of the warm-up is done. */
+    Constraint constraint(double done) {
+      // Nothing is known at the first step, and nothing costs anything.
+      double target = Double.isNaN(first) ? last : target(done);
+      return new Constraint(lambdas.linear, lambdas.quadratic, target);
+    }
+
+    /** Goes up after that step. */
+    void ascend(MaskTraining.Losses losses, double done, double rate) {
+      double sparsity = 1 - inCircuit.applyAsDouble(losses) / all;
+      first = Double.isNaN(first) ? sparsity : first;
+      lambdas = lambdas.ascended(sparsity - target(done), rate);
+    }
+
+    private double target(double done) {
+      return first + done * (last - first);
     }
   }
 
@@ -153,16 +213,6 @@ public final class EdgePruning implements PruneAlgorithm {
    * @param quadratic lambda2
    */
   record Lagrangian(double linear, double quadratic) {
-
-    /** The penalty where the sparsity is off by so much. */
-    double penalty(double off) {
-      return linear * off + quadratic * off * off;
-    }
-
-    /** The slope of the penalty over the sparsity. */
-    double slope(double off) {
-      return linear + 2 * quadratic * off;
-    }
 
     /** A step up the gradient with respect to the multipliers. */
     Lagrangian ascended(double off, double rate) {
@@ -195,6 +245,7 @@ public final class EdgePruning implements PruneAlgorithm {
   public static final class Builder {
 
     private double targetSparsity = 0.97;
+    private OptionalDouble targetNodeSparsity = OptionalDouble.empty();
     private double warmUp = 0.5;
     private double learningRate = 0.1;
     private double lambdaRate = 1;
@@ -212,6 +263,16 @@ public final class EdgePruning implements PruneAlgorithm {
      */
     public Builder targetSparsity(double value) {
       targetSparsity = share("targetSparsity", value);
+      return this;
+    }
+
+    /**
+     * Gives sources masks of their own, and sets which share of them is not to be in the circuit.
+     *
+     * @throws IllegalArgumentException if it is not between 0 and 1
+     */
+    public Builder targetNodeSparsity(double value) {
+      targetNodeSparsity = OptionalDouble.of(share("targetNodeSparsity", value));
       return this;
     }
 

@@ -7,11 +7,11 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.attribution.AnswerLoss.AnswerFunction;
 import org.autocircuit.attribution.AnswerLoss.GradFunction;
+import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
-import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.CallScope;
@@ -20,25 +20,29 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
-import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 
 /**
  * Adds up, over several points, gradients times the differences of patched and clean source
- * outputs. Algorithms differ in their points.
+ * outputs. One of the points is the clean run, whose pass gives the differences as well; algorithms
+ * differ in the others.
  */
 abstract class GradientAttribution implements PromptAlgorithm {
+
+  /** So many tokens make good matrix products; points run at once up to that. */
+  private static final long ENOUGH_TOKENS = 512;
 
   /** A batch, and what its points are made of. */
   record Batch(
       PatchableModel model,
       PromptPairBatch prompts,
       SourceActivations patch,
-      SourceActivations clean,
       Tensor differences,
       AnswerLoss loss) {
 
@@ -52,19 +56,20 @@ abstract class GradientAttribution implements PromptAlgorithm {
   interface Points {
 
     /**
-     * Takes a point, whose gradient is added to the scores.
+     * Takes points that run at once, whose mean gradient is added to the scores.
      *
-     * @param weight of its gradient
-     * @param sources whose edges get it
+     * @param weight of that mean
+     * @param points how many they are
      */
-    void add(PointAttribution point, double weight, SrcModule sources);
+    void add(PointAttribution point, double weight, int points);
 
     /**
      * Takes other scores of some edges than their gradients.
      *
      * @param ofPrompts {@code [batch, edges]}
+     * @param points how many they count for
      */
-    void replace(int[] edges, Tensor ofPrompts);
+    void replace(int[] edges, Tensor ofPrompts, int points);
   }
 
   private final GradFunction gradFunction;
@@ -80,10 +85,13 @@ abstract class GradientAttribution implements PromptAlgorithm {
     PatchedBatches.requireUse(builder.settings, ablation);
   }
 
-  /** Returns how many points each batch has. */
+  /** Returns how many points each batch has, the clean run among them. */
   abstract int points(ModelGraph graph);
 
-  /** Visits the points of a batch; their weights add up to 1 for each edge. */
+  /** Returns what the gradient at the clean run weighs. */
+  abstract double cleanWeight();
+
+  /** Visits the other points of a batch; all weights add up to 1 for each edge. */
   abstract void visit(Batch batch, Points points);
 
   @Override
@@ -181,25 +189,36 @@ abstract class GradientAttribution implements PromptAlgorithm {
       double[] scores = new double[Math.multiplyExact(rows, graph.nEdges())];
       AnswerLoss loss =
           AnswerLoss.of(gradFunction, answerFunction, prompts.answers(), prompts.wrongAnswers());
-      try (CallScope scope = new CallScope();
-          SourceActivations clean =
-              model.sourceAblations(prompts.clean(), BatchAblation.RESAMPLE)) {
-        Tensor differences = patch.tensor().sub(clean.tensor());
+      try (CallScope scope = new CallScope()) {
+        Stop.check();
+        EdgeAttribution clean =
+            EdgeAttribution.of(ModelInput.ofPrompts(prompts.clean(), model.device()), patch, loss)
+                .withDifferences();
+        MaskGradientResult atClean = model.maskGradient(perPrompt ? clean.withPerPrompt() : clean);
+        add(atClean, cleanWeight(), scores);
+        progress.report(++done, total);
         visit(
-            new Batch(model, prompts, patch, clean, differences, loss),
+            new Batch(model, prompts, patch, atClean.differences().orElseThrow(), loss),
             new Points() {
               @Override
-              public void add(PointAttribution point, double weight, SrcModule sources) {
+              public void add(PointAttribution point, double weight, int points) {
                 Stop.check();
-                Work.this.add(point, weight, sources, scores);
-                progress.report(++done, total);
+                try (CallScope ofPoint = new CallScope()) {
+                  Work.this.add(
+                      model.maskGradient(perPrompt ? point.withPerPrompt() : point),
+                      weight,
+                      scores);
+                }
+                done += points;
+                progress.report(done, total);
               }
 
               @Override
-              public void replace(int[] some, Tensor ofPrompts) {
+              public void replace(int[] some, Tensor ofPrompts, int points) {
                 Stop.check();
                 Work.this.replace(some, ofPrompts, scores);
-                progress.report(++done, total);
+                done += points;
+                progress.report(done, total);
               }
             });
       }
@@ -217,58 +236,47 @@ abstract class GradientAttribution implements PromptAlgorithm {
       }
     }
 
-    private void add(PointAttribution point, double weight, SrcModule sources, double[] scores) {
+    private void add(MaskGradientResult result, double weight, double[] scores) {
+      model.precision().requireFinite("logits", result.logits());
+      model.precision().requireFinite("scores", result.gradient());
       double[] gradient;
       try (CallScope scope = new CallScope()) {
-        MaskGradientResult result = model.maskGradient(perPrompt ? point.withPerPrompt() : point);
-        model.precision().requireFinite("logits", result.logits());
-        model.precision().requireFinite("scores", result.gradient());
         gradient = TensorArrays.doubles(result.gradient());
       }
-      for (DestModule module : graph.destModules()) {
-        for (int edge = module.offset(); edge < module.end(); edge++) {
-          if (isOf(sources, module.srcIdx(edge))) {
-            for (int i = edge; i < scores.length; i += graph.nEdges()) {
-              scores[i] += weight * gradient[i];
-            }
-          }
-        }
+      for (int i = 0; i < scores.length; i++) {
+        scores[i] += weight * gradient[i];
       }
     }
   }
 
-  private static boolean isOf(SrcModule module, int src) {
-    return module.srcStart() <= src && src < module.srcStop();
-  }
-
   /**
    * Visits points where sources put out what lies on the line from the corrupt to the clean prompt:
-   * {@code z' + k/m (z - z')} for k = 1, ..., m.
+   * {@code z' + k/m (z - z')} for k = 1, ..., m - 1. What is left, k = m, is the clean run.
    *
+   * @param clean the point of the clean run
    * @param changed the sources that do
    * @param hookName where their sum passes
-   * @param scored the sources whose edges get the mean of the gradients
    */
   static void integrate(
-      Batch batch, SrcModule changed, String hookName, SrcModule scored, int m, Points each) {
+      Batch batch, PointAttribution clean, SrcModule changed, String hookName, int m, Points each) {
     try (PointerScope scope = new PointerScope()) {
       Tensor toCorrupt =
           batch
               .differences()
               .narrow(0, changed.srcStart(), changed.srcStop() - changed.srcStart())
               .sum(0);
-      PointAttribution clean = batch.at(batch.prompts().clean());
-      for (int k = 1; k <= m; k++) {
-        try (PointerScope ofPoint = new PointerScope()) {
-          Tensor added = toCorrupt.mul(new Scalar(1 - (double) k / m));
-          each.add(clean.withAdded(hookName, added), 1.0 / m, scored);
+      long tokens = toCorrupt.size(0) * toCorrupt.size(1);
+      int atOnce = Math.toIntExact(Math.max(1, Math.min(m - 1, ENOUGH_TOKENS / tokens)));
+      for (int first = 1; first < m; first += atOnce) {
+        int points = Math.min(atOnce, m - first);
+        try (PointerScope ofPoints = new PointerScope()) {
+          TensorVector added = new TensorVector();
+          for (int k = first; k < first + points; k++) {
+            added.push_back(toCorrupt.mul(new Scalar(1 - (double) k / m)));
+          }
+          each.add(clean.withAdded(hookName, torch.stack(added)), (double) points / m, points);
         }
       }
     }
-  }
-
-  /** Returns all sources as if they were one module. */
-  static SrcModule allSources(ModelGraph graph) {
-    return new SrcModule("all", 0, graph.srcs().size());
   }
 }

@@ -1,5 +1,6 @@
 package org.autocircuit.prune;
 
+import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
 
@@ -48,10 +49,15 @@ public final class InputIntegratedGradients extends GradientAttribution {
   }
 
   @Override
+  double cleanWeight() {
+    return 1.0 / points;
+  }
+
+  @Override
   void visit(Batch batch, Points each) {
-    ModelGraph graph = batch.model().graph();
-    SrcModule input = graph.srcModules().get(0);
-    integrate(batch, input, input.moduleName(), allSources(graph), points, each);
+    SrcModule input = batch.model().graph().srcModules().get(0);
+    PointAttribution clean = batch.at(batch.prompts().clean());
+    integrate(batch, clean, input, input.moduleName(), points, each);
   }
 
   /** Collects settings. Not safe for use by several threads. */

@@ -1,16 +1,21 @@
 package org.autocircuit.prune;
 
 import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
 import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.AnswerLoss;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.NotFiniteException;
+import org.autocircuit.graph.DestModule;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.Settings;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.internal.run.TrainingPasses.Constraint;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.MaskParameters;
@@ -52,8 +57,9 @@ public final class MaskTraining implements AutoCloseable {
    * @param total faithfulness and regularisation, weighted
    * @param faithfulness the loss of the patched run
    * @param edges sampled number of edges in the circuit
+   * @param nodes sampled number of nodes in the circuit; 0 where nodes have no masks
    */
-  public record Losses(double total, double faithfulness, double edges) {}
+  public record Losses(double total, double faithfulness, double edges, double nodes) {}
 
   private final PatchableModel model;
   private final ProbingLoss losses;
@@ -61,6 +67,7 @@ public final class MaskTraining implements AutoCloseable {
   private final Settings settings;
   private final long seed;
   private final MaskParameters masks;
+  private final Optional<Tensor> nodeMasks;
   private final NativeMaskTraining optimiser;
   private final FullModelTargets targets;
   private final NativeResource resource;
@@ -70,6 +77,7 @@ public final class MaskTraining implements AutoCloseable {
    * Takes targets, masks and optimiser over.
    *
    * @param activations what edges are patched with; {@code null}: each step brings its own
+   * @param nodeMasks of sources, if they have masks of their own
    * @param settings those that a step could not heed
    */
   MaskTraining(
@@ -77,6 +85,7 @@ public final class MaskTraining implements AutoCloseable {
       SourceActivations activations,
       FullModelTargets targets,
       MaskParameters masks,
+      Optional<Tensor> nodeMasks,
       NativeMaskTraining optimiser,
       long seed,
       Settings settings) {
@@ -85,6 +94,7 @@ public final class MaskTraining implements AutoCloseable {
     this.activations = activations;
     this.targets = targets;
     this.masks = masks;
+    this.nodeMasks = nodeMasks;
     this.optimiser = optimiser;
     this.seed = seed;
     this.settings = settings;
@@ -94,6 +104,7 @@ public final class MaskTraining implements AutoCloseable {
             () -> {
               targets.close();
               optimiser.close();
+              nodeMasks.ifPresent(Tensor::releaseReference);
               masks.close();
             });
   }
@@ -129,15 +140,16 @@ public final class MaskTraining implements AutoCloseable {
         return stepDown(input, activations, logits -> targets.distance(logits, target, input));
       }
     }
-    return step(batch, activations, losses.lambda());
+    return step(batch, activations, List.of());
   }
 
   /**
    * One step on the divergence.
    *
-   * @param edges what all edges of the graph weigh, instead of lambda
+   * @param sparsities what the shares of edges, and of nodes, out of the circuit cost; none: what
+   *     edges cost by lambda
    */
-  Losses step(PromptPairBatch batch, SourceActivations activations, double edges) {
+  Losses step(PromptPairBatch batch, SourceActivations activations, List<Constraint> sparsities) {
     Stop.check();
     try (NativeResource.Use use = resource.use();
         Use ofModel = model.use();
@@ -153,7 +165,7 @@ public final class MaskTraining implements AutoCloseable {
               targets.target(batch, scope),
               takesNoise() ? noise(0) : Noise.DEFAULT,
               noise(1),
-              edges);
+              sparsities);
       steps++;
       return before;
     }
@@ -204,13 +216,6 @@ public final class MaskTraining implements AutoCloseable {
         loss,
         takesNoise() ? noise(0) : Noise.DEFAULT,
         samples() ? noise(1) : Noise.DEFAULT);
-  }
-
-  /** The number of edges in the circuit that the next step will count, a sample. */
-  double edgesOfNextStep() {
-    try (NativeResource.Use use = resource.use()) {
-      return losses.sampledEdges(masks, noise(1));
-    }
   }
 
   /**
@@ -279,14 +284,34 @@ public final class MaskTraining implements AutoCloseable {
 
   /**
    * Returns mask values, with the opposite sign for tree patching, shifted as in the original so
-   * that the smallest score is 0.
+   * that the smallest score is 0. Where nodes have masks, too, the value of an edge is that of a
+   * mask that alone would have it in the circuit as often: {@code logit(sigmoid(edge) *
+   * sigmoid(source))}, both with the sign of what is in the circuit.
    */
   public PruneScores scores() {
     double sign = losses.patchType() == PatchType.TREE_PATCH ? -1 : 1;
     double[] values = Arrays.stream(masks.toArray()).map(value -> sign * value).toArray();
+    nodeMasks.ifPresent(nodes -> joinNodes(values, nodes, sign));
     double least = Arrays.stream(values).min().orElse(0);
     return PruneScores.wrap(
         model.graph(), Arrays.stream(values).map(value -> value - least).toArray());
+  }
+
+  private void joinNodes(double[] values, Tensor nodes, double sign) {
+    double[] ofNodes;
+    try (CallScope scope = new CallScope()) {
+      ofNodes = TensorArrays.doubles(nodes);
+    }
+    for (DestModule module : model.graph().destModules()) {
+      for (int i = module.offset(); i < module.end(); i++) {
+        values[i] = both(values[i], sign * ofNodes[module.srcIdx(i)]);
+      }
+    }
+  }
+
+  /** Returns {@code logit(sigmoid(a) * sigmoid(b))}, wherever they are: 1/p - 1 is a sum. */
+  static double both(double a, double b) {
+    return -Math.log(Math.exp(-a) + Math.exp(-b) + Math.exp(-a - b));
   }
 
   /** Gives the memory back. Does nothing the second time. */

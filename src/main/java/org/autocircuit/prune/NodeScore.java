@@ -9,11 +9,21 @@ import org.autocircuit.graph.SrcNode;
 
 /**
  * The score of a node as a source: the sum of the scores of all edges that leave it, over all
- * positions. Patching a node is patching all these edges, and what gradients say of that is the sum
- * of what they say of each, so for {@link MaskGradient} at mask value 0 this is attribution
- * patching of nodes (Nanda 2023; Kramár et al. 2024), and for {@link ActivationIntegratedGradients}
- * the effect of patching the node's layer divided among its nodes. For methods that choose circuits
- * it is no more than a summary.
+ * positions. Patching a node is patching all these edges. What the sum says of that follows from
+ * what scores of edges are:
+ *
+ * <ul>
+ *   <li>A gradient at one point, or the mean of some: what it says of the node, since it says of a
+ *       sum of small changes the sum of what it says of each. For {@link MaskGradient} at mask
+ *       value 0 and {@link EdgeAttributionPatching} this is attribution patching of nodes (Nanda
+ *       2023; Kramár et al. 2024), with the gradients of {@link InputIntegratedGradients}, {@link
+ *       CleanCorruptedAttribution} and {@link GimAttribution} the same with theirs.
+ *   <li>{@link ActivationIntegratedGradients}: the effect of patching the node's whole layer,
+ *       divided among its nodes.
+ *   <li>{@link AtpStarAttribution} and {@link EdgeActivationPatching}: the sum of effects of single
+ *       edges. Patched together they do something else, as far as the model is not linear in them.
+ *   <li>Methods that choose circuits, and those that look at no answer: no more than a summary.
+ * </ul>
  *
  * @param node the source
  * @param score in the unit of the edges' scores

@@ -1,18 +1,19 @@
 package org.autocircuit.prune;
 
 import java.util.Collection;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.function.UnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.exception.NotFiniteException;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.internal.Access;
-import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.run.Passes;
 import org.autocircuit.internal.run.TrainingPasses;
+import org.autocircuit.internal.run.TrainingPasses.Constraint;
 import org.autocircuit.mode.TrainMaskMode;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ModelInput;
@@ -63,7 +64,8 @@ record ProbingLoss(
    * Makes a step of the optimiser down the divergence from the full model, in one native call that
    * knows nothing of edges to avoid.
    *
-   * @param edges what all edges of the graph weigh, in place of lambda
+   * @param sparsities what the shares of edges, and of nodes, out of the circuit cost, in place of
+   *     lambda; none: lambda
    * @param fullModel what the full model puts out, as the comparison needs it
    * @throws NotFiniteException if something is NaN or infinite; the masks are as before
    */
@@ -76,7 +78,7 @@ record ProbingLoss(
       Tensor fullModel,
       Noise forward,
       Noise.Seeded count,
-      double edges) {
+      List<Constraint> sparsities) {
     double[] losses =
         PASSES
             .passes(model)
@@ -91,14 +93,15 @@ record ProbingLoss(
                     count,
                     patchType == PatchType.EDGE_PATCH,
                     circuitSize,
-                    edges / costly()));
+                    sparsities.isEmpty() ? lambda / costly() : 0,
+                    sparsities));
     switch ((int) losses[3]) {
       case 0 -> {}
       case 1 -> throw model.precision().notFinite("logits");
       case 2 -> throw model.precision().notFinite("losses");
       default -> throw model.precision().notFinite("gradients of masks");
     }
-    return new MaskTraining.Losses(losses[0], losses[1], losses[2]);
+    return new MaskTraining.Losses(losses[0], losses[1], losses[2], losses[4]);
   }
 
   /** Number of edges whose cost is lambda; as in the original those of the circuit in mind. */
@@ -144,7 +147,7 @@ record ProbingLoss(
       }
       MaskTraining.Losses losses =
           new MaskTraining.Losses(
-              total.item_double(), faithfulness.item_double(), edges.item_double());
+              total.item_double(), faithfulness.item_double(), edges.item_double(), 0);
       if (!Double.isFinite(losses.total())) {
         model.precision().requireFinite("logits", logits);
         throw model.precision().notFinite("losses");
@@ -180,13 +183,6 @@ record ProbingLoss(
           case HARD_CONCRETE -> values.sub(new Scalar(OFF)).sigmoid();
         };
     return patchType == PatchType.TREE_PATCH ? patched.mean().neg() : patched.mean();
-  }
-
-  /** A sample of how many edges are in the circuit, as {@link #edges} counts it. */
-  double sampledEdges(MaskParameters masks, Noise noise) {
-    try (CallScope scope = new CallScope()) {
-      return edges(masks, noise).item_double();
-    }
   }
 
   /** A sample of how many edges are in the circuit: those patched, or those not. */

@@ -2,6 +2,7 @@ package org.autocircuit.prune;
 
 import java.util.Collection;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.PatchableModel;
@@ -21,6 +22,8 @@ import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
 
 /**
  * Scores edges by masks that are trained by gradient descent (Cao et al. 2021, on edges); the
@@ -129,7 +132,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     Objects.requireNonNull(progress, "progress");
     PatchedBatches.requireSome(batches);
     try (Use use = model.use();
-        MaskTraining training = training(model, null)) {
+        MaskTraining training = training(model, null, /* nodes= */ false)) {
       try {
         PatchedBatches.forEach(
             model,
@@ -162,21 +165,35 @@ public final class SubnetworkProbing implements PruneAlgorithm {
     settings.refuse("the caller makes the steps", "epochs");
     settings.refuse("the call brings the activations", "ablation");
     Objects.requireNonNull(activations, "activations").trim();
-    return training(model, activations);
+    return training(model, activations, /* nodes= */ false);
   }
 
-  /** Begins a training; activations: {@code null} if each step brings its own. */
-  MaskTraining training(PatchableModel model, SourceActivations activations) {
+  /**
+   * Begins a training.
+   *
+   * @param activations {@code null} if each step brings its own
+   * @param nodes whether nodes have masks of their own
+   */
+  MaskTraining training(PatchableModel model, SourceActivations activations, boolean nodes) {
     MaskParameters masks = model.newMaskParameters();
     try (CallScope scope = new CallScope()) {
-      masks.setAll(patchType == PatchType.TREE_PATCH ? initialValue : -initialValue);
+      double first = patchType == PatchType.TREE_PATCH ? initialValue : -initialValue;
+      masks.setAll(first);
+      Optional<Tensor> nodeMasks =
+          nodes
+              ? Optional.of(
+                  masks
+                      .tensor()
+                      .new_full(new long[] {model.graph().srcs().size()}, new Scalar(first)))
+              : Optional.empty();
       return new MaskTraining(
           new ProbingLoss(
               model, maskFn, patchType, dropout, regularizeLambda, circuitSize, avoided),
           activations,
           new FullModelTargets(model, faithfulnessTarget, answerShares, targetMemory),
           masks,
-          new NativeMaskTraining(masks.tensor(), learningRate),
+          nodeMasks.map(scope::keep),
+          new NativeMaskTraining(masks.tensor(), nodeMasks.orElse(null), learningRate),
           seed,
           settings);
     } catch (RuntimeException | Error e) {
@@ -256,16 +273,9 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is negative or not a number
      */
     public Builder avoidLambda(double value) {
-      avoidLambda = atLeastZero("avoidLambda", value);
+      avoidLambda = Numbers.notNegative("avoidLambda", value);
       settings.made("avoidLambda");
       return this;
-    }
-
-    private static double atLeastZero(String name, double value) {
-      if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) {
-        throw new IllegalArgumentException(name + ": expected 0 or more, got " + value);
-      }
-      return value;
     }
 
     /**
@@ -284,7 +294,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
      * @throws IllegalArgumentException if it is negative or not a number
      */
     public Builder regularizeLambda(double value) {
-      regularizeLambda = atLeastZero("regularizeLambda", value);
+      regularizeLambda = Numbers.notNegative("regularizeLambda", value);
       return this;
     }
 

@@ -2,13 +2,17 @@ package org.autocircuit.benchmark;
 
 import java.util.Collections;
 import java.util.List;
+import java.util.function.LongSupplier;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.Progress;
+import org.autocircuit.patch.DatasetAblation;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.prune.ActivationIntegratedGradients;
+import org.autocircuit.prune.AtpStarAttribution;
+import org.autocircuit.prune.EdgePruning;
 import org.autocircuit.prune.InputIntegratedGradients;
 import org.autocircuit.prune.MaskGradient;
 import org.autocircuit.prune.MaskTraining;
@@ -19,6 +23,7 @@ import org.bytedeco.pytorch.Tensor;
 final class Attributions implements AutoCloseable {
 
   private static final int POINTS = 5;
+  private static final int STEPS = 5;
 
   private final PatchableModel model;
   private final PromptPairBatch batch;
@@ -75,9 +80,35 @@ final class Attributions implements AutoCloseable {
 
   Object overActivations() {
     return ActivationIntegratedGradients.builder()
-        .points(1)
+        .points(POINTS)
         .build()
         .pruneScores(model, List.of(batch));
+  }
+
+  Object correctedQueriesAndKeys() {
+    return AtpStarAttribution.builder().build().pruneScores(model, List.of(batch));
+  }
+
+  /** Nanoseconds of a step with masks of edges and nodes, without what comes once. */
+  long edgePruningStep() {
+    LongSupplier clock = Benchmarks.clock();
+    long[] first = new long[1];
+    long[] last = new long[1];
+    EdgePruning.builder()
+        .targetNodeSparsity(0.5)
+        .ablation(DatasetAblation.TOKENWISE_MEAN_CORRUPT)
+        .epochs(STEPS)
+        .build()
+        .pruneScores(
+            model,
+            List.of(batch),
+            (done, total) -> {
+              if (done == 1) {
+                first[0] = clock.getAsLong();
+              }
+              last[0] = clock.getAsLong();
+            });
+    return (last[0] - first[0]) / (STEPS - 1);
   }
 
   /** Masks with noise for each prompt, in one native call: forward, backward, Adam. */

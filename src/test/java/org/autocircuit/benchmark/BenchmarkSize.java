@@ -15,7 +15,9 @@ public enum BenchmarkSize {
   GPT2_SMALL("gpt2-small", 2, 20, 12, 768, 12, 50257, 1e-5);
 
   static final int BATCH = 8;
-  static final int SEQ = 16;
+
+  /** Tokens of a prompt; 16 unless the system property {@code autocircuit.seq} says otherwise. */
+  static final int SEQ = Integer.getInteger("autocircuit.seq", 16);
 
   private final String label;
   private final int warmups;

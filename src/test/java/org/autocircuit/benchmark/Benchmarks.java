@@ -37,7 +37,8 @@ import org.openjdk.jmh.util.Optional;
  *
  * Arguments are JMH's own. Threads default to what the work of a pass is worth. On a machine that
  * is busy with other things, {@code -Dautocircuit.threads=1 -Dautocircuit.clock=cpu} counts
- * processor time, which is steadier.
+ * processor time, which is steadier. {@code -Dautocircuit.seq=128} makes prompts longer than 16
+ * tokens.
  */
 public final class Benchmarks {
 

@@ -59,14 +59,22 @@ public enum Row {
       workload -> workload.attributions().trainingStep(),
       FlopCount::furtherMaskGradient,
       4.5),
+  EDGE_PRUNING_STEP(
+      "edge pruning step, masks of edges and nodes",
+      workload -> workload.attributions().edgePruningStep(),
+      FlopCount::furtherMaskGradient),
   SCORES("edge attribution patching, the whole call", w -> w.attributions().plain(), count -> 0),
   SCORES_OF_PROMPTS(
       "the same, scores of each prompt", w -> w.attributions().ofEachPrompt(), count -> 0),
   INPUT_GRADIENTS(
       "integrated gradients over inputs, 5 points", w -> w.attributions().overInputs(), 12),
   ACTIVATION_GRADIENTS(
-      "integrated gradients over activations, 1 point",
+      "integrated gradients over activations, 5 points",
       w -> w.attributions().overActivations(),
+      count -> 0),
+  ATP_STAR(
+      "edge attribution patching with AtP*'s queries and keys",
+      w -> w.attributions().correctedQueriesAndKeys(),
       count -> 0),
   ACDC_FEW_STAY(
       "an ACDC test, 5 to 10 % of the edges stay",
@@ -184,7 +192,8 @@ public enum Row {
   /** Returns whether a run says itself how long it took: a {@code Long} of nanoseconds. */
   boolean timesItself() {
     return switch (this) {
-      case ACDC_FEW_STAY, ACDC_HALF_SHARED, ACDC_ALL_STAY, EXACT_PATCHING -> true;
+      case EDGE_PRUNING_STEP, ACDC_FEW_STAY, ACDC_HALF_SHARED, ACDC_ALL_STAY, EXACT_PATCHING ->
+          true;
       default -> false;
     };
   }

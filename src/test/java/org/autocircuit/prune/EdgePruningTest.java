@@ -11,8 +11,10 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.TestModels;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.RocCurve;
+import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.run.TrainingPasses.Constraint;
 import org.autocircuit.known.KnownModel;
 import org.autocircuit.known.KnownTask;
 import org.autocircuit.model.Model;
@@ -100,35 +102,71 @@ class EdgePruningTest {
     }
   }
 
+  /** Multipliers go up the gradient of what is gone down from. */
   @Test
-  void theSlopeOfThePenaltyIsItsDerivative() {
+  void multipliersGrowWhereTheSparsityIsOff() {
     EdgePruning.Lagrangian lambdas = new EdgePruning.Lagrangian(0.7, 1.3);
     for (double off : new double[] {-0.4, 0, 0.3}) {
-      double h = 1e-6;
-      double difference = lambdas.penalty(off + h) - lambdas.penalty(off - h);
-      assertThat(lambdas.slope(off)).isCloseTo(difference / (2 * h), within(1e-8));
       EdgePruning.Lagrangian next = lambdas.ascended(off, 0.5);
       assertThat(next.linear() - lambdas.linear()).isCloseTo(0.5 * off, within(1e-12));
       assertThat(next.quadratic() - lambdas.quadratic()).isCloseTo(0.5 * off * off, within(1e-12));
-      assertThat(next.penalty(off)).isGreaterThanOrEqualTo(lambdas.penalty(off));
     }
   }
 
-  /** So its slope is taken where the step itself goes down. */
   @Test
-  void aStepCountsTheEdgesThatWereForetold() {
+  void stepsGoDownWhatTheSparsitiesCost() {
     try (PatchableModel model =
             TestModels.patchable(Precision.FLOAT64, PatchableModelOptions.defaults());
         SourceActivations corrupt =
             model.sourceAblations(BATCHES.get(0).corrupt(), BatchAblation.RESAMPLE);
-        MaskTraining training = SubnetworkProbing.builder().seed(5).build().begin(model, corrupt)) {
+        MaskTraining training = SubnetworkProbing.builder().build().training(model, null, true)) {
+      ModelGraph graph = model.graph();
+      Constraint edges = new Constraint(-2, 3, 0.5);
+      Constraint nodes = new Constraint(4, 5, 0.25);
       for (int step = 0; step < 3; step++) {
-        double edges = training.edgesOfNextStep();
-        MaskTraining.Losses losses = training.step(BATCHES.get(0), corrupt, -2);
-        assertThat(losses.edges()).isCloseTo(edges, within(1e-9));
-        double penalty = -2 * edges / model.graph().nEdges();
-        assertThat(losses.total()).isCloseTo(losses.faithfulness() + penalty, within(1e-9));
+        MaskTraining.Losses losses = training.step(BATCHES.get(0), corrupt, List.of(edges, nodes));
+        double expected =
+            losses.faithfulness()
+                + penalty(edges, 1 - losses.edges() / graph.nEdges())
+                + penalty(nodes, 1 - losses.nodes() / graph.srcs().size());
+        assertThat(losses.total()).isCloseTo(expected, within(1e-9));
+        assertThat(losses.edges()).isBetween(0.0, (double) graph.nEdges());
+        assertThat(losses.nodes()).isBetween(0.0, (double) graph.srcs().size());
       }
+    }
+  }
+
+  private static double penalty(Constraint constraint, double share) {
+    double off = share - constraint.target();
+    return constraint.linear() * off + constraint.quadratic() * off * off;
+  }
+
+  @ParameterizedTest
+  @MethodSource("models")
+  void masksOfNodesFindTheWholeCircuit(KnownModel known) {
+    try (PatchableModel model = open(known)) {
+      List<PromptPairBatch> batches = known.batches(known.prompts());
+      ModelGraph graph = model.graph();
+      EdgeSet truth = known.truth(graph);
+      long needed = truth.edges().stream().map(Edge::src).distinct().count();
+      EdgePruning pruning =
+          toward(known, graph)
+              .targetNodeSparsity(1 - (double) needed / graph.srcs().size())
+              .build();
+      PruneScores scores = pruning.pruneScores(model, batches);
+      assertThat(area(scores, known)).as("%s", known).isEqualTo(1);
+      assertThat(pruning.circuit(scores)).isEqualTo(truth);
+    }
+  }
+
+  @Test
+  void masksOfEdgeAndNodeMakeOneOfBoth() {
+    for (double a : new double[] {-3, 0, 2}) {
+      for (double b : new double[] {-2, 1}) {
+        double p = 1 / (1 + Math.exp(-a)) / (1 + Math.exp(-b));
+        assertThat(MaskTraining.both(a, b)).isCloseTo(Math.log(p / (1 - p)), within(1e-12));
+      }
+      assertThat(MaskTraining.both(a, 50)).isCloseTo(a, within(1e-12));
     }
   }
 
@@ -137,6 +175,7 @@ class EdgePruningTest {
     EdgePruning.Builder builder = EdgePruning.builder();
     for (double wrong : new double[] {-0.1, 1.1, Double.NaN}) {
       assertThatIllegalArgumentException().isThrownBy(() -> builder.targetSparsity(wrong));
+      assertThatIllegalArgumentException().isThrownBy(() -> builder.targetNodeSparsity(wrong));
       assertThatIllegalArgumentException().isThrownBy(() -> builder.warmUp(wrong));
     }
     for (double wrong : new double[] {0, -1, Double.NaN}) {

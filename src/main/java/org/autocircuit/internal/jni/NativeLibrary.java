@@ -197,14 +197,18 @@ public final class NativeLibrary {
       double softmaxTemperature,
       double queriesAndKeys,
       double values,
-      double gatedMlps)
+      double gatedMlps,
+      @Cast("bool") boolean wantDifferences)
       throws NativeException;
 
   @Name("point_gradient")
   public static native @ByVal TensorVector pointGradient(
       @Cast("int64_t") long model,
       @Const @ByRef TensorVector clean,
+      @Cast("int64_t") long startBlock,
       @Const @ByRef Tensor differences,
+      @Cast("int64_t") long srcStart,
+      @Cast("int64_t") long srcStop,
       @StdString String addedAt,
       @Const @ByRef TensorVector added,
       @Cast("int64_t") long gradFunction,
@@ -212,6 +216,18 @@ public final class NativeLibrary {
       @Const @ByRef Tensor answers,
       @Const @ByRef Tensor wrongAnswers,
       @Cast("bool") boolean perPrompt)
+      throws NativeException;
+
+  @Name("pattern_effects")
+  public static native @ByVal Tensor patternEffects(
+      @Cast("int64_t") long model,
+      @Const @ByRef TensorVector stream,
+      @Cast("int64_t") long block,
+      @Const @ByRef Tensor differences,
+      @Cast("bool") boolean ofKeys,
+      @Cast("int64_t") long position,
+      @Const @ByRef Tensor pattern,
+      @Const @ByRef Tensor gradient)
       throws NativeException;
 
   @Name("answer_loss")
@@ -276,7 +292,8 @@ public final class NativeLibrary {
 
   @Name("new_mask_training")
   public static native @Cast("int64_t") long newMaskTraining(
-      @Const @ByRef Tensor masks, double learningRate) throws NativeException;
+      @Const @ByRef Tensor masks, @Const @ByRef Tensor nodeMasks, double learningRate)
+      throws NativeException;
 
   @Name("release_mask_training")
   public static native void releaseMaskTraining(@Cast("int64_t") long training)
@@ -303,7 +320,8 @@ public final class NativeLibrary {
       @Const @ByRef Tensor fullModel,
       @Cast("bool") boolean circuitIsPatched,
       @Cast("int64_t") long circuitSize,
-      double edgeWeight)
+      double edgeWeight,
+      @Const @ByRef Tensor constraints)
       throws NativeException;
 
   public static native @ByVal Tensor interpolate(

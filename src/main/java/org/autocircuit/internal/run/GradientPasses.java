@@ -9,11 +9,13 @@ import org.autocircuit.attribution.EdgeAttribution;
 import org.autocircuit.attribution.MaskGradientResult;
 import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.exception.NativeException;
+import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
 import org.autocircuit.internal.NativeCodes;
 import org.autocircuit.internal.NativeMath;
 import org.autocircuit.internal.Patch;
+import org.autocircuit.internal.jfr.ForwardEvent;
 import org.autocircuit.internal.jfr.GradientEvent;
 import org.autocircuit.internal.jfr.WorkspaceEvent;
 import org.autocircuit.internal.jni.NativeLibrary;
@@ -117,7 +119,8 @@ public final class GradientPasses {
                 rules.softmaxTemperature(),
                 rules.queriesAndKeys(),
                 rules.values(),
-                rules.gatedMlps());
+                rules.gatedMlps(),
+                attribution.differences());
       } catch (NativeException e) {
         throw handle.explained(e, inputs);
       }
@@ -131,9 +134,12 @@ public final class GradientPasses {
     try (CallScope scope = new CallScope()) {
       PassHandle.hold(scope, handle::use);
       ModelInput input = handle.behindPrefix(scope, attribution.input());
-      Size size = arguments.input(input);
+      OptionalInt start = attribution.startBlock();
+      Size size =
+          start.isPresent() ? arguments.residual(start.getAsInt(), input) : arguments.input(input);
       Tensor differences = arguments.sources("differences", attribution.differences(), size);
-      arguments.added(attribution.added(), size, OptionalInt.empty());
+      arguments.addedAtPoints(attribution.added(), size, start);
+      SrcModule sources = arguments.sources(attribution.sources());
       AnswerLoss loss = attribution.loss();
       AnswerTokens answers = new AnswerTokens(loss, size.batch(), vocabulary, arguments, device);
       TensorVector results;
@@ -142,7 +148,10 @@ public final class GradientPasses {
             NativeLibrary.pointGradient(
                 handle.address(),
                 PassHandle.tensors(input),
+                start.orElse(-1),
                 differences,
+                sources.srcStart(),
+                sources.srcStop(),
                 String.join("\n", attribution.added().keySet()),
                 PassHandle.tensors(attribution.added().values()),
                 NativeCodes.of(loss.gradFunction()),
@@ -157,11 +166,60 @@ public final class GradientPasses {
     }
   }
 
+  /**
+   * Sources, each by itself patched into the queries or the keys of all heads of a block.
+   *
+   * @param stream its value is the residual stream {@code [batch, seq, d_model]} that enters the
+   *     block
+   * @param differences patched minus clean outputs of some sources before it {@code [n, batch, seq,
+   *     d_model]}
+   * @param ofKeys whether keys are patched, or queries
+   * @param position the only one that is patched; empty: all are
+   * @param pattern the clean one {@code [batch, heads, seq, keys]}
+   * @param gradient of a loss in the pattern
+   * @return the change of each query's row of the pattern, times the gradient, {@code [n, batch,
+   *     heads, seq]}, fp64
+   */
+  public Tensor patternEffects(
+      int block,
+      ModelInput stream,
+      Tensor differences,
+      boolean ofKeys,
+      OptionalInt position,
+      Tensor pattern,
+      Tensor gradient) {
+    ForwardEvent event = ForwardEvent.begun();
+    try (CallScope scope = new CallScope()) {
+      PassHandle.hold(scope, handle::use);
+      ModelInput input = handle.behindPrefix(scope, stream);
+      Size size = arguments.residual(block, input);
+      Tensor effects;
+      try {
+        effects =
+            NativeLibrary.patternEffects(
+                handle.address(),
+                PassHandle.tensors(input),
+                block,
+                differences,
+                ofKeys,
+                position.orElse(-1),
+                pattern,
+                gradient);
+      } catch (NativeException e) {
+        throw handle.explained(e, List.of(input));
+      }
+      WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
+      event.end(name, size.batch(), size.seq(), true, false, false);
+      return scope.handOut(effects);
+    }
+  }
+
   private MaskGradientResult handedOut(
       CallScope scope, GradientEvent event, Size size, TensorVector results) {
     WorkspaceEvent.ifGrown(NativeMath::workspaceBytes);
     event.end(name, size.batch(), size.seq());
     List<Tensor> tensors = scope.handOutAll(ModelHandle.tensors(results));
-    return new MaskGradientResult(tensors.get(0), tensors.get(1), tensors.get(2));
+    return new MaskGradientResult(
+        tensors.get(0), tensors.get(1), tensors.get(2), tensors.size() > 3 ? tensors.get(3) : null);
   }
 }

@@ -4,11 +4,13 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
+import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
 import org.autocircuit.internal.CallScope;
@@ -128,6 +130,19 @@ final class PassArguments {
     return shared
         ? tensor.expand(graph.srcs().size(), size.batch, size.seq, graph.config().dModel())
         : tensor;
+  }
+
+  /** Checks which sources are scored; all where nothing is said. */
+  SrcModule sources(Optional<SrcModule> some) {
+    SrcModule all = new SrcModule("all", 0, graph.srcs().size());
+    SrcModule chosen = some.orElse(all);
+    if (chosen.srcStart() < 0
+        || chosen.srcStart() >= chosen.srcStop()
+        || chosen.srcStop() > all.srcStop()) {
+      throw new IllegalArgumentException(
+          "sources: expected some of %s, got %s".formatted(all.srcStop(), chosen));
+    }
+    return chosen;
   }
 
   /** As {@link #sources}, of activations within their use. */
@@ -253,21 +268,32 @@ final class PassArguments {
   /** Checks what a pass adds at hook points; native code knows where it can be added. */
   void added(Map<String, Tensor> added, Size size, OptionalInt startBlock) {
     reads(List.copyOf(added.keySet()), startBlock);
+    added.forEach((hookName, value) -> added("added at " + hookName, value, size));
+  }
+
+  /** As {@link #added}, where values may be those of several points. */
+  void addedAtPoints(Map<String, Tensor> added, Size size, OptionalInt startBlock) {
+    reads(List.copyOf(added.keySet()), startBlock);
     added.forEach(
         (hookName, value) -> {
           String name = "added at " + hookName;
           Arguments.live(name, value);
-          boolean fits = value.dim() == 3;
-          Arguments.shape(
-              name,
-              value,
-              "[batch or 1, seq or 1, d_model]",
-              fits && value.size(0) == 1 ? 1 : size.batch,
-              fits && value.size(1) == 1 ? 1 : size.seq,
-              graph.config().dModel());
-          Arguments.type(name, value, precision.scalarType());
-          Arguments.device(name, value, device);
+          added(name, value.dim() == 4 && value.size(0) > 0 ? value.select(0, 0) : value, size);
         });
+  }
+
+  private void added(String name, Tensor value, Size size) {
+    Arguments.live(name, value);
+    boolean fits = value.dim() == 3;
+    Arguments.shape(
+        name,
+        value,
+        "[batch or 1, seq or 1, d_model]",
+        fits && value.size(0) == 1 ? 1 : size.batch,
+        fits && value.size(1) == 1 ? 1 : size.seq,
+        graph.config().dModel());
+    Arguments.type(name, value, precision.scalarType());
+    Arguments.device(name, value, device);
   }
 
   /** Hook names are in execution order. */

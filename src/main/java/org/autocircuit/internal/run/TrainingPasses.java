@@ -2,6 +2,7 @@ package org.autocircuit.internal.run;
 
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.stream.DoubleStream;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeCodes;
@@ -18,9 +19,19 @@ import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.patch.Noise;
 import org.autocircuit.patch.PatchContext;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Passes forward and backward that end in a step of an optimiser of masks, in one native call. */
 public final class TrainingPasses {
+
+  /**
+   * Says what a share costs: {@code linear * (share - target) + quadratic * (share - target)^2}.
+   *
+   * @param linear its first multiplier
+   * @param quadratic its second multiplier
+   * @param target where it costs nothing
+   */
+  public record Constraint(double linear, double quadratic, double target) {}
 
   /**
    * Says what a step goes down: the divergence from the full model, and what edges weigh.
@@ -31,6 +42,7 @@ public final class TrainingPasses {
    * @param circuitIsPatched whether patched edges are the circuit, or all others
    * @param circuitSize number of edges that weigh nothing
    * @param edgeWeight of each of the others
+   * @param sparsities of the share of edges that is not in the circuit, and of nodes; may be empty
    */
   public record Goal(
       Enum<?> target,
@@ -38,7 +50,8 @@ public final class TrainingPasses {
       Noise.Seeded count,
       boolean circuitIsPatched,
       OptionalInt circuitSize,
-      double edgeWeight) {}
+      double edgeWeight,
+      List<Constraint> sparsities) {}
 
   private final String name;
   private final OutputSlice slice;
@@ -56,7 +69,7 @@ public final class TrainingPasses {
    * Makes a step.
    *
    * @param context its masks are those that are trained
-   * @return the four numbers that {@code bridge.h} describes
+   * @return the five numbers that {@code bridge.h} describes
    */
   public double[] step(
       NativeMaskTraining training, ModelInput given, PatchContext context, Goal goal) {
@@ -88,7 +101,8 @@ public final class TrainingPasses {
                     goal.fullModel,
                     goal.circuitIsPatched,
                     goal.circuitSize.orElse(-1),
-                    goal.edgeWeight));
+                    goal.edgeWeight,
+                    constraints(goal.sparsities)));
       } catch (NativeException e) {
         throw handle.explained(e, List.of(input));
       }
@@ -96,5 +110,16 @@ public final class TrainingPasses {
       event.end(name, size.batch(), size.seq());
       return losses;
     }
+  }
+
+  private static Tensor constraints(List<Constraint> sparsities) {
+    if (sparsities.isEmpty()) {
+      return new Tensor();
+    }
+    double[] values =
+        sparsities.stream()
+            .flatMapToDouble(c -> DoubleStream.of(c.linear, c.quadratic, c.target))
+            .toArray();
+    return TensorArrays.of(values, ScalarType.Double, "cpu", sparsities.size(), 3);
   }
 }
