@@ -16,7 +16,6 @@ final class ActiveRequest implements AutoCloseable {
 
   private final Generation generation;
   private final GenerationRequest request;
-  private final GenerationPlan plan;
   private final int capacity;
   private final Set<Integer> endTokens;
   private final TextStream text;
@@ -52,14 +51,12 @@ final class ActiveRequest implements AutoCloseable {
   /** Begins to run; what was made is freed if something fails. */
   ActiveRequest(
       Generation generation,
-      GenerationPlan plan,
       int capacity,
       Set<Integer> endTokens,
       TextStream text,
       StepEngine engine) {
     this.generation = generation;
     this.request = generation.request();
-    this.plan = plan;
     this.capacity = capacity;
     this.endTokens = endTokens;
     this.text = text;
@@ -117,10 +114,6 @@ final class ActiveRequest implements AutoCloseable {
 
   Generation generation() {
     return generation;
-  }
-
-  GenerationPlan plan() {
-    return plan;
   }
 
   /** Returns whether the next step gives it a token, not a part of its prompt only. */

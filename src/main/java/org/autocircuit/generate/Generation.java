@@ -40,6 +40,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private static final Logger LOG = System.getLogger("org.autocircuit.generate");
 
   private final GenerationRequest request;
+  private final GenerationPlan plan;
   private final Executor executor;
   private final Consumer<Generation> canceller;
   private final Consumer<Generation> awakener;
@@ -75,10 +76,12 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
    */
   Generation(
       GenerationRequest request,
+      GenerationPlan plan,
       Executor executor,
       Consumer<Generation> canceller,
       Consumer<Generation> awakener) {
     this.request = request;
+    this.plan = plan;
     this.executor = executor;
     this.canceller = canceller;
     this.awakener = awakener;
@@ -87,6 +90,11 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   /** The request that this answers. */
   public GenerationRequest request() {
     return request;
+  }
+
+  /** The memory that it needs. */
+  public GenerationPlan plan() {
+    return plan;
   }
 
   /**

@@ -125,9 +125,9 @@ public final class Generator implements AutoCloseable {
             "request: needs %s bytes for keys, values and masks, and there are %s for all together"
                 .formatted(plan.bytes(), settings.kvBytes()));
       }
-      Generation generation = new Generation(request, executor, this::cancel, read -> queue.wake());
-      queue.add(generation);
-      counters.tell(to -> to.submitted(generation));
+      Generation generation =
+          new Generation(request, plan, executor, this::cancel, read -> queue.wake());
+      queue.add(generation, () -> counters.tell(to -> to.submitted(generation)));
       return generation;
     } catch (DoesNotFitException | QueueFullException e) {
       counters.refused(request, e);

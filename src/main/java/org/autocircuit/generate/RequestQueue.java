@@ -27,10 +27,11 @@ final class RequestQueue {
   /**
    * Puts a request at the end.
    *
+   * @param added runs before anybody can take it out
    * @throws QueueFullException if as many wait as may
    * @throws IllegalStateException if it was closed
    */
-  void add(Generation generation) {
+  void add(Generation generation, Runnable added) {
     lock.lock();
     try {
       if (closed) {
@@ -40,6 +41,7 @@ final class RequestQueue {
         throw new QueueFullException("%s requests wait, as many as may".formatted(limit));
       }
       waiting.add(generation);
+      added.run();
       awake = true;
       changed.signal();
     } finally {

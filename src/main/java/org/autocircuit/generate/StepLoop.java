@@ -124,7 +124,7 @@ final class StepLoop implements Runnable {
   private void end(ActiveRequest each, FinishReason reason, Throwable failure) {
     active.remove(each);
     running = active.size();
-    reserved.addAndGet(-each.plan().bytes());
+    reserved.addAndGet(-each.generation().plan().bytes());
     try {
       each.close();
     } finally {
@@ -136,30 +136,28 @@ final class StepLoop implements Runnable {
   private void admit() {
     Generation first = queue.first();
     while (first != null && active.size() < settings.maxActive()) {
-      GenerationPlan plan = settings.plan(engine, first.request());
-      if (reserved.get() + plan.bytes() > settings.kvBytes()) {
+      if (reserved.get() + first.plan().bytes() > settings.kvBytes()) {
         return;
       }
       if (queue.remove(first)) {
-        begin(first, plan);
+        begin(first);
       }
       first = queue.first();
     }
   }
 
-  private void begin(Generation generation, GenerationPlan plan) {
+  private void begin(Generation generation) {
     generation.start();
     try {
       active.add(
           new ActiveRequest(
               generation,
-              plan,
               settings.checks().capacity(generation.request()),
               settings.endTokens(),
               settings.textStream(generation.request()),
               engine));
       running = active.size();
-      reserved.addAndGet(plan.bytes());
+      reserved.addAndGet(generation.plan().bytes());
       counters.tell(to -> to.started(generation));
     } catch (RuntimeException | Error e) {
       counters.end(generation, FinishReason.ERROR, e);

@@ -1,7 +1,10 @@
 package org.autocircuit.generate;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+import static org.autocircuit.Close.assertClose;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -13,6 +16,7 @@ import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.RandomModels;
+import org.autocircuit.SentencePieceTokenizer;
 import org.autocircuit.checkpoint.FamilyFolders;
 import org.autocircuit.checkpoint.FamilyModels;
 import org.autocircuit.checkpoint.LoadOptions;
@@ -22,14 +26,20 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.pass.ForwardRequest;
+import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.PlanPolicy;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
+import org.autocircuit.tokenizer.Tokenizer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -123,6 +133,159 @@ class PatchedGenerationTest {
                 difference(
                     run(generator, GenerationPatch.resample(corrupt, all, Donor.FOLLOWS)), plain))
             .isLessThan(tolerance);
+      }
+    }
+  }
+
+  @Test
+  void whatIsAddedReadAndHeldIsThatOfPasses() {
+    try (PointerScope scope = new PointerScope();
+        PatchableModel opened =
+            RandomModels.patchable(
+                RandomModels.config(2, 16, 4, 4, 32, 29, 20),
+                Precision.FLOAT64,
+                PatchableModelOptions.defaults(),
+                7);
+        SourceActivations mean =
+            opened.sourceAblations(
+                RandomModels.prompts((TransformerConfig) opened.config(), 3, 5, 8),
+                BatchAblation.BATCH_ALL_TOK_MEAN);
+        Generator generator = Generator.builder(opened).chunkTokens(4).build()) {
+      model = opened;
+      prompt = RandomModels.prompts((TransformerConfig) model.config(), 1, PROMPT, 1)[0];
+      answer = ints(RandomModels.prompts((TransformerConfig) model.config(), 1, ANSWER, 3)[0]);
+      String steered = "blocks.0.hook_resid_mid";
+      String read = "blocks.1.hook_resid_post";
+      float[] vector = new float[16];
+      Arrays.fill(vector, 0.25f);
+      vector[3] = -2;
+      Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 5));
+      List<double[]> seen = new ArrayList<>();
+      GenerationRequest request =
+          GenerationRequest.of(prompt)
+              .withPatch(GenerationPatch.constant(mean, masks))
+              .withStop(Stop.after(ANSWER))
+              .withSteering(Steering.of(steered, vector).times(2).at(Span.from(4)))
+              .withSteering(Steering.of(steered, vector).at(Span.ANSWER))
+              .withReads(read)
+              .withSampler(
+                  () ->
+                      (logits, step) -> {
+                        seen.add(logits.clone());
+                        return answer[step];
+                      });
+      Generation generation = generator.submit(request);
+      GenerationResult result = generation.result().join();
+      double[] added = new double[COMPUTED * 16];
+      for (int i = 0; i < added.length; i++) {
+        int position = i / 16;
+        added[i] = vector[i % 16] * (position < 4 ? 0 : position < PROMPT ? 2 : 3);
+      }
+      ScalarType type = Precision.FLOAT64.scalarType();
+      Tensor frozen =
+          mean.tensor().narrow(1, 0, 1).narrow(2, 0, 1).expand(-1, 1, COMPUTED, -1).contiguous();
+      try (SourceActivations everywhere = SourceActivations.of(frozen)) {
+        ForwardResult pass =
+            model.forward(
+                ForwardRequest.of(new long[][] {joined(prompt, answer)})
+                    .withContext(PatchContext.of(everywhere, masks))
+                    .withAdded(steered, TensorArrays.of(added, type, "cpu", 1, COMPUTED, 16))
+                    .withReads(read)
+                    .withOutputSlice(OutputSlice.ALL)
+                    .withPlanPolicy(PlanPolicy.REFERENCE));
+        Tensor stream = pass.reads().get(read);
+        for (int step = 0; step < ANSWER; step++) {
+          int position = PROMPT - 1 + step;
+          double[] logits = TensorArrays.doubles(pass.logits().select(0, 0).select(0, position));
+          assertClose("logits", seen.get(step), logits, 1e-9);
+          assertClose(
+              "read",
+              doubles(generation.reads(step).get(read)),
+              TensorArrays.doubles(stream.select(0, 0).select(0, position)),
+              1e-6);
+          double all = Arrays.stream(logits).map(StrictMath::exp).sum();
+          assertThat(result.tokens().get(step).logProb())
+              .isCloseTo(logits[answer[step]] - StrictMath.log(all), within(1e-9));
+        }
+      }
+    }
+  }
+
+  private static double[] doubles(float[] values) {
+    double[] wide = new double[values.length];
+    Arrays.setAll(wide, i -> values[i]);
+    return wide;
+  }
+
+  @Test
+  void whatIsBehindTheLastPositionIsHeldOrNothing() {
+    try (PointerScope scope = new PointerScope();
+        PatchableModel opened =
+            RandomModels.patchable(
+                RandomModels.config(2, 16, 4, 4, 32, 29, 20),
+                Precision.FLOAT64,
+                PatchableModelOptions.defaults(),
+                7);
+        PatchableModel positions =
+            opened.withOptions(PatchableModelOptions.defaults().withSeqLen(COMPUTED));
+        Generator generator = Generator.builder(opened).build()) {
+      model = opened;
+      TransformerConfig config = (TransformerConfig) model.config();
+      prompt = RandomModels.prompts(config, 1, PROMPT, 1)[0];
+      corrupt = RandomModels.prompts(config, 1, PROMPT, 2)[0];
+      answer = ints(RandomModels.prompts(config, 1, ANSWER, 3)[0]);
+      Masks masks = Masks.of(model.graph(), RandomModels.masks(model.graph(), 5));
+      int length = 8;
+      try (SourceActivations all = sources(corrupt, answer);
+          SourceActivations some =
+              SourceActivations.of(all.tensor().narrow(2, 0, length).contiguous());
+          SourceActivations held =
+              SourceActivations.of(
+                  torch.cat(
+                      new TensorVector(
+                          all.tensor().narrow(2, 0, length),
+                          all.tensor()
+                              .narrow(2, length - 1, 1)
+                              .expand(-1, -1, COMPUTED - length, -1)),
+                      2))) {
+        assertThat(
+                difference(
+                    run(generator, GenerationPatch.positions(some, masks, Beyond.HOLD_LAST)),
+                    reference(positions, new Expected(held, p -> masks))))
+            .isLessThan(1e-9);
+        assertThat(
+                difference(
+                    run(generator, GenerationPatch.positions(some, masks, Beyond.NONE)),
+                    reference(positions, new Expected(held, p -> p < length ? masks : null))))
+            .isLessThan(1e-9);
+      }
+    }
+  }
+
+  @Test
+  void answersStopAtTexts() throws IOException {
+    int tokens = SentencePieceTokenizer.write(folder);
+    try (PatchableModel opened =
+            RandomModels.patchable(
+                RandomModels.config(2, 16, 4, 4, 32, tokens, 60),
+                Precision.FLOAT32,
+                PatchableModelOptions.defaults(),
+                7);
+        Tokenizer tokenizer = Tokenizer.load(folder);
+        Generator generator = Generator.builder(opened).tokenizer(tokenizer).build()) {
+      long[] text = tokenizer.encode("The sheep sat. She", false);
+      GenerationRequest request =
+          GenerationRequest.of(new long[] {1, 5})
+              .withSampler(() -> (logits, step) -> (int) text[step])
+              .withStop(Stop.after(text.length));
+      try (Generation whole = generator.submit(request)) {
+        assertThat(whole.result().join().ids()).isEqualTo(text);
+      }
+      try (Generation stopped =
+          generator.submit(request.withStop(Stop.after(text.length).atTexts("p s", "nothing")))) {
+        long[] ids = stopped.result().join().ids();
+        assertThat(stopped.finishReason()).hasValue(FinishReason.STOP_TEXT);
+        assertThat(tokenizer.decode(ids)).isEqualTo("The sheep s");
       }
     }
   }
