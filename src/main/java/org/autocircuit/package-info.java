@@ -20,7 +20,9 @@
  * </ul>
  *
  * <p>JDK Flight Recorder, in the category AutoCircuit, gets these events; while nobody records,
- * each costs a test of a flag. What fails leaves no event.
+ * each costs a test of a flag. A generator tells its {@link
+ * org.autocircuit.generate.GenerationListener listeners} the same, of which {@code
+ * org.autocircuit.metrics} has some for Micrometer.
  *
  * <ul>
  *   <li>{@code org.autocircuit.Forward}: model, batch, positions, whether patched, whether recorded
@@ -28,6 +30,14 @@
  *   <li>{@code org.autocircuit.Gradient}: model, batch, positions; duration.
  *   <li>{@code org.autocircuit.Failure}: model and message of a pass that native code could not
  *       finish; refused calls do not count.
+ *   <li>{@code org.autocircuit.Generation}: model, kind of patch, tokens of prompt and answer, why
+ *       it ended, time in the queue and until the first token, of a request of a generator that has
+ *       ended; duration from its submission on. No prompt and no answer.
+ *   <li>{@code org.autocircuit.GenerationStep}: model, requests, answers that got a token, tokens
+ *       of prompts, the largest part of one prompt, patched requests, mask sets and donors of a
+ *       pass that requests of a generator shared; duration.
+ *   <li>{@code org.autocircuit.Refusal}: model and reason, {@code queue_full} or {@code
+ *       does_not_fit}, of a request that a generator did not take; mistaken ones do not count.
  *   <li>{@code org.autocircuit.Load}: model, path, bytes, precision, device; duration.
  *   <li>{@code org.autocircuit.Workspace}: bytes before and after the pool of buffers, which all
  *       passes share, grew; looked at after each pass.

@@ -32,6 +32,7 @@ class PackageDependencyTest {
           "text",
           "eval",
           "prune",
+          "metrics",
           "generate",
           ROOT,
           "mode",

@@ -2,19 +2,28 @@ package org.autocircuit.generate;
 
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.time.Duration;
 import java.util.Collections;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Consumer;
 import org.autocircuit.exception.QueueFullException;
+import org.autocircuit.internal.jfr.GenerationEvent;
+import org.autocircuit.internal.jfr.GenerationStepEvent;
+import org.autocircuit.internal.jfr.RefusalEvent;
 
-/** Counts what a generator does, and tells its listener. Any thread may use it. */
+/**
+ * Counts what a generator does, and tells its listeners and JDK Flight Recorder. Any thread may use
+ * it.
+ */
 final class Counters {
 
   private static final Logger LOG = System.getLogger("org.autocircuit.generate");
 
-  private final GenerationListener listener;
+  private final String model;
+  private final List<GenerationListener> listeners;
   private final LongAdder refusedFull = new LongAdder();
   private final LongAdder refusedSize = new LongAdder();
   private final LongAdder steps = new LongAdder();
@@ -22,23 +31,28 @@ final class Counters {
   private final LongAdder tokens = new LongAdder();
   private final Map<FinishReason, LongAdder> finished = new EnumMap<>(FinishReason.class);
 
-  Counters(GenerationListener listener) {
-    this.listener = listener;
+  Counters(String model, List<GenerationListener> listeners) {
+    this.model = model;
+    this.listeners = List.copyOf(listeners);
     for (FinishReason reason : FinishReason.values()) {
       finished.put(reason, new LongAdder());
     }
   }
 
   void tell(Consumer<GenerationListener> what) {
-    try {
-      what.accept(listener);
-    } catch (RuntimeException e) {
-      LOG.log(Level.WARNING, "a listener of a generator failed", e);
+    for (GenerationListener listener : listeners) {
+      try {
+        what.accept(listener);
+      } catch (RuntimeException e) {
+        LOG.log(Level.WARNING, "a listener of a generator failed", e);
+      }
     }
   }
 
   void refused(GenerationRequest request, RuntimeException reason) {
-    (reason instanceof QueueFullException ? refusedFull : refusedSize).increment();
+    boolean full = reason instanceof QueueFullException;
+    (full ? refusedFull : refusedSize).increment();
+    RefusalEvent.write(model, full ? "queue_full" : "does_not_fit");
     tell(to -> to.refused(request, reason));
   }
 
@@ -49,8 +63,17 @@ final class Counters {
     }
   }
 
-  void stepped(StepReport report) {
+  void stepped(StepReport report, GenerationStepEvent event) {
     steps.increment();
+    event.write(
+        model,
+        report.rows(),
+        report.decodeRows(),
+        report.prefillTokens(),
+        report.largestChunk(),
+        report.patchedRows(),
+        report.maskSets(),
+        report.donors());
     tell(to -> to.stepped(report));
   }
 
@@ -63,8 +86,20 @@ final class Counters {
   void end(Generation generation, FinishReason reason, Throwable failure) {
     if (generation.end(reason, failure)) {
       finished.get(reason).increment();
+      write(generation.event, generation.request(), generation.ended().orElseThrow());
       tell(to -> to.finished(generation, reason));
     }
+  }
+
+  private void write(GenerationEvent event, GenerationRequest request, GenerationResult result) {
+    event.end(
+        model,
+        request.patch().kind(),
+        request.promptLength(),
+        result.tokens().size(),
+        result.reason().name(),
+        result.waited().toNanos(),
+        result.toFirstToken().map(Duration::toNanos).orElse(Long.MIN_VALUE));
   }
 
   GeneratorState state(int waiting, int active, long kvReserved, long kvLimit) {

@@ -18,6 +18,7 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.internal.jfr.GenerationEvent;
 
 /**
  * An answer that is being generated. Its tokens are there for any number of readers, each from the
@@ -45,6 +46,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private final Consumer<Generation> canceller;
   private final Consumer<Generation> awakener;
   private final long submitted = System.nanoTime();
+  final GenerationEvent event = GenerationEvent.begun();
   private final CompletableFuture<GenerationResult> result =
       new CompletableFuture<>() {
         @Override
@@ -63,7 +65,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private long started;
   private long firstToken;
   private int read;
-  private FinishReason reason;
+  private GenerationResult ended;
   private Throwable failure;
   private volatile boolean cancelled;
 
@@ -151,9 +153,14 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
 
   /** Returns why it has ended; empty: it has not. */
   public Optional<FinishReason> finishReason() {
+    return ended().map(GenerationResult::reason);
+  }
+
+  /** The whole answer, if it has ended, for whatever reason. */
+  public Optional<GenerationResult> ended() {
     lock.lock();
     try {
-      return Optional.ofNullable(reason);
+      return Optional.ofNullable(ended);
     } finally {
       lock.unlock();
     }
@@ -258,34 +265,33 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     boolean[] first = {false};
     change(
         () -> {
-          if (reason == null) {
-            reason = why;
+          if (ended == null) {
+            ended = makeResult(why, System.nanoTime());
             failure = thrown;
             first[0] = true;
           }
         });
     if (first[0]) {
-      GenerationResult all = makeResult(System.nanoTime());
-      run(executor, () -> complete(all));
+      run(executor, this::complete);
     }
     return first[0];
   }
 
-  private void complete(GenerationResult all) {
+  private void complete() {
     if (failure == null) {
-      result.complete(all);
+      result.complete(ended);
     } else {
       result.completeExceptionally(failure);
     }
   }
 
-  private GenerationResult makeResult(long ended) {
+  private GenerationResult makeResult(FinishReason why, long now) {
     return new GenerationResult(
         tokens(),
-        reason,
-        Duration.ofNanos((started == 0 ? ended : started) - submitted),
+        why,
+        Duration.ofNanos((started == 0 ? now : started) - submitted),
         tokens.isEmpty() ? Optional.empty() : Optional.of(Duration.ofNanos(firstToken - submitted)),
-        Duration.ofNanos(ended - submitted));
+        Duration.ofNanos(now - submitted));
   }
 
   private void change(Runnable action) {
@@ -305,7 +311,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private boolean await(int index) {
     lock.lock();
     try {
-      while (tokens.size() <= index && reason == null) {
+      while (tokens.size() <= index && ended == null) {
         changed.await();
       }
       if (tokens.size() > index) {
@@ -358,14 +364,14 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   boolean isEndedAt(int count) {
     lock.lock();
     try {
-      return reason != null && tokens.size() == count;
+      return ended != null && tokens.size() == count;
     } finally {
       lock.unlock();
     }
   }
 
-  /** The failure that ended it, if one did. */
-  Optional<Throwable> failure() {
+  /** The failure that ended it with {@link FinishReason#ERROR}; empty: none did. */
+  public Optional<Throwable> failure() {
     lock.lock();
     try {
       return Optional.ofNullable(failure);

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Numbers;
 import org.autocircuit.patch.Ablation;
@@ -244,6 +245,22 @@ public final class GenerationPatch {
       return "positions";
     }
     return source instanceof Source.Resample ? "resample" : "constant";
+  }
+
+  /** How the corrupt prompt goes on; empty: there is none. */
+  public Optional<Donor> donor() {
+    return source instanceof Source.Resample resample
+        ? Optional.of(resample.donor())
+        : Optional.empty();
+  }
+
+  /** The number of edges whose masks are not 0, in the masks that it begins with. */
+  public int edges() {
+    if (masks == null) {
+      return 0;
+    }
+    return (int)
+        IntStream.range(0, masks.graph().maskSize()).filter(i -> masks.get(i) != 0).count();
   }
 
   /** Refuses source activations that do not fit a model. */

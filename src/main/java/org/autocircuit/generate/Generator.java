@@ -1,9 +1,11 @@
 package org.autocircuit.generate;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.Executor;
@@ -96,7 +98,7 @@ public final class Generator implements AutoCloseable {
     this.settings = settings;
     executor = builder.executor;
     queue = new RequestQueue(builder.queue);
-    counters = new Counters(builder.listener);
+    counters = new Counters(String.valueOf(builder.model), builder.listeners);
     loop = new StepLoop(engine, queue, counters, settings);
     thread = new Thread(loop, "autocircuit-generator");
     thread.setDaemon(true);
@@ -127,7 +129,14 @@ public final class Generator implements AutoCloseable {
       }
       Generation generation =
           new Generation(request, plan, executor, this::cancel, read -> queue.wake());
-      queue.add(generation, () -> counters.tell(to -> to.submitted(generation)));
+      queue.reserve();
+      counters.tell(to -> to.submitted(generation));
+      try {
+        queue.add(generation);
+      } catch (IllegalStateException e) {
+        counters.end(generation, FinishReason.CANCELLED, null);
+        throw e;
+      }
       return generation;
     } catch (DoesNotFitException | QueueFullException e) {
       counters.refused(request, e);
@@ -190,7 +199,7 @@ public final class Generator implements AutoCloseable {
     private int queue = 64;
     private final Set<Integer> endTokens = new HashSet<>();
     private Tokenizer tokenizer;
-    private GenerationListener listener = new GenerationListener() {};
+    private final List<GenerationListener> listeners = new ArrayList<>();
     private Executor executor = ForkJoinPool.commonPool();
 
     Builder(PatchableModel model) {
@@ -243,9 +252,9 @@ public final class Generator implements AutoCloseable {
       return this;
     }
 
-    /** Sets who is told what happens. */
+    /** Adds one who is told what happens, after those that were added before. */
     public Builder listener(GenerationListener value) {
-      listener = Objects.requireNonNull(value, "listener");
+      listeners.add(Objects.requireNonNull(value, "listener"));
       return this;
     }
 

@@ -17,6 +17,7 @@ final class RequestQueue {
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
   private final Deque<Generation> waiting = new ArrayDeque<>();
+  private int reserved;
   private boolean awake;
   private boolean closed;
 
@@ -25,23 +26,41 @@ final class RequestQueue {
   }
 
   /**
-   * Puts a request at the end.
+   * Keeps a place for a request that is added next.
    *
-   * @param added runs before anybody can take it out
    * @throws QueueFullException if as many wait as may
    * @throws IllegalStateException if it was closed
    */
-  void add(Generation generation, Runnable added) {
+  void reserve() {
     lock.lock();
     try {
-      if (closed) {
-        throw new IllegalStateException("the generator is closed");
-      }
-      if (waiting.size() >= limit) {
+      requireOpen();
+      if (waiting.size() + reserved >= limit) {
         throw new QueueFullException("%s requests wait, as many as may".formatted(limit));
       }
+      reserved++;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void requireOpen() {
+    if (closed) {
+      throw new IllegalStateException("the generator is closed");
+    }
+  }
+
+  /**
+   * Puts a request, for which a place is kept, at the end.
+   *
+   * @throws IllegalStateException if it was closed
+   */
+  void add(Generation generation) {
+    lock.lock();
+    try {
+      reserved--;
+      requireOpen();
       waiting.add(generation);
-      added.run();
       awake = true;
       changed.signal();
     } finally {

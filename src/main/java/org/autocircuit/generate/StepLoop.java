@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Predicate;
+import org.autocircuit.internal.jfr.GenerationStepEvent;
 
 /**
  * The work of a generator's thread: between steps it ends what is cancelled or late and lets
@@ -209,12 +210,14 @@ final class StepLoop implements Runnable {
       draft.rows().forEach(row -> inStep.add(row.generation()));
       engine.stop(isUnwanted());
     }
+    GenerationStepEvent event = GenerationStepEvent.begun();
     long begin = System.nanoTime();
     try (StepEngine.Output output = engine.step(draft.chunks(), draft.reads())) {
       long nanos = System.nanoTime() - begin;
       if (output != null) {
+        event.end();
         draft.rows().forEach(row -> take(row, output, draft));
-        counters.stepped(draft.report(nanos));
+        counters.stepped(draft.report(nanos), event);
       }
     } finally {
       synchronized (stepping) {
