@@ -238,12 +238,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   }
 
   void start() {
-    lock.lock();
-    try {
-      started = System.nanoTime();
-    } finally {
-      lock.unlock();
-    }
+    change(() -> started = System.nanoTime());
   }
 
   void add(GeneratedToken token, Map<String, float[]> readBefore) {
