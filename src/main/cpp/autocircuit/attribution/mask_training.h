@@ -12,7 +12,7 @@
 
 namespace autocircuit {
 
-/// What a share costs: linear * (share - target) + quadratic * (share -
+/// The cost of a share: linear * (share - target) + quadratic * (share -
 /// target)^2.
 struct Constraint {
   double linear = 0;
@@ -71,8 +71,8 @@ class MaskTraining {
   /// Forward, loss, backward, and a step of the optimiser.
   TrainingLosses step(const PatchableModel& model, const TrainingStep& step);
 
-  /// What `step` goes down from, and the gradients that it would follow, of
-  /// the masks of edges and of nodes; none where something is not finite.
+  /// The losses that `step` goes down from, and the gradients it would follow,
+  /// of the masks of edges and of nodes; none where something is not finite.
   TrainingLosses losses(
       const PatchableModel& model,
       const TrainingStep& step,
@@ -83,7 +83,7 @@ class MaskTraining {
   void step_along(const at::Tensor& gradients);
 
  private:
-  /// How far edges and nodes are patched: ([batch]) [n].
+  /// The values by which edges and nodes are patched: ([batch]) [n].
   struct Sample {
     at::Tensor edges;
     at::Tensor nodes;

@@ -18,7 +18,7 @@ struct PatternEffects {
   at::Tensor gradient;
 };
 
-/// What the pattern becomes does to the loss, to first order in the pattern:
+/// The effect on the loss of the pattern's change, to first order in it:
 /// the change of each query's row times the gradient, fp64 [n, batch, heads,
 /// seq].
 at::Tensor pattern_effects(

@@ -13,7 +13,7 @@ namespace autocircuit {
 
 namespace {
 
-/// How many points there are, or 0 for one that is not counted.
+/// The number of points, or 0 for one that is not counted.
 int64_t points_of(const PointAttribution& request) {
   int64_t points = 0;
   for (const Addition& addition : request.added) {
@@ -31,7 +31,7 @@ int64_t points_of(const PointAttribution& request) {
   return points;
 }
 
-/// What is added to all points, one after another.
+/// The additions to all points, one after another.
 std::vector<Addition> one_after_another(
     const PointAttribution& request,
     int64_t points) {

@@ -245,8 +245,8 @@ AUTOCIRCUIT_API Tensors point_gradient(
     const at::Tensor& wrong_answers,
     bool per_prompt);
 
-/// What sources, each patched by itself into queries or keys of a block, make
-/// of its attention pattern, times the loss's gradient in that; see
+/// The changes of a block's attention pattern by sources, each patched by
+/// itself into queries or keys, times the loss's gradient in the pattern; see
 /// PatternEffects.
 AUTOCIRCUIT_API at::Tensor pattern_effects(
     int64_t model,

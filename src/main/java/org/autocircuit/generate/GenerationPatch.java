@@ -247,7 +247,7 @@ public final class GenerationPatch {
     return source instanceof Source.Resample ? "resample" : "constant";
   }
 
-  /** How the corrupt prompt goes on; empty: there is none. */
+  /** The way in which the corrupt prompt goes on; empty: without one. */
   public Optional<Donor> donor() {
     return source instanceof Source.Resample resample
         ? Optional.of(resample.donor())

@@ -88,7 +88,7 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
     return layers;
   }
 
-  /** What an MLP adds enters the next block, so that its own need not run. */
+  /** An MLP's output enters the next block, so that its own need not run. */
   private static String seenFrom(String hookName, int blocks) {
     if (!hookName.endsWith(MLP)) {
       return hookName;

@@ -34,7 +34,7 @@ record CleanStreams(List<Tensor> streams, Optional<Tensor> attentionMask) {
     return IntStream.range(0, blocks).mapToObj(n -> "blocks." + n + ".hook_resid_pre").toList();
   }
 
-  /** What a run from a block on begins with. */
+  /** The input of a run from a block on. */
   ModelInput into(int block) {
     ModelInput stream = ModelInput.of(streams.get(block));
     return attentionMask.map(stream::withAttentionMask).orElse(stream);

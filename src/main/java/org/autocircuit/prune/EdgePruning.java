@@ -187,7 +187,7 @@ public final class EdgePruning implements PruneAlgorithm {
       this.inCircuit = inCircuit;
     }
 
-    /** What it costs in a step at which a share of the warm-up is done. */
+    /** The cost in a step at which a share of the warm-up is done. */
     Constraint constraint(double done) {
       // Nothing is known at the first step, and nothing costs anything.
       double target = Double.isNaN(first) ? last : target(done);

@@ -57,7 +57,7 @@ class KnockoutTrainingTest {
     }
   }
 
-  /** What a complete circuit knocks out has nothing to gain, so that all of it stays. */
+  /** Behind a complete circuit no knockout has anything to gain, so that all of it stays. */
   @Test
   void knocksNothingOutOfACompleteCircuit() {
     KnownModel known = KnownModel.of(KnownTask.REVERSE, false);

@@ -36,7 +36,7 @@ export function layOut(units, shown, width) {
   const slots = [...new Set(shown.filter((u) => units[u].kind !== 'other').map((u) => units[u].slot))]
     .sort((a, b) => a - b);
   const heads = slots.length;
-  // What is no head stands below the heads, but for nodes of the stream in columns of their own.
+  // Nodes that are no heads stand below these, but for nodes of the stream in columns of their own.
   const lows = new Set(of.flatMap((column) => column.filter((u) => units[u].kind === 'other'
     && (!units[u].name.startsWith('Resid') || column.some((v) => units[v].kind !== 'other')))));
   const steps = columns.slice(1).map((_, i) => (sharesRows(of[i], of[i + 1], lows) ? WIDE_STEP
