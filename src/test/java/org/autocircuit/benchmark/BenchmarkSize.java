@@ -67,7 +67,7 @@ public enum BenchmarkSize {
 
   /** Prompts of random tokens. */
   Tensor tokens(Random random) {
-    long[] tokens = random.longs(BATCH * SEQ, 0, dVocab).toArray();
+    long[] tokens = random.longs((long) BATCH * SEQ, 0, dVocab).toArray();
     return AbstractTensor.create(tokens, BATCH, SEQ);
   }
 

@@ -13,6 +13,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import org.autocircuit.exception.DoesNotFitException;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.exception.QueueFullException;
@@ -128,7 +129,8 @@ class GeneratorFaultsTest {
 
   private static GenerationRequest patched(int i) {
     GenerationPatch patch =
-        GenerationPatch.resample(new long[] {1, 2, 3, 4, i}, MASKS, Donor.values()[i % 2]);
+        GenerationPatch.resample(
+            new long[] {1, 2, 3, 4, i}, MASKS, i % 2 == 0 ? Donor.FOLLOWS : Donor.FREE);
     return request(i, 5, 6, 7, 8).withPatch(patch);
   }
 
@@ -189,7 +191,7 @@ class GeneratorFaultsTest {
           Generation generation = generator.submit(patched(1));
           (random.nextInt(4) == 0 ? kept : open).add(generation);
         } catch (QueueFullException e) {
-          Thread.yield();
+          LockSupport.parkNanos(1000);
         }
         while (open.size() > random.nextInt(40)) {
           open.remove(random.nextInt(open.size())).close();
