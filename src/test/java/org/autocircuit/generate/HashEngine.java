@@ -94,7 +94,7 @@ final class HashEngine implements StepEngine {
 
   static long masks(Masks masks, MaskFn maskFn, long seed) {
     return Arrays.hashCode(masks.toArray()) * 3L
-        + maskFn.ordinal()
+        + maskFn.name().length()
         + (maskFn == MaskFn.HARD_CONCRETE ? SplitMix64.mix(seed) : 0);
   }
 
@@ -177,7 +177,7 @@ final class HashEngine implements StepEngine {
     mine();
     require(!closed && !chunks.isEmpty(), "an open engine and something to do");
     before.accept(chunks);
-    Map<Sequence, List<Long>> grown = new IdentityHashMap<>();
+    IdentityHashMap<Sequence, List<Long>> grown = new IdentityHashMap<>();
     List<Long> logitStates = new ArrayList<>();
     List<Long> readStates = new ArrayList<>();
     long tokens = 0;
