@@ -33,7 +33,9 @@ import org.bytedeco.pytorch.global.torch;
  * Looks for the knockouts under which a circuit does least what the full model does: what {@link
  * SameUnderKnockouts} should be measured with to say that a circuit is complete, since knockouts at
  * random rarely find what it lacks. The counterpart of the Python original's {@code
- * train_same_under_knockouts}; Wang et al. 2022 (2211.00593, section 4) search greedily.
+ * train_same_under_knockout_prune_scores}, in which a fifth of the circuit's edges are knocked out
+ * for nothing, and model and circuit have samples of their own; Wang et al. 2022 (2211.00593,
+ * section 4) search greedily.
  *
  * <p>Each edge of the circuit has a hard-concrete mask of being knocked out. A step runs a batch of
  * clean prompts through the model and through the circuit, both with the same sample of knockouts,
