@@ -29,6 +29,7 @@ class PackageDependencyTest {
           "cli",
           "report",
           "train",
+          "serve",
           "text",
           "eval",
           "prune",

@@ -34,6 +34,7 @@ import picocli.CommandLine.Spec;
       ShowGraph.class,
       RunPrompt.class,
       Generate.class,
+      Serve.class,
       TrainExample.class,
       ShowInfo.class,
       CommandLine.HelpCommand.class,
@@ -49,6 +50,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit graph gpt2/config.json",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "  autocircuit generate --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\" --both",
+      "  autocircuit serve --model gpt2 --port 8080",
       "",
       "'autocircuit help COMMAND' says more about each command.",
       "'source <(autocircuit generate-completion)' lets bash and zsh complete its words."

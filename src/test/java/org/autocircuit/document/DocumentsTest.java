@@ -188,10 +188,10 @@ class DocumentsTest {
           .hasSameSizeAs(document.quotes());
     }
     assertThat(quotes).isPositive();
-    String programs = Document.read(Path.of("src/site/markdown/programs.md")).text();
+    String all = String.join("", Document.all().stream().map(Document::text).toList());
     assertThat(files("src/test/java/org/autocircuit/examples"))
         .filteredOn(file -> !file.toString().matches(".*(Test|package-info)\\.java"))
-        .allMatch(file -> programs.contains("<!-- from " + file + " -->"));
+        .allMatch(file -> all.contains("<!-- from " + file + " -->"));
   }
 
   private interface Known {

@@ -116,6 +116,12 @@ class ExamplesTest {
   }
 
   @Test
+  void patchedGeneration() throws IOException {
+    assertThat(printed(PatchedGeneration::main))
+        .containsExactly("'John'", "'.'", "'<|endoftext|>'");
+  }
+
+  @Test
   void aServerAnswersEightPromptsAtOnce() throws IOException {
     try (TextModel model = ExampleModel.open()) {
       HttpServer server = PromptServer.start(model, 0);
