@@ -285,7 +285,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
         tokens(),
         why,
         Duration.ofNanos((started == 0 ? now : started) - submitted),
-        tokens.isEmpty() ? Optional.empty() : Optional.of(Duration.ofNanos(firstToken - submitted)),
+        tokens.isEmpty() ? null : Duration.ofNanos(firstToken - submitted),
         Duration.ofNanos(now - submitted));
   }
 

@@ -4,29 +4,61 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 
-/**
- * An answer that has ended.
- *
- * @param tokens all of it
- * @param reason why it ended
- * @param waited from {@code submit} until it began to run
- * @param toFirstToken from {@code submit} until there was a token; empty: there was none
- * @param total from {@code submit} until it ended
- */
-public record GenerationResult(
-    List<GeneratedToken> tokens,
-    FinishReason reason,
-    Duration waited,
-    Optional<Duration> toFirstToken,
-    Duration total) {
+/** An answer that has ended. Immutable. */
+public final class GenerationResult {
 
-  /** Copies the tokens. */
-  public GenerationResult {
-    tokens = List.copyOf(tokens);
+  private final List<GeneratedToken> tokens;
+  private final FinishReason reason;
+  private final Duration waited;
+  private final Duration toFirstToken;
+  private final Duration total;
+
+  /** {@code toFirstToken} is {@code null} if there was no token. */
+  GenerationResult(
+      List<GeneratedToken> tokens,
+      FinishReason reason,
+      Duration waited,
+      Duration toFirstToken,
+      Duration total) {
+    this.tokens = List.copyOf(tokens);
+    this.reason = reason;
+    this.waited = waited;
+    this.toFirstToken = toFirstToken;
+    this.total = total;
+  }
+
+  /** All tokens of the answer. */
+  public List<GeneratedToken> tokens() {
+    return tokens;
   }
 
   /** The ids of the tokens. */
   public long[] ids() {
     return tokens.stream().mapToLong(GeneratedToken::id).toArray();
+  }
+
+  /** Returns why it ended. */
+  public FinishReason reason() {
+    return reason;
+  }
+
+  /** The time from {@code submit} until it began to run. */
+  public Duration waited() {
+    return waited;
+  }
+
+  /** The time from {@code submit} until there was a token; empty: there was none. */
+  public Optional<Duration> toFirstToken() {
+    return Optional.ofNullable(toFirstToken);
+  }
+
+  /** The time from {@code submit} until it ended. */
+  public Duration total() {
+    return total;
+  }
+
+  @Override
+  public String toString() {
+    return "GenerationResult[%s tokens, %s]".formatted(tokens.size(), reason);
   }
 }

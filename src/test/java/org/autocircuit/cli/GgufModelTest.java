@@ -32,7 +32,9 @@ class GgufModelTest {
 
   /** Returns what was printed, without the line that names the model. */
   private static String facts(CommandRun run) {
-    assertThat(run.err()).isEmpty();
+    // A model with random weights does no task clearly.
+    assertThat(run.err().lines().filter(line -> !line.startsWith("warning: the model and")))
+        .isEmpty();
     assertThat(run.code()).isEqualTo(Main.OK);
     return run.out()
         .replaceAll("(?m)^(model|time|scores) .*(\\n  +.*)*$", "")
