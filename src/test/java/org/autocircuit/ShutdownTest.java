@@ -61,7 +61,7 @@ class ShutdownTest {
                 "backward");
     assertThat(result.exitCode()).as(result.output()).isEqualTo(TERMINATED);
     assertThat(result.output()).doesNotContain("SIGSEGV", "may crash");
-    assertThat(result.output().lines().filter("the JVM is shutting down"::equals))
+    assertThat(result.output().lines().filter("stopped: the JVM is shutting down"::equals))
         .as(result.output())
         .hasSize(ShutdownWorkload.THREADS);
   }

@@ -7,6 +7,7 @@ import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletionException;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptTokens;
@@ -134,26 +135,21 @@ final class Generate implements Callable<Integer> {
   @Option(
       names = "--top-k",
       paramLabel = "N",
-      defaultValue = "0",
-      description =
-          "Draw from so many most probable tokens; 0: from all. Default: ${DEFAULT-VALUE}.")
-  private int topK;
+      description = "Draw from so many most probable tokens; 0: from all. Default: 0.")
+  private Integer topK;
 
   @Option(
       names = "--top-p",
       paramLabel = "P",
-      defaultValue = "1",
       description =
-          "Draw from the fewest tokens that have this share of the probability. Default:"
-              + " ${DEFAULT-VALUE}.")
-  private double topP;
+          "Draw from the fewest tokens that have this share of the probability. Default:" + " 1.")
+  private Double topP;
 
   @Option(
       names = "--seed",
       paramLabel = "N",
-      defaultValue = "0",
-      description = "The same seed draws the same tokens. Default: ${DEFAULT-VALUE}.")
-  private long seed;
+      description = "The same seed draws the same tokens. Default: 0.")
+  private Long seed;
 
   @Option(
       names = "--both",
@@ -177,7 +173,7 @@ final class Generate implements Callable<Integer> {
         loading.close();
         GenerationRequest plain =
             GenerationRequest.of(tokens)
-                .withSampling(new Sampling(temperature, topK, topP, seed))
+                .withSampling(sampling())
                 .withStop(Stop.after(maxTokens).atTexts(stop.toArray(String[]::new)));
         GenerationRequest changed = changed(plain, folder, model, edges);
         try (Generator generator =
@@ -190,6 +186,8 @@ final class Generate implements Callable<Integer> {
           } else {
             printText(out, generator, tokenizer, tokens, changed);
           }
+        } catch (CompletionException e) {
+          throw e.getCause() instanceof RuntimeException cause ? cause : e;
         }
       }
     }
@@ -217,9 +215,14 @@ final class Generate implements Callable<Integer> {
           "--both compares with the plain model: patch edges with --patch or --scores, or --steer");
     }
     steerOptions.check();
+    if (temperature == 0 && (topK != null || topP != null || seed != null)) {
+      throw wrongUsage(
+          "%s has no effect at --temperature 0, which takes the most probable token always"
+              .formatted(topK != null ? "--top-k" : topP != null ? "--top-p" : "--seed"));
+    }
     try {
       Stop.after(maxTokens).atTexts(stop.toArray(String[]::new));
-      new Sampling(temperature, topK, topP, seed);
+      sampling();
     } catch (IllegalArgumentException e) {
       throw wrongUsage(option(e.getMessage()));
     }
@@ -233,6 +236,11 @@ final class Generate implements Callable<Integer> {
         .replace("topP:", "--top-p:")
         .replace("stop text:", "--stop:")
         .replace("temperature:", "--temperature:");
+  }
+
+  private Sampling sampling() {
+    return new Sampling(
+        temperature, topK == null ? 0 : topK, topP == null ? 1 : topP, seed == null ? 0 : seed);
   }
 
   private ParameterException wrongUsage(String message) {
@@ -280,13 +288,15 @@ final class Generate implements Callable<Integer> {
       long[] tokens,
       GenerationRequest request) {
     TextStream text = TextStream.after(tokenizer, tokens, stop);
-    out.print(VisibleText.of(prompt));
+    boolean begun = false;
     try (Generation generation = generator.submit(request)) {
       for (GeneratedToken token : generation) {
+        out.print(begun ? "" : VisibleText.of(prompt));
+        begun = true;
         out.print(visible(text.add(token.id())));
         out.flush();
       }
-      out.println(visible(text.end()));
+      out.println((begun ? "" : VisibleText.of(prompt)) + visible(text.end()));
       generation.finishReason().ifPresent(reason -> sayWhy(reason));
     }
   }

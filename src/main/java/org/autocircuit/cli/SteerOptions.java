@@ -35,12 +35,8 @@ final class SteerOptions {
   @Option(names = "--away", paramLabel = "TEXT", description = "A text that it shall be less like.")
   private String away;
 
-  @Option(
-      names = "--factor",
-      paramLabel = "F",
-      defaultValue = "1",
-      description = "Multiplies the vector. Default: ${DEFAULT-VALUE}.")
-  private double factor;
+  @Option(names = "--factor", paramLabel = "F", description = "Multiplies the vector. Default: 1.")
+  private Double factor;
 
   boolean isGiven() {
     return hook != null;
@@ -51,7 +47,10 @@ final class SteerOptions {
       throw new ParameterException(
           spec.commandLine(), "--steer HOOK, --toward TEXT and --away TEXT belong together");
     }
-    if (!Double.isFinite(factor)) {
+    if (hook == null && factor != null) {
+      throw new ParameterException(spec.commandLine(), "--factor has no effect without --steer");
+    }
+    if (factor != null && !Double.isFinite(factor)) {
       throw new ParameterException(
           spec.commandLine(), "--factor must be a finite number, got " + factor);
     }
@@ -63,7 +62,7 @@ final class SteerOptions {
     for (int i = 0; i < vector.length; i++) {
       vector[i] -= less[i];
     }
-    return Steering.of(hook, vector).times(factor);
+    return Steering.of(hook, vector).times(factor == null ? 1 : factor);
   }
 
   /** The value at the last token of a text. */

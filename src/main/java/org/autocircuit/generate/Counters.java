@@ -43,7 +43,7 @@ final class Counters {
     for (GenerationListener listener : listeners) {
       try {
         what.accept(listener);
-      } catch (RuntimeException e) {
+      } catch (Exception | Error e) {
         LOG.log(Level.WARNING, "a listener of a generator failed", e);
       }
     }

@@ -13,7 +13,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
@@ -384,12 +383,13 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     }
   }
 
-  /** Runs what users wait with; an executor that refuses it has only itself to tell. */
+  /** Runs what users wait with; what it or its executor throws is theirs alone. */
   static void run(Executor executor, Runnable action) {
     try {
       executor.execute(action);
-    } catch (RejectedExecutionException e) {
-      LOG.log(Level.WARNING, "a generator's executor takes no more work: readers get nothing", e);
+    } catch (Exception | Error e) {
+      LOG.log(
+          Level.WARNING, "a generator's executor or a reader failed: the reader gets no more", e);
     }
   }
 

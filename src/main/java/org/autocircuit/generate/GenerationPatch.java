@@ -30,8 +30,9 @@ import org.autocircuit.patch.SourceActivations;
  *     {@link Donor} says</td></tr>
  * </table>
  *
- * <p>Immutable. Source activations stay their owner's, who closes them when no request needs them
- * any more: a request holds them from {@code submit} until it ends.
+ * <p>Immutable. Source activations stay their owner's, who keeps them open until the requests that
+ * have them have begun to run; one whose activations were closed while it waited ends with {@link
+ * FinishReason#ERROR}.
  */
 public final class GenerationPatch {
 

@@ -14,6 +14,19 @@ final class RequestChecks {
       List.of(
           "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out");
 
+  /** Ends of the names of hook points that steps do not come by, or that have keys for each. */
+  private static final List<String> NOT_READ =
+      List.of(
+          "hook_attn_in",
+          "hook_q_input",
+          "hook_k_input",
+          "hook_v_input",
+          "attn.hook_q",
+          "attn.hook_k",
+          "attn.hook_v",
+          "attn.hook_attn_scores",
+          "attn.hook_pattern");
+
   private final ModelGraph graph;
   private final TransformerConfig config;
   private final Set<String> hookNames;
@@ -50,7 +63,7 @@ final class RequestChecks {
       throw new IllegalArgumentException(
           "stop texts: expected none, since the generator was built without a tokenizer");
     }
-    request.hooks().forEach(this::hook);
+    request.hooks().forEach(this::read);
     request.steering().forEach(this::steering);
     if (request.patch().isPatched()) {
       patch(request);
@@ -64,6 +77,16 @@ final class RequestChecks {
             "%s: expected 0 to %s, got %s at position %s"
                 .formatted(name, config.dVocab() - 1, tokens[i], i));
       }
+    }
+  }
+
+  private void read(String name) {
+    hook(name);
+    if (NOT_READ.stream().anyMatch(name::endsWith)) {
+      throw new IllegalArgumentException(
+          "reads: expected a hook point that has a value of its own for each token, got %s; passes"
+                  .formatted(name)
+              + " read it: ForwardRequest.withReads");
     }
   }
 

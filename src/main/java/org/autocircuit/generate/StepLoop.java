@@ -87,7 +87,7 @@ final class StepLoop implements Runnable {
             step(draft(ready));
           }
         } catch (InterruptedException e) {
-          queue.close(); // nobody but a program that ends all threads interrupts this one
+          // A sampler, guard or listener has set it; only close() ends this thread.
         } catch (Exception | Error e) {
           counters.failed(e);
           List.copyOf(active).forEach(each -> end(each, FinishReason.ERROR, e));
@@ -123,7 +123,9 @@ final class StepLoop implements Runnable {
   }
 
   private void end(ActiveRequest each, FinishReason reason, Throwable failure) {
-    active.remove(each);
+    if (!active.remove(each)) {
+      return;
+    }
     running = active.size();
     reserved.addAndGet(-each.generation().plan().bytes());
     try {
@@ -160,7 +162,7 @@ final class StepLoop implements Runnable {
       running = active.size();
       reserved.addAndGet(generation.plan().bytes());
       counters.tell(to -> to.started(generation));
-    } catch (RuntimeException | Error e) {
+    } catch (Exception | Error e) { // a sampler's maker may throw what it does not declare
       counters.end(generation, FinishReason.ERROR, e);
     }
   }

@@ -131,7 +131,10 @@ class GenerateTest {
     refused("belong together", "--size", "3");
     refused("no fixed number of positions", "--patch", "MLP 0->Resid End@2");
     refused("--temperature:", "--temperature", "-1");
-    refused("--top-p:", "--top-p", "0");
+    refused("--top-p:", "--temperature", "1", "--top-p", "0");
+    refused("--top-k has no effect at --temperature 0", "--top-k", "3");
+    refused("--seed has no effect at --temperature 0", "--seed", "3");
+    refused("--factor has no effect without --steer", "--factor", "3");
     refused("--max-tokens:", "--max-tokens", "0");
     refused("--stop:", "--stop", "");
   }

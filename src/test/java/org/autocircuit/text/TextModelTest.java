@@ -67,6 +67,19 @@ class TextModelTest {
   }
 
   @Test
+  void hookPointsWithoutAValueForEachTokenAreNotReadWhileGenerating() {
+    try (TextModel model = ExampleModel.open();
+        Generator generator = model.generator().build()) {
+      GenerationRequest request = GenerationRequest.of(model.tokens(CLEAN));
+      assertThatThrownBy(
+              () -> generator.submit(request.withReads("blocks.0.attn.hook_pattern")).close())
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("ForwardRequest.withReads");
+      generator.submit(request.withReads("blocks.0.attn.hook_z")).result().join();
+    }
+  }
+
+  @Test
   void theTopTokensAreThoseOfTheModel() {
     try (TextModel model = ExampleModel.open()) {
       long[][] tokens = {model.tokenizer().encode(CLEAN)};
