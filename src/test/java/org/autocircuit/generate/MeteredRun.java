@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Queue;
 import java.util.Set;
 import java.util.SplittableRandom;
@@ -169,10 +170,39 @@ final class MeteredRun {
     for (Thread thread : threads) {
       thread.join();
     }
+    oneOfEachKind(generator, text);
     for (Generation each : taken) {
       each.result().handle((result, thrown) -> null).join();
     }
     results = taken.stream().map(each -> each.ended().orElseThrow()).toList();
+  }
+
+  /** One after another, until each has ended as it can, whatever threads and faults came to. */
+  private void oneOfEachKind(Generator generator, TextModel text) {
+    GenerationRequest request = GenerationRequest.of(text.tokens(PROMPT)).withStop(Stop.after(8));
+    GenerationRequest endless =
+        request.withStop(Stop.after(1000)).withSampler(() -> (logits, step) -> 1);
+    Map<FinishReason, GenerationRequest> kinds =
+        Map.of(
+            FinishReason.CONTEXT, endless,
+            FinishReason.LENGTH, request.withStop(Stop.after(1)),
+            FinishReason.GUARD, request.withGuard("blocks.1.hook_resid_post", values -> true),
+            FinishReason.DEADLINE, request.withTimeLimit(Duration.ofNanos(1)),
+            FinishReason.UNREAD, endless.withMaxUnread(1).withTimeLimit(Duration.ofMillis(100)),
+            FinishReason.ERROR, request.withSampler(() -> MeteredRun::failing),
+            FinishReason.CANCELLED, endless);
+    kinds.forEach(
+        (reason, each) -> {
+          Generation generation;
+          do {
+            generation = generator.submit(each);
+            taken.add(generation);
+            if (reason == FinishReason.CANCELLED) {
+              generation.close();
+            }
+            generation.result().handle((result, thrown) -> null).join();
+          } while (generation.ended().orElseThrow().reason() != reason);
+        });
   }
 
   /** Waits for most answers, and cancels some. */
