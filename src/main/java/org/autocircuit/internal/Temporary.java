@@ -166,7 +166,9 @@ public final class Temporary implements AutoCloseable {
   @Override
   public void close() throws IOException {
     try {
-      delete(file);
+      synchronized (ALIVE) { // not while the end of the process deletes it, too
+        delete(file);
+      }
     } finally {
       // The lock goes last.
       channel.close();
