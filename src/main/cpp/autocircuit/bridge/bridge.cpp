@@ -29,23 +29,6 @@ namespace autocircuit::bridge {
 
 namespace {
 
-std::vector<Addition> additions(
-    const std::string& names,
-    const Tensors& values) {
-  const std::vector<std::string> hooks = split_lines(names);
-  TORCH_CHECK(
-      hooks.size() == values.size(),
-      "expected something to add at each of ",
-      hooks.size(),
-      " hook points, got ",
-      values.size());
-  std::vector<Addition> additions;
-  for (size_t i = 0; i < hooks.size(); i++) {
-    additions.push_back({hooks[i], values[i]});
-  }
-  return additions;
-}
-
 std::vector<PatchWrapper> unpack_wrappers(
     const std::string& modules,
     at::ArrayRef<int64_t> numbers,

@@ -115,19 +115,18 @@ Tensors step(
         .tokens = tokens,
         .reads = split_lines(reads),
         .stop = reinterpret_cast<const volatile int32_t*>(stop_address)};
-    const std::vector<std::string> hooks = split_lines(added_at);
+    const std::vector<Addition> additions = bridge::additions(added_at, added);
     TORCH_CHECK(
-        hooks.size() == added.size() &&
-            hooks.size() == static_cast<size_t>(added_chunks_size),
-        "expected a chunk and something to add for each of ",
-        hooks.size(),
+        additions.size() == static_cast<size_t>(added_chunks_size),
+        "expected a chunk for each of ",
+        additions.size(),
         " hook points, got ",
-        added_chunks_size,
-        " and ",
-        added.size());
-    for (size_t i = 0; i < hooks.size(); i++) {
+        added_chunks_size);
+    for (size_t i = 0; i < additions.size(); i++) {
       request.added.push_back(
-          {.hook = hooks[i], .chunk = added_chunks[i], .value = added[i]});
+          {.hook = additions[i].hook,
+           .chunk = added_chunks[i],
+           .value = additions[i].value});
     }
     const WorkspaceScope workspace;
     const PassThreads threads(patchable->model(), {.value = tokens});

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "autocircuit/engine/adding_hooks.h"
 #include "autocircuit/patch/mask_fn.h"
 
 // Unpacks what Java passes.
@@ -52,6 +53,23 @@ inline std::string join_lines(const std::vector<std::string>& lines) {
     text += line + '\n';
   }
   return text;
+}
+
+inline std::vector<Addition> additions(
+    const std::string& names,
+    const std::vector<at::Tensor>& values) {
+  const std::vector<std::string> hooks = split_lines(names);
+  TORCH_CHECK(
+      hooks.size() == values.size(),
+      "expected something to add at each of ",
+      hooks.size(),
+      " hook points, got ",
+      values.size());
+  std::vector<Addition> additions;
+  for (size_t i = 0; i < hooks.size(); i++) {
+    additions.push_back({hooks[i], values[i]});
+  }
+  return additions;
 }
 
 inline MaskTransform mask_transform(

@@ -62,17 +62,16 @@ class StepRun final : public Hooks {
 
   at::Tensor visit(HookId hook, const at::Tensor& value) override {
     at::Tensor x = value;
-    if (const PatchWrapper* w = model_.wrapper(hook); w && is_patched()) {
-      if (w->is_dest()) {
-        x = at::cat(
-            {x.narrow(1, 0, places_.patched_from()),
-             rows({w}, x, /*norm=*/nullptr).squeeze(2)},
-            1);
-      }
-      if (w->is_src()) {
-        w->check_sources(1);
-        record(w->src_start, of_donors_and_patched(x).unsqueeze(2));
-      }
+    const PatchWrapper* dest = model_.wrapper(hook);
+    if (is_patched() && dest != nullptr && dest->is_dest()) {
+      x = at::cat(
+          {x.narrow(1, 0, places_.patched_from()),
+           rows({dest}, x, /*norm=*/nullptr).squeeze(2)},
+          1);
+    }
+    if (const PatchWrapper* w = recorded(hook)) {
+      w->check_sources(1);
+      record(w->src_start, of_donors_and_patched(x).unsqueeze(2));
     }
     read(hook, x);
     return steered(hook, x);
@@ -100,8 +99,7 @@ class StepRun final : public Hooks {
   }
 
   bool wants(HookId hook) const override {
-    const PatchWrapper* w = model_.wrapper(hook);
-    return (is_patched() && w != nullptr && w->is_src()) || is_read(hook);
+    return recorded(hook) != nullptr || is_read(hook);
   }
 
   bool tokens_are_apart() const override {
@@ -112,8 +110,7 @@ class StepRun final : public Hooks {
       HookId hook,
       const at::Tensor& z,
       const at::Tensor& weights) override {
-    const PatchWrapper* w = model_.wrapper(hook);
-    if (is_patched() && w != nullptr && w->is_src()) {
+    if (const PatchWrapper* w = recorded(hook)) {
       w->check_sources(z.size(2));
       record(w->src_start, head_product(of_donors_and_patched(z), weights));
     }
@@ -124,8 +121,7 @@ class StepRun final : public Hooks {
   }
 
   void head_outputs(HookId hook, const at::Tensor& value) override {
-    const PatchWrapper* w = model_.wrapper(hook);
-    if (is_patched() && w != nullptr && w->is_src()) {
+    if (const PatchWrapper* w = recorded(hook)) {
       w->check_sources(value.size(2));
       record(w->src_start, of_donors_and_patched(value));
     }
@@ -167,6 +163,12 @@ class StepRun final : public Hooks {
  private:
   bool is_patched() const {
     return delta_.defined();
+  }
+  /// The wrapper of sources at a hook point that some token is patched with, or
+  /// nullptr.
+  const PatchWrapper* recorded(HookId hook) const {
+    const PatchWrapper* w = model_.wrapper(hook);
+    return is_patched() && w != nullptr && w->is_src() ? w : nullptr;
   }
   bool is_read(HookId hook) const {
     return std::find(reads_.begin(), reads_.end(), hook) != reads_.end();

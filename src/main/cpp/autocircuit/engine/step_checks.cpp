@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "autocircuit/engine/adding_hooks.h"
 #include "autocircuit/engine/step.h"
 
 namespace autocircuit {
@@ -134,8 +135,6 @@ void check_chunks(const PatchableModel& model, const StepRequest& request) {
 }
 
 void check_added(const PatchableModel& model, const StepRequest& request) {
-  const at::TensorOptions options = model.model().options();
-  const int64_t d_model = model.model().d_model();
   for (const StepAddition& addition : request.added) {
     TORCH_CHECK(
         addition.chunk >= 0 &&
@@ -145,21 +144,10 @@ void check_added(const PatchableModel& model, const StepRequest& request) {
         request.chunks.size() - 1,
         ", got ",
         addition.chunk);
-    const int64_t tokens =
-        request.chunks[static_cast<size_t>(addition.chunk)].tokens;
-    const at::Tensor& value = addition.value;
-    TORCH_CHECK(
-        value.defined() && value.dim() == 3 && value.size(0) == 1 &&
-            (value.size(1) == 1 || value.size(1) == tokens) &&
-            value.size(2) == d_model && value.dtype() == options.dtype() &&
-            value.device() == options.device(),
-        addition.hook,
-        ": expected something to add of [1, 1 or ",
-        tokens,
-        ", ",
-        d_model,
-        "] of the model's type and device, got ",
-        value.defined() ? value.sizes() : at::IntArrayRef());
+    const StepChunk& chunk =
+        request.chunks[static_cast<size_t>(addition.chunk)];
+    check_additions(
+        model.model(), {{addition.hook, addition.value}}, 1, chunk.tokens);
   }
 }
 

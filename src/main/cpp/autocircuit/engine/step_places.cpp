@@ -12,10 +12,14 @@ Places::Places(const StepRequest& request) {
   const auto& chunks = request.chunks;
   std::set<int64_t> donors;
   std::set<int64_t> steered;
+  std::vector<int64_t> given; // first tokens in the request
+  int64_t tokens = 0;
   for (const StepChunk& chunk : chunks) {
     if (chunk.masks != nullptr && chunk.donor >= 0) {
       donors.insert(chunk.donor);
     }
+    given.push_back(tokens);
+    tokens += chunk.tokens;
   }
   for (const StepAddition& addition : request.added) {
     steered.insert(addition.chunk);
@@ -25,7 +29,12 @@ Places::Places(const StepRequest& request) {
   const auto place = [&](int64_t index) {
     const StepChunk& chunk = chunks[static_cast<size_t>(index)];
     if (place_of.try_emplace(index, placed_.size()).second) {
-      placed_.push_back({&chunk, index, tokens_, steered.contains(index)});
+      placed_.push_back(
+          {&chunk,
+           index,
+           tokens_,
+           given[static_cast<size_t>(index)],
+           steered.contains(index)});
       tokens_ += chunk.tokens;
     }
   };
@@ -103,21 +112,9 @@ std::vector<int64_t> read_among_wanted(const StepRequest& request) {
 }
 
 at::Tensor in_order(const at::Tensor& tokens, const Places& places) {
-  std::vector<int64_t> starts;
-  int64_t start = 0;
-  std::vector<at::Tensor> parts(places.all().size());
-  std::vector<const Placed*> by_index(parts.size());
+  std::vector<at::Tensor> parts;
   for (const Placed& p : places.all()) {
-    by_index[static_cast<size_t>(p.index)] = &p;
-  }
-  for (const Placed* p : by_index) {
-    starts.push_back(start);
-    start += p->chunk->tokens;
-  }
-  for (size_t i = 0; i < parts.size(); i++) {
-    const Placed& p = places.all()[i];
-    parts[i] =
-        tokens.narrow(1, starts[static_cast<size_t>(p.index)], p.chunk->tokens);
+    parts.push_back(tokens.narrow(1, p.given, p.chunk->tokens));
   }
   return at::cat(parts, 1);
 }

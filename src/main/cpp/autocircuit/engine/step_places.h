@@ -16,6 +16,7 @@ struct Placed {
   const StepChunk* chunk;
   int64_t index; // in the request
   int64_t first;
+  int64_t given; // its first token in the request
   /// Something is added to its stream or its donor's that is no source's.
   bool steered = false;
   const Placed* donor = nullptr;

@@ -24,9 +24,9 @@ static_assert(Sequence::kLanes == kernels::kKeyLanes);
 
 /// One token's queries of the heads that share a key/value head.
 struct Task {
-  const Chunk* chunk;
-  int64_t token; // of the chunk
-  int64_t kv_head;
+  kernels::Attention attention;
+  int64_t first_row; // of the queries
+  int64_t rows;
 };
 
 int64_t first_seen(int64_t position, int64_t window) {
@@ -125,9 +125,22 @@ at::Tensor PackedTokens::attend(
     const int64_t length = chunk.position + chunk.tokens;
     longest = std::max(longest, length);
     work += chunk.tokens * length * heads * d_head;
+    const at::Tensor keys = chunk.sequence->keys(block);
+    const at::Tensor values = chunk.sequence->values(block);
+    const int64_t shared = heads / keys.size(0);
     for (int64_t i = 0; i < chunk.tokens; i++) {
-      for (int64_t h = 0; h < chunk.sequence->shape().kv_heads; h++) {
-        tasks.push_back({&chunk, i, h});
+      for (int64_t h = 0; h < keys.size(0); h++) {
+        tasks.push_back(
+            {.attention =
+                 {.keys = keys.const_data_ptr<float>() + h * keys.stride(0),
+                  .values =
+                      values.const_data_ptr<float>() + h * values.stride(0),
+                  .from = first_seen(chunk.position + i, shape.window),
+                  .to = chunk.position + i + 1,
+                  .d_head = d_head,
+                  .soft_cap = static_cast<float>(shape.soft_cap)},
+             .first_row = (at + i) * heads + h * shared,
+             .rows = shared});
       }
     }
   }
@@ -139,25 +152,12 @@ at::Tensor PackedTokens::attend(
     std::vector<float> scratch(static_cast<size_t>(
         kernels::attention_scratch(heads, longest, d_head)));
     for (int64_t i = begin; i < end; i++) {
-      const auto& [chunk, token, kv_head] = tasks[static_cast<size_t>(i)];
-      const Sequence& sequence = *chunk->sequence;
-      const at::Tensor keys = sequence.keys(block);
-      const at::Tensor values = sequence.values(block);
-      const int64_t shared = heads / sequence.shape().kv_heads;
-      const int64_t position = chunk->position + token;
-      const int64_t row =
-          ((chunk->first - first + token) * heads + kv_head * shared) * d_head;
+      const auto& [attention, first_row, rows] = tasks[static_cast<size_t>(i)];
       kernels::attend(
-          {to + row, d_head},
-          {from + row, d_head},
-          shared,
-          {.keys = keys.const_data_ptr<float>() + kv_head * keys.stride(0),
-           .values =
-               values.const_data_ptr<float>() + kv_head * values.stride(0),
-           .from = first_seen(position, shape.window),
-           .to = position + 1,
-           .d_head = d_head,
-           .soft_cap = static_cast<float>(shape.soft_cap)},
+          {to + first_row * d_head, d_head},
+          {from + first_row * d_head, d_head},
+          rows,
+          attention,
           scratch.data());
     }
   });

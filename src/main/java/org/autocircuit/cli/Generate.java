@@ -10,7 +10,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletionException;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
-import org.autocircuit.data.PromptTokens;
+import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.generate.Donor;
 import org.autocircuit.generate.FinishReason;
 import org.autocircuit.generate.GeneratedToken;
@@ -62,23 +62,11 @@ final class Generate implements Callable<Integer> {
 
   @Mixin private GraphOptions graphOptions;
 
+  @Mixin private PromptAndCorrupt prompts;
+
   @Mixin private PatchedEdges patched;
 
   @Mixin private SteerOptions steerOptions;
-
-  @Option(
-      names = {"-p", "--prompt"},
-      paramLabel = "TEXT",
-      required = true,
-      description = "The prompt.")
-  private String prompt;
-
-  @Option(
-      names = {"-c", "--corrupt"},
-      paramLabel = "TEXT",
-      description =
-          "Where patched edges take their activations from; as many tokens as the prompt.")
-  private String corrupt;
 
   @Option(
       names = "--donor",
@@ -142,7 +130,7 @@ final class Generate implements Callable<Integer> {
       names = "--top-p",
       paramLabel = "P",
       description =
-          "Draw from the fewest tokens that have this share of the probability. Default:" + " 1.")
+          "Draw from the fewest tokens that have this share of the probability. Default: 1.")
   private Double topP;
 
   @Option(
@@ -167,24 +155,24 @@ final class Generate implements Callable<Integer> {
             PhaseProgress.waiting("loading the model", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
-      long[] tokens = tokens(tokenizer, "--prompt", prompt, folder.longest() - 1);
-      EdgeSet edges = patched.of(graphOptions.modelOptions(folder.config()).graph(folder.config()));
-      try (PatchableModel model = folder.patchable(graphOptions.modelOptions(folder.config()))) {
+      long[][] tokens = prompts.tokens(tokenizer, folder.longest() - 1);
+      PatchableModelOptions options = graphOptions.modelOptions(folder.config());
+      GenerationPatch patch = patch(tokens, patched.of(options.graph(folder.config())));
+      try (PatchableModel model = folder.patchable(options)) {
         loading.close();
         GenerationRequest plain =
-            GenerationRequest.of(tokens)
+            GenerationRequest.of(tokens[0])
                 .withSampling(sampling())
                 .withStop(Stop.after(maxTokens).atTexts(stop.toArray(String[]::new)));
-        GenerationRequest changed = changed(plain, folder, model, edges);
-        try (Generator generator =
-            Generator.builder(model)
-                .tokenizer(tokenizer)
-                .stopTokens(folder.eosTokenIds())
-                .build()) {
+        GenerationRequest changed = plain.withPatch(patch);
+        if (steerOptions.isGiven()) {
+          changed = changed.withSteering(steerOptions.steering(model, tokenizer));
+        }
+        try (Generator generator = folder.generator(model).build()) {
           if (both) {
             printBoth(out, generator, tokenizer, plain, changed);
           } else {
-            printText(out, generator, tokenizer, tokens, changed);
+            printText(out, generator, tokenizer, tokens[0], changed);
           }
         } catch (CompletionException e) {
           throw e.getCause() instanceof RuntimeException cause ? cause : e;
@@ -202,12 +190,12 @@ final class Generate implements Callable<Integer> {
           "answers have no fixed number of positions: expected edges without @N and scores that"
               + " are not --per-position; --at says where edges are patched");
     }
-    if (!patched.isGiven() && (corrupt != null || where != Where.ALL)) {
+    prompts.check(patched);
+    if (!patched.isGiven() && where != Where.ALL) {
       throw wrongUsage(
-          "%s has no effect without edges; name some with --patch, or a circuit's with --scores"
-              .formatted(corrupt != null ? "--corrupt" : "--at"));
+          "--at has no effect without edges; name some with --patch, or a circuit's with --scores");
     }
-    if (donor != null && corrupt == null) {
+    if (donor != null && !prompts.hasCorrupt()) {
       throw wrongUsage("--donor says how the corrupt prompt goes on: give one with --corrupt");
     }
     if (both && !patched.isGiven() && !steerOptions.isGiven()) {
@@ -247,38 +235,17 @@ final class Generate implements Callable<Integer> {
     return new ParameterException(spec.commandLine(), message);
   }
 
-  private long[] tokens(Tokenizer tokenizer, String option, String text, int longest) {
-    boolean bos = tokenizer.prependsBos();
-    long[] tokens = tokenizer.encode(text, bos);
-    if (tokens.length == 0 || tokens.length > longest) {
-      throw new IllegalArgumentException(
-          "%s has %s tokens, the model can answer 1 to %s"
-              .formatted(option, tokens.length, longest));
+  /** The patch that was asked for, if any. */
+  private GenerationPatch patch(long[][] tokens, EdgeSet edges) {
+    if (!patched.isGiven()) {
+      return GenerationPatch.NONE;
     }
-    Failures.warn(
-        spec.commandLine().getErr(),
-        List.copyOf(PromptTokens.warnings(tokenizer, text, option, bos).values()));
-    return tokens;
-  }
-
-  /** The request with what was asked for beside the plain model. */
-  private GenerationRequest changed(
-      GenerationRequest plain, ModelFolder folder, PatchableModel model, EdgeSet edges) {
-    GenerationRequest changed = plain;
-    if (patched.isGiven()) {
-      Masks masks = Masks.ofEdges(edges);
-      GenerationPatch how =
-          corrupt == null
-              ? GenerationPatch.zero(masks)
-              : GenerationPatch.resample(
-                  tokens(folder.tokenizer(), "--corrupt", corrupt, folder.longest() - 1),
-                  masks,
-                  donor == null ? Donor.FOLLOWS : donor);
-      changed = changed.withPatch(how.at(where.span()));
-    }
-    return steerOptions.isGiven()
-        ? changed.withSteering(steerOptions.steering(model, folder.tokenizer()))
-        : changed;
+    Masks masks = Masks.ofEdges(edges);
+    GenerationPatch patch =
+        prompts.hasCorrupt()
+            ? GenerationPatch.resample(tokens[1], masks, donor == null ? Donor.FOLLOWS : donor)
+            : GenerationPatch.zero(masks);
+    return patch.at(where.span());
   }
 
   private void printText(
@@ -291,12 +258,12 @@ final class Generate implements Callable<Integer> {
     boolean begun = false;
     try (Generation generation = generator.submit(request)) {
       for (GeneratedToken token : generation) {
-        out.print(begun ? "" : VisibleText.of(prompt));
+        out.print(begun ? "" : prompts.visiblePrompt());
         begun = true;
         out.print(visible(text.add(token.id())));
         out.flush();
       }
-      out.println((begun ? "" : VisibleText.of(prompt)) + visible(text.end()));
+      out.println((begun ? "" : prompts.visiblePrompt()) + visible(text.end()));
       generation.finishReason().ifPresent(reason -> sayWhy(reason));
     }
   }

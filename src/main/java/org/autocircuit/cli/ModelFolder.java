@@ -1,13 +1,13 @@
 package org.autocircuit.cli;
 
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Locale;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.checkpoint.HuggingFaceConfig;
 import org.autocircuit.checkpoint.LoadOptions;
 import org.autocircuit.exception.CheckpointException;
+import org.autocircuit.generate.Generator;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.text.ExampleFolder;
 import org.autocircuit.text.ModelFiles;
@@ -79,9 +79,9 @@ final class ModelFolder implements AutoCloseable {
     return files.model();
   }
 
-  /** The tokens that end an answer. */
-  List<Integer> eosTokenIds() {
-    return config.eosTokenIds();
+  /** Begins a generator of its model, whose answers end at the tokens that its files name. */
+  Generator.Builder generator(PatchableModel model) {
+    return Generator.builder(model).tokenizer(tokenizer).stopTokens(config.eosTokenIds());
   }
 
   /** Loads the weights. */

@@ -3,14 +3,12 @@ package org.autocircuit.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
-import org.autocircuit.data.PromptTokens;
 import org.autocircuit.eval.Logits;
 import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.EdgeSet;
@@ -61,19 +59,7 @@ final class RunPrompt implements Callable<Integer> {
 
   @Mixin private GraphOptions graphOptions;
 
-  @Option(
-      names = {"-p", "--prompt"},
-      paramLabel = "TEXT",
-      required = true,
-      description = "The prompt.")
-  private String prompt;
-
-  @Option(
-      names = {"-c", "--corrupt"},
-      paramLabel = "TEXT",
-      description =
-          "Where patched edges take their activations from; as many tokens as the prompt.")
-  private String corrupt;
+  @Mixin private PromptAndCorrupt prompts;
 
   @Mixin private PatchedEdges patched;
 
@@ -93,18 +79,13 @@ final class RunPrompt implements Callable<Integer> {
       throw new ParameterException(spec.commandLine(), "--top-k must be at least 1, got " + topK);
     }
     patched.check();
-    if (corrupt != null && !patched.isGiven()) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--corrupt has no effect without edges; name some with --patch, or a circuit's with"
-              + " --scores");
-    }
+    prompts.check(patched);
     graphOptions.check();
     PrintWriter out = spec.commandLine().getOut();
     try (PhaseProgress waiting = PhaseProgress.waiting("loading", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       Tokenizer tokenizer = folder.tokenizer();
-      long[][] tokens = tokens(tokenizer, folder.longest());
+      long[][] tokens = prompts.tokens(tokenizer, folder.longest());
       PatchableModelOptions options = graphOptions.modelOptions(folder.config());
       if (patched.perPosition()) {
         options = options.withSeqLen(tokens[0].length);
@@ -135,40 +116,6 @@ final class RunPrompt implements Callable<Integer> {
         : patched.names().stream()
             .map(name -> explained(name, graph, tokenizer, tokens))
             .collect(Collectors.joining(", "));
-  }
-
-  /** The tokens of the prompt, and of the corrupt one if there is one; checked. */
-  private long[][] tokens(Tokenizer tokenizer, int longest) {
-    boolean bos = tokenizer.prependsBos();
-    long[] clean = tokenizer.encode(prompt, bos);
-    long[] other = corrupt == null ? clean : tokenizer.encode(corrupt, bos);
-    if (clean.length != other.length) {
-      throw new IllegalArgumentException(
-          "--corrupt has %s, --prompt has %s: %s; --prompt: %s"
-              .formatted(
-                  Figures.count(other.length, "token"),
-                  clean.length,
-                  tokenizer.show(other),
-                  tokenizer.show(clean)));
-    }
-    if (clean.length == 0 || clean.length > longest) {
-      throw new IllegalArgumentException(
-          String.format(
-              Locale.ROOT,
-              "--prompt has %s, the model takes 1 to %,d",
-              Figures.count(clean.length, "token"),
-              longest));
-    }
-    List<String> warnings =
-        new ArrayList<>(PromptTokens.warnings(tokenizer, prompt, "--prompt", bos).values());
-    if (corrupt != null) {
-      warnings.addAll(PromptTokens.warnings(tokenizer, corrupt, "--corrupt", bos).values());
-      if (Arrays.equals(clean, other)) {
-        warnings.add("--corrupt has the tokens of --prompt: patching changes nothing");
-      }
-    }
-    Failures.warn(spec.commandLine().getErr(), warnings);
-    return corrupt == null ? new long[][] {clean} : new long[][] {clean, other};
   }
 
   private static TextTable tokenTable(Tokenizer tokenizer, long[][] tokens) {
@@ -210,7 +157,7 @@ final class RunPrompt implements Callable<Integer> {
     out.println("model    " + VisibleText.of(folder.describe()));
     out.println(
         "prompt   %s  (%s)"
-            .formatted(VisibleText.of(prompt), Figures.count(tokens[0].length, "token")));
+            .formatted(prompts.visiblePrompt(), Figures.count(tokens[0].length, "token")));
     if (showTokens) {
       out.print(tokenTable(folder.tokenizer(), tokens));
     }
@@ -221,10 +168,12 @@ final class RunPrompt implements Callable<Integer> {
     }
     out.println(
         "corrupt  "
-            + (corrupt == null ? "(none: patched edges carry zeros)" : VisibleText.of(corrupt)));
+            + (prompts.hasCorrupt()
+                ? prompts.visibleCorrupt()
+                : "(none: patched edges carry zeros)"));
     out.println("patched  " + describe(model.graph(), folder.tokenizer(), tokens[0]));
     out.println();
-    BatchAblation ablation = corrupt == null ? BatchAblation.ZERO : BatchAblation.RESAMPLE;
+    BatchAblation ablation = prompts.hasCorrupt() ? BatchAblation.RESAMPLE : BatchAblation.ZERO;
     long[][] other = {tokens[tokens.length - 1]};
     try (SourceActivations activations = model.sourceAblations(other, ablation)) {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));

@@ -169,9 +169,8 @@ final class Serve implements Callable<Integer> {
       Map<String, PruneScores> named = named(options.graph(folder.config()));
       try (TextModel model = TextModel.of(folder.patchable(options), folder.tokenizer());
           Generator generator =
-              Generator.builder(model.model())
-                  .tokenizer(model.tokenizer())
-                  .stopTokens(folder.eosTokenIds())
+              folder
+                  .generator(model.model())
                   .maxActive(active)
                   .queue(queue)
                   .kvBytes((long) kvMemory << 20)

@@ -91,11 +91,7 @@ final class RequestChecks {
   }
 
   private void hook(String name) {
-    if (!hookNames.contains(name)) {
-      throw new IllegalArgumentException(
-          "unknown hook point '%s'; did you mean '%s'?"
-              .formatted(name, NearestName.of(name, hookNames)));
-    }
+    NearestName.require("hook point", name, hookNames);
   }
 
   private void steering(Steering steering) {

@@ -228,13 +228,8 @@ public final class ModelGraph {
    * @throws IllegalArgumentException if no destination is there; suggests the nearest name
    */
   public DestModule destModule(String moduleName) {
-    DestModule module = destModuleByName.get(moduleName);
-    if (module == null) {
-      throw new IllegalArgumentException(
-          "unknown destination module '%s'; did you mean '%s'?"
-              .formatted(moduleName, NearestName.of(moduleName, destModuleByName.keySet())));
-    }
-    return module;
+    NearestName.require("destination module", moduleName, destModuleByName.keySet());
+    return destModuleByName.get(moduleName);
   }
 
   /** The destination module that holds the value with the given flat index. */

@@ -20,6 +20,18 @@ public final class NearestName {
   }
 
   /**
+   * Refuses a name that does not exist.
+   *
+   * @param kind what it is the name of, for the message
+   */
+  public static void require(String kind, String name, Collection<String> existing) {
+    if (!existing.contains(name)) {
+      throw new IllegalArgumentException(
+          "unknown %s '%s'; did you mean '%s'?".formatted(kind, name, of(name, existing)));
+    }
+  }
+
+  /**
    * Returns how many characters must be inserted, deleted or replaced to turn one name into the
    * other.
    */

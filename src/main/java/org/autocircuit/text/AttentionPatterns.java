@@ -28,16 +28,8 @@ final class AttentionPatterns {
   }
 
   private static SrcNode head(List<SrcNode> heads, String name) {
-    return heads.stream()
-        .filter(head -> head.name().equals(name))
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new IllegalArgumentException(
-                    "unknown head '%s'; did you mean '%s'?"
-                        .formatted(
-                            name,
-                            NearestName.of(name, heads.stream().map(SrcNode::name).toList()))));
+    NearestName.require("head", name, heads.stream().map(SrcNode::name).toList());
+    return heads.stream().filter(head -> head.name().equals(name)).findFirst().orElseThrow();
   }
 
   private static String hook(SrcNode head) {

@@ -252,11 +252,7 @@ final class PassArguments {
   /** Checks names of hook points. */
   void reads(List<String> names, OptionalInt startBlock) {
     for (String name : names) {
-      if (!hookNames.contains(name)) {
-        throw new IllegalArgumentException(
-            "unknown hook point '%s'; did you mean '%s'?"
-                .formatted(name, NearestName.of(name, hookNames)));
-      }
+      NearestName.require("hook point", name, hookNames);
       if (startBlock.isPresent() && isBefore(name, startBlock.getAsInt())) {
         throw new IllegalArgumentException(
             "hook point '%s' is before block %s, where the pass begins"

@@ -3,6 +3,7 @@ package org.autocircuit.internal.run;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.ModelHandle;
@@ -92,7 +93,7 @@ public final class Steps {
     PassHandle.hold(scope, handle::use);
     long[] numbers = new long[chunks.size() * CHUNK_NUMBERS];
     long[] tokens = new long[chunks.stream().mapToInt(chunk -> chunk.tokens().length).sum()];
-    TensorVector constants = new TensorVector();
+    List<Tensor> constants = new ArrayList<>();
     IdentityHashMap<Tensor, Integer> constantIndex = new IdentityHashMap<>();
     int token = 0;
     int n = 0;
@@ -109,8 +110,8 @@ public final class Steps {
             constantIndex.computeIfAbsent(
                 chunk.constant(),
                 tensor -> {
-                  constants.push_back(tensor);
-                  return (int) constants.size() - 1;
+                  constants.add(tensor);
+                  return constants.size() - 1;
                 });
       }
       numbers[n++] = chunk.sequence().address();
@@ -124,14 +125,6 @@ public final class Steps {
       System.arraycopy(chunk.tokens(), 0, tokens, token, chunk.tokens().length);
       token += chunk.tokens().length;
     }
-    List<String> hooks = new ArrayList<>();
-    TensorVector values = new TensorVector();
-    long[] addedChunks = new long[added.size()];
-    for (StepAddition addition : added) {
-      addedChunks[hooks.size()] = addition.chunk();
-      hooks.add(addition.hook());
-      values.push_back(addition.value());
-    }
     TensorVector tensors;
     try {
       tensors =
@@ -140,11 +133,11 @@ public final class Steps {
               numbers,
               numbers.length,
               TensorArrays.of(tokens, device, 1, tokens.length),
-              constants,
-              String.join("\n", hooks),
-              addedChunks,
-              addedChunks.length,
-              values,
+              PassHandle.tensors(constants),
+              added.stream().map(StepAddition::hook).collect(Collectors.joining("\n")),
+              added.stream().mapToLong(StepAddition::chunk).toArray(),
+              added.size(),
+              PassHandle.tensors(added.stream().map(StepAddition::value).toList()),
               String.join("\n", reads),
               stop.address());
     } catch (NativeException e) {
