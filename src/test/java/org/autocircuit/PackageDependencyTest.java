@@ -43,6 +43,7 @@ class PackageDependencyTest {
           "pass",
           "patch",
           "known",
+          "internal.http",
           "data",
           "graph",
           "tokenizer",

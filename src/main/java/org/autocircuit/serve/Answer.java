@@ -10,6 +10,7 @@ import java.util.UUID;
 import org.autocircuit.generate.FinishReason;
 import org.autocircuit.generate.GeneratedToken;
 import org.autocircuit.internal.StrictJson;
+import org.autocircuit.internal.http.Exchange;
 import org.autocircuit.tokenizer.Tokenizer;
 
 /** The response to a completion: one document at the end, or an event for each token. */

@@ -9,6 +9,8 @@ import org.autocircuit.generate.Sampling;
 import org.autocircuit.generate.Stop;
 import org.autocircuit.generate.TextStream;
 import org.autocircuit.internal.JsonFiles;
+import org.autocircuit.internal.http.Members;
+import org.autocircuit.internal.http.Refusal;
 
 /**
  * A request for a completion, read and checked.

@@ -21,6 +21,9 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.autocircuit.generate.Generator;
 import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.StrictJson;
+import org.autocircuit.internal.http.Exchange;
+import org.autocircuit.internal.http.Refusal;
+import org.autocircuit.internal.http.Watchdog;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.text.TextModel;
 

@@ -14,6 +14,9 @@ import org.autocircuit.generate.FinishReason;
 import org.autocircuit.generate.Generation;
 import org.autocircuit.generate.Generator;
 import org.autocircuit.generate.TextStream;
+import org.autocircuit.internal.http.Exchange;
+import org.autocircuit.internal.http.Refusal;
+import org.autocircuit.internal.http.Watchdog;
 
 /** Answers completions. A client that goes away takes its request with it. */
 final class Completions {

@@ -13,6 +13,8 @@ import org.autocircuit.generate.Steering;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.JsonFiles;
+import org.autocircuit.internal.http.Members;
+import org.autocircuit.internal.http.Refusal;
 import org.autocircuit.patch.Masks;
 import org.autocircuit.prune.CircuitSelection;
 import org.autocircuit.prune.PruneScores;

@@ -1,4 +1,4 @@
-package org.autocircuit.serve;
+package org.autocircuit.internal.http;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
@@ -18,7 +18,7 @@ import org.autocircuit.internal.StrictJson;
 import org.autocircuit.internal.VisibleText;
 
 /** One request of HTTP and its response, for the thread that handles it. */
-final class Exchange implements AutoCloseable {
+public final class Exchange implements AutoCloseable {
 
   private static final String JSON = "application/json";
 
@@ -27,21 +27,21 @@ final class Exchange implements AutoCloseable {
   private OutputStream out;
   private long lastSent = System.nanoTime();
 
-  Exchange(HttpExchange http, int bodyLimit) {
+  public Exchange(HttpExchange http, int bodyLimit) {
     this.http = http;
     this.bodyLimit = bodyLimit;
   }
 
-  String path() {
+  public String path() {
     return String.valueOf(http.getRequestURI().getPath());
   }
 
-  String method() {
+  public String method() {
     return http.getRequestMethod();
   }
 
   /** Sets a header of the response, which has not begun. */
-  void header(String name, String value) {
+  public void header(String name, String value) {
     http.getResponseHeaders().set(name, value);
   }
 
@@ -49,7 +49,7 @@ final class Exchange implements AutoCloseable {
    * Refuses requests that a page of another site makes a browser on this machine send: their names
    * for this machine are not its own.
    */
-  void requireLocalName(String host) {
+  public void requireLocalName(String host) {
     String named = http.getRequestHeaders().getFirst("Host");
     if (named == null) {
       return; // HTTP/1.0
@@ -62,7 +62,7 @@ final class Exchange implements AutoCloseable {
   }
 
   /** Reads the body, one JSON object in UTF-8. */
-  ObjectNode readObject() throws IOException {
+  public ObjectNode readObject() throws IOException {
     requireJson(http.getRequestHeaders());
     byte[] body = http.getRequestBody().readNBytes(bodyLimit + 1);
     if (body.length > bodyLimit) {
@@ -93,12 +93,12 @@ final class Exchange implements AutoCloseable {
   }
 
   /** Responds with a document. */
-  void send(int status, JsonNode document) throws IOException {
+  public void send(int status, JsonNode document) throws IOException {
     send(status, JSON, bytes(document));
   }
 
   /** Responds with text. */
-  void send(int status, String type, byte[] bytes) throws IOException {
+  public void send(int status, String type, byte[] bytes) throws IOException {
     header("Content-Type", type);
     boolean bare = method().equals("HEAD");
     http.sendResponseHeaders(status, bare ? -1 : bytes.length);
@@ -109,12 +109,12 @@ final class Exchange implements AutoCloseable {
   }
 
   /** Responds that something went wrong, in the form that OpenAI's clients read. */
-  void sendError(int status, String member, String message) throws IOException {
+  public void sendError(int status, String member, String message) throws IOException {
     send(status, error(status, member, message));
   }
 
   /** The document that says what went wrong. */
-  static ObjectNode error(int status, String member, String message) {
+  public static ObjectNode error(int status, String member, String message) {
     ObjectNode error = StrictJson.MAPPER.createObjectNode();
     error
         .putObject("error")
@@ -126,7 +126,7 @@ final class Exchange implements AutoCloseable {
   }
 
   /** Begins a response of unknown length. */
-  void begin(String type) throws IOException {
+  public void begin(String type) throws IOException {
     header("Content-Type", type);
     header("Cache-Control", "no-cache");
     http.sendResponseHeaders(200, 0);
@@ -134,19 +134,19 @@ final class Exchange implements AutoCloseable {
   }
 
   /** Returns whether the response has begun. */
-  boolean isBegun() {
+  public boolean isBegun() {
     return out != null;
   }
 
   /** Sends more of a response that has begun, at once. */
-  void write(String text) throws IOException {
+  public void write(String text) throws IOException {
     out.write(text.getBytes(StandardCharsets.UTF_8));
     out.flush();
     lastSent = System.nanoTime();
   }
 
   /** Returns for how long nothing was sent. */
-  long silentMillis() {
+  public long silentMillis() {
     return TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - lastSent);
   }
 

@@ -1,7 +1,7 @@
-package org.autocircuit.serve;
+package org.autocircuit.internal.http;
 
 /** Says why a request gets no answer, in words for whoever sent it. */
-final class Refusal extends RuntimeException {
+public final class Refusal extends RuntimeException {
 
   private final int status;
   private final String member;
@@ -13,22 +13,22 @@ final class Refusal extends RuntimeException {
   }
 
   /** Refuses a request as a whole. */
-  static Refusal of(int status, String message) {
+  public static Refusal of(int status, String message) {
     return new Refusal(status, null, message);
   }
 
   /** Refuses one member of its JSON, such as {@code autocircuit.edges[2]}. */
-  static Refusal of(String member, String expected, Object got) {
+  public static Refusal of(String member, String expected, Object got) {
     return new Refusal(400, member, "%s: expected %s, got %s".formatted(member, expected, got));
   }
 
   /** The status of HTTP. */
-  int status() {
+  public int status() {
     return status;
   }
 
   /** The member that is wrong, or {@code null}. */
-  String member() {
+  public String member() {
     return member;
   }
 }

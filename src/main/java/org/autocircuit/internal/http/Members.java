@@ -1,4 +1,4 @@
-package org.autocircuit.serve;
+package org.autocircuit.internal.http;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.NullNode;
@@ -12,7 +12,7 @@ import org.autocircuit.graph.NearestName;
 import org.autocircuit.internal.JsonFiles;
 
 /** Reads the members of a JSON object, says which one is wrong, and refuses those nobody read. */
-final class Members {
+public final class Members {
 
   private final String place;
   private final JsonNode object;
@@ -24,31 +24,31 @@ final class Members {
   }
 
   /** The members of a whole document. */
-  static Members of(ObjectNode document) {
+  public static Members of(ObjectNode document) {
     return new Members("", document);
   }
 
   /** The place of a member, for messages. */
-  String place(String name) {
+  public String place(String name) {
     return place + name;
   }
 
   /** Returns whether a member is there and not null. */
-  boolean has(String name) {
+  public boolean has(String name) {
     return !node(name).isNull();
   }
 
   /** A member, or JSON's null. */
-  JsonNode node(String name) {
+  public JsonNode node(String name) {
     read.add(name);
     return object.hasNonNull(name) ? object.get(name) : NullNode.getInstance();
   }
 
-  Refusal refuse(String name, String expected) {
+  public Refusal refuse(String name, String expected) {
     return Refusal.of(place(name), expected, JsonFiles.describe(node(name)));
   }
 
-  String text(String name, String otherwise) {
+  public String text(String name, String otherwise) {
     if (!has(name)) {
       return otherwise;
     }
@@ -58,7 +58,7 @@ final class Members {
     return whole(place(name), node(name).textValue());
   }
 
-  int integer(String name, int least, int otherwise) {
+  public int integer(String name, int least, int otherwise) {
     if (!has(name)) {
       return otherwise;
     }
@@ -69,7 +69,7 @@ final class Members {
     return node.intValue();
   }
 
-  long seed(String name, long otherwise) {
+  public long seed(String name, long otherwise) {
     if (!has(name)) {
       return otherwise;
     }
@@ -79,14 +79,14 @@ final class Members {
     return node(name).longValue();
   }
 
-  double number(String name, double otherwise) {
+  public double number(String name, double otherwise) {
     if (!has(name)) {
       return otherwise;
     }
     return finite(place(name), node(name));
   }
 
-  boolean flag(String name) {
+  public boolean flag(String name) {
     if (has(name) && !node(name).isBoolean()) {
       throw refuse(name, "true or false");
     }
@@ -94,11 +94,11 @@ final class Members {
   }
 
   /** The members of a member that is an object. */
-  Members members(String name) {
+  public Members members(String name) {
     return members(place(name), node(name));
   }
 
-  static Members members(String place, JsonNode node) {
+  public static Members members(String place, JsonNode node) {
     if (!node.isObject()) {
       throw Refusal.of(place, "an object", JsonFiles.describe(node));
     }
@@ -106,7 +106,7 @@ final class Members {
   }
 
   /** The elements of a member that is an array; none if it is not there. */
-  List<JsonNode> array(String name) {
+  public List<JsonNode> array(String name) {
     if (!has(name)) {
       return List.of();
     }
@@ -119,7 +119,7 @@ final class Members {
   }
 
   /** The strings of a member that is an array of them. */
-  List<String> texts(String name) {
+  public List<String> texts(String name) {
     List<JsonNode> elements = array(name);
     List<String> texts = new ArrayList<>();
     for (int i = 0; i < elements.size(); i++) {
@@ -133,14 +133,14 @@ final class Members {
   }
 
   /** Refuses a member that asks for what is not done; one that asks for nothing may be there. */
-  void onlyIf(String name, boolean asksForNothing, String expected) {
+  public void onlyIf(String name, boolean asksForNothing, String expected) {
     if (has(name) && !asksForNothing) {
       throw refuse(name, expected);
     }
   }
 
   /** Refuses members that nobody has read, and suggests what may have been meant. */
-  void refuseOthers() {
+  public void refuseOthers() {
     for (Iterator<String> names = object.fieldNames(); names.hasNext(); ) {
       String name = names.next();
       if (!read.contains(name)) {
@@ -152,7 +152,7 @@ final class Members {
     }
   }
 
-  static double finite(String place, JsonNode node) {
+  public static double finite(String place, JsonNode node) {
     if (!node.isNumber() || !Double.isFinite(node.doubleValue())) {
       throw Refusal.of(place, "a finite number", JsonFiles.describe(node));
     }

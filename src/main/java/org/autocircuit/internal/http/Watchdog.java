@@ -1,4 +1,4 @@
-package org.autocircuit.serve;
+package org.autocircuit.internal.http;
 
 import java.time.Duration;
 import java.util.Map;
@@ -17,7 +17,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  *
  * <p>They are platform threads: the tokenizer is native, and would pin virtual ones.
  */
-final class Watchdog implements Executor, AutoCloseable {
+public final class Watchdog implements Executor, AutoCloseable {
 
   private static final long LOOK_MILLIS = 100;
 
@@ -60,7 +60,7 @@ final class Watchdog implements Executor, AutoCloseable {
    * @param count the most threads; tasks beyond these wait
    * @param limit the longest time that a thread may be inside a connection
    */
-  Watchdog(int count, Duration limit) {
+  public Watchdog(int count, Duration limit) {
     limitNanos = limit.toNanos();
     threads =
         new ThreadPoolExecutor(
@@ -110,12 +110,12 @@ final class Watchdog implements Executor, AutoCloseable {
   }
 
   /** Lets the thread that calls wait for something else than its client, as long as it likes. */
-  void pause() {
+  public void pause() {
     watches.get(Thread.currentThread()).end();
   }
 
   /** Begins the time of the thread that calls once more. */
-  void resume() {
+  public void resume() {
     watches.get(Thread.currentThread()).begin();
   }
 
