@@ -1,22 +1,27 @@
 package org.autocircuit.eval;
 
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.model.TransformerConfig;
 
 /** Says which activations of a transformer are put into another run. */
 public enum ActivationSite {
   /** The residual stream before each block. */
-  RESIDUAL("residual stream before each block", "block", "hook_resid_pre", "hook_resid_pre"),
+  RESIDUAL("residual stream before each block", "block", BlockHooks.RESID_PRE),
   /** The outputs of attention, all heads of a block together. */
-  ATTENTION("attention output", "attention", "hook_attn_out", "hook_attn_out"),
+  ATTENTION("attention output", "attention", BlockHooks.ATTN_OUT),
   /** The outputs of MLPs. */
-  MLP("MLP output", "MLP", "hook_mlp_out", "hook_mlp_out"),
+  MLP("MLP output", "MLP", BlockHooks.MLP_OUT),
   /** The outputs of each head. */
-  HEADS("head output", "A", "attn.hook_result", "hook_attn_out");
+  HEADS("head output", "A", BlockHooks.RESULT, BlockHooks.ATTN_OUT);
 
   private final String words;
   private final String row;
   private final String read;
   private final String hook;
+
+  ActivationSite(String words, String row, String hook) {
+    this(words, row, hook, hook);
+  }
 
   ActivationSite(String words, String row, String read, String hook) {
     this.words = words;
@@ -35,12 +40,12 @@ public enum ActivationSite {
    * heads, ..]}.
    */
   String read(int block) {
-    return "blocks." + block + "." + read;
+    return BlockHooks.of(block, read);
   }
 
   /** The hook point where a difference is added, to put another activation in. */
   String hook(int block) {
-    return "blocks." + block + "." + hook;
+    return BlockHooks.of(block, hook);
   }
 
   /** The activations of each block. */

@@ -10,6 +10,7 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.SrcNode;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
@@ -143,7 +144,7 @@ public final class DirectLogitAttribution {
     }
 
     void add(PromptPairBatch batch) {
-      String stream = "blocks." + (config.nLayers() - 1) + ".hook_resid_post";
+      String stream = BlockHooks.of(config.nLayers() - 1, BlockHooks.RESID_POST);
       try (CallScope scope = new CallScope()) {
         ForwardResult run =
             model.forward(

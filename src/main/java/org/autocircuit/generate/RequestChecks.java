@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.NearestName;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.model.TransformerConfig;
 
 /** Says which requests a model cannot answer, before they wait. */
@@ -12,20 +13,24 @@ final class RequestChecks {
   /** Ends of the names of hook points where vectors can be added. */
   private static final List<String> STEERED =
       List.of(
-          "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out");
+          BlockHooks.RESID_PRE,
+          BlockHooks.RESID_MID,
+          BlockHooks.RESID_POST,
+          BlockHooks.ATTN_OUT,
+          BlockHooks.MLP_OUT);
 
   /** Ends of the names of hook points that steps do not come by, or that have keys for each. */
   private static final List<String> NOT_READ =
       List.of(
-          "hook_attn_in",
-          "hook_q_input",
-          "hook_k_input",
-          "hook_v_input",
-          "attn.hook_q",
-          "attn.hook_k",
-          "attn.hook_v",
-          "attn.hook_attn_scores",
-          "attn.hook_pattern");
+          BlockHooks.ATTN_IN,
+          BlockHooks.Q_INPUT,
+          BlockHooks.K_INPUT,
+          BlockHooks.V_INPUT,
+          BlockHooks.Q,
+          BlockHooks.K,
+          BlockHooks.V,
+          BlockHooks.SCORES,
+          BlockHooks.PATTERN);
 
   private final ModelGraph graph;
   private final TransformerConfig config;

@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.internal.Components;
 
 /**
@@ -71,7 +72,7 @@ public final class AutoencoderConfig {
 
   /** As {@link #hookName(int)}, with something else in the place of the number. */
   static String hookName(String block) {
-    return "blocks." + block + ".hook_mlp_out";
+    return BlockHooks.of(block, BlockHooks.MLP_OUT);
   }
 
   /**

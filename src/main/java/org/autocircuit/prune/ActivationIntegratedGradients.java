@@ -5,6 +5,7 @@ import java.util.Map;
 import org.autocircuit.attribution.PointAttribution;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.graph.SrcModule;
+import org.autocircuit.internal.BlockHooks;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
@@ -23,9 +24,6 @@ import org.bytedeco.javacpp.PointerScope;
  * to share between threads.
  */
 public final class ActivationIntegratedGradients extends GradientAttribution {
-
-  private static final String HEADS = "attn.hook_result";
-  private static final String MLP = "hook_mlp_out";
 
   private final int points;
 
@@ -65,7 +63,7 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
       layers(batch.model().graph())
           .forEach(
               (hookName, sources) -> {
-                int block = Integer.parseInt(hookName.split("\\.")[1]);
+                int block = BlockHooks.block(hookName);
                 PointAttribution clean =
                     PointAttribution.startingAt(
                             block, streams.into(block), batch.differences(), batch.loss())
@@ -90,18 +88,22 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
 
   /** An MLP's output enters the next block, so that its own need not run. */
   private static String seenFrom(String hookName, int blocks) {
-    if (!hookName.endsWith(MLP)) {
+    if (!hookName.endsWith(BlockHooks.MLP_OUT)) {
       return hookName;
     }
-    int next = Integer.parseInt(hookName.split("\\.")[1]) + 1;
-    return next == blocks ? hookName : "blocks." + next + ".hook_resid_pre";
+    int next = BlockHooks.block(hookName) + 1;
+    return next == blocks ? hookName : BlockHooks.of(next, BlockHooks.RESID_PRE);
   }
 
+  /** The hook point where the outputs of a module are summed. */
   private static String sumOf(String moduleName) {
-    int mlp = moduleName.indexOf(MLP); // what an autoencoder takes it apart into comes behind
-    return mlp >= 0
-        ? moduleName.substring(0, mlp + MLP.length())
-        : moduleName.replace(HEADS, "hook_attn_out");
+    if (moduleName.endsWith(BlockHooks.RESULT)) {
+      return BlockHooks.of(BlockHooks.block(moduleName), BlockHooks.ATTN_OUT);
+    }
+    // What an autoencoder takes an MLP's output apart into comes behind.
+    return moduleName.contains(BlockHooks.MLP_OUT)
+        ? BlockHooks.of(BlockHooks.block(moduleName), BlockHooks.MLP_OUT)
+        : moduleName;
   }
 
   /** Collects settings. Not safe for use by several threads. */

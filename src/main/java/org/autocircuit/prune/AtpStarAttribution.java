@@ -5,6 +5,7 @@ import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.BlockHooks;
 import org.bytedeco.javacpp.PointerScope;
 
 /**
@@ -79,7 +80,7 @@ public final class AtpStarAttribution extends GradientAttribution {
               each.replace(
                   edges(module, src, sources, position),
                   patterns.effects(
-                      block(module),
+                      BlockHooks.block(module.moduleName()),
                       module,
                       src,
                       sources,
@@ -123,16 +124,12 @@ public final class AtpStarAttribution extends GradientAttribution {
           "graph: expected one of separate queries, keys and values, got " + graph);
     }
     return graph.destModules().stream()
-        .filter(module -> isKeys(module) || module.moduleName().endsWith(".hook_q_input"))
+        .filter(module -> isKeys(module) || module.moduleName().endsWith(BlockHooks.Q_INPUT))
         .toList();
   }
 
   static boolean isKeys(DestModule module) {
-    return module.moduleName().endsWith(".hook_k_input");
-  }
-
-  private static int block(DestModule module) {
-    return Integer.parseInt(module.moduleName().split("\\.")[1]);
+    return module.moduleName().endsWith(BlockHooks.K_INPUT);
   }
 
   /** Collects settings. Not safe for use by several threads. */

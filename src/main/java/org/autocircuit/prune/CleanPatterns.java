@@ -6,6 +6,7 @@ import java.util.stream.IntStream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.internal.Access;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.run.Passes;
 import org.autocircuit.pass.ForwardRequest;
@@ -49,8 +50,7 @@ final class CleanPatterns {
     PatchableModel model = batch.model();
     int blocks = model.config().nLayers();
     CleanStreams streams = CleanStreams.of(batch);
-    List<String> names =
-        IntStream.range(0, blocks).mapToObj(n -> "blocks." + n + ".attn.hook_pattern").toList();
+    List<String> names = BlockHooks.ofAll(blocks, BlockHooks.PATTERN);
     // Gradients flow from a stream that asks for them: weights do not.
     ForwardRequest fromStart =
         ForwardRequest.startingAt(0, streams.streams().get(0).clone().requires_grad_(true))

@@ -2,7 +2,7 @@ package org.autocircuit.prune;
 
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.ForwardResult;
 import org.autocircuit.pass.ModelInput;
@@ -17,7 +17,7 @@ record CleanStreams(List<Tensor> streams, Optional<Tensor> attentionMask) {
 
   static CleanStreams of(GradientAttribution.Batch batch) {
     ModelInput input = ModelInput.ofPrompts(batch.prompts().clean(), batch.model().device());
-    List<String> names = names(batch.model().config().nLayers());
+    List<String> names = BlockHooks.ofAll(batch.model().config().nLayers(), BlockHooks.RESID_PRE);
     ForwardResult run =
         batch
             .model()
@@ -27,11 +27,6 @@ record CleanStreams(List<Tensor> streams, Optional<Tensor> attentionMask) {
                     .withGrad(false)
                     .withReads(names));
     return new CleanStreams(names.stream().map(run::read).toList(), input.attentionMask());
-  }
-
-  /** The hook points where it enters blocks. */
-  static List<String> names(int blocks) {
-    return IntStream.range(0, blocks).mapToObj(n -> "blocks." + n + ".hook_resid_pre").toList();
   }
 
   /** The input of a run from a block on. */

@@ -5,18 +5,18 @@ import java.util.List;
 import java.util.Map;
 import org.autocircuit.graph.NearestName;
 import org.autocircuit.graph.SrcNode;
+import org.autocircuit.internal.BlockHooks;
 
 /** Reads the attention of heads. */
 final class AttentionPatterns {
-
-  private static final String RESULT = "attn.hook_result";
-  private static final String PATTERN = "attn.hook_pattern";
 
   private AttentionPatterns() {}
 
   static List<AttentionPattern> of(TextModel model, String prompt, List<String> names) {
     List<SrcNode> all =
-        model.graph().srcs().stream().filter(src -> src.moduleName().endsWith(RESULT)).toList();
+        model.graph().srcs().stream()
+            .filter(src -> src.moduleName().endsWith(BlockHooks.RESULT))
+            .toList();
     List<SrcNode> heads = names.stream().map(name -> head(all, name)).toList();
     String[] hooks = heads.stream().map(AttentionPatterns::hook).distinct().toArray(String[]::new);
     Map<String, ActivationValues> patterns = model.activations(prompt, hooks);
@@ -33,7 +33,7 @@ final class AttentionPatterns {
   }
 
   private static String hook(SrcNode head) {
-    return head.moduleName().replace(RESULT, PATTERN);
+    return BlockHooks.of(BlockHooks.block(head.moduleName()), BlockHooks.PATTERN);
   }
 
   /** The rows of one head of {@code [1, heads, queries, keys]}. */

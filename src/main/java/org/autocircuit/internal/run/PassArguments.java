@@ -13,6 +13,7 @@ import org.autocircuit.graph.NearestName;
 import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.FullyPatchedCache;
 import org.autocircuit.internal.NativeCodes;
@@ -294,7 +295,7 @@ final class PassArguments {
 
   /** Hook names are in execution order. */
   private boolean isBefore(String hookName, int startBlock) {
-    String block = "blocks.%s.".formatted(startBlock);
+    String block = BlockHooks.of(startBlock, "");
     return hookNames.stream().takeWhile(name -> !name.startsWith(block)).anyMatch(hookName::equals);
   }
 

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.autocircuit.internal.Access;
 import org.autocircuit.internal.Arguments;
+import org.autocircuit.internal.BlockHooks;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.ModelConfig;
 import org.autocircuit.model.Precision;
@@ -35,14 +36,8 @@ public final class PrefixPass {
       throw new IllegalArgumentException(
           "model: expected one with attention, got one of " + structure);
     }
-    List<String> keys = new ArrayList<>();
-    List<String> values = new ArrayList<>();
-    for (int block = 0; block < config.nLayers(); block++) {
-      keys.add("blocks." + block + ".attn.hook_k");
-      values.add("blocks." + block + ".attn.hook_v");
-    }
-    List<String> hooks = new ArrayList<>(keys);
-    hooks.addAll(values);
+    List<String> hooks = new ArrayList<>(BlockHooks.ofAll(config.nLayers(), BlockHooks.K));
+    hooks.addAll(BlockHooks.ofAll(config.nLayers(), BlockHooks.V));
     ForwardRequest request =
         ForwardRequest.of(tokens)
             .withGrad(false)
