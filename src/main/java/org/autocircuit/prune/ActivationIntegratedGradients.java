@@ -100,7 +100,7 @@ public final class ActivationIntegratedGradients extends GradientAttribution {
     if (moduleName.endsWith(BlockHooks.RESULT)) {
       return BlockHooks.of(BlockHooks.block(moduleName), BlockHooks.ATTN_OUT);
     }
-    // What an autoencoder takes an MLP's output apart into comes behind.
+    // Latents of an autoencoder have longer names.
     return moduleName.contains(BlockHooks.MLP_OUT)
         ? BlockHooks.of(BlockHooks.block(moduleName), BlockHooks.MLP_OUT)
         : moduleName;
