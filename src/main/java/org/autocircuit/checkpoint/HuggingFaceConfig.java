@@ -79,7 +79,8 @@ public final class HuggingFaceConfig {
     this.transformer = transformer;
     this.tiedEmbedding = tiedEmbedding;
     this.bosTokenId = bosTokenId;
-    this.eosTokenIds = eosTokenIds.stream().distinct().toList();
+    this.eosTokenIds =
+        eosTokenIds.stream().filter(id -> id < transformer.dVocab()).distinct().toList();
   }
 
   /** Returns the family, one of {@link #MODEL_TYPES}. */
@@ -108,7 +109,8 @@ public final class HuggingFaceConfig {
   /**
    * Returns every token that ends a sequence, each once: those of {@code config.json}, then those
    * that {@code generation_config.json} beside it adds, as files of chat models do; of a GGUF file
-   * those that end a sequence, a turn or a message.
+   * those that end a sequence, a turn or a message. Those beyond the vocabulary, which some files
+   * of small models name, end nothing and are left out.
    */
   public List<Integer> eosTokenIds() {
     return eosTokenIds;

@@ -219,9 +219,15 @@ final class ActiveRequest implements AutoCloseable {
    * Takes what came of the step, and gives out a token if there is one.
    *
    * @param logits a place for {@code [d_vocab]} values
+   * @param counted runs before anybody can see the token
    * @return why the answer ends here; {@code null}: it goes on
    */
-  FinishReason take(StepEngine.Output output, StepDraft draft, double[] logits, Exponentials exp) {
+  FinishReason take(
+      StepEngine.Output output,
+      StepDraft draft,
+      double[] logits,
+      Exponentials exp,
+      Runnable counted) {
     position += chunk;
     if (donor != null && position >= patchedUntil) {
       donor.close(); // closed once more at the end, which does nothing
@@ -254,6 +260,7 @@ final class ActiveRequest implements AutoCloseable {
     if (donor != null && donorSampler == null) {
       donorTokens[known] = id;
     }
+    counted.run();
     generation.add(new GeneratedToken(id, output.logit(logitRow, id) - logSum, known), reads);
     known++;
     return ending(id);

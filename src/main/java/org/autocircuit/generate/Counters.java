@@ -56,11 +56,12 @@ final class Counters {
     tell(to -> to.refused(request, reason));
   }
 
-  void token(Generation generation, boolean first) {
+  void token() {
     tokens.increment();
-    if (first) {
-      tell(to -> to.firstToken(generation));
-    }
+  }
+
+  void firstToken(Generation generation) {
+    tell(to -> to.firstToken(generation));
   }
 
   void stepped(StepReport report, GenerationStepEvent event) {
@@ -84,8 +85,7 @@ final class Counters {
 
   /** Ends a generation, unless it has ended. */
   void end(Generation generation, FinishReason reason, Throwable failure) {
-    if (generation.end(reason, failure)) {
-      finished.get(reason).increment();
+    if (generation.end(reason, failure, finished.get(reason)::increment)) {
       write(generation.event, generation.request(), generation.ended().orElseThrow());
       tell(to -> to.finished(generation, reason));
     }

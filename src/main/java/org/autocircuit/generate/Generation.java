@@ -1,9 +1,6 @@
 package org.autocircuit.generate;
 
-import java.lang.System.Logger;
-import java.lang.System.Logger.Level;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -13,8 +10,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
-import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.jfr.GenerationEvent;
@@ -37,8 +32,6 @@ import org.autocircuit.internal.jfr.GenerationEvent;
  */
 public final class Generation implements Iterable<GeneratedToken>, AutoCloseable {
 
-  private static final Logger LOG = System.getLogger("org.autocircuit.generate");
-
   private final GenerationRequest request;
   private final GenerationPlan plan;
   private final Executor executor;
@@ -56,16 +49,9 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
         }
       };
 
-  private final ReentrantLock lock = new ReentrantLock();
-  private final Condition changed = lock.newCondition();
-  private final List<GeneratedToken> tokens = new ArrayList<>();
-  private final List<Map<String, float[]>> reads = new ArrayList<>();
-  private final List<TokenSubscription> subscriptions = new ArrayList<>();
+  private final TokenLog log;
   private long started;
   private long firstToken;
-  private int read;
-  private GenerationResult ended;
-  private Throwable failure;
   private volatile boolean cancelled;
 
   /**
@@ -86,6 +72,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     this.executor = executor;
     this.canceller = canceller;
     this.awakener = awakener;
+    log = new TokenLog(request.maxUnread());
   }
 
   /** The request that this answers. */
@@ -111,15 +98,15 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
 
       @Override
       public boolean hasNext() {
-        return await(next);
+        return log.await(next);
       }
 
       @Override
       public GeneratedToken next() {
-        if (!await(next)) {
+        if (!log.await(next)) {
           throw new NoSuchElementException();
         }
-        return read(next++);
+        return poll(next++).orElseThrow();
       }
     };
   }
@@ -131,12 +118,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   public Flow.Publisher<GeneratedToken> publisher() {
     return subscriber -> {
       TokenSubscription subscription = new TokenSubscription(this, subscriber, executor);
-      lock.lock();
-      try {
-        subscriptions.add(subscription);
-      } finally {
-        lock.unlock();
-      }
+      log.subscribe(subscription);
       subscription.begin();
     };
   }
@@ -157,22 +139,12 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
 
   /** The whole answer, if it has ended, for whatever reason. */
   public Optional<GenerationResult> ended() {
-    lock.lock();
-    try {
-      return Optional.ofNullable(ended);
-    } finally {
-      lock.unlock();
-    }
+    return log.ended();
   }
 
   /** The tokens so far. */
   public List<GeneratedToken> tokens() {
-    lock.lock();
-    try {
-      return List.copyOf(tokens);
-    } finally {
-      lock.unlock();
-    }
+    return log.tokens();
   }
 
   /**
@@ -182,12 +154,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
    * @return hook point to its values; not copied
    */
   public Map<String, float[]> reads(int index) {
-    lock.lock();
-    try {
-      return reads.get(index);
-    } finally {
-      lock.unlock();
-    }
+    return log.entry(index).reads();
   }
 
   /**
@@ -228,169 +195,66 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
 
   /** Returns whether so many tokens lie unread that it rests. */
   boolean isResting() {
-    lock.lock();
-    try {
-      return tokens.size() - read >= request.maxUnread();
-    } finally {
-      lock.unlock();
-    }
+    return log.isFull();
   }
 
   void start() {
-    change(() -> started = System.nanoTime());
+    started = System.nanoTime();
   }
 
   void add(GeneratedToken token, Map<String, float[]> readBefore) {
-    change(
-        () -> {
-          firstToken = tokens.isEmpty() ? System.nanoTime() : firstToken;
-          tokens.add(token);
-          reads.add(readBefore);
-        });
+    firstToken = firstToken == 0 ? System.nanoTime() : firstToken;
+    log.add(new TokenLog.Entry(token, readBefore));
   }
 
   /**
    * Ends it, unless it has ended.
    *
    * @param thrown what failed, or {@code null}
+   * @param counted runs before anybody can see the end
    * @return whether it had not ended
    */
-  boolean end(FinishReason why, Throwable thrown) {
-    boolean[] first = {false};
-    change(
-        () -> {
-          if (ended == null) {
-            ended = makeResult(why, System.nanoTime());
-            failure = thrown;
-            first[0] = true;
-          }
-        });
-    if (first[0]) {
-      run(executor, this::complete);
+  boolean end(FinishReason why, Throwable thrown, Runnable counted) {
+    long now = System.nanoTime();
+    boolean isFirst = log.end(tokens -> makeResult(tokens, why, now), thrown, counted);
+    if (isFirst) {
+      TokenLog.run(executor, this::complete);
     }
-    return first[0];
+    return isFirst;
   }
 
   private void complete() {
-    if (failure == null) {
-      result.complete(ended);
-    } else {
-      result.completeExceptionally(failure);
-    }
+    log.failure()
+        .ifPresentOrElse(
+            result::completeExceptionally, () -> result.complete(log.ended().orElseThrow()));
   }
 
-  private GenerationResult makeResult(FinishReason why, long now) {
+  private GenerationResult makeResult(List<GeneratedToken> tokens, FinishReason why, long now) {
     return new GenerationResult(
-        tokens(),
+        tokens,
         why,
         Duration.ofNanos((started == 0 ? now : started) - submitted),
-        tokens.isEmpty() ? null : Duration.ofNanos(firstToken - submitted),
+        firstToken == 0 ? null : Duration.ofNanos(firstToken - submitted),
         Duration.ofNanos(now - submitted));
-  }
-
-  private void change(Runnable action) {
-    List<TokenSubscription> told;
-    lock.lock();
-    try {
-      action.run();
-      changed.signalAll();
-      told = subscriptions.isEmpty() ? List.of() : List.copyOf(subscriptions);
-    } finally {
-      lock.unlock();
-    }
-    told.forEach(TokenSubscription::signal);
-  }
-
-  /** Waits for a token; false if the answer ends before it. */
-  private boolean await(int index) {
-    lock.lock();
-    try {
-      while (tokens.size() <= index && ended == null) {
-        changed.await();
-      }
-      if (tokens.size() > index) {
-        return true;
-      }
-      if (failure != null) {
-        throw new CompletionException(failure);
-      }
-      return false;
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new StoppedException("stopped: the thread was interrupted");
-    } finally {
-      lock.unlock();
-    }
-  }
-
-  /** A token that has come, which is read now. */
-  private GeneratedToken read(int index) {
-    GeneratedToken token;
-    boolean caughtUp;
-    lock.lock();
-    try {
-      token = tokens.get(index);
-      caughtUp = index >= read && tokens.size() - read >= request.maxUnread();
-      read = Math.max(read, index + 1);
-    } finally {
-      lock.unlock();
-    }
-    if (caughtUp) {
-      awakener.accept(this);
-    }
-    return token;
   }
 
   /** The token at an index, read; empty: it has not come. */
   Optional<GeneratedToken> poll(int index) {
-    lock.lock();
-    try {
-      if (tokens.size() <= index) {
-        return Optional.empty();
-      }
-    } finally {
-      lock.unlock();
-    }
-    return Optional.of(read(index));
+    return log.read(index, () -> awakener.accept(this));
   }
 
   /** Returns whether it ended with so many tokens. */
   boolean isEndedAt(int count) {
-    lock.lock();
-    try {
-      return ended != null && tokens.size() == count;
-    } finally {
-      lock.unlock();
-    }
+    return log.isEndedAt(count);
   }
 
   /** The failure that ended it with {@link FinishReason#ERROR}; empty: none did. */
   public Optional<Throwable> failure() {
-    lock.lock();
-    try {
-      return Optional.ofNullable(failure);
-    } finally {
-      lock.unlock();
-    }
+    return log.failure();
   }
 
   void forget(TokenSubscription subscription) {
-    lock.lock();
-    try {
-      subscriptions.remove(subscription);
-    } finally {
-      lock.unlock();
-    }
-  }
-
-  /** Runs what users wait with; what it or its executor throws is theirs alone. */
-  static void run(Executor executor, Runnable action) {
-    try {
-      executor.execute(action);
-    } catch (Exception | Error e) {
-      LOG.log(
-          Level.WARNING, "a generator's executor or a reader failed: the reader gets no more", e);
-    }
+    log.forget(subscription);
   }
 
   @Override

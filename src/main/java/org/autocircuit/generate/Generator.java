@@ -271,7 +271,7 @@ public final class Generator implements AutoCloseable {
      * Starts the generator.
      *
      * @throws IllegalArgumentException if the model takes no tokens, has a prefix or latents of
-     *     positions, or {@code passBytes} does not do for one token
+     *     positions, or lacks a stop token, or {@code passBytes} does not do for one token
      * @throws IllegalStateException if the model is closed
      */
     public Generator build() {
@@ -286,12 +286,11 @@ public final class Generator implements AutoCloseable {
 
     /** Starts a generator on an engine, which it takes over. */
     Generator build(StepEngine engine, RequestChecks checks) {
-      long least = engine.passBytesPerToken(true) + engine.passBytesPerToken(false);
-      if (passBytes < least) {
+      try {
+        check(engine, checks);
+      } catch (IllegalArgumentException e) {
         engine.close();
-        throw new IllegalArgumentException(
-            "passBytes: expected at least %s, for one patched token and its donor, got %s"
-                .formatted(least, passBytes));
+        throw e;
       }
       Settings settings =
           new Settings(
@@ -299,6 +298,16 @@ public final class Generator implements AutoCloseable {
       Generator generator = new Generator(this, engine, settings);
       generator.thread.start();
       return generator;
+    }
+
+    private void check(StepEngine engine, RequestChecks checks) {
+      checks.stopTokens(endTokens);
+      long least = engine.passBytesPerToken(true) + engine.passBytesPerToken(false);
+      if (passBytes < least) {
+        throw new IllegalArgumentException(
+            "passBytes: expected at least %s, for one patched token and its donor, got %s"
+                .formatted(least, passBytes));
+      }
     }
   }
 }

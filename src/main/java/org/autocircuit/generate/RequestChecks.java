@@ -1,5 +1,6 @@
 package org.autocircuit.generate;
 
+import java.util.Collection;
 import java.util.List;
 import java.util.Set;
 import org.autocircuit.graph.ModelGraph;
@@ -68,6 +69,7 @@ final class RequestChecks {
       throw new IllegalArgumentException(
           "stop texts: expected none, since the generator was built without a tokenizer");
     }
+    stopTokens(request.stop().tokens());
     request.hooks().forEach(this::read);
     request.steering().forEach(this::steering);
     if (request.patch().isPatched()) {
@@ -81,6 +83,20 @@ final class RequestChecks {
         throw new IllegalArgumentException(
             "%s: expected 0 to %s, got %s at position %s"
                 .formatted(name, config.dVocab() - 1, tokens[i], i));
+      }
+    }
+  }
+
+  /**
+   * Refuses tokens that no answer can end at, since the model has none such.
+   *
+   * @throws IllegalArgumentException with what was expected and what came
+   */
+  void stopTokens(Collection<Integer> ids) {
+    for (int id : ids) {
+      if (id < 0 || id >= config.dVocab()) {
+        throw new IllegalArgumentException(
+            "stop tokens: expected 0 to %s, got %s".formatted(config.dVocab() - 1, id));
       }
     }
   }

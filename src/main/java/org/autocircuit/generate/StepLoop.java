@@ -218,8 +218,8 @@ final class StepLoop implements Runnable {
       long nanos = System.nanoTime() - begin;
       if (output != null) {
         event.end();
-        draft.rows().forEach(row -> take(row, output, draft));
         counters.stepped(draft.report(nanos), event);
+        draft.rows().forEach(row -> take(row, output, draft));
       }
     } finally {
       synchronized (stepping) {
@@ -233,9 +233,9 @@ final class StepLoop implements Runnable {
     Generation generation = row.generation();
     try {
       int before = row.answered();
-      FinishReason reason = row.take(output, draft, logits, exponentials);
-      if (row.answered() > before) {
-        counters.token(generation, before == 0);
+      FinishReason reason = row.take(output, draft, logits, exponentials, counters::token);
+      if (before == 0 && row.answered() > 0) {
+        counters.firstToken(generation);
       }
       if (reason != null) {
         end(row, reason, null);

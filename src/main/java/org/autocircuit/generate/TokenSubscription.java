@@ -33,13 +33,13 @@ final class TokenSubscription implements Flow.Subscription {
   /** Introduces itself, on the subscribing thread; nothing else comes before. */
   void begin() {
     subscriber.onSubscribe(this);
-    Generation.run(executor, this::serve);
+    TokenLog.run(executor, this::serve);
   }
 
   /** Says that something may be there for the subscriber. */
   void signal() {
     if (!ended && signals.getAndIncrement() == 0) {
-      Generation.run(executor, this::serve);
+      TokenLog.run(executor, this::serve);
     }
   }
 

@@ -83,6 +83,7 @@ class HuggingFaceConfigTest {
     assertThat(ends("7", "{\"eos_token_id\": [9, 7]}")).containsExactly(7, 9);
     assertThat(ends("null", "{\"eos_token_id\": 9, \"temperature\": 0.6}")).containsExactly(9);
     assertThat(ends("7", "{}")).containsExactly(7);
+    assertThat(ends("[50256, 50257]", "{\"eos_token_id\": 60000}")).containsExactly(50256);
     HuggingFaceConfig config =
         HuggingFaceConfig.of(RandomModels.config(2, 16, 4, 4, 32, 101, 32))
             .withEosTokenIds(List.of(4, 2, 4));

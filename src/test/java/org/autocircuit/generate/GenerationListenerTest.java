@@ -94,6 +94,33 @@ class GenerationListenerTest {
   }
 
   @Test
+  void whoeverSeesSomethingSeesItCounted() {
+    Queue<GeneratorState> seen = new ConcurrentLinkedQueue<>();
+    // Readers run on the generator's thread, as soon as there is something to see.
+    Generator.Builder builder = GeneratorTest.builder().executor(Runnable::run);
+    try (Generator running = builder.build(new HashEngine(), HashEngine.checks())) {
+      Generation generation = running.submit(REQUEST);
+      GeneratorTest.Subscriber reader =
+          new GeneratorTest.Subscriber(1) {
+            @Override
+            public void onNext(GeneratedToken token) {
+              super.onNext(token);
+              assertThat(running.state().tokens()).isGreaterThanOrEqualTo(got.size());
+              assertThat(running.state().steps()).isGreaterThanOrEqualTo(got.size());
+              seen.add(running.state());
+            }
+          };
+      generation.publisher().subscribe(reader);
+      generation.result().thenAccept(result -> seen.add(running.state())).join();
+      assertThat(reader.failure).isNull();
+    }
+    assertThat(seen).hasSize(3);
+    assertThat(seen)
+        .last()
+        .satisfies(last -> assertThat(last.finished().get(FinishReason.LENGTH)).isEqualTo(1));
+  }
+
+  @Test
   void aListenerThatFailsKeepsNothingFromTheOthers() {
     Told first = new Told(request -> {});
     Told last = new Told(request -> {});

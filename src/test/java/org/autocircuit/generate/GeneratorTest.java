@@ -238,7 +238,7 @@ class GeneratorTest {
   }
 
   /** Asks for so many tokens at a time. */
-  static final class Subscriber implements Flow.Subscriber<GeneratedToken> {
+  static class Subscriber implements Flow.Subscriber<GeneratedToken> {
     final List<GeneratedToken> got = new ArrayList<>();
     final CountDownLatch ended = new CountDownLatch(1);
     volatile Throwable failure;
@@ -288,6 +288,14 @@ class GeneratorTest {
       refused(generator, request.withStop(Stop.after(3).atTexts(".")), "without a tokenizer");
       refused(
           generator,
+          request.withStop(Stop.after(3).atTokens(30, 31)),
+          "stop tokens: expected 0 to 30, got 31");
+      refused(
+          generator,
+          request.withStop(Stop.after(3).atTokens(-1)),
+          "stop tokens: expected 0 to 30, got -1");
+      refused(
+          generator,
           request.withPatch(GenerationPatch.resample(new long[] {1, 2}, masks, Donor.FREE)),
           "corrupt tokens: expected 3 like the prompt, so that positions agree, got 2");
       refused(
@@ -299,8 +307,13 @@ class GeneratorTest {
               request
                   .withPatch(GenerationPatch.resample(new long[] {1, 2, 4}, masks, Donor.FREE))
                   .withReads(HashEngine.STREAM)
+                  .withStop(Stop.after(3).atTokens(0, 30))
                   .withSteering(Steering.of(HashEngine.STREAM, new float[16]))));
     }
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () -> builder().stopTokens(List.of(2, 31)).build(new HashEngine(), HashEngine.checks()))
+        .withMessage("stop tokens: expected 0 to 30, got 31");
     assertThatIllegalArgumentException()
         .isThrownBy(() -> GenerationRequest.of(new long[] {}))
         .withMessage("tokens: expected at least one, got none");
