@@ -1,5 +1,6 @@
 package org.autocircuit;
 
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -13,6 +14,7 @@ import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.model.Model;
 import org.autocircuit.model.Precision;
 import org.autocircuit.model.TransformerConfig;
+import org.autocircuit.model.WeightShapes;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -89,6 +91,29 @@ public final class RandomModels {
       TransformerConfig config, Precision precision, PatchableModelOptions options, long seed) {
     try (Model model = model(config, precision, seed)) {
       return PatchableModel.of(model, options);
+    }
+  }
+
+  /** A patchable model of any structure, all of whose weights are random. */
+  public static PatchableModel patchableOfAnyKind(
+      TransformerConfig config, Precision precision, long seed) {
+    Random random = new Random(seed);
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    try (PointerScope scope = new PointerScope()) {
+      WeightShapes.of(config)
+          .forEach(
+              (name, shape) -> {
+                long size = Arrays.stream(shape).reduce(1, Math::multiplyExact);
+                double[] values = normal(size, 0.3, random);
+                if (name.contains("ln") && name.endsWith(".w")) {
+                  Arrays.setAll(values, i -> 1 + values[i]);
+                }
+                weights.put(
+                    name, TensorArrays.of(values, precision.scalarType(), TestDevice.NAME, shape));
+              });
+      try (Model model = Model.of(config, weights)) {
+        return PatchableModel.of(model, PatchableModelOptions.defaults());
+      }
     }
   }
 
