@@ -2,10 +2,15 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <memory>
+#include <utility>
 
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/model/precision.h"
@@ -78,6 +83,49 @@ void MaskTraining::step_along(const at::Tensor& gradients) {
   TORCH_CHECK(masks_.size() == 1, "expected nodes without masks");
   const std::lock_guard<std::mutex> lock(mutex_);
   update({gradients});
+}
+
+at::Tensor MaskTraining::state() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<at::Tensor> masks;
+  std::vector<at::Tensor> means;
+  std::vector<at::Tensor> squares;
+  for (const at::Tensor& some : masks_) {
+    masks.push_back(some.detach());
+    const auto found = adam_.state().find(some.unsafeGetTensorImpl());
+    if (found == adam_.state().end()) {
+      means.push_back(at::zeros_like(some));
+      squares.push_back(at::zeros_like(some));
+    } else {
+      const auto& adam =
+          static_cast<const torch::optim::AdamParamState&>(*found->second);
+      means.push_back(adam.exp_avg());
+      squares.push_back(adam.exp_avg_sq());
+    }
+  }
+  return at::stack({at::cat(masks), at::cat(means), at::cat(squares)});
+}
+
+void MaskTraining::restore(const at::Tensor& state, int64_t steps) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const at::NoGradGuard no_grad;
+  int64_t begin = 0;
+  for (const at::Tensor& masks : masks_) {
+    const at::Tensor of_masks = state.narrow(1, begin, masks.numel());
+    begin += masks.numel();
+    masks.copy_(of_masks[0]);
+    auto adam = std::make_unique<torch::optim::AdamParamState>();
+    adam->step(steps);
+    adam->exp_avg(at::empty_like(masks).copy_(of_masks[1]));
+    adam->exp_avg_sq(at::empty_like(masks).copy_(of_masks[2]));
+    adam_.state()[masks.unsafeGetTensorImpl()] = std::move(adam);
+  }
+  TORCH_CHECK(
+      begin == state.size(1),
+      "expected the state of ",
+      begin,
+      " masks, got that of ",
+      state.size(1));
 }
 
 TrainingLosses MaskTraining::losses_of(

@@ -82,6 +82,13 @@ class MaskTraining {
   /// masks of edges alone.
   void step_along(const at::Tensor& gradients);
 
+  /// All that later steps depend on: masks, and the optimiser's means of
+  /// gradients and of their squares, [3, n_masks (+ n_srcs)].
+  at::Tensor state();
+
+  /// Goes on from the `state` that so many steps led to.
+  void restore(const at::Tensor& state, int64_t steps);
+
  private:
   /// The values by which edges and nodes are patched: ([batch]) [n].
   struct Sample {

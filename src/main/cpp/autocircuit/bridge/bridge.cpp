@@ -533,6 +533,19 @@ void step_masks_along(int64_t training, const at::Tensor& gradients) {
       [&] { from_handle<MaskTraining>(training)->step_along(gradients); });
 }
 
+at::Tensor mask_training_state(int64_t training) {
+  return translating_errors(
+      [&] { return from_handle<MaskTraining>(training)->state(); });
+}
+
+void restore_mask_training(
+    int64_t training,
+    const at::Tensor& state,
+    int64_t steps) {
+  translating_errors(
+      [&] { from_handle<MaskTraining>(training)->restore(state, steps); });
+}
+
 at::Tensor train_masks(
     int64_t training,
     int64_t model,

@@ -347,6 +347,14 @@ AUTOCIRCUIT_API void step_masks_along(
     int64_t training,
     const at::Tensor& gradients);
 
+/// All that later steps depend on, [3, n_masks (+ n_srcs)], and a restart from
+/// it.
+AUTOCIRCUIT_API at::Tensor mask_training_state(int64_t training);
+AUTOCIRCUIT_API void restore_mask_training(
+    int64_t training,
+    const at::Tensor& state,
+    int64_t steps);
+
 /// Forward, loss, backward and a step of the optimiser. The loss is the
 /// `divergence` from the full model, and `edge_weight` for each edge of the
 /// circuit beyond `circuit_size` (-1: for each edge), and what `constraints`

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
@@ -21,6 +22,7 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Figures;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
@@ -37,6 +39,7 @@ import org.autocircuit.report.CircuitTable;
  * @param random random circuits of each size to average over
  * @param seed seed of the first random circuits
  * @param phases is told what has ended
+ * @param checkpoints where each part keeps how far it is
  * @param err takes the progress
  */
 record CircuitComparison(
@@ -46,6 +49,7 @@ record CircuitComparison(
     int random,
     long seed,
     Phases phases,
+    Function<String, Checkpoint> checkpoints,
     PrintWriter err) {
 
   /**
@@ -128,7 +132,7 @@ record CircuitComparison(
     CircuitMeasures full = CircuitMeasures.ofModel(model, batches);
     // Edges with infinite scores are in every circuit that scores pick.
     PruneScores zeros = PruneScores.filled(graph, 0);
-    CircuitMeasures empty = measure(zeros, List.of(0), Progress.NONE).get(0);
+    CircuitMeasures empty = measure(zeros, List.of(0), Progress.NONE, Checkpoint.NONE).get(0);
     Map<Integer, List<Integer>> asked = new LinkedHashMap<>();
     for (int size : sizes) {
       asked.computeIfAbsent(scores.circuit(size).size(), n -> new ArrayList<>()).add(size);
@@ -137,7 +141,7 @@ record CircuitComparison(
         new Measured(
             scores.size(), asked, ends.get(1).minus(ends.get(0)), full, empty, Map.of(), Map.of());
     try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
-      ended = ended.with(measure(scores, sizes, progress), Map.of());
+      ended = ended.with(measure(scores, sizes, progress, checkpoints.apply("circuits")), Map.of());
     } catch (StoppedException e) {
       @SuppressWarnings("unchecked") // runs of circuits have measures by size
       Map<Integer, CircuitMeasures> done = e.partial(Map.class).orElse(Map.of());
@@ -165,7 +169,8 @@ record CircuitComparison(
       measure(
               RandomPruneScores.of(model.graph(), seed + i),
               sizes,
-              (done, total) -> progress.report(before * total + done, random * total))
+              (done, total) -> progress.report(before * total + done, random * total),
+              checkpoints.apply("random circuits " + (i + 1)))
           .forEach((size, of) -> measures.computeIfAbsent(size, k -> new ArrayList<>()).add(of));
     }
     Map<Integer, CircuitMeasures> means = new LinkedHashMap<>();
@@ -174,13 +179,13 @@ record CircuitComparison(
   }
 
   private Map<Integer, CircuitMeasures> measure(
-      PruneScores scores, List<Integer> sizes, Progress progress) {
+      PruneScores scores, List<Integer> sizes, Progress progress, Checkpoint checkpoint) {
     return CircuitRuns.builder(scores)
         .sizes(sizes)
         .patchType(PatchType.TREE_PATCH)
         .ablation(ablation)
         .progress(progress)
         .build()
-        .measure(model, batches);
+        .measure(model, batches, checkpoint);
   }
 }

@@ -89,6 +89,8 @@ final class Compare implements Callable<Integer> {
 
   @Mixin private Outputs outputs;
 
+  @Mixin private CheckpointOption checkpoint;
+
   @Mixin private AlgorithmOptions algorithmOptions;
 
   @Mixin private ModelOptions modelOptions;
@@ -114,14 +116,16 @@ final class Compare implements Callable<Integer> {
         err,
         this::readFiles,
         (folder, model, prompts) -> {
+          checkpoint.open(folder, prompts, outputs, ofFiles.values());
           fact("model", folder.describe());
           fact("prompts", prompts.describe());
           if (allMethods) {
-            new MethodTable(algorithmOptions, out, err).print(model, prompts);
+            new MethodTable(algorithmOptions, checkpoint, out, err).print(model, prompts);
           } else {
             compare(folder, model, prompts);
           }
         });
+    checkpoint.finish();
     out.flush();
     return Main.OK;
   }
@@ -148,6 +152,7 @@ final class Compare implements Callable<Integer> {
     requireDifferentFiles();
     files.forEach(file -> outputs.keep("a file of scores", file));
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    checkpoint.check(outputs);
     if (page != null) {
       outputs.add("--page", page);
     }
@@ -196,13 +201,15 @@ final class Compare implements Callable<Integer> {
       PruneAlgorithm algorithm = method.algorithm(settings);
       try (PhaseProgress progress = PhaseProgress.of(method.toString(), err)) {
         String name = "%s (%s)".formatted(method, algorithm.name());
-        PruneScores found = algorithm.pruneScores(model, prompts.finding(), progress);
+        PruneScores found =
+            checkpoint.scores(method.toString(), algorithm, model, prompts.finding(), progress);
         add(scores, name, found);
         explored.scores(found, algorithm, method.meaning(algorithm, settings, found));
       }
     }
     if (page != null) {
       explored.write(page);
+      outputs.wrote(page);
       fact("page", page + " (to open in a browser)");
     }
     out.println();
@@ -259,12 +266,14 @@ final class Compare implements Callable<Integer> {
   private void faithfulness(PatchableModel model, Prompts prompts, List<PruneScores> scores) {
     List<FaithfulnessCurve> curves = new ArrayList<>();
     for (PruneScores each : scores) {
+      String part = "circuits of " + letter(curves.size());
       try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
         curves.add(
             FaithfulnessCurve.measure(
                 Evaluation.of(algorithmOptions.metric().ofPrompts(prompts.haveWrongAnswers()))
                     .withAblation(algorithmOptions.ablation().orElse(BatchAblation.RESAMPLE))
-                    .withProgress(progress),
+                    .withProgress(progress)
+                    .withCheckpoint(checkpoint.part(part)),
                 model,
                 prompts.testing(),
                 each,

@@ -49,7 +49,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit discover",
       "  autocircuit discover --page page.html --overwrite",
       "  autocircuit discover --picture circuit.html --json discovery.json --overwrite",
-      "  autocircuit discover --method exact --metric prob --output exact.json --no-picture",
+      "  autocircuit discover --method exact --checkpoint run.checkpoint --overwrite",
       "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1 --overwrite",
       "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 -o gpt2.json",
       "",
@@ -148,6 +148,8 @@ final class Discover implements Callable<Integer> {
 
   @Mixin private Outputs outputs;
 
+  @Mixin private CheckpointOption checkpoint;
+
   private PrintWriter out;
   private PrintWriter err;
   private Phases phases;
@@ -168,8 +170,10 @@ final class Discover implements Callable<Integer> {
         graph -> sizes = sizes(graph),
         (folder, model, prompts) -> {
           phases.end("loading");
+          checkpoint.open(folder, prompts, outputs, List.of());
           discover(folder, model, prompts);
         });
+    checkpoint.finish();
     out.flush();
     return Main.OK;
   }
@@ -232,7 +236,14 @@ final class Discover implements Callable<Integer> {
     try {
       measured =
           new CircuitComparison(
-                  model, prompts.testing(), ablation, random, algorithmOptions.seed(), phases, err)
+                  model,
+                  prompts.testing(),
+                  ablation,
+                  random,
+                  algorithmOptions.seed(),
+                  phases,
+                  checkpoint::part,
+                  err)
               .measure(scores, sizes);
     } catch (StoppedException e) {
       e.partial(CircuitComparison.Measured.class).ifPresent(done -> out.println(done.table()));
@@ -287,7 +298,7 @@ final class Discover implements Callable<Integer> {
 
   private PruneScores attribute(PruneAlgorithm algorithm, PatchableModel model, Prompts prompts) {
     try (PhaseProgress progress = PhaseProgress.of("attribution", err)) {
-      return algorithm.pruneScores(model, prompts.finding(), progress);
+      return checkpoint.scores("attribution", algorithm, model, prompts.finding(), progress);
     }
   }
 
@@ -350,6 +361,7 @@ final class Discover implements Callable<Integer> {
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    checkpoint.check(outputs);
     outputs.add("--output", output);
     if (json != null) {
       outputs.add("--json", json);

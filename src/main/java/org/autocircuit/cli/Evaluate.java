@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.autocircuit.PatchableModel;
@@ -168,6 +169,8 @@ final class Evaluate implements Callable<Integer> {
 
   @Mixin private Outputs outputs;
 
+  @Mixin private CheckpointOption checkpoint;
+
   private PruneScores scores;
 
   @Override
@@ -176,6 +179,7 @@ final class Evaluate implements Callable<Integer> {
     promptOptions.check(spec, modelOptions);
     outputs.keep("--scores", scoresFile);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    checkpoint.check(outputs);
     if (json != null) {
       outputs.add("--json", json);
     }
@@ -188,7 +192,11 @@ final class Evaluate implements Callable<Integer> {
         perPosition,
         err,
         graph -> scores = ScoresFile.read(graph, scoresFile),
-        (folder, model, prompts) -> evaluate(model, prompts, out, err));
+        (folder, model, prompts) -> {
+          checkpoint.open(folder, prompts, outputs, List.of(scores));
+          evaluate(model, prompts, out, err);
+        });
+    checkpoint.finish();
     out.flush();
     return Main.OK;
   }
@@ -203,7 +211,8 @@ final class Evaluate implements Callable<Integer> {
                   .withPatchType(patch.type)
                   .withAblation(ablation)
                   .withDirection(direction.direction)
-                  .withProgress(progress),
+                  .withProgress(progress)
+                  .withCheckpoint(checkpoint.part("circuits")),
               model,
               prompts.testing(),
               scores,

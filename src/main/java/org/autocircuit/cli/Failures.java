@@ -88,7 +88,8 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
             .map(Path::toString)
             .map(VisibleText::of)
             .collect(Collectors.joining(", "));
-    return written.isEmpty() ? "no file was written" : "complete: " + written;
+    return (written.isEmpty() ? "no file was written" : "complete: " + written)
+        + CheckpointOption.advice(command.getCommandSpec()).map(advice -> "; " + advice).orElse("");
   }
 
   private void print(CommandLine command, String line, Exception e) {

@@ -18,8 +18,11 @@ import org.autocircuit.eval.RocCurve;
 import org.autocircuit.eval.ScoreSimilarity;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Figures;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.known.KnownModel;
 import org.autocircuit.model.Model;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -50,11 +53,14 @@ final class MethodTable {
   }
 
   private final AlgorithmOptions options;
+  private final CheckpointOption checkpoint;
   private final PrintWriter out;
   private final PrintWriter err;
 
-  MethodTable(AlgorithmOptions options, PrintWriter out, PrintWriter err) {
+  MethodTable(
+      AlgorithmOptions options, CheckpointOption checkpoint, PrintWriter out, PrintWriter err) {
     this.options = options;
+    this.checkpoint = checkpoint;
     this.out = out;
     this.err = err;
   }
@@ -85,17 +91,26 @@ final class MethodTable {
             .withAblation(ablation());
     try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
       for (Run run : runs) {
-        FaithfulnessCurve absolute =
-            FaithfulnessCurve.measure(evaluation, model, prompts.testing(), run.scores(), false);
+        FaithfulnessCurve absolute = curve(evaluation, model, prompts, run, false);
         FaithfulnessCurve signed =
             run.sign() == ScoreSign.SIGNED
-                ? FaithfulnessCurve.measure(
-                    evaluation, model, prompts.testing(), run.scores(), true)
+                ? curve(evaluation, model, prompts, run, true)
                 : absolute;
         curves.put(run.method(), new Curves(signed, absolute));
         progress.report(curves.size(), runs.size());
       }
     }
+  }
+
+  private FaithfulnessCurve curve(
+      Evaluation evaluation, PatchableModel model, Prompts prompts, Run run, boolean signed) {
+    String part = "circuits of %s, %s".formatted(run.method(), signed ? "signed" : "absolute");
+    return FaithfulnessCurve.measure(
+        evaluation.withCheckpoint(checkpoint.part(part)),
+        model,
+        prompts.testing(),
+        run.scores(),
+        signed);
   }
 
   /** Prints a row for each method that ran, with dashes for what was not measured. */
@@ -174,8 +189,19 @@ final class MethodTable {
     out.print(table);
   }
 
+  /** Runs a method as a whole, since its costs are measured, or takes over what it gave. */
   private Run run(Method method, PatchableModel model, Prompts prompts, Progress progress) {
     var algorithm = method.algorithm(options.settings(prompts.haveWrongAnswers()));
+    Checkpoint kept = checkpoint.part(method.toString());
+    if (kept.state().isPresent()) {
+      StateReader state = new StateReader(kept.state().get());
+      PassCount passes = new PassCount((long) state.next(), (long) state.next());
+      long nanos = (long) state.next();
+      long peak = (long) state.next();
+      double[] scores = state.next(model.graph().nEdges());
+      return new Run(
+          method, algorithm.sign(), PruneScores.of(model.graph(), scores), passes, nanos, peak);
+    }
     Workspaces.resetPeak();
     PruneScores[] scores = new PruneScores[1];
     long[] nanos = new long[1];
@@ -186,7 +212,16 @@ final class MethodTable {
               scores[0] = algorithm.pruneScores(model, prompts.finding(), progress);
               nanos[0] = System.nanoTime() - begin;
             });
-    return new Run(method, algorithm.sign(), scores[0], passes, nanos[0], Workspaces.peakBytes());
+    long peak = Workspaces.peakBytes();
+    kept.keep(
+        new StateWriter()
+            .add(passes.forwards())
+            .add(passes.gradients())
+            .add(nanos[0])
+            .add(peak)
+            .add(scores[0].toArray())
+            .toArray());
+    return new Run(method, algorithm.sign(), scores[0], passes, nanos[0], peak);
   }
 
   private Ablation ablation() {

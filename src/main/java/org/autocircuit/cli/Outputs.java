@@ -4,9 +4,12 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.Consumer;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.AtomicFolder;
 import org.autocircuit.internal.UnreadableFiles;
@@ -32,6 +35,8 @@ final class Outputs {
   private final Map<Path, String> taken = new LinkedHashMap<>();
 
   private final List<Path> written = new ArrayList<>();
+  private final Set<Path> replaceable = new HashSet<>();
+  private Consumer<Path> listener = file -> {};
 
   /** Notes an input, which no output may replace. */
   void keep(String option, Path file) {
@@ -42,27 +47,46 @@ final class Outputs {
     }
   }
 
+  /** Lets a file be replaced: an earlier part of the same run wrote it. */
+  void mayReplace(Path file) {
+    replaceable.add(file);
+  }
+
   /** Notes an output file. */
   void add(String option, Path file) {
+    Path place = addWorkingFile(option, file);
+    if (!overwrite
+        && Files.isRegularFile(place)
+        && !replaceable.contains(file.toAbsolutePath().normalize())) {
+      throw refused(
+          "%s %s is there already; --overwrite replaces it, another %s leaves it"
+              .formatted(option, file, option));
+    }
+  }
+
+  /** Notes a file that the command itself goes on with. */
+  Path addWorkingFile(String option, Path file) {
     try {
       Path place = AtomicFile.requireWritable(file);
       String other = taken.putIfAbsent(place, option);
       if (other != null && (!Files.exists(place) || Files.isRegularFile(place))) {
         throw refused("%s %s is the file of %s, too".formatted(option, file, other));
       }
-      if (!overwrite && Files.isRegularFile(place)) {
-        throw refused(
-            "%s %s is there already; --overwrite replaces it, another %s leaves it"
-                .formatted(option, file, option));
-      }
+      return place;
     } catch (IOException e) {
       throw refused(option + " " + e.getMessage());
     }
   }
 
+  /** Sets what is told of each file that is complete. */
+  void whenWritten(Consumer<Path> value) {
+    listener = value;
+  }
+
   /** Notes that a file is complete. */
   void wrote(Path file) {
     written.add(file);
+    listener.accept(file);
   }
 
   /** The files that are complete. */

@@ -3,6 +3,7 @@ package org.autocircuit.cli;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -41,10 +42,7 @@ final class RunFacts {
   /** SHA-256 of the model's files, of which the scores were made, and of the scores. */
   static Map<String, String> hashes(Path model, PruneScores scores) throws IOException {
     Map<String, String> hashes = new LinkedHashMap<>();
-    List<Path> files;
-    try (Stream<Path> all = Files.isDirectory(model) ? Files.list(model) : Stream.of(model)) {
-      files = all.filter(RunFacts::isModel).sorted().toList();
-    }
+    List<Path> files = modelFiles(model);
     long bytes = 0;
     for (Path file : files) {
       bytes += Files.size(file);
@@ -52,14 +50,32 @@ final class RunFacts {
     for (Path file : bytes <= MOST_BYTES ? files : List.<Path>of()) {
       hashes.put("SHA-256 of " + file.getFileName(), hash(file));
     }
-    ByteBuffer values = ByteBuffer.allocate(Double.BYTES * scores.size());
-    for (double score : scores.toArray()) {
-      values.putDouble(score);
-    }
-    MessageDigest digest = digest();
-    digest.update(values.flip());
-    hashes.put("SHA-256 of the scores", HexFormat.of().formatHex(digest.digest()));
+    hashes.put("SHA-256 of the scores", hash(scores));
     return hashes;
+  }
+
+  /** SHA-256 of all of a model's files together, however large they are. */
+  static String hashOfModel(Path model) throws IOException {
+    MessageDigest all = digest();
+    for (Path file : modelFiles(model)) {
+      all.update((file.getFileName() + " " + hash(file) + "\n").getBytes(StandardCharsets.UTF_8));
+    }
+    return HexFormat.of().formatHex(all.digest());
+  }
+
+  /** SHA-256 of scores. */
+  static String hash(PruneScores scores) {
+    ByteBuffer values = ByteBuffer.allocate(Double.BYTES * scores.size());
+    values.asDoubleBuffer().put(scores.toArray());
+    MessageDigest digest = digest();
+    digest.update(values.array());
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  private static List<Path> modelFiles(Path model) throws IOException {
+    try (Stream<Path> all = Files.isDirectory(model) ? Files.list(model) : Stream.of(model)) {
+      return all.filter(RunFacts::isModel).sorted().toList();
+    }
   }
 
   private static boolean isModel(Path file) {
@@ -82,7 +98,7 @@ final class RunFacts {
     return HexFormat.of().formatHex(digest.digest());
   }
 
-  private static MessageDigest digest() {
+  static MessageDigest digest() {
     try {
       return MessageDigest.getInstance("SHA-256");
     } catch (NoSuchAlgorithmException e) {

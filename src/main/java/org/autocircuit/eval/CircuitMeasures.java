@@ -5,6 +5,8 @@ import java.util.Locale;
 import java.util.function.ToDoubleFunction;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.patch.Use;
 
@@ -107,6 +109,19 @@ public record CircuitMeasures(
       }
       klDivergence += KlDivergence.sum(outputs, fullModel);
       prompts += batch.size();
+    }
+
+    void addTo(StateWriter state) {
+      state.add(logitDifference).add(klDivergence);
+      state.add(correct).add(correctAmongGiven).add(prompts);
+    }
+
+    void restore(StateReader state) {
+      logitDifference = state.next();
+      klDivergence = state.next();
+      correct = (int) state.nextCount(Integer.MAX_VALUE);
+      correctAmongGiven = (int) state.nextCount(Integer.MAX_VALUE);
+      prompts = (int) state.nextCount(Integer.MAX_VALUE);
     }
 
     boolean isEmpty() {

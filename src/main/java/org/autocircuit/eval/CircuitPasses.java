@@ -31,11 +31,20 @@ record CircuitPasses(PatchType patchType, Ablation ablation, boolean onClean) {
     void accept(int circuit, int batch, Logits logits);
   }
 
+  /**
+   * Runs all circuits on all batches.
+   *
+   * @param done passes to leave out, the first ones
+   */
   void run(
       PatchableModel model,
       Collection<? extends PromptPairBatch> batches,
       List<EdgeSet> circuits,
+      long done,
       Sink sink) {
+    if (done >= (long) batches.size() * circuits.size()) {
+      return;
+    }
     int at = 0;
     try (Use use = model.use();
         SourceActivations means =
@@ -43,6 +52,11 @@ record CircuitPasses(PatchType patchType, Ablation ablation, boolean onClean) {
                 ? model.sourceAblations(batches, ofAll)
                 : null) {
       for (PromptPairBatch batch : batches) {
+        long before = (long) at * circuits.size();
+        if (done >= before + circuits.size()) {
+          at++;
+          continue;
+        }
         long[][] input = onClean ? batch.clean() : batch.corrupt();
         long[][] other = onClean ? batch.corrupt() : batch.clean();
         try (SourceActivations own =
@@ -51,7 +65,9 @@ record CircuitPasses(PatchType patchType, Ablation ablation, boolean onClean) {
                     : null;
             PointerScope scope = new PointerScope()) {
           ModelInput tokens = ModelInput.ofPrompts(input, model.device());
-          for (int circuit = 0; circuit < circuits.size(); circuit++) {
+          for (int circuit = (int) Math.max(0, done - before);
+              circuit < circuits.size();
+              circuit++) {
             SourceActivations activations = means == null ? own : means;
             sink.accept(circuit, at, logits(model, tokens, activations, circuits.get(circuit)));
           }

@@ -14,6 +14,7 @@ import org.autocircuit.graph.EdgeCountSelection;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.TestEdges;
 import org.autocircuit.internal.Settings;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -143,6 +144,11 @@ public final class CircuitRuns {
    * @throws StoppedException if it was stopped; the sink has what is done
    */
   public void run(PatchableModel model, Collection<? extends PromptPairBatch> batches, Sink sink) {
+    run(model, batches, 0, sink);
+  }
+
+  private void run(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, long done, Sink sink) {
     List<Integer> sizes = List.copyOf(circuits.keySet());
     long total = (long) batches.size() * sizes.size();
     passes()
@@ -150,6 +156,7 @@ public final class CircuitRuns {
             model,
             batches,
             List.copyOf(circuits.values()),
+            done,
             (circuit, batch, logits) -> {
               sink.accept(sizes.get(circuit), batch, logits);
               progress.report((long) batch * sizes.size() + circuit + 1, total);
@@ -207,12 +214,34 @@ public final class CircuitRuns {
    */
   public Map<Integer, CircuitMeasures> measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches) {
+    return measure(model, batches, Checkpoint.NONE);
+  }
+
+  /**
+   * As {@link #measure(PatchableModel, Collection)}, from where the checkpoint says, which is told
+   * of each pass.
+   *
+   * @throws IllegalArgumentException also if the checkpoint's state is that of another call
+   */
+  public Map<Integer, CircuitMeasures> measure(
+      PatchableModel model, Collection<? extends PromptPairBatch> batches, Checkpoint checkpoint) {
     List<PromptPairBatch> list = List.copyOf(batches);
     List<Integer> sizes = List.copyOf(circuits.keySet());
     MeasureSums sums = new MeasureSums(model, list, sizes.size());
+    ResumedPasses passes = new ResumedPasses(checkpoint, (long) list.size() * sizes.size());
+    passes.restore(sums::restore);
     try {
-      run(model, list, (edges, batch, logits) -> sums.accept(sizes.indexOf(edges), batch, logits));
+      run(
+          model,
+          list,
+          passes.done(),
+          (edges, batch, logits) -> {
+            sums.accept(sizes.indexOf(edges), batch, logits);
+            passes.did(sums::addTo);
+          });
+      passes.keep(sums::addTo);
     } catch (StoppedException e) {
+      passes.keep(sums::addTo);
       throw new StoppedException(e, means(sizes, sums));
     }
     if (list.isEmpty()) {

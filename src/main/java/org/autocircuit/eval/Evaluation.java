@@ -5,11 +5,14 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.Optional;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -34,18 +37,21 @@ public final class Evaluation {
   private final Ablation ablation;
   private final PatchDirection direction;
   private final Progress progress;
+  private final Checkpoint checkpoint;
 
   private Evaluation(
       PromptMetric metric,
       PatchType patchType,
       Ablation ablation,
       PatchDirection direction,
-      Progress progress) {
+      Progress progress,
+      Checkpoint checkpoint) {
     this.metric = Objects.requireNonNull(metric, "metric");
     this.patchType = Objects.requireNonNull(patchType, "patchType");
     this.ablation = Objects.requireNonNull(ablation, "ablation");
     this.direction = Objects.requireNonNull(direction, "direction");
     this.progress = Objects.requireNonNull(progress, "progress");
+    this.checkpoint = Objects.requireNonNull(checkpoint, "checkpoint");
   }
 
   /** Measures so, all but the circuit patched with corrupt prompts' activations. */
@@ -55,12 +61,13 @@ public final class Evaluation {
         PatchType.TREE_PATCH,
         BatchAblation.RESAMPLE,
         PatchDirection.NOISING,
-        Progress.NONE);
+        Progress.NONE,
+        Checkpoint.NONE);
   }
 
   /** This evaluation with the circuit patched, or all but the circuit. */
   public Evaluation withPatchType(PatchType value) {
-    return new Evaluation(metric, value, ablation, direction, progress);
+    return new Evaluation(metric, value, ablation, direction, progress, checkpoint);
   }
 
   /**
@@ -68,17 +75,25 @@ public final class Evaluation {
    * the prompts that circuits do not run on.
    */
   public Evaluation withAblation(Ablation value) {
-    return new Evaluation(metric, patchType, value, direction, progress);
+    return new Evaluation(metric, patchType, value, direction, progress, checkpoint);
   }
 
   /** This evaluation on clean or on corrupt prompts. */
   public Evaluation withDirection(PatchDirection value) {
-    return new Evaluation(metric, patchType, ablation, value, progress);
+    return new Evaluation(metric, patchType, ablation, value, progress, checkpoint);
   }
 
   /** This evaluation, which tells how many passes of circuits are done, and how many there are. */
   public Evaluation withProgress(Progress value) {
-    return new Evaluation(metric, patchType, ablation, direction, value);
+    return new Evaluation(metric, patchType, ablation, direction, value, checkpoint);
+  }
+
+  /**
+   * This evaluation from where a checkpoint says, which is told of each pass. For one measurement,
+   * which refuses the state of another one.
+   */
+  public Evaluation withCheckpoint(Checkpoint value) {
+    return new Evaluation(metric, patchType, ablation, direction, progress, value);
   }
 
   /**
@@ -105,15 +120,15 @@ public final class Evaluation {
    */
   public List<PromptValues> measure(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, List<EdgeSet> circuits) {
-    return measure(model, List.copyOf(batches), circuits, (circuit, batch, logits) -> {});
+    return measure(model, List.copyOf(batches), circuits, Optional.empty());
   }
 
-  /** The same, and gives every output to a sink, too. */
+  /** The same, and adds up measures, where there are sums. */
   List<PromptValues> measure(
       PatchableModel model,
       List<PromptPairBatch> list,
       List<EdgeSet> circuits,
-      CircuitPasses.Sink sink) {
+      Optional<MeasureSums> sums) {
     if (list.isEmpty()) {
       throw new IllegalArgumentException("batches: expected at least one, got none");
     }
@@ -123,27 +138,46 @@ public final class Evaluation {
     }
     int prompts = first[list.size()];
     double[][] values = new double[circuits.size()][prompts];
-    long passes = (long) list.size() * circuits.size();
-    AtomicLong done = new AtomicLong();
+    long total = (long) list.size() * circuits.size();
+    ResumedPasses passes = new ResumedPasses(checkpoint, total);
+    passes.restore(state -> restore(state, values, sums));
     try {
       new CircuitPasses(patchType, ablation, direction == PatchDirection.NOISING)
           .run(
               model,
               list,
               circuits,
+              passes.done(),
               (circuit, batch, logits) -> {
                 double[] some = metric.values(logits, list.get(batch));
                 System.arraycopy(some, 0, values[circuit], first[batch], list.get(batch).size());
-                sink.accept(circuit, batch, logits);
-                progress.report(done.incrementAndGet(), passes);
+                sums.ifPresent(measures -> measures.accept(circuit, batch, logits));
+                passes.did(state -> addTo(state, values, sums));
+                progress.report(passes.done(), total);
               });
     } catch (StoppedException e) {
-      int whole = (int) (done.get() / circuits.size());
-      int alike = whole > 0 ? circuits.size() : (int) done.get();
+      passes.keep(state -> addTo(state, values, sums));
+      int whole = (int) (passes.done() / circuits.size());
+      int alike = whole > 0 ? circuits.size() : (int) passes.done();
       int measured = first[Math.max(whole, 1)];
       throw new StoppedException(e, values(circuits.subList(0, alike), values, measured));
     }
+    passes.keep(state -> addTo(state, values, sums));
     return values(circuits, values, prompts);
+  }
+
+  private static void addTo(StateWriter state, double[][] values, Optional<MeasureSums> sums) {
+    for (double[] ofCircuit : values) {
+      state.add(ofCircuit);
+    }
+    sums.ifPresent(measures -> measures.addTo(state));
+  }
+
+  private static void restore(StateReader state, double[][] values, Optional<MeasureSums> sums) {
+    for (double[] ofCircuit : values) {
+      System.arraycopy(state.next(ofCircuit.length), 0, ofCircuit, 0, ofCircuit.length);
+    }
+    sums.ifPresent(measures -> measures.restore(state));
   }
 
   /** Values of some circuits on the first prompts. */

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.function.DoubleUnaryOperator;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
@@ -81,7 +82,8 @@ public record FaithfulnessCurve(
     List<PromptPairBatch> list = List.copyOf(batches);
     MeasureSums sums = new MeasureSums(model, list, different.size());
     try {
-      return of(signed, indices, evaluation.measure(model, list, different, sums), sums);
+      return of(
+          signed, indices, evaluation.measure(model, list, different, Optional.of(sums)), sums);
     } catch (StoppedException e) {
       @SuppressWarnings("unchecked") // the evaluation's are of values
       List<PromptValues> measured = e.partial(List.class).orElse(List.of());

@@ -3,6 +3,8 @@ package org.autocircuit.eval;
 import java.util.List;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 
 /**
  * Adds up measures of circuits that come batch by batch, circuits in order, beside the full model,
@@ -35,6 +37,20 @@ final class MeasureSums implements CircuitPasses.Sink {
       fullOf = batch;
     }
     sums[circuit].add(logits, full, batches.get(batch));
+  }
+
+  /** Adds the sums of all circuits. */
+  void addTo(StateWriter state) {
+    for (CircuitMeasures.Sum sum : sums) {
+      sum.addTo(state);
+    }
+  }
+
+  /** Goes on from what was added. */
+  void restore(StateReader state) {
+    for (CircuitMeasures.Sum sum : sums) {
+      sum.restore(state);
+    }
   }
 
   /** Returns whether a circuit has not run on any batch. */

@@ -73,13 +73,33 @@ public final class AtomicFile {
 
   /** As {@link #write(Path, Content)}, of what comes as a stream. */
   public static void writeStream(Path target, StreamContent content) throws IOException {
-    write(
-        target,
-        channel -> {
-          OutputStream stream = new BufferedOutputStream(Channels.newOutputStream(channel));
-          content.writeTo(stream);
-          stream.flush();
-        });
+    write(target, channel -> writeTo(channel, content));
+  }
+
+  /**
+   * As {@link #writeStream}, also while the JVM shuts down, for what tells the next process how far
+   * this one was: on a thread whose end the shutdown waits for.
+   */
+  public static void writeLast(Path target, StreamContent content) throws IOException {
+    try {
+      Path place = place(target);
+      if (isSpecial(place)) {
+        throw new FileSystemException(place.toString(), null, "it is no file that can be replaced");
+      }
+      try (Temporary temporary = Temporary.lastIn(place.getParent())) {
+        writeTo(temporary.channel(), content);
+        temporary.channel().force(true);
+        temporary.moveTo(place);
+      }
+    } catch (IOException e) {
+      throw failure(target, e);
+    }
+  }
+
+  private static void writeTo(FileChannel channel, StreamContent content) throws IOException {
+    OutputStream stream = new BufferedOutputStream(Channels.newOutputStream(channel));
+    content.writeTo(stream);
+    stream.flush();
   }
 
   /** As {@link #write(Path, Content)}, of bytes that are at hand. */

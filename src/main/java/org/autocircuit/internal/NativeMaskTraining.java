@@ -2,6 +2,7 @@ package org.autocircuit.internal;
 
 import org.autocircuit.internal.jni.NativeLibrary;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /** Masks under training by LibTorch's Adam, which changes them where they are. */
 public final class NativeMaskTraining implements AutoCloseable {
@@ -36,6 +37,23 @@ public final class NativeMaskTraining implements AutoCloseable {
   public void stepAlong(Tensor gradients) {
     try (NativeResource.Use use = use()) {
       NativeLibrary.stepMasksAlong(address, gradients);
+    }
+  }
+
+  /** All that later steps depend on: masks and the optimiser's means, one after another. */
+  public double[] state() {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      return TensorArrays.doubles(NativeLibrary.maskTrainingState(address));
+    }
+  }
+
+  /** Goes on from the {@link #state} that so many steps led to. */
+  public void restore(double[] state, long steps) {
+    try (NativeResource.Use use = use();
+        CallScope scope = new CallScope()) {
+      NativeLibrary.restoreMaskTraining(
+          address, TensorArrays.of(state, ScalarType.Double, "cpu", 3, state.length / 3), steps);
     }
   }
 

@@ -49,24 +49,39 @@ public final class Temporary implements AutoCloseable {
   private final Path file;
   private final FileChannel channel;
 
+  /** Says that it is moved while the process ends, too, which does not delete it then. */
+  private final boolean last;
+
   /** The folder's final place. */
   private Path destination;
 
-  private Temporary(Path file, FileChannel channel) {
+  private Temporary(Path file, FileChannel channel, boolean last) {
     this.file = file;
     this.channel = channel;
+    this.last = last;
   }
 
   /** Makes an empty file in a folder, and deletes those that killed processes left there. */
   public static Temporary in(Path parent) throws IOException {
+    return in(parent, /* last= */ false);
+  }
+
+  /** As {@link #in}, also while the process ends. */
+  static Temporary lastIn(Path parent) throws IOException {
+    return in(parent, /* last= */ true);
+  }
+
+  private static Temporary in(Path parent, boolean last) throws IOException {
     clear(parent);
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
       Path file = parent.resolve(PREFIX + UUID.randomUUID() + FILE);
       Temporary temporary;
       synchronized (ALIVE) {
-        hookIfNeeded(true);
-        requireNotEnding();
-        temporary = new Temporary(file, create(file));
+        if (!last) {
+          hookIfNeeded(true);
+          requireNotEnding();
+        }
+        temporary = new Temporary(file, create(file), last);
         ALIVE.add(temporary);
       }
       // Another process may have taken it for a killed one's in between.
@@ -123,7 +138,9 @@ public final class Temporary implements AutoCloseable {
       Files.setPosixFilePermissions(file, Files.getPosixFilePermissions(place));
     }
     synchronized (ALIVE) {
-      requireNotEnding();
+      if (!last) {
+        requireNotEnding();
+      }
       move(file, place);
     }
   }
@@ -259,6 +276,9 @@ public final class Temporary implements AutoCloseable {
     synchronized (ALIVE) {
       ending = true;
       for (Temporary temporary : ALIVE) {
+        if (temporary.last) {
+          continue;
+        }
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
           try {
             delete(temporary.file);

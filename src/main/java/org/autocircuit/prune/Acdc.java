@@ -17,6 +17,7 @@ import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.model.Precision;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.BatchAblation;
@@ -61,7 +62,7 @@ import org.autocircuit.patch.Use;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class Acdc implements PruneAlgorithm {
+public final class Acdc implements ResumableAlgorithm {
 
   /**
    * Holds what became of an edge.
@@ -114,17 +115,26 @@ public final class Acdc implements PruneAlgorithm {
    * @throws IllegalStateException if the model is closed
    * @throws org.autocircuit.exception.NotFiniteException if a logit is NaN or infinite
    * @throws StoppedException if it was stopped; has the {@link AcdcResult}: scores of what was
-   *     decided, and circuits of the runs that had ended. To resume the one that had not, note what
-   *     the {@linkplain Builder#listener listener} is told, and begin with the edges {@linkplain
-   *     Builder#removed removed} and the {@linkplain Builder#edgeOrder order} of those that are
-   *     left
+   *     decided, and circuits of the runs that had ended
    */
   public AcdcResult search(PatchableModel model, PromptPairBatch batch, Progress progress) {
+    return search(model, batch, progress, Checkpoint.NONE);
+  }
+
+  /**
+   * As {@link #search(PatchableModel, PromptPairBatch, Progress)}, from where the checkpoint says,
+   * which is told of each decision.
+   *
+   * @throws IllegalArgumentException also if the checkpoint's state is that of another search
+   */
+  public AcdcResult search(
+      PatchableModel model, PromptPairBatch batch, Progress progress, Checkpoint checkpoint) {
     try (Use use = model.use();
         CallScope scope = new CallScope();
         SourceActivations corrupt =
             model.sourceAblations(batch.corrupt(), BatchAblation.RESAMPLE)) {
-      return search(model, ModelInput.ofPrompts(batch.clean(), model.device()), corrupt, progress);
+      ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
+      return search(model, clean, corrupt, progress, checkpoint);
     }
   }
 
@@ -142,10 +152,21 @@ public final class Acdc implements PruneAlgorithm {
    */
   public AcdcResult search(
       PatchableModel model, ModelInput clean, SourceActivations corrupt, Progress progress) {
+    return search(model, clean, corrupt, progress, Checkpoint.NONE);
+  }
+
+  private AcdcResult search(
+      PatchableModel model,
+      ModelInput clean,
+      SourceActivations corrupt,
+      Progress progress,
+      Checkpoint checkpoint) {
     ModelGraph graph = model.graph();
     BitSet removedBefore = new BitSet();
     removed.forEach(edge -> removedBefore.set(graph.index(edge)));
     int[] order = order(graph, removedBefore);
+    long total = (long) thresholds.length * order.length;
+    Objects.requireNonNull(progress, "progress");
     try (Use ofModel = model.use();
         Use ofCorrupt = corrupt.use();
         Use ofClean = clean.use();
@@ -160,13 +181,18 @@ public final class Acdc implements PruneAlgorithm {
               removedBefore,
               sequential,
               tolerance.orElseGet(() -> tolerance(model.precision())),
-              new Report(graph, (long) thresholds.length * order.length, progress));
-      for (double threshold : thresholds) {
-        try {
-          search.run(threshold);
-        } catch (StoppedException e) {
-          throw new StoppedException(e, search.result());
-        }
+              checkpoint,
+              (done, threshold, edge, divergence, isRemoved) -> {
+                listener.accept(
+                    new Decision(done, total, threshold, graph.edge(edge), divergence, isRemoved));
+                progress.report(done, total);
+              });
+      try {
+        search.run(thresholds);
+      } catch (StoppedException e) {
+        throw new StoppedException(e, search.result());
+      } finally {
+        checkpoint.keep(search.state());
       }
       return search.result();
     }
@@ -183,15 +209,19 @@ public final class Acdc implements PruneAlgorithm {
    * Returns the scores that {@link #search(PatchableModel, PromptPairBatch, Progress)} finds on all
    * prompts, as one batch.
    *
+   * @param checkpoint is told of each decision
    * @throws StoppedException as {@code search}, with the {@link PruneScores} of what was decided:
    *     edges that were not removed so far are infinite
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
     PatchedBatches.requireSome(batches);
     try {
-      return search(model, PromptPairBatch.join(batches), progress).scores();
+      return search(model, PromptPairBatch.join(batches), progress, checkpoint).scores();
     } catch (StoppedException e) {
       throw e.partial(AcdcResult.class)
           .map(partial -> new StoppedException(e, partial.scores()))
@@ -244,27 +274,6 @@ public final class Acdc implements PruneAlgorithm {
       case FLOAT16 -> 4 * 0x1p-11; // sums are rounded once
       case BFLOAT16 -> 4 * 0x1p-8;
     };
-  }
-
-  /** Counts, and tells listener and progress. */
-  private final class Report implements AcdcSearch.Sink {
-    private final ModelGraph graph;
-    private final long total;
-    private final Progress progress;
-    private long done;
-
-    Report(ModelGraph graph, long total, Progress progress) {
-      this.graph = graph;
-      this.total = total;
-      this.progress = Objects.requireNonNull(progress, "progress");
-    }
-
-    @Override
-    public void decided(double threshold, int edge, double divergence, boolean removed) {
-      done++;
-      listener.accept(new Decision(done, total, threshold, graph.edge(edge), divergence, removed));
-      progress.report(done, total);
-    }
   }
 
   /** Collects settings. Not safe for use by several threads. */

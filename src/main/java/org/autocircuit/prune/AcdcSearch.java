@@ -8,7 +8,10 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
@@ -27,7 +30,7 @@ final class AcdcSearch {
 
   /** Takes what {@link Acdc.Decision} has of an edge. */
   interface Sink {
-    void decided(double threshold, int edge, double divergence, boolean removed);
+    void decided(long done, double threshold, int edge, double divergence, boolean removed);
   }
 
   /** A divergence; exact if it is one that the sequential algorithm would have got. */
@@ -42,12 +45,16 @@ final class AcdcSearch {
   private final BitSet removedBefore;
   private final boolean sequential;
   private final double logitError;
+  private final Checkpoint checkpoint;
   private final Sink sink;
   private final double[] scores;
   private final List<AcdcResult.Run> runs = new ArrayList<>();
 
   private BitSet removed;
   private Divergence current;
+
+  /** Decisions of the run that has not ended. */
+  private int decided;
 
   /**
    * Prepares the walk. The tensors belong to the scope around it.
@@ -56,6 +63,7 @@ final class AcdcSearch {
    * @param removedBefore edges that are removed from the beginning, none of them of the order
    * @param sequential whether each test is a whole run
    * @param tolerance share of the greatest logit by which logits of one run and another may differ
+   * @param checkpoint is told of each decision
    */
   AcdcSearch(
       PatchableModel model,
@@ -66,6 +74,7 @@ final class AcdcSearch {
       BitSet removedBefore,
       boolean sequential,
       double tolerance,
+      Checkpoint checkpoint,
       Sink sink) {
     this.model = model;
     this.clean = clean;
@@ -74,6 +83,7 @@ final class AcdcSearch {
     this.order = order;
     this.removedBefore = removedBefore;
     this.sequential = sequential;
+    this.checkpoint = checkpoint;
     this.sink = sink;
     Tensor logits = logits(PatchContext.NONE).to(ScalarType.Double);
     model.precision().requireFinite("logits", logits);
@@ -89,27 +99,68 @@ final class AcdcSearch {
     return new AcdcResult(runs, PruneScores.of(graph(), scores));
   }
 
-  void run(double threshold) {
-    decideAll(threshold);
-    EdgeSet circuit = EdgeSet.ofIndices(graph(), removed).complement();
-    runs.add(new AcdcResult.Run(threshold, circuit));
+  /** Runs all thresholds, or those that are left. */
+  void run(double[] thresholds) {
+    removed = (BitSet) removedBefore.clone();
+    checkpoint.state().ifPresent(state -> restore(new StateReader(state), thresholds));
+    while (runs.size() < thresholds.length) {
+      double threshold = thresholds[runs.size()];
+      decideAll(threshold);
+      EdgeSet circuit = EdgeSet.ofIndices(graph(), removed).complement();
+      runs.add(new AcdcResult.Run(threshold, circuit));
+      removed = (BitSet) removedBefore.clone();
+      decided = 0;
+    }
+  }
+
+  /** The state to resume from. */
+  double[] state() {
+    int edges = scores.length;
+    StateWriter state = new StateWriter().add(runs.size());
+    for (AcdcResult.Run run : runs) {
+      BitSet circuit = new BitSet();
+      run.circuit().indices().forEach(circuit::set);
+      state.add(circuit, edges);
+    }
+    boolean begun = decided > 0;
+    return state
+        .add(decided)
+        .add(removed, edges)
+        .add(begun ? current.value : 0)
+        .add(begun && current.exact ? 1 : 0)
+        .add(scores)
+        .toArray();
+  }
+
+  private void restore(StateReader state, double[] thresholds) {
+    int edges = scores.length;
+    for (long ended = state.nextCount(thresholds.length); ended > 0; ended--) {
+      EdgeSet circuit = EdgeSet.ofIndices(graph(), state.nextIndices(edges));
+      runs.add(new AcdcResult.Run(thresholds[runs.size()], circuit));
+    }
+    decided = (int) state.nextCount(order.length);
+    removed = state.nextIndices(edges);
+    current = new Divergence(state.next(), state.next() != 0);
+    System.arraycopy(state.next(edges), 0, scores, 0, edges);
+    state.end();
   }
 
   private void decideAll(double threshold) {
-    removed = (BitSet) removedBefore.clone();
-    current = removed.isEmpty() ? new Divergence(0, true) : exact(removed);
+    if (decided == 0) {
+      current = removed.isEmpty() ? new Divergence(0, true) : exact(removed);
+    }
     if (sequential) {
-      for (int edge : order) {
+      while (decided < order.length) {
         Stop.check();
-        decide(edge, exact(with(edge)), threshold);
+        decide(exact(with(order[decided])), threshold);
       }
       return;
     }
     try (IncrementalRun run = model.incrementalRun(clean, context(removed))) {
-      for (int edge : order) {
+      while (decided < order.length) {
         Stop.check();
-        IncrementalRun.Candidate candidate = run.withMasks(EdgeSet.of(graph(), edge), 1);
-        if (decide(edge, test(candidate), threshold)) {
+        IncrementalRun.Candidate candidate = run.withMasks(EdgeSet.of(graph(), order[decided]), 1);
+        if (decide(test(candidate), threshold)) {
           candidate.commit();
         }
       }
@@ -122,8 +173,9 @@ final class AcdcSearch {
     }
   }
 
-  /** Decides an edge, and tells whether it is removed. */
-  private boolean decide(int edge, Divergence found, double threshold) {
+  /** Decides the next edge, and tells whether it is removed. */
+  private boolean decide(Divergence found, double threshold) {
+    int edge = order[decided];
     Divergence divergence = found;
     if (!(divergence.exact && current.exact) && isNear(divergence, threshold)) {
       divergence = exact(with(edge));
@@ -135,7 +187,10 @@ final class AcdcSearch {
       current = divergence;
       scores[edge] = Math.min(scores[edge], threshold);
     }
-    sink.decided(threshold, edge, divergence.value, remove);
+    decided++;
+    sink.decided(
+        (long) runs.size() * order.length + decided, threshold, edge, divergence.value, remove);
+    checkpoint.reached(this::state);
     return remove;
   }
 

@@ -1,6 +1,5 @@
 package org.autocircuit.prune;
 
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Objects;
@@ -15,23 +14,18 @@ import org.autocircuit.attribution.AnswerLoss.GradFunction;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.Edge;
-import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Settings;
-import org.autocircuit.internal.Stop;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.IncrementalRun;
 import org.autocircuit.pass.ModelInput;
-import org.autocircuit.pass.OutputSlice;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
-import org.autocircuit.patch.Masks;
-import org.autocircuit.patch.PatchContext;
 import org.autocircuit.patch.SourceActivations;
 import org.autocircuit.patch.Use;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 
 /**
  * Scores edges by what patching that one edge alone does to a loss: activation patching of single
@@ -60,7 +54,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class EdgeActivationPatching implements PruneAlgorithm {
+public final class EdgeActivationPatching implements ResumableAlgorithm {
 
   /** From a batch and the plain model's logits to a loss of a run of the batch. */
   private interface LossOfBatch {
@@ -128,6 +122,7 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
    * @param model its masks are not touched
    * @param batches at least one
    * @param progress is told of each edge of each batch
+   * @param checkpoint is told of each edge of each batch
    * @throws IllegalArgumentException if there is no batch, one does not fit the model, or an edge
    *     is not of its graph
    * @throws IllegalStateException if the model is closed
@@ -137,8 +132,12 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
-    Mean mean = new Mean(model, chosen(model.graph()), batches.size(), progress);
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
+    PatchedEdgeMeans mean =
+        new PatchedEdgeMeans(model, chosen(model.graph()), batches.size(), progress, checkpoint);
     try (Use use = model.use()) {
       double prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
       PatchedBatches.forEach(
@@ -146,6 +145,8 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
           batches,
           ablation,
           patchInput,
+          1,
+          mean.wholeBatches(),
           (batch, activations) -> {
             try (CallScope scope = new CallScope()) {
               ModelInput clean = ModelInput.ofPrompts(batch.clean(), model.device());
@@ -156,8 +157,10 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
                   batch.size() / prompts);
             }
           });
+      checkpoint.keep(mean.state());
       return mean.scores();
     } catch (StoppedException e) {
+      checkpoint.keep(mean.state());
       throw new StoppedException(e, mean.partial());
     }
   }
@@ -194,7 +197,8 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
       Progress progress) {
     settings.refuse("the call brings a loss of its own", "loss");
     settings.refuse("the call brings the activations", "ablation", "patchInput");
-    Mean mean = new Mean(model, chosen(model.graph()), 1, progress);
+    PatchedEdgeMeans mean =
+        new PatchedEdgeMeans(model, chosen(model.graph()), 1, progress, Checkpoint.NONE);
     try {
       mean.add(clean, activations, logits -> answerLoss::loss, 1);
       return mean.scores();
@@ -208,78 +212,6 @@ public final class EdgeActivationPatching implements PruneAlgorithm {
     return edges
         .map(list -> list.stream().mapToInt(graph::index).distinct().toArray())
         .orElseGet(() -> IntStream.range(0, graph.nEdges()).toArray());
-  }
-
-  /** Scores that are averaged over batches. */
-  private static final class Mean {
-
-    private final PatchableModel model;
-    private final int[] chosen;
-    private final double[] scores;
-
-    /** The share of all prompts with which each edge was tested. */
-    private final double[] tested;
-
-    private final Progress progress;
-    private final long total;
-    private long done;
-
-    Mean(PatchableModel model, int[] chosen, int batches, Progress progress) {
-      this.progress = Objects.requireNonNull(progress, "progress");
-      this.model = model;
-      this.chosen = chosen;
-      scores = new double[model.graph().nEdges()];
-      tested = new double[scores.length];
-      total = (long) batches * chosen.length;
-    }
-
-    PruneScores scores() {
-      return PruneScores.wrap(model.graph(), scores);
-    }
-
-    PruneScores partial() {
-      double[] means = new double[scores.length];
-      Arrays.setAll(means, i -> tested[i] == 0 ? 0 : scores[i] / tested[i]);
-      return PruneScores.wrap(model.graph(), means);
-    }
-
-    /** Adds a batch that has so great a share of all prompts. */
-    void add(
-        ModelInput clean,
-        SourceActivations activations,
-        Function<Tensor, UnaryOperator<Tensor>> lossOf,
-        double share) {
-      PatchContext none = PatchContext.of(activations, Masks.uniform(model.graph(), 0));
-      try (CallScope scope = new CallScope();
-          IncrementalRun run = model.incrementalRun(clean, none, OutputSlice.LAST_SEQ)) {
-        Tensor logits = run.logits().to(ScalarType.Double);
-        model.precision().requireFinite("logits", logits);
-        UnaryOperator<Tensor> loss = lossOf.apply(logits);
-        double plain = value(loss, logits);
-        for (int edge : chosen) {
-          Stop.check();
-          scores[edge] += share * (patched(run, edge, loss) - plain);
-          tested[edge] += share;
-          progress.report(++done, total);
-        }
-      }
-    }
-
-    private double patched(IncrementalRun run, int edge, UnaryOperator<Tensor> loss) {
-      try (CallScope scope = new CallScope()) {
-        Tensor logits = run.withMasks(EdgeSet.of(model.graph(), edge), 1).logits();
-        return value(loss, logits.to(ScalarType.Double));
-      }
-    }
-
-    private double value(UnaryOperator<Tensor> loss, Tensor logits) {
-      double value = loss.apply(logits).item_double();
-      if (!Double.isFinite(value)) {
-        model.precision().requireFinite("logits", logits);
-        throw model.precision().notFinite("losses");
-      }
-      return value;
-    }
   }
 
   /** Collects settings. Not safe for use by several threads. */

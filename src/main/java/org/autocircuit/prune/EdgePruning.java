@@ -13,7 +13,10 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Numbers;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.internal.run.TrainingPasses.Constraint;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.BatchAblation;
@@ -42,7 +45,7 @@ import org.autocircuit.patch.Use;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class EdgePruning implements PruneAlgorithm {
+public final class EdgePruning implements ResumableAlgorithm {
 
   /** Masks at the start: as far from 0 as those of subnetwork probing. */
   private static final double START = Math.log(5);
@@ -118,42 +121,52 @@ public final class EdgePruning implements PruneAlgorithm {
    * Trains masks for all epochs, each a step on every batch in the order given.
    *
    * @param progress is told of each step: epochs times batches
+   * @param checkpoint is told of each step
    * @throws IllegalArgumentException also if the scores to start from are of another graph
    * @throws StoppedException if it was stopped; has the {@code PruneScores} that the steps before
    *     led to
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
     Objects.requireNonNull(progress, "progress");
     PatchedBatches.requireSome(batches);
-    long steps = (long) epochs * batches.size();
+    Epochs all =
+        new Epochs(model, batches, epochs, ablation, CleanCorrupt.CORRUPT, progress, checkpoint);
     try (Use use = model.use();
         MaskTraining training =
             probing.training(model, null, /* nodes= */ targetNodeSparsity.isPresent())) {
       start.ifPresent(scores -> training.setMasks(masks(model.graph(), scores)));
-      List<Sparsity> sparsities = sparsities(model.graph());
-      try {
-        PatchedBatches.forEach(
-            model,
-            batches,
-            ablation,
-            CleanCorrupt.CORRUPT,
-            epochs,
-            (batch, activations) -> {
-              double done = warmUp == 0 ? 1 : Math.min(1, training.steps() / (warmUp * steps));
-              MaskTraining.Losses losses =
-                  training.step(
-                      batch,
-                      activations,
-                      sparsities.stream().map(sparsity -> sparsity.constraint(done)).toList());
-              sparsities.forEach(sparsity -> sparsity.ascend(losses, done, lambdaRate));
-              progress.report(training.steps(), steps);
-            });
-      } catch (StoppedException e) {
-        throw training.steps() == 0 ? e : new StoppedException(e, training.scores());
-      }
-      return training.scores();
+      Sparsities sparsities = new Sparsities(sparsities(model.graph()));
+      return all.train(
+          training,
+          sparsities,
+          (batch, activations) -> {
+            double done = warmUp == 0 ? 1 : Math.min(1, training.steps() / (warmUp * all.steps()));
+            MaskTraining.Losses losses =
+                training.step(
+                    batch,
+                    activations,
+                    sparsities.all().stream().map(sparsity -> sparsity.constraint(done)).toList());
+            sparsities.all().forEach(sparsity -> sparsity.ascend(losses, done, lambdaRate));
+          });
+    }
+  }
+
+  /** Those of edges, and perhaps of nodes. */
+  private record Sparsities(List<Sparsity> all) implements Epochs.More {
+
+    @Override
+    public void addTo(StateWriter state) {
+      all.forEach(sparsity -> sparsity.addTo(state));
+    }
+
+    @Override
+    public void restore(StateReader state) {
+      all.forEach(sparsity -> sparsity.restore(state));
     }
   }
 
@@ -199,6 +212,15 @@ public final class EdgePruning implements PruneAlgorithm {
       double sparsity = 1 - inCircuit.applyAsDouble(losses) / all;
       first = Double.isNaN(first) ? sparsity : first;
       lambdas = lambdas.ascended(sparsity - target(done), rate);
+    }
+
+    void addTo(StateWriter state) {
+      state.add(first).add(lambdas.linear).add(lambdas.quadratic);
+    }
+
+    void restore(StateReader state) {
+      first = state.next();
+      lambdas = new Lagrangian(state.next(), state.next());
     }
 
     private double target(double done) {

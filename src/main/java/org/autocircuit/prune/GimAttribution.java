@@ -7,6 +7,7 @@ import org.autocircuit.PatchableModel;
 import org.autocircuit.attribution.BackwardRules;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.exception.StoppedException;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 
 /**
@@ -31,7 +32,7 @@ import org.autocircuit.pass.Progress;
  *
  * <p>For transformers. Each prompt counts once. Immutable; safe to share between threads.
  */
-public final class GimAttribution implements PromptAlgorithm {
+public final class GimAttribution implements PromptAlgorithm, ResumableAlgorithm {
 
   private final MaskGradient gradient;
 
@@ -67,8 +68,11 @@ public final class GimAttribution implements PromptAlgorithm {
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
-    return gradient.pruneScores(model, batches, progress);
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
+    return gradient.pruneScores(model, batches, progress, checkpoint);
   }
 
   @Override

@@ -1,6 +1,5 @@
 package org.autocircuit.prune;
 
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.Objects;
 import org.autocircuit.PatchableModel;
@@ -17,6 +16,7 @@ import org.autocircuit.graph.SrcModule;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -33,7 +33,7 @@ import org.bytedeco.pytorch.global.torch;
  * outputs. One of the points is the clean run, whose pass gives the differences as well; algorithms
  * differ in the others.
  */
-abstract class GradientAttribution implements PromptAlgorithm {
+abstract class GradientAttribution implements PromptAlgorithm, ResumableAlgorithm {
 
   /** So many tokens make good matrix products; points run at once up to that. */
   private static final long ENOUGH_TOKENS = 512;
@@ -108,31 +108,34 @@ abstract class GradientAttribution implements PromptAlgorithm {
    * Scores the edges of a model. Runs each batch on its clean prompts, at the last position.
    *
    * @param progress is told of each gradient: one for each batch and point
+   * @param checkpoint is told of each batch
    * @throws StoppedException if it was stopped; has the {@code PruneScores} of the batches done
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
-    int edges = model.graph().nEdges();
-    double[] sum = new double[edges];
-    int[] prompts = {0};
-    BatchSink adding =
-        (batch, scores) -> {
-          for (int i = 0; i < edges; i++) {
-            sum[i] += batch.size() * scores[i];
-          }
-          prompts[0] += batch.size();
-        };
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
+    BatchSums sums = new BatchSums(model.graph().nEdges(), batches.size(), checkpoint.state());
+    Work work = new Work(model, batches, progress, /* perPrompt= */ false);
     try {
-      new Work(model, batches, progress, /* perPrompt= */ false).run(batches, adding);
+      work.run(
+          batches,
+          sums.batches(),
+          (batch, scores) -> {
+            sums.add(batch.size(), scores);
+            checkpoint.reached(sums::state);
+          });
     } catch (StoppedException e) {
-      throw new StoppedException(e, prompts[0] == 0 ? null : mean(model, sum, prompts[0]));
+      if (sums.prompts() > 0) {
+        checkpoint.keep(sums.state());
+        throw new StoppedException(e, PruneScores.wrap(model.graph(), sums.mean()));
+      }
+      throw e;
     }
-    return mean(model, sum, prompts[0]);
-  }
-
-  private static PruneScores mean(PatchableModel model, double[] sum, int prompts) {
-    return PruneScores.of(model.graph(), Arrays.stream(sum).map(s -> s / prompts).toArray());
+    checkpoint.keep(sums.state());
+    return PruneScores.wrap(model.graph(), sums.mean());
   }
 
   @Override
@@ -143,7 +146,7 @@ abstract class GradientAttribution implements PromptAlgorithm {
       PromptSink sink) {
     Objects.requireNonNull(sink, "sink");
     new Work(model, batches, progress, /* perPrompt= */ true)
-        .run(batches, (batch, scores) -> PatchedBatches.eachPrompt(batch, scores, sink));
+        .run(batches, 0, (batch, scores) -> PatchedBatches.eachPrompt(batch, scores, sink));
   }
 
   /** Takes the scores of a batch: of each edge, or of each prompt and edge. */
@@ -173,13 +176,16 @@ abstract class GradientAttribution implements PromptAlgorithm {
       total = (long) batches.size() * points(graph);
     }
 
-    void run(Collection<? extends PromptPairBatch> batches, BatchSink sink) {
+    void run(Collection<? extends PromptPairBatch> batches, int from, BatchSink sink) {
+      done = (long) from * points(graph);
       try (Use use = model.use()) {
         PatchedBatches.forEach(
             model,
             batches,
             ablation,
             patchInput,
+            1,
+            from,
             (batch, patch) -> sink.accept(batch, scores(batch, patch)));
       }
     }

@@ -21,8 +21,11 @@ import org.autocircuit.exception.StoppedException;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.Numbers;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.ModelInput;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
@@ -54,7 +57,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class MaskGradient implements PromptAlgorithm {
+public final class MaskGradient implements PromptAlgorithm, ResumableAlgorithm {
 
   private final GradFunction gradFunction;
   private final AnswerFunction answerFunction;
@@ -111,6 +114,7 @@ public final class MaskGradient implements PromptAlgorithm {
    * @param model its masks are not touched
    * @param batches at least one
    * @param progress is told of each gradient: one for each batch and mask value
+   * @param checkpoint is told of each batch
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
    * @throws org.autocircuit.exception.NotFiniteException if a logit or a score is NaN or infinite
@@ -120,13 +124,29 @@ public final class MaskGradient implements PromptAlgorithm {
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
     Steps steps = new Steps(batches, progress);
+    double[] scores = steps.resume(model.graph(), checkpoint.state());
     try (Use use = model.use()) {
-      return scores(model, batches, steps);
+      forEach(
+          model,
+          batches,
+          steps.finishedBatches,
+          (batch, activations) -> {
+            addBatch(model, batch, activations, scores, steps);
+            checkpoint.reached(steps::state);
+          });
     } catch (StoppedException e) {
+      if (steps.finishedBatches > 0) {
+        checkpoint.keep(steps.state());
+      }
       throw new StoppedException(e, steps.partial(model.graph()));
     }
+    checkpoint.keep(steps.state());
+    return PruneScores.of(model.graph(), scores);
   }
 
   /**
@@ -151,6 +171,7 @@ public final class MaskGradient implements PromptAlgorithm {
       forEach(
           model,
           batches,
+          0,
           (batch, activations) -> promptScores(model, batch, activations, steps, sink));
     }
   }
@@ -167,29 +188,24 @@ public final class MaskGradient implements PromptAlgorithm {
     PatchedBatches.eachPrompt(batch, scores, sink);
   }
 
-  private PruneScores scores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Steps steps) {
-    double[] scores = new double[model.graph().maskSize()];
-    forEach(
-        model, batches, (batch, activations) -> addBatch(model, batch, activations, scores, steps));
-    return PruneScores.of(model.graph(), scores);
-  }
-
   /** Visits batches with their activations; empty if each gradient makes its own. */
   private void forEach(
       PatchableModel model,
       Collection<? extends PromptPairBatch> batches,
+      int from,
       BiConsumer<PromptPairBatch, Optional<SourceActivations>> visitor) {
     if (ablation == BatchAblation.RESAMPLE && (memoryLimit.isPresent() || maskValues.length == 1)) {
       // Activations of a whole batch may be what does not fit, and nothing else needs them.
       PatchedBatches.requireSome(batches);
-      batches.forEach(batch -> visitor.accept(batch, Optional.empty()));
+      batches.stream().skip(from).forEach(batch -> visitor.accept(batch, Optional.empty()));
     } else {
       PatchedBatches.forEach(
           model,
           batches,
           ablation,
           patchInput,
+          1,
+          from,
           (batch, activations) -> visitor.accept(batch, Optional.of(activations)));
     }
   }
@@ -268,6 +284,7 @@ public final class MaskGradient implements PromptAlgorithm {
     private final long total;
     private final int prompts;
     private long done;
+    private int finishedBatches;
     private int finishedPrompts;
     private double[] finished = {};
 
@@ -277,11 +294,30 @@ public final class MaskGradient implements PromptAlgorithm {
       prompts = batches.stream().mapToInt(PromptPairBatch::size).sum();
     }
 
+    /** Returns the sums to resume from. */
+    double[] resume(ModelGraph graph, Optional<double[]> state) {
+      if (state.isPresent()) {
+        StateReader reader = new StateReader(state.get());
+        finishedBatches = (int) reader.nextCount(total / maskValues.length);
+        finishedPrompts = (int) reader.nextCount(prompts);
+        finished = reader.next(graph.maskSize());
+        reader.end();
+        done = (long) finishedBatches * maskValues.length;
+        return finished.clone();
+      }
+      return new double[graph.maskSize()];
+    }
+
+    double[] state() {
+      return new StateWriter().add(finishedBatches).add(finishedPrompts).add(finished).toArray();
+    }
+
     void did() {
       progress.report(++done, total);
     }
 
     void finished(PromptPairBatch batch, double[] scores) {
+      finishedBatches++;
       finishedPrompts += batch.size();
       finished = scores.clone();
     }

@@ -13,6 +13,8 @@ import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.NativeResource;
 import org.autocircuit.internal.Settings;
+import org.autocircuit.internal.StateReader;
+import org.autocircuit.internal.StateWriter;
 import org.autocircuit.internal.Stop;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.internal.run.TrainingPasses.Constraint;
@@ -270,6 +272,18 @@ public final class MaskTraining implements AutoCloseable {
   /** Sets the masks before the first step. */
   void setMasks(double[] values) {
     masks.set(values);
+  }
+
+  /** Writes the state to resume from. */
+  StateWriter state() {
+    return new StateWriter().add(steps).add(optimiser.state());
+  }
+
+  /** Resumes from what was written. */
+  void restore(StateReader state, long mostSteps) {
+    long done = state.nextCount(mostSteps);
+    optimiser.restore(state.next(optimiser.state().length), done);
+    steps = done;
   }
 
   /** Number of steps done. */

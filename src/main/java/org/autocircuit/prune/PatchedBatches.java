@@ -45,22 +45,34 @@ final class PatchedBatches {
       Ablation ablation,
       CleanCorrupt patchInput,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
-    forEach(model, batches, ablation, patchInput, 1, visitor);
+    forEach(model, batches, ablation, patchInput, 1, 0, visitor);
   }
 
-  /** Visits all batches so many times; a mean over all of them is computed once. */
+  /**
+   * Visits all batches so many times; a mean over all of them is computed once.
+   *
+   * @param done visits to leave out, the first ones
+   */
   static void forEach(
       PatchableModel model,
       Collection<? extends PromptPairBatch> batches,
       Ablation ablation,
       CleanCorrupt patchInput,
       int times,
+      long done,
       BiConsumer<PromptPairBatch, SourceActivations> visitor) {
     requireSome(batches);
+    if (done >= (long) times * batches.size()) {
+      return;
+    }
     try (SourceActivations mean =
         ablation instanceof DatasetAblation ofAll ? model.sourceAblations(batches, ofAll) : null) {
+      long visit = 0;
       for (int time = 0; time < times; time++) {
         for (PromptPairBatch batch : batches) {
+          if (visit++ < done) {
+            continue;
+          }
           if (mean != null) {
             visitor.accept(batch, mean);
             continue;

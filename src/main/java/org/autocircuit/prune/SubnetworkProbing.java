@@ -13,6 +13,7 @@ import org.autocircuit.internal.CallScope;
 import org.autocircuit.internal.NativeMaskTraining;
 import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.Settings;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.pass.Progress;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.DatasetAblation;
@@ -51,7 +52,7 @@ import org.bytedeco.pytorch.Tensor;
  *
  * <p>Immutable; safe to share between threads.
  */
-public final class SubnetworkProbing implements PruneAlgorithm {
+public final class SubnetworkProbing implements ResumableAlgorithm {
 
   private final MaskFn maskFn;
   private final PatchType patchType;
@@ -119,6 +120,7 @@ public final class SubnetworkProbing implements PruneAlgorithm {
    * @param model its masks are not touched
    * @param batches at least one
    * @param progress is told of each step: epochs times batches
+   * @param checkpoint is told of each step
    * @throws IllegalArgumentException if there is no batch, or one does not fit the model
    * @throws IllegalStateException if the model is closed
    * @throws org.autocircuit.exception.NotFiniteException if a logit, a loss or a gradient is NaN or
@@ -128,26 +130,18 @@ public final class SubnetworkProbing implements PruneAlgorithm {
    */
   @Override
   public PruneScores pruneScores(
-      PatchableModel model, Collection<? extends PromptPairBatch> batches, Progress progress) {
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      Progress progress,
+      Checkpoint checkpoint) {
     Objects.requireNonNull(progress, "progress");
     PatchedBatches.requireSome(batches);
+    CleanCorrupt patchInput =
+        patchType == PatchType.TREE_PATCH ? CleanCorrupt.CORRUPT : CleanCorrupt.CLEAN;
     try (Use use = model.use();
         MaskTraining training = training(model, null, /* nodes= */ false)) {
-      try {
-        PatchedBatches.forEach(
-            model,
-            batches,
-            ablation,
-            patchType == PatchType.TREE_PATCH ? CleanCorrupt.CORRUPT : CleanCorrupt.CLEAN,
-            epochs,
-            (batch, activations) -> {
-              training.step(batch, activations);
-              progress.report(training.steps(), (long) epochs * batches.size());
-            });
-      } catch (StoppedException e) {
-        throw training.steps() == 0 ? e : new StoppedException(e, training.scores());
-      }
-      return training.scores();
+      return new Epochs(model, batches, epochs, ablation, patchInput, progress, checkpoint)
+          .train(training, Epochs.NOTHING, training::step);
     }
   }
 

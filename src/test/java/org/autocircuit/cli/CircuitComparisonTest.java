@@ -11,6 +11,7 @@ import java.util.List;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptBatches;
 import org.autocircuit.data.PromptPairBatch;
+import org.autocircuit.pass.Checkpoint;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.tokenizer.Tokenizer;
 import org.junit.jupiter.api.Test;
@@ -38,6 +39,7 @@ class CircuitComparisonTest {
               3,
               0,
               new Phases(),
+              name -> Checkpoint.NONE,
               new PrintWriter(new StringWriter()))
           .random(List.of(5, 20), (done, total) -> reports.add(done + " of " + total));
     }

@@ -303,6 +303,15 @@ public final class NativeLibrary {
   public static native void stepMasksAlong(
       @Cast("int64_t") long training, @Const @ByRef Tensor gradients) throws NativeException;
 
+  @Name("mask_training_state")
+  public static native @ByVal Tensor maskTrainingState(@Cast("int64_t") long training)
+      throws NativeException;
+
+  @Name("restore_mask_training")
+  public static native void restoreMaskTraining(
+      @Cast("int64_t") long training, @Const @ByRef Tensor state, @Cast("int64_t") long steps)
+      throws NativeException;
+
   @Name("train_masks")
   public static native @ByVal Tensor trainMasks(
       @Cast("int64_t") long training,
