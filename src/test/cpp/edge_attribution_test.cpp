@@ -1,5 +1,5 @@
 // Attribution in parts and with outputs of heads kept small, against the whole.
-#include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/attribution_split.h"
 #include "autocircuit/engine/forward.h"
 
 #include <ATen/core/grad_mode.h>
@@ -125,7 +125,7 @@ TEST(what_does_not_belong_to_the_prompts_is_refused) {
       "expected corrupt prompts");
 }
 
-// The estimate bounds what is really taken, and by not much more than twice.
+// The rehearsal says what is really taken: it counts small tensors, too.
 TEST(attribution_takes_as_much_memory_as_estimated) {
   cpu_only("its memory");
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
@@ -147,13 +147,13 @@ TEST(attribution_takes_as_much_memory_as_estimated) {
       for (const bool compact : {false, true}) {
         const AttributionSplit split{4, compact};
         const WorkspaceScope scope;
-        reset_most_leased();
+        reset_most_workspace();
         const int64_t before = workspace_stats().leased_bytes;
         edge_attribution(k.model, request, split);
         const int64_t taken = workspace_stats().most_leased - before;
         const int64_t estimate = attribution_bytes(k.model, request, split);
         CHECK(taken <= estimate);
-        CHECK(estimate <= 4 * taken);
+        CHECK(estimate <= taken + taken / 4);
       }
     }
   }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "allocations.h"
-#include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/attribution_split.h"
 #include "autocircuit/engine/forward.h"
 #include "autocircuit/engine/fully_patched_run.h"
 #include "autocircuit/engine/incremental_run.h"

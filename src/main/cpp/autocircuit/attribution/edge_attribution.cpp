@@ -9,46 +9,15 @@
 #include <vector>
 
 #include "autocircuit/engine/buffered_run.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
 namespace {
 
-// Blocks of the pool are up to a quarter larger than what they hold.
-constexpr double kRoundedUp = 1.25;
-// Fewer tokens at once than this make poor matrix products.
-constexpr int64_t kEnoughTokens = 64;
-
 int64_t prompts_of(const EdgeAttribution& request) {
   return request.clean.value.size(0);
-}
-
-/// Numbers that stand for one token of all sources.
-int64_t numbers_of_sources(const PatchableModel& model, bool compact) {
-  const int64_t d_model = model.model().d_model();
-  int64_t numbers = 0;
-  for (const PatchWrapper& w : model.wrappers()) {
-    if (w.is_src()) {
-      const int64_t outputs = w.src_stop - w.src_start;
-      // The z of all heads are about as long as one output; latents are one
-      // number each.
-      numbers += compact
-          ? std::min(outputs * d_model, std::max(outputs, 2 * d_model))
-          : outputs * d_model;
-    }
-  }
-  return numbers;
-}
-
-int64_t most_rows(const PatchableModel& model) {
-  int64_t rows = 1;
-  for (const PatchWrapper& w : model.wrappers()) {
-    if (w.is_dest()) {
-      rows = std::max(rows, w.rows);
-    }
-  }
-  return 3 * rows; // of queries, keys and values
 }
 
 at::Tensor all_masks(
@@ -59,42 +28,12 @@ at::Tensor all_masks(
   if (request.per_prompt) {
     shape.insert(shape.begin(), prompts_of(request));
   }
+  const MemoryPartScope masks(MemoryPart::kMasks);
   return at::full(
       shape,
       request.mask_value,
       options.dtype(
           accumulation_type(c10::typeMetaToScalarType(options.dtype()))));
-}
-
-/// Returns what does not grow with the length of prompts.
-int64_t fixed_bytes(
-    const PatchableModel& model,
-    const EdgeAttribution& request,
-    int64_t prompts) {
-  // With masks for each prompt, there are the results of all parts, too.
-  const int64_t copies =
-      request.per_prompt ? 8 * prompts + 2 * prompts_of(request) : 8;
-  const int64_t masks = copies * model.n_masks() * int64_t{sizeof(float)};
-  int64_t weight = 0; // the largest one, if its products need a wide copy
-  if (model.model().options().dtype().itemsize() < sizeof(float)) {
-    for (const at::Tensor& w : model.model().weights().tensors()) {
-      weight = std::max(weight, w.numel());
-    }
-  }
-  return masks + 2 * weight * int64_t{sizeof(float)};
-}
-
-/// Rows that are made from z for some positions at a time, and copies of them.
-int64_t rows_bytes(
-    const PatchableModel& model,
-    int64_t seq,
-    AttributionSplit split) {
-  const int64_t of_position = split.prompts * model.n_srcs() *
-      model.model().d_model() *
-      static_cast<int64_t>(model.model().options().dtype().itemsize());
-  return split.compact ? 2 *
-          std::max(of_position, std::min(kCompactRowsBytes, seq * of_position))
-                       : 0;
 }
 
 void check(const PatchableModel& model, const EdgeAttribution& request) {
@@ -217,7 +156,8 @@ MaskGradient plain_gradient(
         request.clean,
         {.patch_src_outs = patch,
          .masks = all_masks(model, request),
-         .transform = {}},
+         .transform = {},
+         .uniform = request.mask_value},
         request.loss);
   }
   const at::AutoGradMode record(true);
@@ -238,64 +178,6 @@ MaskGradient plain_gradient(
 }
 
 } // namespace
-
-int64_t attribution_bytes(
-    const PatchableModel& model,
-    const EdgeAttribution& request,
-    AttributionSplit split) {
-  const Model& m = model.model();
-  const int64_t seq = request.clean.value.size(1);
-  const auto size = static_cast<int64_t>(m.options().dtype().itemsize());
-  // Patched outputs, if they are made here, and differences.
-  const int64_t buffers = request.corrupt.value.defined() ? 2 : 1;
-  const int64_t of_sources =
-      buffers * numbers_of_sources(model, split.compact) * size;
-  // Gradients of the rows of one block, and copies of them.
-  const int64_t of_rows = 2 * most_rows(model) * m.d_model() * size;
-  const int64_t of_prompt = seq * (of_sources + of_rows) + m.kept_bytes(seq);
-  return fixed_bytes(model, request, split.prompts) +
-      rows_bytes(model, seq, split) +
-      static_cast<int64_t>(
-             kRoundedUp * static_cast<double>(split.prompts * of_prompt));
-}
-
-AttributionSplit split_within(
-    const PatchableModel& model,
-    const EdgeAttribution& request,
-    int64_t bytes) {
-  const int64_t batch = prompts_of(request);
-  const int64_t seq = request.clean.value.size(1);
-  const auto most_prompts = [&](bool compact) {
-    int64_t prompts = batch;
-    while (prompts > 0 &&
-           attribution_bytes(model, request, {prompts, compact}) > bytes) {
-      prompts--;
-    }
-    return prompts;
-  };
-  const int64_t plain = most_prompts(false);
-  if (plain == batch || plain * seq >= kEnoughTokens) {
-    return {plain, false};
-  }
-  const bool fits = fits_compact(model, request.mask_value);
-  const int64_t compact = fits ? most_prompts(true) : 0;
-  const auto least = [&] {
-    const int64_t of_plain = attribution_bytes(model, request, {1, false});
-    return fits
-        ? std::min(of_plain, attribution_bytes(model, request, {1, true}))
-        : of_plain;
-  };
-  TORCH_CHECK(
-      plain > 0 || compact > 0,
-      "expected a memory limit of at least ",
-      least(),
-      " bytes, which one prompt of ",
-      seq,
-      " tokens takes, got ",
-      bytes);
-  return compact > plain ? AttributionSplit{compact, true}
-                         : AttributionSplit{plain, false};
-}
 
 MaskGradient edge_attribution(
     const PatchableModel& model,

@@ -27,19 +27,6 @@ struct AttributionSplit {
   bool compact; // whether outputs of heads are kept as z; see compact_sources.h
 };
 
-/// Bytes that tensors take at most while so many prompts are attributed, about:
-/// beyond the model and what the request holds.
-int64_t attribution_bytes(
-    const PatchableModel& model,
-    const EdgeAttribution& request,
-    AttributionSplit split);
-
-/// The fastest split within so many bytes; throws if there is none.
-AttributionSplit split_within(
-    const PatchableModel& model,
-    const EdgeAttribution& request,
-    int64_t bytes);
-
 /// As `mask_gradient`, whose result is the same up to rounding.
 MaskGradient edge_attribution(
     const PatchableModel& model,

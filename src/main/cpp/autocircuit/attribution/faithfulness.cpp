@@ -1,12 +1,37 @@
 #include "autocircuit/attribution/faithfulness.h"
 
 #include <ATen/ops/logsumexp.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <vector>
 
 namespace autocircuit {
 
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// Makes and keeps what LibTorch's logsumexp does, which has no kernel for the
+/// meta device.
+struct LogSumExpOnMeta : torch::autograd::Function<LogSumExpOnMeta> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x) {
+    const at::Tensor sum = x.sub(x.narrow(-1, 0, 1)).exp_().sum(-1);
+    ctx->save_for_backward({x, sum});
+    return sum;
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    const auto saved = ctx->get_saved_variables();
+    return {grads[0].unsqueeze(-1) * (saved[0] - saved[1].unsqueeze(-1)).exp()};
+  }
+};
+
 namespace {
+
+at::Tensor log_sum_exp(const at::Tensor& x) {
+  return x.is_meta() ? LogSumExpOnMeta::apply(x) : at::logsumexp(x, {-1});
+}
 
 // Of each prompt or position: [batch, ...].
 at::Tensor each(
@@ -18,8 +43,7 @@ at::Tensor each(
       const int64_t d_vocab = logits.size(-1);
       const at::Tensor agreement =
           full_model.narrow(-1, 0, d_vocab).mul(logits).sum(-1);
-      return full_model.select(-1, d_vocab) - agreement +
-          at::logsumexp(logits, {-1});
+      return full_model.select(-1, d_vocab) - agreement + log_sum_exp(logits);
     }
     case FaithfulnessTarget::kMse:
       return (logits - full_model).square().mean(-1);

@@ -4,6 +4,9 @@
 #include <ATen/ops/full_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "autocircuit/engine/mask_plans.h"
+#include "autocircuit/memory/rehearsal.h"
+
 namespace autocircuit {
 
 namespace {
@@ -11,7 +14,7 @@ namespace {
 // The one value of all masks, if they have one and looking costs no
 // synchronisation.
 std::optional<double> uniform_value(const PatchContext& context) {
-  const at::Tensor& masks = context.masks;
+  const at::Tensor& masks = mask_numbers(context);
   if (!masks.is_cpu() || context.transform.fn != MaskFn::kNone ||
       context.transform.dropout > 0) {
     return std::nullopt;
@@ -31,7 +34,9 @@ MaskGradient mask_gradient(
   PatchContext leaf = context;
   leaf.masks = context.masks.detach().requires_grad_(true);
   leaf.patch_src_outs = context.patch_src_outs.detach();
-  leaf.uniform = uniform_value(leaf);
+  if (!leaf.uniform) {
+    leaf.uniform = uniform_value(leaf);
+  }
   ForwardRequest request;
   request.policy = policy;
   request.input = input;
@@ -56,6 +61,7 @@ MaskGradient mask_gradient_of(
   // nothing below 6e-8: go backward from the sum, and divide in fp32.
   const bool small = logits.scalar_type() == at::kHalf;
   const auto prompts = static_cast<double>(small ? logits.size(-2) : 1);
+  const MemoryPartScope gradients(MemoryPart::kGradients);
   const auto grads =
       torch::autograd::grad({value}, {masks}, {at::full_like(value, prompts)});
   return {

@@ -13,14 +13,20 @@
 #include <utility>
 
 #include "autocircuit/engine/forward.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
 
 namespace {
 
+// Rehearsals have no numbers, and go on as if all was well.
 bool all_finite(const at::Tensor& values) {
-  return values.isfinite().all().item<bool>();
+  return is_rehearsed(values) || values.isfinite().all().item<bool>();
+}
+
+double number(const at::Tensor& value) {
+  return is_rehearsed(value) ? 0 : value.item<double>();
 }
 
 std::vector<at::Tensor> leaves(
@@ -167,21 +173,24 @@ TrainingLosses MaskTraining::losses_of(
   at::Tensor total = faithfulness + excess * step.edge_weight +
       penalty(step.edge_sparsity, 1 - edges / n_edges);
   TrainingLosses losses{
-      .faithfulness = faithfulness.item<double>(),
-      .edges = edges.item<double>()};
+      .faithfulness = number(faithfulness),
+      .edges = number(edges)};
   if (of_nodes) {
     const at::Tensor sparsity = counted.nodes.mean();
     total = total + penalty(step.node_sparsity, sparsity);
     losses.nodes =
-        static_cast<double>(masks_[1].numel()) * (1 - sparsity.item<double>());
+        static_cast<double>(masks_[1].numel()) * (1 - number(sparsity));
   }
-  losses.total = total.item<double>();
+  losses.total = number(total);
   if (!std::isfinite(losses.total)) {
     losses.not_finite =
         all_finite(logits) ? NotFinite::kLosses : NotFinite::kLogits;
     return losses;
   }
-  gradients = torch::autograd::grad({total}, masks_);
+  {
+    const MemoryPartScope backward(MemoryPart::kGradients);
+    gradients = torch::autograd::grad({total}, masks_);
+  }
   for (const at::Tensor& gradient : gradients) {
     if (!all_finite(gradient)) {
       losses.not_finite = NotFinite::kGradients;
@@ -214,6 +223,7 @@ MaskTraining::Sample MaskTraining::sample(
 }
 
 void MaskTraining::update(const std::vector<at::Tensor>& gradients) {
+  const MemoryPartScope part(MemoryPart::kMasks); // Adam's means
   for (size_t i = 0; i < masks_.size(); i++) {
     masks_[i].mutable_grad() = gradients[i].detach();
   }

@@ -9,8 +9,9 @@
 #include <memory>
 #include <utility>
 
-#include "autocircuit/attribution/edge_attribution.h"
+#include "autocircuit/attribution/attribution_split.h"
 #include "autocircuit/attribution/mask_training.h"
+#include "autocircuit/attribution/memory_plan.h"
 #include "autocircuit/attribution/pattern_effects.h"
 #include "autocircuit/attribution/point_gradient.h"
 #include "autocircuit/bridge/errors.h"
@@ -596,6 +597,73 @@ at::Tensor train_masks(
          static_cast<double>(losses.not_finite),
          losses.nodes},
         at::kDouble);
+  });
+}
+
+at::Tensor plan_memory(
+    int64_t model,
+    const int64_t* sizes,
+    int64_t sizes_size,
+    const double* factors,
+    int64_t factors_size,
+    const Tensors& masks,
+    const Tensors& prefix) {
+  return translating_errors([&] {
+    TORCH_CHECK(
+        sizes_size == 15 && factors_size == 6,
+        "expected 15 sizes and 6 factors, got ",
+        sizes_size,
+        " and ",
+        factors_size);
+    const auto patchable = from_handle<const PatchableModel>(model);
+    MemoryRequest request{
+        .work = static_cast<Work>(sizes[0]),
+        .batch = sizes[1],
+        .seq = sizes[2],
+        .slice = static_cast<OutputSlice>(sizes[3]),
+        .type = static_cast<at::ScalarType>(sizes[4]),
+        .padded = sizes[5] != 0,
+        .masks = masks,
+        .transform =
+            {.fn = static_cast<MaskFn>(sizes[6]),
+             .dropout = factors[0],
+             .noise = {}},
+        .of_data_set = sizes[7] == 4,
+        .answers = sizes[10],
+        .mask_value = factors[1],
+        .memory_limit = sizes[11],
+        .per_prompt = sizes[12] != 0,
+        .rules =
+            {.frozen_norms = sizes[13] != 0,
+             .softmax_temperature = factors[2],
+             .queries_and_keys = factors[3],
+             .values = factors[4],
+             .gated_mlps = factors[5]},
+        .target = static_cast<FaithfulnessTarget>(sizes[14])};
+    if (!request.of_data_set) {
+      request.ablation = static_cast<BatchAblation>(sizes[7]);
+    }
+    request.loss.grad_function = static_cast<GradFunction>(sizes[8]);
+    request.loss.answer_function = static_cast<AnswerFunction>(sizes[9]);
+    for (size_t i = 0; i + 1 < prefix.size(); i += 2) {
+      request.prefix.keys.push_back(prefix[i]);
+      request.prefix.values.push_back(prefix[i + 1]);
+    }
+    const MemoryPlan plan = memory_plan(*patchable, request);
+    const auto part = [&](MemoryPart p) {
+      return plan.run.parts[static_cast<size_t>(p)];
+    };
+    return at::tensor(
+        {plan.weights,
+         plan.given + part(MemoryPart::kMasks),
+         part(MemoryPart::kActivations),
+         part(MemoryPart::kDeltas),
+         part(MemoryPart::kLogits),
+         part(MemoryPart::kGradients),
+         part(MemoryPart::kCaches),
+         plan.run.small,
+         plan.run.idle},
+        at::kLong);
   });
 }
 

@@ -445,9 +445,31 @@ AUTOCIRCUIT_API std::string machine();
 
 /// Memory of the buffers that passes take and give back, in use or idle.
 AUTOCIRCUIT_API int64_t workspace_bytes();
-/// Bytes that tensors held at once at most, since the last reset.
-AUTOCIRCUIT_API int64_t workspace_peak_bytes();
+/// Bytes that tensors held at once at most since the last reset, or, with
+/// `idle`, that these buffers held, in use or idle.
+AUTOCIRCUIT_API int64_t workspace_peak_bytes(bool idle);
 AUTOCIRCUIT_API void reset_workspace_peak();
+
+/// Counts what work on one batch will take; nothing of it is allocated.
+/// Returns bytes as int64 on the CPU: of the weights, the masks, activations,
+/// deltas, logits, gradients, caches of keys and values, small tensors, and of
+/// buffers that are idle when all the others are not.
+///
+/// sizes: in this order, what the fields are called in MemoryRequest: work,
+///   batch, seq, slice, type, padded, mask_fn, ablation (4: the mean over a
+///   data set), grad_function, answer_function, answers, memory_limit,
+///   per_prompt, frozen_norms, target.
+/// factors: dropout, mask_value, softmax_temperature, queries_and_keys, values,
+///   gated_mlps.
+/// masks: on the CPU; prefix: keys and values, block by block.
+AUTOCIRCUIT_API at::Tensor plan_memory(
+    int64_t model,
+    const int64_t* sizes,
+    int64_t sizes_size,
+    const double* factors,
+    int64_t factors_size,
+    const Tensors& masks,
+    const Tensors& prefix);
 
 /// Sets how many bytes of it are kept while no pass needs them.
 AUTOCIRCUIT_API void set_workspace_limit(int64_t bytes);

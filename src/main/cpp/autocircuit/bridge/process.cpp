@@ -26,12 +26,15 @@ int64_t workspace_bytes() {
   });
 }
 
-int64_t workspace_peak_bytes() {
-  return translating_errors([] { return workspace_stats().most_leased; });
+int64_t workspace_peak_bytes(bool idle) {
+  return translating_errors([&] {
+    const WorkspaceStats stats = workspace_stats();
+    return idle ? stats.most_held : stats.most_leased;
+  });
 }
 
 void reset_workspace_peak() {
-  translating_errors([] { reset_most_leased(); });
+  translating_errors([] { reset_most_workspace(); });
 }
 
 void set_workspace_limit(int64_t bytes) {

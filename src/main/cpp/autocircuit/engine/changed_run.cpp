@@ -33,7 +33,7 @@ class ChangedRun final : public Hooks {
         changes_(values.changes) {
     values_.rows.resize(model.model().hook_names().size());
     values_.of_heads.resize(values_.rows.size());
-    values_.outputs = at::empty(
+    values_.outputs = empty_deltas(
         {known.patch.size(0),
          known.patch.size(1),
          changes_.n_slots,

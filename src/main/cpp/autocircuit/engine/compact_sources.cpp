@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "autocircuit/engine/masked_rows.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/head_product.h"
 
@@ -69,6 +70,7 @@ void CompactSources::add(Part part) {
       part.start);
   const int64_t n = part.values.size(2);
   recorded_ += n;
+  const MemoryPartScope deltas(MemoryPart::kDeltas);
   if (!patch_.empty()) {
     Part& patched = patch_[parts_.size()];
     if (sums_patches_) {

@@ -1,6 +1,7 @@
 #include "autocircuit/engine/differences.h"
 
 #include <ATen/core/ivalue.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -10,6 +11,7 @@
 #include "autocircuit/engine/masked_rows.h"
 #include "autocircuit/engine/saved_norm.h"
 #include "autocircuit/memory/backward_scope.h"
+#include "autocircuit/memory/rehearsal.h"
 
 namespace autocircuit {
 
@@ -80,6 +82,13 @@ struct EqualRowsFunction : torch::autograd::Function<EqualRowsFunction> {
 };
 
 } // namespace
+
+at::Tensor empty_deltas(
+    at::IntArrayRef shape,
+    const at::TensorOptions& options) {
+  const MemoryPartScope deltas(MemoryPart::kDeltas);
+  return at::empty(shape, options);
+}
 
 at::Tensor equal_rows(
     const at::Tensor& x,

@@ -25,6 +25,11 @@ struct Differences : torch::CustomClassHolder {
   virtual int64_t positions_at_once(int64_t n, int64_t positions) const = 0;
 };
 
+/// Returns a buffer of differences, without values.
+at::Tensor empty_deltas(
+    at::IntArrayRef shape,
+    const at::TensorOptions& options);
+
 /// Returns what a destination reads where all masks are one constant, so that
 /// all its rows are norm(x): an expanded tensor [batch, seq, rows, d_model].
 /// norm may be nullptr. `values` [batch or 1, seq or 1, rows, n] receives its

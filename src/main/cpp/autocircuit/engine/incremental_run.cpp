@@ -9,10 +9,12 @@
 
 #include "autocircuit/engine/changed_run.h"
 #include "autocircuit/engine/fully_patched.h"
+#include "autocircuit/engine/mask_plans.h"
 #include "autocircuit/engine/node_edges.h"
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/plan.h"
 #include "autocircuit/engine/shared_positions.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -58,9 +60,9 @@ IncrementalRun::IncrementalRun(
     fully_patched_ = fully_patched_inputs(*model_, context_.patch_src_outs);
   }
   version_ = version();
-  baseline_ =
-      whole_run(context_.masks.to(at::kCPU, at::kDouble, false, /*copy=*/true)
-                    .contiguous());
+  baseline_ = whole_run(mask_numbers(context_)
+                            .to(at::kCPU, at::kDouble, false, /*copy=*/true)
+                            .contiguous());
 }
 
 uint64_t IncrementalRun::version() const {
@@ -168,6 +170,7 @@ IncrementalRun::Baseline IncrementalRun::whole_run(
       recorded_forward(*model_, request, Recorded::kAll, whole.values);
   whole.logits = std::move(result.logits);
   const at::Tensor outputs = result.src_outs.permute({1, 2, 0, 3});
+  const MemoryPartScope deltas(MemoryPart::kDeltas);
   whole.delta = at::sub(patch_, outputs).contiguous();
   for (const ModelNode& node : model_->model().nodes()) {
     whole.stale.emplace_back(static_cast<size_t>(node.heads), false);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "autocircuit/memory/rehearsal.h"
+
 namespace autocircuit {
 
 namespace {
@@ -40,6 +42,13 @@ std::shared_ptr<const Plan> MaskPlans::get(
     plans_.pop_back();
   }
   return plan;
+}
+
+const at::Tensor& mask_numbers(const PatchContext& context) {
+  return context.plans != nullptr && is_rehearsed(context.masks) &&
+          is_on_cpu(context.masks)
+      ? context.plans->masks()
+      : context.masks;
 }
 
 int64_t MaskPlans::made() const {

@@ -35,7 +35,8 @@ class MaskPlans {
 
   explicit MaskPlans(at::Tensor masks = {}) : masks_(std::move(masks)) {}
 
-  /// The masks, which nobody writes into.
+  /// The masks, which nobody writes into. Those of a rehearsal have numbers
+  /// here only.
   const at::Tensor& masks() const {
     return masks_;
   }
@@ -54,5 +55,8 @@ class MaskPlans {
   std::list<std::pair<Key, std::shared_ptr<const Plan>>> plans_;
   int64_t made_ = 0;
 };
+
+/// The masks of a context with their numbers, as far as the host has them.
+const at::Tensor& mask_numbers(const PatchContext& context);
 
 } // namespace autocircuit

@@ -306,7 +306,7 @@ at::Tensor add_rows(const at::Tensor& sum, const at::Tensor& rows) {
     return out;
   }
   out = out.clone(at::MemoryFormat::Contiguous);
-  if (some.is_cpu() && out.scalar_type() == at::kFloat) {
+  if (is_on_cpu(some) && out.scalar_type() == at::kFloat) {
     kernel_add_rows(
         out,
         (fits_kernels(some) ? some : some.contiguous()).narrow(2, first, n));

@@ -1,7 +1,6 @@
 #include "autocircuit/engine/planned_rows.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/tensor.h>
 
 #include "autocircuit/engine/kernel_rows.h"
 #include "autocircuit/engine/masked_rows.h"
@@ -77,9 +76,8 @@ std::pair<at::Tensor, at::Tensor> PlannedRows::weights_of(
   at::Tensor is_patched = any_patched ? patched_rows(values) : at::Tensor();
   const std::vector<int64_t>& rows = dest.plan->rows;
   if (static_cast<int64_t>(rows.size()) != values.size(2)) {
-    const at::Tensor index = at::tensor(rows, at::kLong);
-    values = values.index_select(2, index);
-    is_patched = any_patched ? is_patched.index_select(2, index) : is_patched;
+    values = entries(values, 2, rows);
+    is_patched = any_patched ? entries(is_patched, 2, rows) : is_patched;
   }
   if (plan_.from_fully_patched) {
     return {values - 1, is_patched};
@@ -109,8 +107,7 @@ at::Tensor PlannedRows::mix_terms(
     }
     const auto [all, patched] =
         weights_of(dest, bases.stream.size(1), bases.patched.defined());
-    weights.push_back(
-        all.flatten(2, 3).index_select(2, at::tensor(index, at::kLong)));
+    weights.push_back(entries(all.flatten(2, 3), 2, index));
     is_patched.push_back(patched);
   }
   if (bases.patched.defined()) {
@@ -155,7 +152,7 @@ at::Tensor PlannedRows::mix_all(
     for (const int64_t source : sources) {
       columns.push_back(source - first.in_start);
     }
-    all = all.index_select(3, at::tensor(columns, at::kLong));
+    all = entries(all, 3, columns);
   }
   return masked_rows(
       bases,

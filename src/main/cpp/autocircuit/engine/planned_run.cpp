@@ -1,7 +1,6 @@
 #include "autocircuit/engine/planned_run.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/planned_rows.h"
 #include "autocircuit/engine/source_buffer.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/attention.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/head_product.h"
@@ -37,7 +37,7 @@ class PlannedRun final : public Hooks {
         ends_at_last_(autocircuit::ends_at_last(model, request.input.slice)),
         patch_(request.context->patch_src_outs.permute({1, 2, 0, 3})),
         patched_(model, request.context->patch_src_outs),
-        delta_(at::empty(
+        delta_(empty_deltas(
             {patch_.size(0), patch_.size(1), plan.n_slots, patch_.size(3)},
             patch_.options().dtype(stored_type(patch_, /*is_kept=*/false)))),
         rows_(plan, values, delta_) {
@@ -381,19 +381,27 @@ std::optional<ForwardResult> planned_forward(
     const ForwardRequest& request) {
   const PatchContext* context = request.context;
   if (context == nullptr || request.want_src_outs ||
-      at::GradMode::is_enabled() || !context->masks.is_cpu() ||
+      at::GradMode::is_enabled() || !mask_numbers(*context).is_cpu() ||
       context->transform.fn == MaskFn::kHardConcrete ||
       context->transform.dropout > 0 || !has_plans(model)) {
     return std::nullopt;
   }
-  const at::Tensor values = mask_values(
-                                context->masks,
-                                context->masks.dim() == 2,
-                                request.input.value.size(0),
-                                context->transform)
-                                .contiguous();
+  const auto values_of = [&](const at::Tensor& masks) {
+    return mask_values(
+               masks,
+               masks.dim() == 2,
+               request.input.value.size(0),
+               context->transform)
+        .contiguous();
+  };
+  const at::Tensor values = values_of(mask_numbers(*context));
   const Choice choice = choose(model, request, values);
-  PlannedRun run(model, request, values, *choice.plan, choice.fully_patched);
+  PlannedRun run(
+      model,
+      request,
+      is_rehearsed(context->masks) ? values_of(context->masks) : values,
+      *choice.plan,
+      choice.fully_patched);
   ForwardResult result;
   result.logits = model.model().forward(request.input, run);
   return result;

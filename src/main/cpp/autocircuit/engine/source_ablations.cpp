@@ -2,6 +2,7 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 
 namespace autocircuit {
@@ -13,14 +14,22 @@ at::Tensor repeated_mean(
     const at::Tensor& src_outs,
     const at::Tensor& attention_mask,
     at::IntArrayRef dims) {
-  if (!attention_mask.defined()) {
-    return src_outs.mean(dims, /*keepdim=*/true).expand(src_outs.sizes());
-  }
-  // Sums and counts do not fit into 16 bits.
+  // Sums and counts do not fit into 16 bits. On the CPU, LibTorch would widen
+  // by itself, unseen by rehearsals.
   const at::ScalarType wide = accumulation_type(src_outs.scalar_type());
+  const auto widened = [&](const at::Tensor& x) {
+    return is_on_cpu(x) ? x.to(wide) : x;
+  };
+  if (!attention_mask.defined()) {
+    return widened(src_outs)
+        .mean(dims, /*keepdim=*/true)
+        .to(src_outs.scalar_type())
+        .expand(src_outs.sizes());
+  }
   const at::Tensor present =
       (attention_mask != 0).to(src_outs.dtype()).unsqueeze(0).unsqueeze(-1);
-  const at::Tensor sum = (src_outs * present).sum(dims, /*keepdim=*/true, wide);
+  const at::Tensor sum =
+      widened(src_outs * present).sum(dims, /*keepdim=*/true, wide);
   const at::Tensor count =
       present.sum(dims, /*keepdim=*/true, wide).clamp_min(1);
   return (sum / count).to(src_outs.scalar_type()).expand(src_outs.sizes());

@@ -242,13 +242,13 @@ at::Tensor SourceDeltas::start_grad() {
 }
 
 at::ScalarType stored_type(const at::Tensor& patch, bool is_kept) {
-  return patch.is_cpu() && !is_kept ? accumulation_type(patch.scalar_type())
-                                    : patch.scalar_type();
+  return is_on_cpu(patch) && !is_kept ? accumulation_type(patch.scalar_type())
+                                      : patch.scalar_type();
 }
 
 SourceBuffer::SourceBuffer(const at::Tensor& patch_src_outs, bool is_kept)
     : patch_(patch_src_outs.permute({1, 2, 0, 3})),
-      deltas_(c10::make_intrusive<SourceDeltas>(at::empty(
+      deltas_(c10::make_intrusive<SourceDeltas>(empty_deltas(
           patch_.sizes(),
           patch_.options()
               .dtype(stored_type(patch_, is_kept))

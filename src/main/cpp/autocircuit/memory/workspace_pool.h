@@ -16,14 +16,15 @@ struct WorkspaceStats {
   int64_t leased_bytes; // held by tensors
   int64_t idle_bytes;   // kept for the next pass
   int64_t most_leased;  // at once, since the process or the count began
+  int64_t most_held;    // the same with what was idle then
   int64_t fresh_blocks; // taken from the system since the process began
 };
 
 /// One pool for the process, shared by all models and threads.
 WorkspaceStats workspace_stats();
 
-/// Restarts the count of most_leased.
-void reset_most_leased();
+/// Restarts the counts of most_leased and most_held.
+void reset_most_workspace();
 
 /// Sets how many idle bytes are kept, and gives back what is over.
 void set_workspace_limit(int64_t bytes);

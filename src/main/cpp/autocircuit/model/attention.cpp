@@ -2,11 +2,11 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/tanh.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "autocircuit/kernels/tensors.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/head_product.h"
 #include "autocircuit/ops/product.h"
@@ -25,7 +25,7 @@ at::Tensor of_query_heads(
   for (const int64_t h : query_heads) {
     index.push_back(h * x.size(2) / n_heads);
   }
-  return x.index_select(2, at::tensor(index, x.options().dtype(at::kLong)));
+  return entries(x, 2, index);
 }
 
 // Keys or values [batch, seq, heads, d_head] with those of a prefix in front,
@@ -351,8 +351,7 @@ at::Tensor Attention::add_heads(
       w_o_.view({shape_.n_heads, shape_.d_head, shape_.d_model});
   const bool all = z.size(2) == shape_.n_heads;
   if (!all) {
-    head_weights = head_weights.index_select(
-        0, at::tensor(some->live, w_o_.options().dtype(at::kLong)));
+    head_weights = entries(head_weights, 0, some->live);
   }
   if (!post_norm) {
     const at::Tensor sum =

@@ -116,13 +116,6 @@ class Attention {
   int64_t d_model() const {
     return shape_.d_model;
   }
-  /// Bytes of activations that a backward keeps for one prompt, about; of
-  /// numbers as they are stored and as they are added up.
-  int64_t kept_bytes(int64_t seq, int64_t size, int64_t wide) const {
-    const int64_t scores = 2 * seq * (size + wide);
-    return seq * shape_.n_heads * (6 * shape_.d_head * size + scores);
-  }
-
   CacheShape cache_shape(int64_t layers) const {
     return {
         .layers = layers,

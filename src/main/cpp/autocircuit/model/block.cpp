@@ -139,15 +139,6 @@ std::vector<StreamPart> Block::stream_parts() const {
   return parts;
 }
 
-int64_t Block::kept_bytes(int64_t seq, int64_t size) const {
-  // Norms compute in fp32 at least.
-  const int64_t wide = std::max<int64_t>(size, 4);
-  return attention_.kept_bytes(seq, size, wide) +
-      (mlp_ ? mlp_->kept_bytes(seq, size) : 0) +
-      (autoencoder_ ? autoencoder_->kept_bytes(seq, size) : 0) +
-      seq * attention_.d_model() * (5 * size + 3 * wide);
-}
-
 HeadInputs Block::attention_inputs(
     const at::Tensor& resid,
     const Norm& norm,

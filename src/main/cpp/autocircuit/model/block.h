@@ -100,10 +100,6 @@ class Block {
     return !autoencoder_;
   }
 
-  /// Bytes of activations that a backward keeps for one prompt, about; `size`:
-  /// of a number.
-  int64_t kept_bytes(int64_t seq, int64_t size) const;
-
   /// The heads and the MLP of this block.
   std::vector<ModelNode> nodes(int64_t block) const;
 

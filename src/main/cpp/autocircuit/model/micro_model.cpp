@@ -62,15 +62,6 @@ void MicroModel::check_context(const ModelInput& input) const {
       "a micro model has no attention: expected neither a mask nor a prefix");
 }
 
-int64_t MicroModel::kept_bytes(int64_t seq) const {
-  int64_t outputs = 1;
-  for (const at::Tensor& w : block_weights_) {
-    outputs += 4 * w.size(0);
-  }
-  return seq * d_model() * outputs *
-      static_cast<int64_t>(options().dtype().itemsize());
-}
-
 at::Tensor MicroModel::forward(const ModelInput& input, Hooks& hooks) const {
   at::Tensor resid = input.start_block == 0
       ? hooks.visit(kInput, input.value)

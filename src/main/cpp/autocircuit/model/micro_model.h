@@ -13,8 +13,6 @@ class MicroModel final : public Model {
 
   at::Tensor forward(const ModelInput& input, Hooks& hooks) const override;
 
-  int64_t kept_bytes(int64_t seq) const override;
-
  protected:
   void check_first_input(const ModelInput& input) const override;
   void check_context(const ModelInput& input) const override;

@@ -36,11 +36,6 @@ class Mlp {
     return static_cast<double>(w_in_.numel() + w_out_.numel() + gate);
   }
 
-  /// Bytes of activations that a backward keeps for one prompt, about.
-  int64_t kept_bytes(int64_t seq, int64_t size) const {
-    return 4 * seq * w_in_.size(1) * size;
-  }
-
   /// x: [batch, seq, d_model].
   at::Tensor operator()(
       const at::Tensor& x,

@@ -155,9 +155,6 @@ class Model {
     return std::nullopt;
   }
 
-  /// Bytes of activations that a backward keeps for one prompt, about.
-  virtual int64_t kept_bytes(int64_t seq) const = 0;
-
   /// Throws unless `input` has the type and shape that the model takes.
   void check_input(const ModelInput& input) const;
 

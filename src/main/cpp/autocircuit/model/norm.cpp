@@ -1,5 +1,6 @@
 #include "autocircuit/model/norm.h"
 
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/sqrt.h>
@@ -38,6 +39,24 @@ struct FrozenNormFunction : torch::autograd::Function<FrozenNormFunction> {
       grad = grad - grad.mean(/*dim=*/-1, /*keepdim=*/true);
     }
     return {(grad * saved[1]).to(grads[0].scalar_type()), {}};
+  }
+};
+
+/// Makes and keeps what LibTorch's LayerNorm does, copies of what is not
+/// contiguous included; that has no kernel for the meta device.
+struct LayerNormOnMeta : torch::autograd::Function<LayerNormOnMeta> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x) {
+    const at::Tensor of_rows = x.new_empty(x.sizes().slice(0, x.dim() - 1));
+    ctx->save_for_backward({x, of_rows, at::empty_like(of_rows)});
+    return at::empty_like(x.contiguous());
+  }
+
+  static variable_list backward(
+      AutogradContext* ctx,
+      const variable_list& grads) {
+    const at::Tensor x = ctx->get_saved_variables()[0].contiguous();
+    const at::Tensor grad = grads[0].contiguous();
+    return {at::empty_like(x)};
   }
 };
 
@@ -99,8 +118,13 @@ at::Tensor Norm::operator()(const at::Tensor& x) const {
 }
 
 Norm::Normed Norm::normed(const at::Tensor& x, bool want_inverse) const {
-  // The fused operation has no kernel on the meta device.
-  if (shape_.centred && !x.is_meta()) {
+  if (shape_.centred) {
+    if (x.is_meta()) {
+      return {
+          LayerNormOnMeta::apply(x),
+          want_inverse ? x.new_empty(x.sizes().slice(0, x.dim() - 1))
+                       : at::Tensor()};
+    }
     if (!want_inverse) {
       return {
           at::layer_norm(x, {x.size(-1)}, dimension_factor(), b_, shape_.eps),

@@ -30,11 +30,6 @@ struct AutoencoderShape {
 /// one more source, and the stream is what it was without the autoencoder.
 class SparseAutoencoder {
  public:
-  /// Bytes of activations that a backward keeps for one prompt, about.
-  int64_t kept_bytes(int64_t seq, int64_t size) const {
-    return 5 * seq * shape_.n_latents * size;
-  }
-
   /// Hook points, in execution order.
   enum Hook : HookId { kInput, kLatents, kLatentOuts, kError, kHookCount };
   static constexpr std::array<std::string_view, kHookCount> kHookNames{

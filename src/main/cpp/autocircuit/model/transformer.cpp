@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/description.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/few_rows.h"
@@ -267,6 +268,7 @@ at::Tensor Transformer::unembed(
     Hooks& hooks) const {
   ln_final_->read(resid, final_hook_, final_hook_ + 1, hooks);
   const at::Tensor x = ln_final_->under(rules)(resid);
+  const MemoryPartScope part(MemoryPart::kLogits);
   const bool apart = hooks.tokens_are_apart();
   at::Tensor logits = apart ? times_rows_apart(x, w_u_) : times_rows(x, w_u_);
   if (b_u_.defined()) {
@@ -284,16 +286,6 @@ at::Tensor Transformer::unembed(
             .view_as(wide)
       : at::tanh(wide);
   return (capped * logit_cap_).to(logits.scalar_type());
-}
-
-int64_t Transformer::kept_bytes(int64_t seq) const {
-  const auto size = static_cast<int64_t>(options().dtype().itemsize());
-  // Logits of the last position, and what a loss makes of them.
-  int64_t bytes = 8 * w_u_.size(0) * size;
-  for (const Block& block : blocks_) {
-    bytes += block.kept_bytes(seq, size);
-  }
-  return bytes;
 }
 
 ContextPositions Transformer::places_of(const ModelInput& input) const {

@@ -22,8 +22,6 @@ class Transformer final : public Model {
       const at::Tensor& keys,
       const ModelInput& input) const override;
 
-  int64_t kept_bytes(int64_t seq) const override;
-
   bool can_end_at_last() const override {
     return blocks_.back().can_end_at_last();
   }

@@ -92,14 +92,15 @@ bool Weights::require_grad() const {
       });
 }
 
-Weights Weights::to(at::Device device) const {
+Weights Weights::to(at::Device device, std::optional<at::ScalarType> type)
+    const {
   std::unordered_map<c10::TensorImpl*, at::Tensor> moved;
   std::vector<at::Tensor> tensors;
   tensors.reserve(tensors_.size());
   for (const at::Tensor& tensor : tensors_) {
     at::Tensor& copy = moved[tensor.unsafeGetTensorImpl()];
     if (!copy.defined()) {
-      copy = tensor.detach().to(device);
+      copy = tensor.detach().to(device, type.value_or(tensor.scalar_type()));
     }
     tensors.push_back(copy);
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,8 +36,11 @@ class Weights {
   /// The same, undefined where the name is missing.
   at::Tensor get_optional(const std::string& name, at::IntArrayRef shape) const;
 
-  /// The tensors on another device; a tensor held under two names stays one.
-  Weights to(at::Device device) const;
+  /// The tensors on another device, of their type or another one; a tensor held
+  /// under two names stays one.
+  Weights to(
+      at::Device device,
+      std::optional<at::ScalarType> type = std::nullopt) const;
 
   /// Returns whether any of them is being trained.
   bool require_grad() const;

@@ -33,7 +33,7 @@ bool joins_tokens(const at::Tensor& x) {
 }
 
 bool has_kernel(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
-  return x.is_cpu() && x.scalar_type() == at::kFloat &&
+  return is_on_cpu(x) && x.scalar_type() == at::kFloat &&
       w.scalar_type() == at::kFloat && w.size(1) > 1 &&
       (w.stride(1) == 1 || w.stride(2) == 1) && !is_recorded(w) &&
       !is_recorded(b);
@@ -124,6 +124,9 @@ void multiply(
       ? some_x
       : some_x.contiguous();
   const at::Tensor b = adjacent(some_b);
+  if (is_rehearsed(out)) {
+    return;
+  }
   const int64_t tokens = x.size(0) * x.size(1);
   if (has_few_tokens(x, w)) {
     multiply_few({{out, x}}, w, b);

@@ -9,6 +9,8 @@
 
 #include <vector>
 
+#include "autocircuit/memory/rehearsal.h"
+
 namespace autocircuit {
 
 namespace {
@@ -94,6 +96,7 @@ at::Tensor mask_values(
       transform.dropout >= 0 && transform.dropout < 1,
       "expected a mask dropout probability from 0 to below 1, got ",
       transform.dropout);
+  const MemoryPartScope part(MemoryPart::kMasks);
   at::Tensor values = masks;
   switch (transform.fn) {
     case MaskFn::kNone:

@@ -474,6 +474,19 @@ public final class PatchableModel extends ModelModes implements AutoCloseable {
   }
 
   /**
+   * Begins a plan of the memory that work on one batch will take; nothing of it is done.
+   *
+   * @param batch number of prompts
+   * @param length tokens of each, without this model's prefix
+   * @throws IllegalArgumentException if one of them is not positive
+   */
+  public MemoryPlan.Builder memoryPlan(int batch, int length) {
+    requireOpen();
+    return new MemoryPlan.Builder(
+        passes.memory(), options.outputSlice(), precision(), batch, length);
+  }
+
+  /**
    * Keeps the model, its default masks and its prefix open for this thread, for work of several
    * calls. Calls of several passes, such as a data-set mean or a search, do so themselves.
    *

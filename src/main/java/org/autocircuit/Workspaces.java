@@ -36,10 +36,15 @@ public final class Workspaces {
 
   /** Returns how many bytes were in use at most at one time, since the last {@link #resetPeak}. */
   public static long peakBytes() {
-    return NativeMath.workspacePeakBytes();
+    return NativeMath.workspacePeakBytes(/* idle= */ false);
   }
 
-  /** Forgets the peak: looks for the next one, from what is in use now. */
+  /** Returns how many bytes the pool held at most at one time, in use or idle, since then. */
+  public static long peakHeldBytes() {
+    return NativeMath.workspacePeakBytes(/* idle= */ true);
+  }
+
+  /** Forgets both peaks: looks for the next ones, from what is there now. */
   public static void resetPeak() {
     NativeMath.resetWorkspacePeak();
   }

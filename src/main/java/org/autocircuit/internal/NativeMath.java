@@ -89,10 +89,14 @@ public final class NativeMath {
     return NativeLibrary.workspaceBytes();
   }
 
-  /** Bytes of the pool that were in use at one time at most, since the last reset. */
-  public static long workspacePeakBytes() {
+  /**
+   * Bytes of the pool that were in use at one time at most, since the last reset.
+   *
+   * @param idle whether those count that were idle
+   */
+  public static long workspacePeakBytes(boolean idle) {
     NativeLoader.require();
-    return NativeLibrary.workspacePeakBytes();
+    return NativeLibrary.workspacePeakBytes(idle);
   }
 
   /** Forgets that peak. */

@@ -380,7 +380,19 @@ public final class NativeLibrary {
   public static native @Cast("int64_t") long workspaceBytes() throws NativeException;
 
   @Name("workspace_peak_bytes")
-  public static native @Cast("int64_t") long workspacePeakBytes() throws NativeException;
+  public static native @Cast("int64_t") long workspacePeakBytes(@Cast("bool") boolean idle)
+      throws NativeException;
+
+  @Name("plan_memory")
+  public static native @ByVal Tensor planMemory(
+      @Cast("int64_t") long model,
+      @Cast("const int64_t*") long[] sizes,
+      @Cast("int64_t") long sizesSize,
+      @Const double[] factors,
+      @Cast("int64_t") long factorsSize,
+      @Const @ByRef TensorVector masks,
+      @Const @ByRef TensorVector prefix)
+      throws NativeException;
 
   @Name("reset_workspace_peak")
   public static native void resetWorkspacePeak() throws NativeException;

@@ -174,10 +174,19 @@ final class PassArguments {
     graph(Objects.requireNonNull(masks, "masks"));
   }
 
-  private void graph(MaskValues masks) {
+  void graph(MaskValues masks) {
     if (!graph.equals(masks.graph())) {
       throw new IllegalArgumentException(
           "masks: expected those of a %s, got those of a %s".formatted(graph, masks.graph()));
+    }
+  }
+
+  /** Refuses another number of positions than a graph has that has an edge for each. */
+  void positions(long seq) {
+    if (graph.seqLen().isPresent() && graph.seqLen().getAsInt() != seq) {
+      throw new IllegalArgumentException(
+          "tokens: expected %s positions, as many as the graph has, got %s"
+              .formatted(graph.seqLen().getAsInt(), seq));
     }
   }
 
@@ -194,11 +203,7 @@ final class PassArguments {
       return Patch.NONE;
     }
     graph(masks);
-    if (graph.seqLen().isPresent() && graph.seqLen().getAsInt() != size.seq) {
-      throw new IllegalArgumentException(
-          "tokens: expected %s positions, as many as the graph has, got %s"
-              .formatted(graph.seqLen().getAsInt(), size.seq));
-    }
+    positions(size.seq);
     Tensor patchSrcOuts = activations(activations, size);
     OptionalInt examples = masks.examples();
     if (examples.isPresent() && examples.getAsInt() != size.batch) {

@@ -60,6 +60,7 @@ public final class Passes {
   private final AblationPasses ablations;
   private final TrainingPasses trainings;
   private final Steps steps;
+  private final MemoryCounts memory;
 
   /** The prefix stays the caller's. */
   public Passes(
@@ -82,6 +83,7 @@ public final class Passes {
     ablations = new AblationPasses(name, model.precision(), device, arguments, handle);
     trainings = new TrainingPasses(name, slice, arguments, handle);
     steps = new Steps(handle, model.precision(), device);
+    memory = new MemoryCounts(arguments, handle);
   }
 
   public List<String> hookNames() {
@@ -106,6 +108,11 @@ public final class Passes {
   /** Steps that add tokens to sequences. */
   public Steps steps() {
     return steps;
+  }
+
+  /** Counts what passes will take. */
+  public MemoryCounts memory() {
+    return memory;
   }
 
   /** Returns what stands before the prompts of all passes that bring no prefix of their own. */
