@@ -32,9 +32,19 @@ class Rehearsed {
   }
 
   int64_t bytes(AttributionSplit split) const {
+    // The second part meets the sums of the first; later ones differ in
+    // nothing but what is kept of each prompt, and joined at last.
+    const int64_t batch = request_.clean.value.size(0);
+    const int64_t prompts = std::min(batch, 2 * split.prompts);
+    const EdgeAttribution some = some_prompts(request_, 0, prompts);
     const Rehearsal rehearsal(on_cpu_, /*idle_limit=*/0);
-    edge_attribution(*model_, request_, split);
-    return rehearsal.most().in_use();
+    const MaskGradient result = edge_attribution(*model_, some, split);
+    auto of_prompts = static_cast<int64_t>(result.logits.nbytes());
+    if (request_.per_prompt) {
+      of_prompts += static_cast<int64_t>(result.grad.nbytes());
+    }
+    const int64_t kept = 2 * (batch - prompts) * (of_prompts / prompts);
+    return rehearsal.most().in_use() + kept;
   }
 
   /// The most prompts at once, none if not even one fits.

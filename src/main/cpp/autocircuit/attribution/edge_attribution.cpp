@@ -84,22 +84,6 @@ ModelInput some_prompts(const ModelInput& input, int64_t first, int64_t n) {
   return some;
 }
 
-EdgeAttribution some_prompts(
-    const EdgeAttribution& request,
-    int64_t first,
-    int64_t n) {
-  EdgeAttribution some = request;
-  some.clean = some_prompts(request.clean, first, n);
-  if (request.corrupt.value.defined()) {
-    some.corrupt = some_prompts(request.corrupt, first, n);
-  } else {
-    some.patch_src_outs = request.patch_src_outs.narrow(1, first, n);
-  }
-  some.loss.answers = some_prompts(request.loss.answers, first, n);
-  some.loss.wrong_answers = some_prompts(request.loss.wrong_answers, first, n);
-  return some;
-}
-
 ForwardRequest for_last_logits(const ModelInput& input) {
   ForwardRequest request;
   request.input = input;
@@ -178,6 +162,22 @@ MaskGradient plain_gradient(
 }
 
 } // namespace
+
+EdgeAttribution some_prompts(
+    const EdgeAttribution& request,
+    int64_t first,
+    int64_t n) {
+  EdgeAttribution some = request;
+  some.clean = some_prompts(request.clean, first, n);
+  if (request.corrupt.value.defined()) {
+    some.corrupt = some_prompts(request.corrupt, first, n);
+  } else {
+    some.patch_src_outs = request.patch_src_outs.narrow(1, first, n);
+  }
+  some.loss.answers = some_prompts(request.loss.answers, first, n);
+  some.loss.wrong_answers = some_prompts(request.loss.wrong_answers, first, n);
+  return some;
+}
 
 MaskGradient edge_attribution(
     const PatchableModel& model,

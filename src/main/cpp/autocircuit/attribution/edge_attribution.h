@@ -27,6 +27,12 @@ struct AttributionSplit {
   bool compact; // whether outputs of heads are kept as z; see compact_sources.h
 };
 
+/// The same of some of its prompts.
+EdgeAttribution some_prompts(
+    const EdgeAttribution& request,
+    int64_t first,
+    int64_t n);
+
 /// As `mask_gradient`, whose result is the same up to rounding.
 MaskGradient edge_attribution(
     const PatchableModel& model,

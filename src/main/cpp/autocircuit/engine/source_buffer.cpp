@@ -14,6 +14,7 @@
 #include "autocircuit/engine/pass_end.h"
 #include "autocircuit/engine/saved_norm.h"
 #include "autocircuit/memory/backward_scope.h"
+#include "autocircuit/memory/rehearsal.h"
 #include "autocircuit/model/precision.h"
 #include "autocircuit/ops/head_product.h"
 #include "autocircuit/ops/product.h"
