@@ -52,16 +52,26 @@ bool is_slow(const at::Tensor& x) {
 // In rehearsals: what LibTorch's library for 16-bit products, oneDNN, takes
 // while one of them runs. It packs 64 columns of b twice, 32 rows at a time,
 // and keeps as many of up to 256 rows of the result in 32 bits, twice: measured
-// on 15 shapes, exact for most. Copies that it makes of small factors are left
-// out.
-at::Tensor rehearsed_scratch(const at::Tensor& a) {
+// on 15 shapes, exact for most. Batches whose rows or columns do not lie one
+// after another are copied first.
+std::vector<at::Tensor> rehearsed_scratch(
+    const at::Tensor& a,
+    const at::Tensor& b) {
   if (!is_rehearsed(a) || a.element_size() != 2 || !is_on_cpu(a) ||
       is_slow(a)) {
     return {};
   }
   const int64_t packed = (a.size(-1) + 31) / 32 * 32 * 64 * 2 * 2;
   const int64_t sums = std::min<int64_t>(a.size(-2), 256) * 64 * 4 * 2;
-  return at::empty({packed + sums + 1664}, a.options().dtype(at::kByte));
+  std::vector<at::Tensor> scratch{
+      at::empty({packed + sums + 1664}, a.options().dtype(at::kByte))};
+  for (const at::Tensor& x : {a, b}) {
+    if (x.dim() == 3 && !x.is_contiguous() &&
+        !x.transpose(1, 2).is_contiguous()) {
+      scratch.push_back(x.contiguous());
+    }
+  }
+  return scratch;
 }
 
 /// A dimension of a product [(batch,) m, n] and the pieces that threads share.
@@ -185,7 +195,7 @@ void divided_product(
   const at::Tensor b = with_one_batch_dim(any_b);
   const at::Tensor matrices = with_one_batch_dim(out); // a view
   const Division division(a, b);
-  const at::Tensor scratch = rehearsed_scratch(a);
+  const std::vector<at::Tensor> scratch = rehearsed_scratch(a, b);
   if (division.parts == 1) {
     multiply_into(matrices, a, b, bias);
     return;

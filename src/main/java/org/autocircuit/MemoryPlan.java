@@ -33,8 +33,9 @@ import org.autocircuit.patch.Masks;
  *
  * <p>The plan bounds what one thread takes for one batch, from nothing in use or idle on: source
  * activations that patch the batch, fully patched runs that belong to them and the masks included.
- * It leaves out the Java heap and memory of LibTorch's own threads. Plans for a CUDA device count
- * what its executors make, not what its allocator keeps.
+ * It leaves out the Java heap and memory of LibTorch's own threads. In 16 bits, copies that
+ * LibTorch's library for products makes are known only about, and may be a tenth more. Plans for a
+ * CUDA device count what its executors make, not what its allocator keeps.
  *
  * <p>Immutable, plain Java data, but for {@link #withBatch} and what uses it, which ask the model
  * again.

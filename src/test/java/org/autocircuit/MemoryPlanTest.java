@@ -63,16 +63,20 @@ class MemoryPlanTest {
       assertThat(bytes.find()).as(result.output()).isTrue();
       String said = work + " " + precision + ": " + result.output().strip();
       System.out.println("MemoryPlanTest: " + said);
-      for (int group = 1; group < 5; group += 2) {
-        long taken = Long.parseLong(bytes.group(group));
-        assertThat(Long.parseLong(bytes.group(group + 1)))
-            .as(said)
-            .isBetween(taken, taken + taken / 4);
-      }
-      assertThat(Double.parseDouble(bytes.group(5)))
-          .as(said)
-          .isLessThanOrEqualTo(1.05 * Long.parseLong(bytes.group(6)));
+      assertBound(said, bytes.group(3), bytes.group(4), 1, 1.25);
+      // What oneDNN copies for products in 16 bits is known only about.
+      double least = precision == Precision.FLOAT32 ? 1 : 0.9;
+      assertBound(said, bytes.group(1), bytes.group(2), least, 1.25);
+      assertBound(said, bytes.group(5), bytes.group(6), least / 1.05, Double.MAX_VALUE);
     }
+  }
+
+  /** Checks the ratio of what was planned to what was taken. */
+  private static void assertBound(
+      String said, String taken, String planned, double least, double most) {
+    assertThat(Double.parseDouble(planned) / Double.parseDouble(taken))
+        .as(said)
+        .isBetween(least, most);
   }
 
   @Test
@@ -149,8 +153,10 @@ class MemoryPlanTest {
     long whole = model.memoryPlan(8, 40).plainPass().total();
     assertThat(model.memoryPlan(8, 40).precision(Precision.BFLOAT16).plainPass().weights())
         .isEqualTo(model.memoryPlan(8, 40).plainPass().weights() / 2);
-    assertThat(model.memoryPlan(8, 40).outputSlice(OutputSlice.ALL).plainPass().logits())
-        .isGreaterThan(model.memoryPlan(8, 40).plainPass().logits());
+    MemoryPlan.Builder training = model.memoryPlan(8, 40).maskFn(MaskFn.HARD_CONCRETE);
+    long last = training.trainingStep(masks).logits();
+    assertThat(training.outputSlice(OutputSlice.ALL).trainingStep(masks).logits())
+        .isGreaterThan(last);
     assertThat(model.memoryPlan(4, 40).plainPass().total()).isLessThan(whole);
     assertThat(model.memoryPlan(8, 40).padded().plainPass().total()).isGreaterThan(whole);
     long resampled = model.memoryPlan(8, 40).circuits(List.of(masks)).total();
@@ -164,8 +170,6 @@ class MemoryPlanTest {
                 .circuits(List.of(masks))
                 .total())
         .isPositive();
-    assertThat(model.memoryPlan(8, 40).perPrompt().attribution().gradients())
-        .isGreaterThan(model.memoryPlan(8, 40).attribution().gradients());
     MemoryPlan attribution = model.memoryPlan(8, 40).attribution();
     long some = attribution.activations() + attribution.deltas();
     assertThat(model.memoryPlan(8, 40).memoryLimit(some).attribution().total())
