@@ -147,7 +147,7 @@ struct RealWork {
             .full_model = full,
             .count = {},
             .circuit_size = std::nullopt};
-        MaskTraining training(request.masks[0].clone(), 0.1);
+        MaskTraining training(request.masks[0].clone(), {}, 0.1);
         for (int i = 0; i < 2; i++) {
           CHECK(training.step(*model, step).not_finite == NotFinite::kNothing);
         }

@@ -36,7 +36,9 @@ class Rehearsed {
     // nothing but what is kept of each prompt, and joined at last.
     const int64_t batch = request_.clean.value.size(0);
     const int64_t prompts = std::min(batch, 2 * split.prompts);
-    const EdgeAttribution some = some_prompts(request_, 0, prompts);
+    EdgeAttribution some = some_prompts(request_, 0, prompts);
+    // They are refused where not all prompts are attributed at once.
+    some.want_differences &= prompts <= split.prompts && !split.compact;
     const Rehearsal rehearsal(on_cpu_, /*idle_limit=*/0);
     const MaskGradient result = edge_attribution(*model_, some, split);
     auto of_prompts = static_cast<int64_t>(result.logits.nbytes());

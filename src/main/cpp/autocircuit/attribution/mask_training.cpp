@@ -173,8 +173,7 @@ TrainingLosses MaskTraining::losses_of(
   at::Tensor total = faithfulness + excess * step.edge_weight +
       penalty(step.edge_sparsity, 1 - edges / n_edges);
   TrainingLosses losses{
-      .faithfulness = number(faithfulness),
-      .edges = number(edges)};
+      .faithfulness = number(faithfulness), .edges = number(edges)};
   if (of_nodes) {
     const at::Tensor sparsity = counted.nodes.mean();
     total = total + penalty(step.node_sparsity, sparsity);

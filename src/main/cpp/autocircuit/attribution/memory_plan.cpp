@@ -227,7 +227,8 @@ class Rehearsed {
       return at::empty(shape, of_type(accumulation()));
     }();
     step.full_model = full_model;
-    MaskTraining training(contexts_[0].masks, /*learning_rate=*/0.1);
+    MaskTraining training(
+        contexts_[0].masks, /*node_masks=*/{}, /*learning_rate=*/0.1);
     for (int i = 0; i < 2; i++) { // the optimiser has means from the first on
       training.step(*model_, step);
     }

@@ -345,9 +345,9 @@ public final class MemoryPlan {
     }
 
     /**
-     * Plans source outputs of clean and of corrupt prompts, their differences and {@link
-     * PatchableModel#maskGradient(PointAttribution)}, as the algorithms do whose gradients are
-     * taken at other points than the clean prompts.
+     * Plans source outputs of clean and of corrupt prompts, their differences, and {@link
+     * PatchableModel#maskGradient(PointAttribution)} at one point. Several points that run at once
+     * take activations and gradients for each.
      */
     public MemoryPlan pointAttribution() {
       return plan(Work.POINTS, List.of());
