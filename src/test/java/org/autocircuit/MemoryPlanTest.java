@@ -64,7 +64,7 @@ class MemoryPlanTest {
       String said = work + " " + precision + ": " + result.output().strip();
       System.out.println("MemoryPlanTest: " + said);
       assertBound(said, bytes.group(3), bytes.group(4), 1, 1.25);
-      // What oneDNN copies for products in 16 bits is known only about.
+      // Copies that oneDNN makes for products in 16 bits are known only about.
       double least = precision == Precision.FLOAT32 ? 1 : 0.9;
       assertBound(said, bytes.group(1), bytes.group(2), least, 1.25);
       assertBound(said, bytes.group(5), bytes.group(6), least / 1.05, Double.MAX_VALUE);

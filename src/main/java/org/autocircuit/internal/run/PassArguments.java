@@ -314,13 +314,9 @@ final class PassArguments {
 
   private Size stream(String name, Tensor stream) {
     Arguments.live(name, stream);
-    Arguments.shape(
-        name,
-        stream,
-        "[batch, seq, d_model]",
-        Arguments.ANY,
-        Arguments.ANY,
-        graph.config().dModel());
+    int dModel = graph.config().dModel();
+    String shape = "[batch, seq, d_model]";
+    Arguments.shape(name, stream, shape, Arguments.ANY, Arguments.ANY, dModel);
     Arguments.type(name, stream, precision.scalarType());
     Arguments.device(name, stream, device);
     return size(name, stream);
