@@ -311,21 +311,22 @@ at::Tensor incremental_logits(
     int64_t places_size,
     double value) {
   return translating_errors([&] {
-    const std::shared_ptr<IncrementalRun> known =
+    const std::shared_ptr<IncrementalRun> baseline =
         from_handle<IncrementalRun>(run);
     const WorkspaceScope workspace;
-    const PassThreads threads(known->model().model(), known->input());
-    return places_size < 0 ? known->logits()
-                           : known->with({places, places + places_size}, value);
+    const PassThreads threads(baseline->model().model(), baseline->input());
+    return places_size < 0
+        ? baseline->logits()
+        : baseline->with({places, places + places_size}, value);
   });
 }
 
 void commit_incremental(int64_t run) {
   translating_errors([&] {
-    const auto known = from_handle<IncrementalRun>(run);
+    const auto baseline = from_handle<IncrementalRun>(run);
     const WorkspaceScope workspace;
-    const PassThreads threads(known->model().model(), known->input());
-    known->commit();
+    const PassThreads threads(baseline->model().model(), baseline->input());
+    baseline->commit();
   });
 }
 

@@ -21,12 +21,12 @@ class ChangedRun final : public Hooks {
  public:
   ChangedRun(
       const PatchableModel& model,
-      const KnownRun& known,
+      const BaselineView& baseline,
       const MaskFlips& masks,
       bool ends_at_last,
       ChangedValues& values)
       : model_(model),
-        known_(known),
+        baseline_(baseline),
         masks_(masks),
         ends_at_last_(ends_at_last),
         values_(values),
@@ -34,11 +34,11 @@ class ChangedRun final : public Hooks {
     values_.rows.resize(model.model().hook_names().size());
     values_.of_heads.resize(values_.rows.size());
     values_.outputs = empty_deltas(
-        {known.patch.size(0),
-         known.patch.size(1),
+        {baseline.patch.size(0),
+         baseline.patch.size(1),
          changes_.n_slots,
-         known.patch.size(3)},
-        known.patch.options());
+         baseline.patch.size(3)},
+        baseline.patch.options());
   }
 
   at::Tensor visit(HookId hook, const at::Tensor& value) override {
@@ -110,7 +110,7 @@ class ChangedRun final : public Hooks {
     if (w == nullptr || !w->is_src() || !runs(hook)) {
       return false;
     }
-    bool any = adds_to_known(hook, *w);
+    bool any = adds_to_baseline(hook, *w);
     for (int64_t s = w->src_start; s < w->src_stop; s++) {
       any = any || slot_of(s) >= 0 || delta_slot_of(s) >= 0;
     }
@@ -123,7 +123,7 @@ class ChangedRun final : public Hooks {
 
   at::Tensor skipped(HookId hook) const override {
     return changes_.from_resid
-        ? wanted(hook, known_.values[static_cast<size_t>(hook)])
+        ? wanted(hook, baseline_.values[static_cast<size_t>(hook)])
         : at::Tensor();
   }
 
@@ -145,15 +145,15 @@ class ChangedRun final : public Hooks {
     const PatchWrapper& w = *model_.wrapper(hook);
     const std::vector<int64_t> live = live_of(hook, w.src_stop - w.src_start);
     values_.of_heads[static_cast<size_t>(hook)] = z;
-    if (adds_to_known(hook, w)) {
+    if (adds_to_baseline(hook, w)) {
       const at::Tensor outputs = at::empty(
           {z.size(0), z.size(1), z.size(2), weights.size(2)}, z.options());
       head_product_out(outputs, z, weights);
       record(hook, w, outputs, live);
       return outputs.sum(2) + others(hook, w, live);
     }
-    const at::Tensor known_z =
-        wanted(hook, known_.values[static_cast<size_t>(hook)]);
+    const at::Tensor baseline_z =
+        wanted(hook, baseline_.values[static_cast<size_t>(hook)]);
     for (size_t i = 0; i < live.size(); i++) {
       const int64_t source = w.src_start + live[i];
       const auto n = static_cast<int64_t>(i);
@@ -167,7 +167,7 @@ class ChangedRun final : public Hooks {
         // subtracted from outputs, which are d_model / d_head times as large.
         head_product_out(
             slot(hook, slot_of(source)).unsqueeze(2),
-            z.narrow(2, n, 1) - known_z.narrow(2, live[i], 1),
+            z.narrow(2, n, 1) - baseline_z.narrow(2, live[i], 1),
             weights.narrow(0, n, 1));
       }
     }
@@ -221,7 +221,7 @@ class ChangedRun final : public Hooks {
   }
 
   /// Returns whether some heads run, and the stream needs the others too.
-  bool adds_to_known(HookId hook, const PatchWrapper& w) const {
+  bool adds_to_baseline(HookId hook, const PatchWrapper& w) const {
     return changes_.from_resid && node_at(hook).heads > 1 &&
         static_cast<int64_t>(changes_at(hook).live.size()) <
         w.src_stop - w.src_start;
@@ -245,8 +245,8 @@ class ChangedRun final : public Hooks {
     at::Tensor sum;
     for (int64_t s = w.src_start; s < w.src_stop; s++) {
       if (!std::binary_search(live.begin(), live.end(), s - w.src_start)) {
-        const at::Tensor output = wanted(hook, known_.patch.select(2, s)) -
-            wanted(hook, known_.delta.select(2, s));
+        const at::Tensor output = wanted(hook, baseline_.patch.select(2, s)) -
+            wanted(hook, baseline_.delta.select(2, s));
         sum = sum.defined() ? sum.add_(output) : output;
       }
     }
@@ -256,7 +256,7 @@ class ChangedRun final : public Hooks {
   Projections projections(HookId input) const {
     const std::vector<HookId>& hooks = node_at(input).projections;
     const auto at = [&](size_t i) {
-      return known_.values[static_cast<size_t>(hooks[i])];
+      return baseline_.values[static_cast<size_t>(hooks[i])];
     };
     return {.q = at(0), .k = at(1), .v = at(2)};
   }
@@ -265,7 +265,8 @@ class ChangedRun final : public Hooks {
   at::Tensor base(HookId hook, int64_t row, const at::Tensor& resid) const {
     return changes_.from_resid
         ? resid
-        : wanted(hook, known_.values[static_cast<size_t>(hook)].select(2, row));
+        : wanted(
+              hook, baseline_.values[static_cast<size_t>(hook)].select(2, row));
   }
 
   /// The same rows and, from `rest`, those without terms.
@@ -280,7 +281,7 @@ class ChangedRun final : public Hooks {
       n_rest = std::max(n_rest, model_.wrapper(module)->rows);
     }
     for (int64_t row = 0; row < n_rest; row++) {
-      rest.push_back({.row = row, .known = {}, .changed = {}});
+      rest.push_back({.row = row, .baseline = {}, .changed = {}});
     }
     for (const HookId module : modules) {
       for (int64_t row = 0; row < model_.wrapper(module)->rows; row++) {
@@ -301,7 +302,7 @@ class ChangedRun final : public Hooks {
       terms.push_back(term_row(row, resid));
     }
     const HookId hook = listed[0].hook;
-    const at::Tensor delta = wanted(hook, known_.delta);
+    const at::Tensor delta = wanted(hook, baseline_.delta);
     const int64_t positions =
         model_.wrapper(hook)->seq_len > 0 ? delta.size(1) : 1;
     const at::Tensor rows =
@@ -321,9 +322,9 @@ class ChangedRun final : public Hooks {
         .base = row.from_patched
             ? wanted(
                   listed.hook,
-                  known_.fully_patched[static_cast<size_t>(listed.hook)])
+                  baseline_.fully_patched[static_cast<size_t>(listed.hook)])
             : base(listed.hook, row.row, resid),
-        .known = row.known,
+        .baseline = row.baseline,
         .changed = {},
         .weights = {}};
     for (const int64_t source : row.changed) {
@@ -333,12 +334,12 @@ class ChangedRun final : public Hooks {
     const int64_t n_rows = std::max<int64_t>(w.rows, 1);
     const int64_t n_positions = std::max<int64_t>(w.seq_len, 1);
     const int64_t first_position = w.seq_len > 0
-        ? n_positions - wanted(listed.hook, known_.delta).size(1)
+        ? n_positions - wanted(listed.hook, baseline_.delta).size(1)
         : 0;
     for (int64_t p = first_position; p < n_positions; p++) {
       const int64_t first =
           w.mask_offset + (p * n_rows + row.row) * w.n_in() - w.in_start;
-      for (const int64_t source : row.known) {
+      for (const int64_t source : row.baseline) {
         const int64_t at = first + source;
         terms.weights.push_back(
             masks_.after[at] - (row.from_patched ? 1 : masks_.before[at]));
@@ -373,11 +374,11 @@ class ChangedRun final : public Hooks {
 
   /// output: [batch, seq, d_model], perhaps where its delta is to be left.
   void record(HookId hook, int64_t source, const at::Tensor& output) {
-    const at::Tensor patch = wanted(hook, known_.patch.select(2, source));
+    const at::Tensor patch = wanted(hook, baseline_.patch.select(2, source));
     if (slot_of(source) >= 0) {
       at::Tensor change = slot(hook, slot_of(source));
       at::sub_out(change, output, patch);
-      change.add_(wanted(hook, known_.delta.select(2, source)));
+      change.add_(wanted(hook, baseline_.delta.select(2, source)));
     }
     if (delta_slot_of(source) >= 0) {
       at::Tensor delta = slot(hook, delta_slot_of(source));
@@ -386,7 +387,7 @@ class ChangedRun final : public Hooks {
   }
 
   const PatchableModel& model_;
-  const KnownRun& known_;
+  const BaselineView& baseline_;
   const MaskFlips& masks_;
   bool ends_at_last_;
   ChangedValues& values_;
@@ -398,16 +399,18 @@ class ChangedRun final : public Hooks {
 at::Tensor changed_forward(
     const PatchableModel& model,
     ModelInput input,
-    const KnownRun& known,
+    const BaselineView& baseline,
     const MaskFlips& masks,
     ChangedValues& values) {
   const int64_t block = values.changes.first_block;
   if (block > 0) {
     input.start_block = block;
     input.is_resid = true;
-    input.value = known.values[static_cast<size_t>(stream_hook(model, block))];
+    input.value =
+        baseline.values[static_cast<size_t>(stream_hook(model, block))];
   }
-  ChangedRun run(model, known, masks, ends_at_last(model, input.slice), values);
+  ChangedRun run(
+      model, baseline, masks, ends_at_last(model, input.slice), values);
   return model.model().forward(input, run);
 }
 

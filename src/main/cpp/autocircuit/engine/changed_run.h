@@ -5,7 +5,7 @@
 namespace autocircuit {
 
 /// The values of a baseline that other passes need.
-struct KnownRun {
+struct BaselineView {
   const RecordedValues& values; // Recorded::kAll
   const at::Tensor& patch;      // [batch, seq, n_srcs, d_model]
   const at::Tensor& delta;      // patch minus outputs, the same
@@ -19,7 +19,7 @@ struct KnownRun {
 at::Tensor changed_forward(
     const PatchableModel& model,
     ModelInput input,
-    const KnownRun& known,
+    const BaselineView& baseline,
     const MaskFlips& masks,
     ChangedValues& values);
 

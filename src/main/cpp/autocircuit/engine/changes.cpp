@@ -68,14 +68,15 @@ class ChangeFinder {
       }
     }
     Changes changes = finish(false, [&](const PatchWrapper& w, int64_t row) {
-      std::set<int64_t> known; // once, if it is flipped at several positions
+      std::set<int64_t> baseline; // once, if it is flipped at several positions
       for (const int64_t at : flips_in(w)) {
         const auto [of_row, source] = place(w, at);
         if (of_row == row) {
-          known.insert(source);
+          baseline.insert(source);
         }
       }
-      ChangedRow changed{.row = row, .known = {known.begin(), known.end()}};
+      ChangedRow changed{
+          .row = row, .baseline = {baseline.begin(), baseline.end()}};
       for_changed(
           w, row, [&](int64_t source) { changed.changed.push_back(source); });
       return changed;
@@ -99,7 +100,7 @@ class ChangeFinder {
     for (int64_t source = w.in_start; source < w.in_stop; source++) {
       if (differs(w, row, source, /*base=*/1)) {
         (is_changed_[static_cast<size_t>(source)] ? changed.changed
-                                                  : changed.known)
+                                                  : changed.baseline)
             .push_back(source);
       }
     }

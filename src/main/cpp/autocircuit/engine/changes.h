@@ -10,12 +10,12 @@ namespace autocircuit {
 /// A row of a destination, and the sources that make what it reads.
 struct ChangedRow {
   int64_t row = 0;
-  bool from_patched = false;         // its base is the fully patched input
-  std::vector<int64_t> known = {};   // as they were in the run before
-  std::vector<int64_t> changed = {}; // that put out something else
+  bool from_patched = false;          // its base is the fully patched input
+  std::vector<int64_t> baseline = {}; // as they were in the run before
+  std::vector<int64_t> changed = {};  // that put out something else
 
   size_t n_terms() const {
-    return known.size() + changed.size();
+    return baseline.size() + changed.size();
   }
 };
 

@@ -214,7 +214,7 @@ bool IncrementalRun::uses_stale(const Changes& changes) const {
     }
     for (const std::vector<ChangedRow>& rows : changes.nodes[i].rows) {
       for (const ChangedRow& row : rows) {
-        for (const int64_t source : row.known) {
+        for (const int64_t source : row.baseline) {
           if (baseline_.stale_sources[static_cast<size_t>(source)]) {
             return true;
           }
@@ -300,20 +300,20 @@ void IncrementalRun::update_heads(
   if (!ran.defined()) {
     return;
   }
-  at::Tensor& known = update.next.values[static_cast<size_t>(hook)];
+  at::Tensor& baseline = update.next.values[static_cast<size_t>(hook)];
   const int64_t n_heads = node.heads > 1 ? node.heads : ran.size(2);
   const bool all =
       node.heads == 1 || static_cast<int64_t>(live.size()) == n_heads;
-  if (all && ran.size(2) == known.size(2)) {
-    known = ran;
+  if (all && ran.size(2) == baseline.size(2)) {
+    baseline = ran;
     return;
   }
   // Of each head that ran; heads that share keys and values have the same.
-  const at::Tensor to = last_positions(known, ran.size(1));
+  const at::Tensor to = last_positions(baseline, ran.size(1));
   for (int64_t i = 0; i < ran.size(2); i++) {
     const int64_t head = node.heads > 1 ? live[static_cast<size_t>(i)] : i;
     update.writes.push_back(
-        {to.select(2, head * known.size(2) / n_heads), ran.select(2, i)});
+        {to.select(2, head * baseline.size(2) / n_heads), ran.select(2, i)});
   }
 }
 
@@ -343,12 +343,12 @@ at::Tensor IncrementalRun::update_outputs(
         next.any_stale = true;
         return;
       }
-      const at::Tensor known = wanted(next.delta.select(2, source));
+      const at::Tensor baseline = wanted(next.delta.select(2, source));
       update.writes.push_back(
-          {known,
+          {baseline,
            delta.defined() ? delta : changed,
            /*subtracts=*/!delta.defined()});
-      const at::Tensor added = changed.defined() ? changed : known - delta;
+      const at::Tensor added = changed.defined() ? changed : baseline - delta;
       change = change.defined() ? change + added : added;
     });
   }

@@ -70,7 +70,7 @@ class IncrementalRun {
     std::optional<ChangedValues> values; // none: everything has to run
   };
 
-  /// Holds what is known of the run that others differ from.
+  /// The run that others differ from, as far as it is kept.
   struct Baseline {
     at::Tensor masks; // [n_masks], float64 on the CPU
     at::Tensor logits;
@@ -104,7 +104,7 @@ class IncrementalRun {
   at::Tensor plain_logits(const at::Tensor& masks) const;
   Baseline whole_run(const at::Tensor& masks) const;
   Pending run_changes(const at::Tensor& masks, const MaskFlips& flips);
-  /// Returns whether what is known and would be used is out of date.
+  /// Returns whether what would be used of the baseline is out of date.
   bool uses_stale(const Changes& changes) const;
   Update updated(const Pending& pending) const;
   void update_input(HookId hook, const ChangedValues& values, Update& update)

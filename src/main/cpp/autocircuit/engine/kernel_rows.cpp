@@ -200,21 +200,21 @@ at::Tensor kernel_sparse_rows(
 at::Tensor kernel_term_rows(
     const std::vector<TermRow>& rows,
     int64_t positions,
-    const at::Tensor& known,
+    const at::Tensor& baseline,
     const at::Tensor& changed) {
-  const int64_t seq = known.size(1);
-  const int64_t d = known.size(3);
+  const int64_t seq = baseline.size(1);
+  const int64_t d = baseline.size(3);
   const auto n_rows = static_cast<int64_t>(rows.size());
   std::vector<std::vector<float>> weights;
   for (const TermRow& row : rows) {
     weights.emplace_back(row.weights.begin(), row.weights.end());
   }
   const at::Tensor out =
-      at::empty({known.size(0), seq, n_rows, d}, known.options());
+      at::empty({baseline.size(0), seq, n_rows, d}, baseline.options());
   if (is_rehearsed(out)) {
     return out;
   }
-  const int64_t tokens = known.size(0) * seq;
+  const int64_t tokens = baseline.size(0) * seq;
   at::parallel_for(
       0, tokens, grain(n_rows * d), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; i++) {
@@ -224,21 +224,21 @@ at::Tensor kernel_term_rows(
           for (int64_t r = 0; r < n_rows; r++) {
             const TermRow& row = rows[static_cast<size_t>(r)];
             const kernels::Rows y{x.data + r * x.stride, x.stride};
-            const auto n_known = static_cast<int64_t>(row.known.size());
+            const auto n_baseline = static_cast<int64_t>(row.baseline.size());
             const auto n_changed = static_cast<int64_t>(row.changed.size());
             const float* w = weights[static_cast<size_t>(r)].data() +
-                (positions > 1 ? s * (n_known + n_changed) : 0);
-            const std::array<int64_t, 2> of_known{0, n_known};
+                (positions > 1 ? s * (n_baseline + n_changed) : 0);
+            const std::array<int64_t, 2> of_baseline{0, n_baseline};
             const std::array<int64_t, 2> of_changed{0, n_changed};
             const float* base =
                 token(row.base.const_data_ptr<float>(), row.base, b, s);
             kernels::weighted_terms(
                 y,
                 &base,
-                of_known.data(),
-                row.known.data(),
+                of_baseline.data(),
+                row.baseline.data(),
                 w,
-                rows_of(known, b, s),
+                rows_of(baseline, b, s),
                 1,
                 d);
             if (n_changed > 0) {
@@ -248,7 +248,7 @@ at::Tensor kernel_term_rows(
                   &base,
                   of_changed.data(),
                   row.changed.data(),
-                  w + n_known,
+                  w + n_baseline,
                   rows_of(changed, b, s),
                   1,
                   d);

@@ -76,7 +76,7 @@ at::Tensor kernel_sparse_rows(
 at::Tensor kernel_term_rows(
     const std::vector<TermRow>& rows,
     int64_t positions,
-    const at::Tensor& known,
+    const at::Tensor& baseline,
     const at::Tensor& changed);
 
 MaskedRowsGradient kernel_rows_backward(
