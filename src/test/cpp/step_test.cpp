@@ -16,6 +16,10 @@ namespace {
 constexpr int64_t kPrompt = 5;
 constexpr int64_t kAll = 8;
 
+// Of llama().
+constexpr int64_t kRotaryDim = 4;
+constexpr double kRotaryBase = 10000;
+
 void for_each_growing_kind(const std::function<void(const Shape&)>& body) {
   for_each_kind([&](const Shape& shape) {
     if (shape.positions == 0) {
@@ -202,6 +206,43 @@ TEST(long_sequences_equal_uncached_passes) {
         }
       }
     }
+  }
+}
+
+// Logits are the same where all angles are wrong by the same amount, since they
+// follow from differences of positions: only the keys themselves tell.
+TEST(keys_are_turned_by_the_angles_of_their_positions) {
+  const c10::NoGradGuard no_grad;
+  const PatchableModel model = model_of(llama(), at::kDouble);
+  const Generated request = some_requests(model, kAll)[0];
+  Generation generation(model, {request});
+  generation.run(kPrompt, /*chunk=*/2, /*apart=*/false);
+  ForwardRequest pass;
+  pass.reads = {"blocks.1.attn.hook_k"};
+  pass.input.value = request.tokens;
+  // [tokens, heads, d_head], before they are turned
+  const at::Tensor keys = forward(model, pass).reads[0][0];
+  const auto turned = [&](int64_t position, int64_t angle) {
+    const at::Tensor key = keys[position].narrow(1, 0, kRotaryDim);
+    const at::Tensor i = at::arange(kRotaryDim / 2, keys.options());
+    const at::Tensor angles = static_cast<double>(angle) *
+        at::pow(kRotaryBase, i * (-2.0 / kRotaryDim));
+    const at::Tensor a = key.narrow(1, 0, kRotaryDim / 2);
+    const at::Tensor b = key.narrow(1, kRotaryDim / 2, kRotaryDim / 2);
+    return at::cat(
+        {a * angles.cos() - b * angles.sin(),
+         b * angles.cos() + a * angles.sin(),
+         keys[position].narrow(1, kRotaryDim, keys.size(2) - kRotaryDim)},
+        1);
+  };
+  const int64_t length = generation.sequence(0).length();
+  CHECK(length > kPrompt);
+  const at::Tensor kept =
+      generation.sequence(0).keys(1).permute({1, 3, 0, 2}).flatten(0, 1);
+  for (int64_t p = 0; p < length; p++) {
+    CHECK_CLOSE(kept[p], turned(p, p), 1e-9, 1e-9);
+    const at::Tensor off = kept[p] - turned(p, p + 1);
+    CHECK(off.abs().max().item<double>() > 1e-4);
   }
 }
 

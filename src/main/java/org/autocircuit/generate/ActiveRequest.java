@@ -7,8 +7,10 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import org.autocircuit.exception.NotFiniteException;
+import org.autocircuit.patch.MaskFn;
 import org.autocircuit.patch.Masks;
 
 /** A request that runs: its sequences, what patches them, and how far it has come. */
@@ -27,6 +29,15 @@ final class ActiveRequest implements AutoCloseable {
   private final Deque<StepEngine.Handle> handles = new ArrayDeque<>();
 
   private final Map<Masks, StepEngine.Handle> masks = new HashMap<>();
+
+  /** The requests that run. */
+  private final List<ActiveRequest> running;
+
+  /** The answer with whose keys and values this begins; {@code null} once it has begun. */
+  private ActiveRequest parent;
+
+  private FinishReason over;
+  private boolean closed;
   private StepEngine.Handle sequence;
   private StepEngine.Handle constant;
   private StepEngine.Handle beyond;
@@ -39,13 +50,10 @@ final class ActiveRequest implements AutoCloseable {
   private int position;
   private int chunk;
 
-  private StepEngine.Handle donor;
-  private int[] donorTokens;
-  private TokenSampler donorSampler;
-  private int patchedUntil;
+  /** {@code null}: none. */
+  private DonorTrack donor;
 
   private int logitRow;
-  private int donorLogitRow;
   private int readRow;
 
   /** Begins to run; what was made is freed if something fails. */
@@ -54,20 +62,27 @@ final class ActiveRequest implements AutoCloseable {
       int capacity,
       Set<Integer> endTokens,
       TextStream text,
-      StepEngine engine) {
+      StepEngine engine,
+      List<ActiveRequest> running) {
     this.generation = generation;
     this.request = generation.request();
     this.capacity = capacity;
     this.endTokens = endTokens;
     this.text = text;
+    this.running = running;
     prompt = request.prompt();
     tokens = prompt.clone();
     known = prompt.length;
     phases = request.patch().phases(prompt.length);
+    parent = parent();
     boolean made = false;
     try {
       sampler = request.newSampler();
       make(engine);
+      generation.given().forEach(this::repeat);
+      if (parent == null) {
+        begin(engine);
+      }
       made = true;
     } finally {
       if (!made) {
@@ -76,10 +91,17 @@ final class ActiveRequest implements AutoCloseable {
     }
   }
 
+  /** The one whose first tokens' keys and values are those of this one, if it runs. */
+  private ActiveRequest parent() {
+    Generation of = generation.takeParent();
+    if (request.patch().maskFn() == MaskFn.HARD_CONCRETE) {
+      return null; // each draws masks of its own
+    }
+    return running.stream().filter(each -> each.generation == of).findFirst().orElse(null);
+  }
+
   private void make(StepEngine engine) {
-    sequence = kept(engine.newSequence(capacity, !phases.isEmpty()));
     for (GenerationPatch.Phase phase : phases) {
-      patchedUntil = phase.end();
       if (!masks.containsKey(phase.masks())) {
         masks.put(
             phase.masks(),
@@ -93,9 +115,12 @@ final class ActiveRequest implements AutoCloseable {
       return;
     }
     if (source instanceof GenerationPatch.Source.Resample resample) {
-      donor = kept(engine.newSequence(capacity, false));
-      donorTokens = resample.corrupt().clone();
-      donorSampler = resample.donor() == Donor.FREE ? request.newSampler() : null;
+      donor =
+          new DonorTrack(
+              resample.corrupt().clone(),
+              phases.get(phases.size() - 1).end(),
+              capacity,
+              resample.donor() == Donor.FREE ? request.newSampler() : null);
     } else if (source instanceof GenerationPatch.Source.Positions positions) {
       constant = kept(engine.newConstant(source, -1));
       if (positions.beyond() == Beyond.HOLD_LAST) {
@@ -107,6 +132,52 @@ final class ActiveRequest implements AutoCloseable {
     }
   }
 
+  /** Takes a token that another answer has had. */
+  private void repeat(TokenLog.Entry given) {
+    append(given.token().id(), given.donor());
+    over = ending(given.token().id());
+  }
+
+  private void append(int id, int donorId) {
+    tokens = grown(tokens, known);
+    tokens[known] = id;
+    if (donor != null) {
+      donor.append(known, donorId);
+    }
+    known++;
+  }
+
+  /** Readies it for its first step, if it waited for another answer. */
+  void prepare(StepEngine engine) {
+    if (parent != null) {
+      begin(engine);
+    }
+  }
+
+  /** Goes on from where its parent is, or begins at its first token. */
+  private void begin(StepEngine engine) {
+    int shared = known - 1;
+    boolean needsDonor = donor != null && donor.isNeededAt(shared);
+    ActiveRequest from = parent;
+    parent = null;
+    if (from != null && from.canShare(shared, needsDonor)) {
+      sequence = kept(engine.fork(from.sequence, shared, capacity));
+      position = shared;
+      if (needsDonor) {
+        donor.share(from.donor);
+      }
+      return;
+    }
+    sequence = kept(engine.newSequence(capacity, !phases.isEmpty()));
+    if (donor != null) {
+      donor.begin(engine, running.stream().map(each -> each.donor).filter(Objects::nonNull));
+    }
+  }
+
+  private boolean canShare(int length, boolean withDonor) {
+    return !closed && sequence != null && position >= length && (!withDonor || donor.isRunning());
+  }
+
   private StepEngine.Handle kept(StepEngine.Handle handle) {
     handles.push(handle);
     return handle;
@@ -114,6 +185,21 @@ final class ActiveRequest implements AutoCloseable {
 
   Generation generation() {
     return generation;
+  }
+
+  /** Returns whether it may take part in the next step. */
+  boolean isReady() {
+    boolean waits =
+        parent != null
+            && !parent.closed
+            && !parent.generation.isResting()
+            && parent.position < known - 1;
+    return !waits && !generation.isResting();
+  }
+
+  /** Why it has ended before it began; {@code null}: it has not. */
+  FinishReason isOver() {
+    return over;
   }
 
   /** Returns whether the next step gives it a token, not a part of its prompt only. */
@@ -129,32 +215,30 @@ final class ActiveRequest implements AutoCloseable {
   /** The bytes that a step takes for each token of it. */
   long passBytesPerToken(StepEngine engine) {
     return engine.passBytesPerToken(!phases.isEmpty())
-        + (donor == null ? 0 : engine.passBytesPerToken(false));
+        + (donor == null || !donor.isNeededAt(position) ? 0 : engine.passBytesPerToken(false));
   }
 
-  /** Puts its next tokens into a step, at most so many, and returns how many these are. */
-  int addTo(StepDraft draft, int most) {
-    chunk = Math.min(Math.min(most, known - position), nextChange() - position);
-    boolean last = position + chunk == known;
-    boolean decodes = isDecoding();
-    GenerationPatch.Phase phase = phase();
-    int donorChunk = -1;
-    if (donor != null) {
-      donorChunk =
-          draft.addDonor(
-              new StepEngine.Chunk(
-                  donor,
-                  position,
-                  Arrays.copyOfRange(donorTokens, position, position + chunk),
-                  last && donorSampler != null,
-                  false,
-                  null,
-                  -1,
-                  null,
-                  Map.of()),
-              decodes);
-      donorLogitRow = draft.logitRow();
+  /** The tokens that it put into a step last. */
+  int inDraft() {
+    return chunk;
+  }
+
+  /** Puts its next tokens into a step, at most so many. */
+  void addTo(StepDraft draft, int most, StepEngine engine) {
+    boolean hasDonor = donor != null && donor.isNeededAt(position);
+    if (donor != null && !hasDonor) {
+      donor.release();
     }
+    chunk = Math.min(Math.min(most, known - position), nextChange() - position);
+    boolean decodes = isDecoding();
+    int donorChunk = -1;
+    if (hasDonor) {
+      StepDraft.DonorChunk added = donor.addTo(draft, engine, position, chunk, known, decodes);
+      donorChunk = added.index();
+      chunk = added.chunk().tokens().length;
+    }
+    boolean last = position + chunk == known;
+    GenerationPatch.Phase phase = phase();
     List<String> hooks = request.hooks();
     draft.add(
         new StepEngine.Chunk(
@@ -173,7 +257,6 @@ final class ActiveRequest implements AutoCloseable {
       draft.read(hooks);
     }
     draft.addRow(this, chunk, decodes);
-    return chunk;
   }
 
   /** The masks at the next position; {@code null}: none. */
@@ -229,21 +312,13 @@ final class ActiveRequest implements AutoCloseable {
       Exponentials exp,
       Runnable counted) {
     position += chunk;
-    if (donor != null && position >= patchedUntil) {
-      donor.close(); // closed once more at the end, which does nothing
-      donor = null;
+    if (donor != null && donor.isRunning()) {
+      donor.grownTo(position);
     }
     if (position < known) {
       return null;
     }
     int step = known - prompt.length;
-    if (donor != null) {
-      donorTokens = grown(donorTokens, known);
-    }
-    if (donor != null && donorSampler != null) {
-      output.logits(donorLogitRow, logits);
-      donorTokens[known] = checked(donorSampler.next(logits, step), logits.length);
-    }
     Map<String, float[]> reads = reads(output, draft.reads());
     if (request.isEnded(reads)) {
       return FinishReason.GUARD;
@@ -254,15 +329,15 @@ final class ActiveRequest implements AutoCloseable {
     if (!Double.isFinite(logSum)) {
       throw new NotFiniteException("logits are not finite");
     }
+    List<TokenLogProb> best = TokenLogProb.best(logits, request.logProbs(), logSum);
     int id = checked(sampler.next(logits, step), logits.length);
-    tokens = grown(tokens, known);
-    tokens[known] = id;
-    if (donor != null && donorSampler == null) {
-      donorTokens[known] = id;
-    }
+    double logProb = output.logit(logitRow, id) - logSum;
+    int donorId = donor == null ? id : donor.next(output, logits, position, step, id);
+    checked(donorId, logits.length);
     counted.run();
-    generation.add(new GeneratedToken(id, output.logit(logitRow, id) - logSum, known), reads);
-    known++;
+    generation.add(
+        new TokenLog.Entry(new GeneratedToken(id, logProb, known), reads, best, donorId));
+    append(id, donorId);
     return ending(id);
   }
 
@@ -305,6 +380,10 @@ final class ActiveRequest implements AutoCloseable {
   /** Frees what is native. */
   @Override
   public void close() {
+    closed = true;
+    if (donor != null) {
+      donor.release();
+    }
     while (!handles.isEmpty()) {
       handles.pop().close();
     }

@@ -10,7 +10,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
-import java.util.function.Consumer;
+import org.autocircuit.exception.QueueFullException;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.jfr.GenerationEvent;
 
@@ -32,11 +32,24 @@ import org.autocircuit.internal.jfr.GenerationEvent;
  */
 public final class Generation implements Iterable<GeneratedToken>, AutoCloseable {
 
+  /** The generator, for its answers; any thread may ask. */
+  interface Keeper {
+    /** Runs what waits for tokens. */
+    Executor executor();
+
+    /** Ends an answer. */
+    void cancel(Generation generation);
+
+    /** A reader has caught up. */
+    void caughtUp();
+
+    /** Puts answers into the queue, all or none. */
+    void submit(List<Generation> generations);
+  }
+
   private final GenerationRequest request;
   private final GenerationPlan plan;
-  private final Executor executor;
-  private final Consumer<Generation> canceller;
-  private final Consumer<Generation> awakener;
+  private final Keeper keeper;
   private final long submitted = System.nanoTime();
   final GenerationEvent event = GenerationEvent.begun();
   private final CompletableFuture<GenerationResult> result =
@@ -49,7 +62,9 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
         }
       };
 
+  private final List<TokenLog.Entry> given;
   private final TokenLog log;
+  private Generation parent;
   private long started;
   private long firstToken;
   private volatile boolean cancelled;
@@ -57,22 +72,21 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   /**
    * Begins an answer.
    *
-   * @param executor runs what waits for tokens
-   * @param canceller ends this, on whatever thread
-   * @param awakener is told when a reader has caught up
+   * @param parent another answer to the same prompt, or {@code null}
+   * @param given the first tokens, which are the parent's
    */
   Generation(
       GenerationRequest request,
       GenerationPlan plan,
-      Executor executor,
-      Consumer<Generation> canceller,
-      Consumer<Generation> awakener) {
+      Keeper keeper,
+      Generation parent,
+      List<TokenLog.Entry> given) {
     this.request = request;
     this.plan = plan;
-    this.executor = executor;
-    this.canceller = canceller;
-    this.awakener = awakener;
-    log = new TokenLog(request.maxUnread());
+    this.keeper = keeper;
+    this.parent = parent;
+    this.given = given;
+    log = new TokenLog(request.maxUnread(), given);
   }
 
   /** The request that this answers. */
@@ -117,7 +131,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
    */
   public Flow.Publisher<GeneratedToken> publisher() {
     return subscriber -> {
-      TokenSubscription subscription = new TokenSubscription(this, subscriber, executor);
+      TokenSubscription subscription = new TokenSubscription(this, subscriber, keeper.executor());
       log.subscribe(subscription);
       subscription.begin();
     };
@@ -158,6 +172,46 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   }
 
   /**
+   * Returns the most probable tokens at the place of a token, as many as {@link
+   * GenerationRequest#withLogProbs} asked for.
+   *
+   * @param index of the token in the answer, which must have come
+   * @return the most probable one first; equally probable ones in the order of their ids
+   */
+  public List<TokenLogProb> logProbs(int index) {
+    return log.entry(index).best();
+  }
+
+  /**
+   * Begins another answer to the same prompt, which has the first tokens of this one and goes on in
+   * its own way. Keys and values up to there are copied, if this one still runs; otherwise they are
+   * computed once more, to the same bits. It waits in the queue as any request does, and needs as
+   * much memory.
+   *
+   * <p>All but its tokens is as the request of this says; behind the tokens that it begins with it
+   * gets what a request with this sampling gets that happens to begin with the same ones.
+   *
+   * @param count of the tokens of this that it begins with: 0 to as many as have come. If this has
+   *     ended at the last of them, so has the other one.
+   * @param sampling how it goes on
+   * @return to be closed by the caller, which cancels it if it has not ended
+   * @throws IllegalArgumentException if so many tokens have not come
+   * @throws QueueFullException if as many requests wait as may
+   * @throws IllegalStateException if the generator is closed
+   */
+  public Generation fork(int count, Sampling sampling) {
+    int known = tokens().size();
+    if (count < 0 || count > known) {
+      throw new IllegalArgumentException(
+          "count: expected 0 to %s tokens, as many as have come, got %s".formatted(known, count));
+    }
+    Generation fork =
+        new Generation(request.withSampling(sampling), plan, keeper, this, log.first(count));
+    keeper.submit(List.of(fork));
+    return fork;
+  }
+
+  /**
    * Ends the answer if it has not ended: with {@link FinishReason#CANCELLED}, after the step that
    * runs at the latest. Its memory is given back then.
    */
@@ -165,7 +219,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   public void close() {
     if (!cancelled) {
       cancelled = true;
-      canceller.accept(this);
+      keeper.cancel(this);
     }
   }
 
@@ -202,9 +256,21 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     started = System.nanoTime();
   }
 
-  void add(GeneratedToken token, Map<String, float[]> readBefore) {
+  void add(TokenLog.Entry entry) {
     firstToken = firstToken == 0 ? System.nanoTime() : firstToken;
-    log.add(new TokenLog.Entry(token, readBefore));
+    log.add(entry);
+  }
+
+  /** The tokens that it had from the start. */
+  List<TokenLog.Entry> given() {
+    return given;
+  }
+
+  /** The answer from which it forks, or {@code null}; tells once, and no longer holds it. */
+  Generation takeParent() {
+    Generation taken = parent;
+    parent = null;
+    return taken;
   }
 
   /**
@@ -218,7 +284,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
     long now = System.nanoTime();
     boolean isFirst = log.end(tokens -> makeResult(tokens, why, now), thrown, counted);
     if (isFirst) {
-      TokenLog.run(executor, this::complete);
+      TokenLog.run(keeper.executor(), this::complete);
     }
     return isFirst;
   }
@@ -240,7 +306,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
 
   /** The token at an index, read; empty: it has not come. */
   Optional<GeneratedToken> poll(int index) {
-    return log.read(index, () -> awakener.accept(this));
+    return log.read(index, keeper::caughtUp);
   }
 
   /** Returns whether it ended with so many tokens. */

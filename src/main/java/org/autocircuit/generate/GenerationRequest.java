@@ -37,6 +37,7 @@ public final class GenerationRequest {
     Duration timeLimit;
     List<Steering> steering = List.of();
     Collection<String> reads = List.of();
+    int logProbs;
     String guardHook;
     Predicate<float[]> guard;
     int maxUnread = Integer.MAX_VALUE;
@@ -147,6 +148,23 @@ public final class GenerationRequest {
   }
 
   /**
+   * This, giving out the most probable tokens at the place of each token, too: {@link
+   * Generation#logProbs}.
+   *
+   * @param count of them; as many as the vocabulary has if that is less
+   */
+  public GenerationRequest withLogProbs(int count) {
+    Numbers.atLeast(0, "logProbs", count);
+    return with(parts -> parts.logProbs = count);
+  }
+
+  /** This, as another answer to the same prompt: with a seed of its own. */
+  GenerationRequest another(int index) {
+    Sampling first = parts.sampling;
+    return with(parts -> parts.sampling = first.withSeed(first.seed() + index));
+  }
+
+  /**
    * This, with a guard: an answer ends with {@link FinishReason#GUARD}, before the token that would
    * be next, as soon as it says so.
    *
@@ -206,6 +224,11 @@ public final class GenerationRequest {
   /** The hook points that are given out. */
   public List<String> reads() {
     return List.copyOf(new LinkedHashSet<>(parts.reads));
+  }
+
+  /** The number of most probable tokens that are given out. */
+  public int logProbs() {
+    return parts.logProbs;
   }
 
   /** The most tokens that lie unread before it rests. */

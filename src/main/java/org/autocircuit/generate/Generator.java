@@ -87,7 +87,7 @@ public final class Generator implements AutoCloseable {
 
   private final StepEngine engine;
   private final Settings settings;
-  private final Executor executor;
+  private final Generation.Keeper keeper;
   private final RequestQueue queue;
   private final Counters counters;
   private final StepLoop loop;
@@ -96,7 +96,7 @@ public final class Generator implements AutoCloseable {
   private Generator(Builder builder, StepEngine engine, Settings settings) {
     this.engine = engine;
     this.settings = settings;
-    executor = builder.executor;
+    keeper = keeper(builder.executor);
     queue = new RequestQueue(builder.queue);
     counters = new Counters(String.valueOf(builder.model), builder.listeners);
     loop = new StepLoop(engine, queue, counters, settings);
@@ -120,26 +120,63 @@ public final class Generator implements AutoCloseable {
    * @throws IllegalStateException if this is closed
    */
   public Generation submit(GenerationRequest request) {
+    return submit(request, 1).get(0);
+  }
+
+  /**
+   * Puts a request into the queue that gets several answers. Its prompt is read once for all that
+   * run together. The i-th of them has the bits of a request with the seed of this one's sampling
+   * plus i, counted from 0.
+   *
+   * @param answers at most as many as may wait; all are taken or none
+   * @return each to be closed by the caller, which cancels it if it has not ended
+   * @throws IllegalArgumentException as {@link #submit(GenerationRequest)}, or if more answers are
+   *     asked for than may ever wait
+   * @throws DoesNotFitException if one of them needs more memory than there will ever be
+   * @throws QueueFullException if there are not so many places
+   * @throws IllegalStateException if this is closed
+   */
+  public List<Generation> submit(GenerationRequest request, int answers) {
+    GenerationPlan plan = plan(request);
+    if (answers < 1 || answers > queue.limit()) {
+      throw new IllegalArgumentException(
+          "answers: expected 1 to %s, as many as may wait, got %s"
+              .formatted(queue.limit(), answers));
+    }
+    if (plan.bytes() > settings.kvBytes()) {
+      throw refused(
+          request,
+          new DoesNotFitException(
+              "request: needs %s bytes for keys, values and masks, and there are %s for all"
+                      .formatted(plan.bytes(), settings.kvBytes())
+                  + " together"));
+    }
+    List<Generation> generations = new ArrayList<>();
+    generations.add(new Generation(request, plan, keeper, null, List.of()));
+    for (int i = 1; i < answers; i++) {
+      generations.add(
+          new Generation(request.another(i), plan, keeper, generations.get(0), List.of()));
+    }
+    keeper.submit(generations);
+    return generations;
+  }
+
+  private <E extends RuntimeException> E refused(GenerationRequest request, E reason) {
+    counters.refused(request, reason);
+    return reason;
+  }
+
+  private void enqueue(List<Generation> generations) {
     try {
-      GenerationPlan plan = plan(request);
-      if (plan.bytes() > settings.kvBytes()) {
-        throw new DoesNotFitException(
-            "request: needs %s bytes for keys, values and masks, and there are %s for all together"
-                .formatted(plan.bytes(), settings.kvBytes()));
-      }
-      Generation generation =
-          new Generation(request, plan, executor, this::cancel, read -> queue.wake());
-      queue.reserve();
-      counters.tell(to -> to.submitted(generation));
-      try {
-        queue.add(generation);
-      } catch (IllegalStateException e) {
-        counters.end(generation, FinishReason.CANCELLED, null);
-        throw e;
-      }
-      return generation;
-    } catch (DoesNotFitException | QueueFullException e) {
-      counters.refused(request, e);
+      queue.reserve(generations.size());
+    } catch (QueueFullException e) {
+      throw refused(generations.get(0).request(), e);
+    }
+    generations.forEach(each -> counters.tell(to -> to.submitted(each)));
+    try {
+      generations.forEach(queue::add);
+    } catch (IllegalStateException e) { // what was put there before ends, too
+      generations.forEach(each -> counters.end(each, FinishReason.CANCELLED, null));
       throw e;
     }
   }
@@ -158,6 +195,30 @@ public final class Generator implements AutoCloseable {
   /** Returns what it is at and has done. */
   public GeneratorState state() {
     return counters.state(queue.size(), loop.running(), loop.reserved(), settings.kvBytes());
+  }
+
+  private Generation.Keeper keeper(Executor executor) {
+    return new Generation.Keeper() {
+      @Override
+      public Executor executor() {
+        return executor;
+      }
+
+      @Override
+      public void cancel(Generation generation) {
+        Generator.this.cancel(generation);
+      }
+
+      @Override
+      public void caughtUp() {
+        queue.wake();
+      }
+
+      @Override
+      public void submit(List<Generation> generations) {
+        enqueue(generations);
+      }
+    };
   }
 
   private void cancel(Generation generation) {

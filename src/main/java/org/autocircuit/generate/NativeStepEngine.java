@@ -101,6 +101,11 @@ final class NativeStepEngine implements StepEngine {
   }
 
   @Override
+  public Handle fork(Handle sequence, int length, int capacity) {
+    return new Sequence(((Sequence) sequence).of().fork(length, capacity));
+  }
+
+  @Override
   public long sequenceBytes(int capacity, boolean patched) {
     return passes.steps().sequenceBytes(capacity, patched);
   }

@@ -25,20 +25,29 @@ final class RequestQueue {
     this.limit = limit;
   }
 
+  /** The most requests that wait. */
+  int limit() {
+    return limit;
+  }
+
   /**
-   * Keeps a place for a request that is added next.
+   * Keeps places for requests that are added next.
    *
-   * @throws QueueFullException if as many wait as may
+   * @throws QueueFullException if there are not so many
    * @throws IllegalStateException if it was closed
    */
-  void reserve() {
+  void reserve(int places) {
     lock.lock();
     try {
       requireOpen();
-      if (waiting.size() + reserved >= limit) {
-        throw new QueueFullException("%s requests wait, as many as may".formatted(limit));
+      int taken = waiting.size() + reserved;
+      if (taken + places > limit) {
+        throw new QueueFullException(
+            taken >= limit
+                ? "%s requests wait, as many as may".formatted(limit)
+                : "%s requests wait, of at most %s, and %s come".formatted(taken, limit, places));
       }
-      reserved++;
+      reserved += places;
     } finally {
       lock.unlock();
     }

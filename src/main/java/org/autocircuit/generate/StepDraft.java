@@ -2,8 +2,10 @@ package org.autocircuit.generate;
 
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /** Collects the chunks of one step, and the requests that take part. */
@@ -13,13 +15,21 @@ final class StepDraft {
   private final List<ActiveRequest> rows = new ArrayList<>();
   private final Set<String> reads = new LinkedHashSet<>();
   private final Set<StepEngine.Handle> masks = new LinkedHashSet<>();
+  private final Map<DonorRun, DonorChunk> donors = new HashMap<>();
   private int logitRows;
   private int readRows;
   private int decodeRows;
   private int prefillTokens;
   private int largestChunk;
   private int patchedRows;
-  private int donors;
+
+  /**
+   * The part of a donor in the step, for all requests that it patches.
+   *
+   * @param index of the chunk
+   * @param logitRow its row of logits if it wants some
+   */
+  record DonorChunk(int index, int logitRow, StepEngine.Chunk chunk) {}
 
   /** Adds a request, whose chunks have been added. */
   void addRow(ActiveRequest row, int tokens, boolean decodes) {
@@ -29,11 +39,17 @@ final class StepDraft {
     largestChunk = Math.max(largestChunk, tokens);
   }
 
-  /** Adds a donor's chunk, and returns its number. */
-  int addDonor(StepEngine.Chunk chunk, boolean decodes) {
-    donors++;
+  /** The part of a donor that is there already; {@code null}: none. */
+  DonorChunk of(DonorRun donor) {
+    return donors.get(donor);
+  }
+
+  /** Adds the part of a donor. */
+  DonorChunk addDonor(DonorRun donor, StepEngine.Chunk chunk, boolean decodes) {
     prefillTokens += decodes ? 0 : chunk.tokens().length;
-    return add(chunk);
+    DonorChunk added = new DonorChunk(add(chunk), logitRow(), chunk);
+    donors.put(donor, added);
+    return added;
   }
 
   /** Adds a chunk, and returns its number. */
@@ -81,7 +97,7 @@ final class StepDraft {
         largestChunk,
         patchedRows,
         masks.size(),
-        donors,
+        donors.size(),
         Duration.ofNanos(nanos));
   }
 }

@@ -66,6 +66,9 @@ interface StepEngine extends AutoCloseable {
   /** Makes an empty sequence; patched: edges of its tokens may be. */
   Handle newSequence(int capacity, boolean patched);
 
+  /** Makes a sequence of the first tokens of another one, of its kind. */
+  Handle fork(Handle sequence, int length, int capacity);
+
   /** The bytes of such a sequence. */
   long sequenceBytes(int capacity, boolean patched);
 

@@ -79,8 +79,7 @@ final class StepLoop implements Runnable {
         try {
           endWhatIsOver();
           admit();
-          List<ActiveRequest> ready =
-              active.stream().filter(each -> !each.generation().isResting()).toList();
+          List<ActiveRequest> ready = active.stream().filter(ActiveRequest::isReady).toList();
           if (ready.isEmpty()) {
             queue.await(left());
           } else {
@@ -152,16 +151,21 @@ final class StepLoop implements Runnable {
   private void begin(Generation generation) {
     generation.start();
     try {
-      active.add(
+      ActiveRequest request =
           new ActiveRequest(
               generation,
               settings.checks().capacity(generation.request()),
               settings.endTokens(),
               settings.textStream(generation.request()),
-              engine));
+              engine,
+              active);
+      active.add(request);
       running = active.size();
       reserved.addAndGet(generation.plan().bytes());
       counters.tell(to -> to.started(generation));
+      if (request.isOver() != null) {
+        end(request, request.isOver(), null);
+      }
     } catch (Exception | Error e) { // a sampler's maker may throw what it does not declare
       counters.end(generation, FinishReason.ERROR, e);
     }
@@ -169,18 +173,30 @@ final class StepLoop implements Runnable {
 
   /** Answers that get a token come first, then prompts in the order in which they came. */
   private StepDraft draft(List<ActiveRequest> ready) {
+    // All of them first: a donor that a fork shares is let go of where the draft takes its parent.
+    ready.forEach(each -> endIfFails(each, () -> each.prepare(engine)));
     StepDraft draft = new StepDraft();
     long left = settings.passBytes();
     for (boolean decoding : new boolean[] {true, false}) {
       for (ActiveRequest each : ready) {
         long perToken = each.passBytesPerToken(engine);
-        if (each.isDecoding() == decoding && left >= perToken) {
+        if (each.isDecoding() == decoding && left >= perToken && active.contains(each)) {
           int most = (int) Math.min(settings.chunkTokens(), left / perToken);
-          left -= perToken * each.addTo(draft, most);
+          endIfFails(each, () -> each.addTo(draft, most, engine));
+          left -= perToken * each.inDraft();
         }
       }
     }
     return draft;
+  }
+
+  /** Does what may need memory for one request. */
+  private void endIfFails(ActiveRequest each, Runnable action) {
+    try {
+      action.run();
+    } catch (Exception | Error e) {
+      end(each, FinishReason.ERROR, e);
+    }
   }
 
   private void step(StepDraft draft) {
@@ -208,6 +224,9 @@ final class StepLoop implements Runnable {
   }
 
   private void runTogether(StepDraft draft) {
+    if (draft.rows().isEmpty()) {
+      return;
+    }
     synchronized (stepping) {
       draft.rows().forEach(row -> inStep.add(row.generation()));
       engine.stop(isUnwanted());
@@ -234,7 +253,7 @@ final class StepLoop implements Runnable {
     try {
       int before = row.answered();
       FinishReason reason = row.take(output, draft, logits, exponentials, counters::token);
-      if (before == 0 && row.answered() > 0) {
+      if (before == generation.given().size() && row.answered() > before) {
         counters.firstToken(generation);
       }
       if (reason != null) {

@@ -11,7 +11,7 @@ import java.time.Duration;
  * @param largestChunk most tokens of one prompt
  * @param patchedRows requests of which tokens were patched
  * @param maskSets different masks
- * @param donors donors that ran beside
+ * @param donors donors that ran beside, one of several requests counted once
  * @param duration of the pass alone
  */
 public record StepReport(

@@ -21,20 +21,33 @@ final class TokenLog {
 
   private static final Logger LOG = System.getLogger("org.autocircuit.generate");
 
-  /** A token, and what was read at the position before it. */
-  record Entry(GeneratedToken token, Map<String, float[]> reads) {}
+  /**
+   * A token, and what else is known of its place.
+   *
+   * @param reads at the position before it
+   * @param best most probable tokens there
+   * @param donor the token that its donor has there
+   */
+  record Entry(
+      GeneratedToken token, Map<String, float[]> reads, List<TokenLogProb> best, int donor) {}
 
   private final int maxUnread;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition changed = lock.newCondition();
-  private final List<Entry> entries = new ArrayList<>();
+  private final List<Entry> entries;
   private final List<TokenSubscription> subscriptions = new ArrayList<>();
   private int read;
   private GenerationResult ended;
   private Throwable failure;
 
-  TokenLog(int maxUnread) {
+  /**
+   * Begins a log.
+   *
+   * @param given tokens that have come before
+   */
+  TokenLog(int maxUnread, List<Entry> given) {
     this.maxUnread = maxUnread;
+    entries = new ArrayList<>(given);
   }
 
   void add(Entry entry) {
@@ -81,6 +94,20 @@ final class TokenLog {
     lock.lock();
     try {
       return entries.stream().map(Entry::token).toList();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /**
+   * The first tokens.
+   *
+   * @throws IndexOutOfBoundsException if there are not so many
+   */
+  List<Entry> first(int count) {
+    lock.lock();
+    try {
+      return List.copyOf(entries.subList(0, count));
     } finally {
       lock.unlock();
     }

@@ -1,6 +1,9 @@
 package org.autocircuit.serve;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.DoubleNode;
+import com.fasterxml.jackson.databind.node.NullNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -9,6 +12,9 @@ import java.util.Locale;
 import java.util.UUID;
 import org.autocircuit.generate.FinishReason;
 import org.autocircuit.generate.GeneratedToken;
+import org.autocircuit.generate.Generation;
+import org.autocircuit.generate.TextStream;
+import org.autocircuit.generate.TokenLogProb;
 import org.autocircuit.internal.StrictJson;
 import org.autocircuit.internal.http.Exchange;
 import org.autocircuit.tokenizer.Tokenizer;
@@ -20,15 +26,40 @@ abstract sealed class Answer {
   private final long created = System.currentTimeMillis() / 1000;
   private final String model;
   private final Tokenizer tokenizer;
-  final Completion completion;
-  final Exchange exchange;
-  int count;
+  private final List<Choice> choices = new ArrayList<>();
+  private final Completion completion;
+  private final Exchange exchange;
+  private int count;
+  private int open;
+
+  /** One of the answers to the prompt, of which there may be several. */
+  private static final class Choice {
+    final int index;
+    final TextStream stream;
+
+    /** The part of it that has not been sent. */
+    final List<GeneratedToken> tokens = new ArrayList<>();
+
+    final List<List<TokenLogProb>> best = new ArrayList<>();
+    final StringBuilder text = new StringBuilder();
+    FinishReason reason;
+    int count;
+
+    Choice(int index, TextStream stream) {
+      this.index = index;
+      this.stream = stream;
+    }
+  }
 
   private Answer(Completion completion, Served served, Exchange exchange) {
     this.completion = completion;
     this.exchange = exchange;
     model = served.name();
     tokenizer = served.model().tokenizer();
+    open = completion.answers();
+    for (int i = 0; i < open; i++) {
+      choices.add(new Choice(i, completion.texts().get()));
+    }
   }
 
   /** The answer that a request asks for. */
@@ -41,50 +72,106 @@ abstract sealed class Answer {
   /** Begins, once the request has been taken. */
   abstract void begin() throws IOException;
 
-  /** Takes a token, and the text that it completes. */
-  abstract void add(GeneratedToken token, String text) throws IOException;
-
   /** Sends something that means nothing, which fails where the client has gone. */
   abstract void keepAlive() throws IOException;
 
-  /** Ends, with the text that was held back. */
-  abstract void end(FinishReason reason, String text) throws IOException;
+  /** Some of a choice is there, or its end. */
+  abstract void changed(Choice choice) throws IOException;
+
+  abstract void sendFailure(int status, ObjectNode document) throws IOException;
+
+  /** Takes the next token of a choice. */
+  final void add(int index, GeneratedToken token, Generation generation) throws IOException {
+    Choice choice = choices.get(index);
+    count++;
+    choice.tokens.add(token);
+    choice.best.add(generation.logProbs(choice.count++));
+    choice.text.append(choice.stream.add(token.id()));
+    changed(choice);
+  }
+
+  /** Ends a choice. */
+  final void end(int index, FinishReason reason) throws IOException {
+    Choice choice = choices.get(index);
+    choice.text.append(choice.stream.end());
+    choice.reason = reason;
+    open--;
+    changed(choice);
+  }
 
   /** Ends with a failure. */
-  abstract void fail(int status, String message) throws IOException;
+  final void fail(int status, String message) throws IOException {
+    open = 0;
+    sendFailure(status, Exchange.error(status, null, message));
+  }
 
-  /** A document with tokens and their text; the reason is {@code null} before the end. */
-  final ObjectNode document(List<GeneratedToken> tokens, String text, FinishReason reason) {
+  /** Returns whether nothing more is sent. */
+  final boolean isEnded() {
+    return open == 0;
+  }
+
+  /** A document with what has not been sent of some choices; the last one has the summary. */
+  private ObjectNode document(List<Choice> some) {
     ObjectNode document = StrictJson.MAPPER.createObjectNode();
     document.put("id", id).put("object", "text_completion").put("created", created);
     document.put("model", model);
-    ObjectNode choice = document.putArray("choices").addObject().put("index", 0).put("text", text);
-    ArrayNode ids = choice.putArray("token_ids");
-    tokens.forEach(token -> ids.add(token.id()));
-    if (completion.logProbs()) {
-      addLogProbs(choice.putObject("logprobs"), tokens);
-    } else {
-      choice.putNull("logprobs");
+    ArrayNode all = document.putArray("choices");
+    some.forEach(choice -> write(choice, all.addObject()));
+    if (isEnded()) {
+      addSummary(document);
     }
-    choice.put("finish_reason", reason == null ? null : word(reason));
     return document;
   }
 
-  private void addLogProbs(ObjectNode logProbs, List<GeneratedToken> tokens) {
+  private void write(Choice choice, ObjectNode into) {
+    into.put("index", choice.index).put("text", choice.text.toString());
+    ArrayNode ids = into.putArray("token_ids");
+    choice.tokens.forEach(token -> ids.add(token.id()));
+    if (completion.logProbs()) {
+      addLogProbs(into.putObject("logprobs"), choice);
+    } else {
+      into.putNull("logprobs");
+    }
+    into.put("finish_reason", choice.reason == null ? null : word(choice.reason));
+    choice.tokens.clear();
+    choice.best.clear();
+    choice.text.setLength(0);
+  }
+
+  private void addLogProbs(ObjectNode logProbs, Choice choice) {
     ArrayNode texts = logProbs.putArray("tokens");
     ArrayNode values = logProbs.putArray("token_logprobs");
-    for (GeneratedToken token : tokens) {
-      texts.add(tokenizer.hasToken(token.id()) ? tokenizer.decode(token.id()) : "");
-      if (Double.isFinite(token.logProb())) {
-        values.add(token.logProb());
-      } else {
-        values.addNull();
+    ArrayNode top = completion.request().logProbs() > 0 ? logProbs.putArray("top_logprobs") : null;
+    for (int i = 0; i < choice.tokens.size(); i++) {
+      GeneratedToken token = choice.tokens.get(i);
+      texts.add(text(token.id()));
+      values.add(number(token.logProb()));
+      if (top != null) {
+        // The token itself is always there. Tokens with the same text are one, the most probable.
+        ObjectNode best = top.addObject();
+        choice.best.get(i).forEach(each -> putIfAbsent(best, each.id(), each.logProb()));
+        putIfAbsent(best, token.id(), token.logProb());
       }
     }
   }
 
+  private void putIfAbsent(ObjectNode best, int tokenId, double logProb) {
+    String text = text(tokenId);
+    if (!best.has(text)) {
+      best.set(text, number(logProb));
+    }
+  }
+
+  private String text(int tokenId) {
+    return tokenizer.hasToken(tokenId) ? tokenizer.decode(tokenId) : "";
+  }
+
+  private static JsonNode number(double value) {
+    return Double.isFinite(value) ? DoubleNode.valueOf(value) : NullNode.getInstance();
+  }
+
   /** Says what was done, so that whoever asked can see it and repeat it. */
-  final void addSummary(ObjectNode document) {
+  private void addSummary(ObjectNode document) {
     if (completion.usage()) {
       document
           .putObject("usage")
@@ -112,8 +199,6 @@ abstract sealed class Answer {
 
   /** One document. */
   private static final class Whole extends Answer {
-    private final List<GeneratedToken> tokens = new ArrayList<>();
-    private final StringBuilder text = new StringBuilder();
 
     Whole(Completion completion, Served served, Exchange exchange) {
       super(completion, served, exchange);
@@ -125,37 +210,30 @@ abstract sealed class Answer {
     }
 
     @Override
-    void add(GeneratedToken token, String more) {
-      count++;
-      tokens.add(token);
-      text.append(more);
-    }
-
-    @Override
     void keepAlive() throws IOException {
-      if (!exchange.isBegun()) {
-        exchange.begin("application/json");
+      if (!super.exchange.isBegun()) {
+        super.exchange.begin("application/json");
       }
-      exchange.write("\n"); // blanks before a document are part of JSON
+      super.exchange.write("\n"); // blanks before a document are part of JSON
     }
 
     @Override
-    void end(FinishReason reason, String more) throws IOException {
-      ObjectNode document = document(tokens, text + more, reason);
-      addSummary(document);
-      send(200, document);
+    void changed(Choice choice) throws IOException {
+      if (isEnded()) {
+        send(200, super.document(super.choices));
+      }
     }
 
     @Override
-    void fail(int status, String message) throws IOException {
-      send(status, Exchange.error(status, null, message));
+    void sendFailure(int status, ObjectNode document) throws IOException {
+      send(status, document);
     }
 
     private void send(int status, ObjectNode document) throws IOException {
-      if (exchange.isBegun()) {
-        exchange.write(StrictJson.text(document) + "\n");
+      if (super.exchange.isBegun()) {
+        super.exchange.write(StrictJson.text(document) + "\n");
       } else {
-        exchange.send(status, document);
+        super.exchange.send(status, document);
       }
     }
   }
@@ -169,37 +247,30 @@ abstract sealed class Answer {
 
     @Override
     void begin() throws IOException {
-      exchange.begin("text/event-stream; charset=utf-8");
-      exchange.write(": taken\n\n");
-    }
-
-    @Override
-    void add(GeneratedToken token, String text) throws IOException {
-      count++;
-      event(document(List.of(token), text, null));
+      super.exchange.begin("text/event-stream; charset=utf-8");
+      super.exchange.write(": taken\n\n");
     }
 
     @Override
     void keepAlive() throws IOException {
-      exchange.write(": wait\n\n");
+      super.exchange.write(": wait\n\n");
     }
 
     @Override
-    void end(FinishReason reason, String text) throws IOException {
-      ObjectNode last = document(List.of(), text, reason);
-      addSummary(last);
-      event(last);
-      exchange.write("data: [DONE]\n\n");
+    void changed(Choice choice) throws IOException {
+      send(super.document(List.of(choice)));
     }
 
     @Override
-    void fail(int status, String message) throws IOException {
-      event(Exchange.error(status, null, message));
-      exchange.write("data: [DONE]\n\n");
+    void sendFailure(int status, ObjectNode document) throws IOException {
+      send(document);
     }
 
-    private void event(ObjectNode document) throws IOException {
-      exchange.write("data: " + StrictJson.text(document) + "\n\n");
+    private void send(ObjectNode document) throws IOException {
+      super.exchange.write("data: " + StrictJson.text(document) + "\n\n");
+      if (isEnded()) {
+        super.exchange.write("data: [DONE]\n\n");
+      }
     }
   }
 }

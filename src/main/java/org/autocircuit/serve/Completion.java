@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Supplier;
 import org.autocircuit.generate.GenerationRequest;
 import org.autocircuit.generate.Sampling;
 import org.autocircuit.generate.Stop;
@@ -16,7 +17,8 @@ import org.autocircuit.internal.http.Refusal;
  * A request for a completion, read and checked.
  *
  * @param request for the generator
- * @param text turns the tokens of the answer into what they add to the prompt
+ * @param answers number of them
+ * @param texts make what turns the tokens of an answer into what they add to the prompt
  * @param stream whether tokens are sent as they come
  * @param usage whether the numbers of tokens are sent
  * @param logProbs whether log-probabilities are sent
@@ -24,7 +26,8 @@ import org.autocircuit.internal.http.Refusal;
  */
 record Completion(
     GenerationRequest request,
-    TextStream text,
+    int answers,
+    Supplier<TextStream> texts,
     boolean stream,
     boolean usage,
     boolean logProbs,
@@ -34,6 +37,8 @@ record Completion(
   private static final int DEFAULT_MAX_TOKENS = 16;
 
   private static final int MAX_STOPS = 16;
+
+  private static final int MAX_LOG_PROBS = 20;
 
   /**
    * Reads a request.
@@ -65,10 +70,21 @@ record Completion(
     boolean usage =
         !stream || (members.has("stream_options") && usage(members.members("stream_options")));
     boolean logProbs = logProbs(members);
+    request = request.withLogProbs(logProbs ? members.node("logprobs").intValue() : 0);
+    int answers = members.integer("n", 1, 1);
+    members.onlyIf(
+        "best_of", members.number("best_of", answers) == answers, "as many as n: all are sent");
     refuseWhatIsNotDone(members);
     members.refuseOthers();
-    TextStream text = TextStream.after(served.model().tokenizer(), prompt, request.stop().texts());
-    return new Completion(request, text, stream, usage, logProbs, patching.edges());
+    List<String> stops = request.stop().texts();
+    return new Completion(
+        request,
+        answers,
+        () -> TextStream.after(served.model().tokenizer(), prompt, stops),
+        stream,
+        usage,
+        logProbs,
+        patching.edges());
   }
 
   /** Returns the tokens of a member that is text or token ids. */
@@ -122,21 +138,20 @@ record Completion(
     return usage;
   }
 
+  /** Returns whether they are sent; the number says for how many other tokens. */
   private static boolean logProbs(Members members) {
     JsonNode node = members.node("logprobs");
+    double others = node.doubleValue();
     members.onlyIf(
         "logprobs",
-        node.isBoolean() || (node.isIntegralNumber() && node.doubleValue() == 0),
-        "0 or true: log-probabilities of the tokens of the answer, not of others");
+        node.isBoolean() || (node.isIntegralNumber() && others >= 0 && others <= MAX_LOG_PROBS),
+        "true, or 0 to %s: of so many of the most probable tokens, too".formatted(MAX_LOG_PROBS));
     return node.isIntegralNumber() || node.booleanValue();
   }
 
   /** Clients send these with the values that ask for nothing. */
   private static void refuseWhatIsNotDone(Members members) {
     members.text("user", "");
-    for (String name : List.of("n", "best_of")) {
-      members.onlyIf(name, members.number(name, 1) == 1, "1: one answer a request");
-    }
     for (String name : List.of("presence_penalty", "frequency_penalty")) {
       members.onlyIf(name, members.number(name, 0) == 0, "0: there are no penalties");
     }

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -13,7 +14,6 @@ import org.autocircuit.exception.QueueFullException;
 import org.autocircuit.generate.FinishReason;
 import org.autocircuit.generate.Generation;
 import org.autocircuit.generate.Generator;
-import org.autocircuit.generate.TextStream;
 import org.autocircuit.internal.http.Exchange;
 import org.autocircuit.internal.http.Refusal;
 import org.autocircuit.internal.http.Watchdog;
@@ -42,14 +42,18 @@ final class Completions {
   void answer(Exchange exchange) throws IOException {
     ObjectNode document = exchange.readObject();
     Completion completion = read(document);
-    try (Generation generation = submit(exchange, completion)) {
-      running.add(generation);
+    List<Generation> generations = submit(exchange, completion);
+    try {
+      running.addAll(generations);
       if (closing) {
-        generation.close();
+        close();
       }
-      answer(generation, completion, exchange);
+      answer(generations, completion, exchange);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt(); // the server has closed
+    } finally {
+      generations.forEach(Generation::close);
+      generations.forEach(running::remove);
     }
   }
 
@@ -63,9 +67,9 @@ final class Completions {
     }
   }
 
-  private Generation submit(Exchange exchange, Completion completion) {
+  private List<Generation> submit(Exchange exchange, Completion completion) {
     try {
-      return generator.submit(completion.request());
+      return generator.submit(completion.request(), completion.answers());
     } catch (QueueFullException e) {
       exchange.header("Retry-After", "1");
       throw Refusal.of(429, e.getMessage());
@@ -82,28 +86,25 @@ final class Completions {
     return Refusal.of(503, "the server is closing");
   }
 
-  private void answer(Generation generation, Completion completion, Exchange exchange)
+  private void answer(List<Generation> generations, Completion completion, Exchange exchange)
       throws IOException, InterruptedException {
     Answer answer = Answer.to(completion, served, exchange);
-    try {
-      TokenFeed feed = TokenFeed.of(generation);
-      TextStream text = completion.text();
-      answer.begin();
-      while (true) {
-        if (exchange.silentMillis() >= KEEP_ALIVE_MILLIS) {
-          answer.keepAlive();
-        }
-        Optional<TokenFeed.Event> event = next(feed, KEEP_ALIVE_MILLIS - exchange.silentMillis());
-        if (event.isPresent() && event.get().isEnd()) {
-          end(generation, event.get().failure(), answer, text.end());
-          return;
-        }
-        if (event.isPresent()) {
-          answer.add(event.get().token(), text.add(event.get().token().id()));
+    TokenFeed feed = TokenFeed.of(generations);
+    answer.begin();
+    while (!answer.isEnded()) {
+      if (exchange.silentMillis() >= KEEP_ALIVE_MILLIS) {
+        answer.keepAlive();
+      }
+      Optional<TokenFeed.Event> next = next(feed, KEEP_ALIVE_MILLIS - exchange.silentMillis());
+      if (next.isPresent()) {
+        TokenFeed.Event event = next.get();
+        Generation generation = generations.get(event.answer());
+        if (event.isEnd()) {
+          end(event.answer(), generation, event.failure(), answer);
+        } else {
+          answer.add(event.answer(), event.token(), generation);
         }
       }
-    } finally {
-      running.remove(generation);
     }
   }
 
@@ -117,7 +118,7 @@ final class Completions {
     }
   }
 
-  private void end(Generation generation, Throwable failure, Answer answer, String text)
+  private void end(int index, Generation generation, Throwable failure, Answer answer)
       throws IOException {
     if (failure instanceof NotFiniteException) {
       answer.fail(500, failure.getMessage());
@@ -129,7 +130,7 @@ final class Completions {
       if (reason == FinishReason.CANCELLED) {
         answer.fail(503, closed().getMessage());
       } else {
-        answer.end(reason, text);
+        answer.end(index, reason);
       }
     }
   }

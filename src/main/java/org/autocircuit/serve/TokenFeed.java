@@ -1,5 +1,6 @@
 package org.autocircuit.serve;
 
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Flow;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -7,11 +8,15 @@ import java.util.concurrent.TimeUnit;
 import org.autocircuit.generate.GeneratedToken;
 import org.autocircuit.generate.Generation;
 
-/** The tokens of an answer for one thread that does not want to wait for ever. */
-final class TokenFeed implements Flow.Subscriber<GeneratedToken> {
+/** The tokens of answers for one thread that does not want to wait for ever. */
+final class TokenFeed {
 
-  /** Something that came: a token, or the end of the answer. */
-  record Event(GeneratedToken token, Throwable failure) {
+  /**
+   * Something that came: a token, or the end of an answer.
+   *
+   * @param answer 0 for the first
+   */
+  record Event(int answer, GeneratedToken token, Throwable failure) {
 
     boolean isEnd() {
       return token == null;
@@ -22,9 +27,11 @@ final class TokenFeed implements Flow.Subscriber<GeneratedToken> {
 
   private TokenFeed() {}
 
-  static TokenFeed of(Generation generation) {
+  static TokenFeed of(List<Generation> generations) {
     TokenFeed feed = new TokenFeed();
-    generation.publisher().subscribe(feed);
+    for (int i = 0; i < generations.size(); i++) {
+      generations.get(i).publisher().subscribe(feed.subscriber(i));
+    }
     return feed;
   }
 
@@ -33,23 +40,27 @@ final class TokenFeed implements Flow.Subscriber<GeneratedToken> {
     return Optional.ofNullable(events.poll(millis, TimeUnit.MILLISECONDS));
   }
 
-  @Override
-  public void onSubscribe(Flow.Subscription subscription) {
-    subscription.request(Long.MAX_VALUE);
-  }
+  private Flow.Subscriber<GeneratedToken> subscriber(int answer) {
+    return new Flow.Subscriber<>() {
+      @Override
+      public void onSubscribe(Flow.Subscription subscription) {
+        subscription.request(Long.MAX_VALUE);
+      }
 
-  @Override
-  public void onNext(GeneratedToken token) {
-    events.add(new Event(token, null));
-  }
+      @Override
+      public void onNext(GeneratedToken token) {
+        events.add(new Event(answer, token, null));
+      }
 
-  @Override
-  public void onError(Throwable failure) {
-    events.add(new Event(null, failure));
-  }
+      @Override
+      public void onError(Throwable failure) {
+        events.add(new Event(answer, null, failure));
+      }
 
-  @Override
-  public void onComplete() {
-    events.add(new Event(null, null));
+      @Override
+      public void onComplete() {
+        events.add(new Event(answer, null, null));
+      }
+    };
   }
 }

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import org.autocircuit.TestModels;
@@ -35,6 +36,12 @@ final class HashEngine implements StepEngine {
 
   /** Runs before each step; may throw. */
   volatile Consumer<List<Chunk>> before = chunks -> {};
+
+  /** Runs before each fork; may throw. */
+  volatile Runnable beforeFork = () -> {};
+
+  /** Sequences that were forked. */
+  final AtomicInteger forks = new AtomicInteger();
 
   /** The time that each block takes. */
   volatile long blockMillis;
@@ -143,6 +150,18 @@ final class HashEngine implements StepEngine {
   public Handle newSequence(int capacity, boolean patched) {
     mine();
     return new Sequence(capacity, patched);
+  }
+
+  @Override
+  public Handle fork(Handle sequence, int length, int capacity) {
+    mine();
+    beforeFork.run();
+    Sequence from = (Sequence) sequence;
+    require(open.contains(from) && length <= from.states.size(), "so many states");
+    Sequence fork = new Sequence(capacity, from.patched);
+    fork.states.addAll(from.states.subList(0, length));
+    forks.incrementAndGet();
+    return fork;
   }
 
   @Override

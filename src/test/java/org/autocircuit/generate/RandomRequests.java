@@ -44,6 +44,7 @@ final class RandomRequests implements AutoCloseable {
             .withPatch(patch(length))
             .withSampling(Sampling.RANDOM.withSeed(random.nextInt()))
             .withStop(Stop.after(random.nextInt(1, MOST_TOKENS)))
+            .withLogProbs(config.dVocab())
             .withReads(random.nextBoolean() ? new String[] {READ} : new String[0]);
     for (int i = random.nextInt(4); i > 1; i--) {
       request = request.withSteering(steering());

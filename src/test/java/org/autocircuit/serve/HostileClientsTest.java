@@ -65,8 +65,10 @@ class HostileClientsTest {
           {"prompt":"a","stream_options":{}}       | 400 | stream_options: expected none without "stream": true
           {"prompt":"a","stop":""}                 | 400 | stop text: expected some characters
           {"prompt":"a","stop":[1]}                | 400 | stop[0]: expected a string, got 1
-          {"prompt":"a","logprobs":5}              | 400 | logprobs: expected 0 or true
-          {"prompt":"a","n":2}                     | 400 | n: expected 1
+          {"prompt":"a","logprobs":21}             | 400 | logprobs: expected true, or 0 to 20
+          {"prompt":"a","n":0}                     | 400 | n: expected a whole number of at least 1
+          {"prompt":"a","n":1000}                  | 400 | answers: expected 1 to
+          {"prompt":"a","n":2,"best_of":3}         | 400 | best_of: expected as many as n
           {"prompt":"a","echo":true}               | 400 | echo: expected false
           {"prompt":"a","autocircuit":[]}          | 400 | autocircuit: expected an object, got an array
           {"prompt":"a","autocircuit":{"edge":[]}} | 400 | autocircuit.edge: expected one of
