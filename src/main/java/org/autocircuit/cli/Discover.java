@@ -288,8 +288,7 @@ final class Discover implements Callable<Integer> {
       new DiscoveryPage(spec, folder, prompts)
           .scores(scores, algorithm, method.meaning(algorithm, settings, scores))
           .verified(verified)
-          .measured(measured)
-          .smallest(smallest)
+          .measured(measured, smallest)
           .write(page);
       outputs.wrote(page);
       fact("page", "%s (to open in a browser)", page);

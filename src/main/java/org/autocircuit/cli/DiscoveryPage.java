@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.prune.PruneAlgorithm;
@@ -18,6 +19,7 @@ import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.ScoreSign;
 import org.autocircuit.prune.VerifiedScores;
 import org.autocircuit.report.CircuitPage;
+import org.autocircuit.report.RecoveryCurve;
 import org.autocircuit.tokenizer.Tokenizer;
 import picocli.CommandLine.Model.CommandSpec;
 
@@ -80,33 +82,58 @@ final class DiscoveryPage {
     return this;
   }
 
-  DiscoveryPage measured(CircuitComparison.Measured measured) {
-    List<CircuitPage.Size> sizes = new ArrayList<>();
-    for (Map.Entry<Integer, CircuitMeasures> found : measured.found().entrySet()) {
-      sizes.add(
-          new CircuitPage.Size(
-              found.getKey(), found.getValue(), measured.random().get(found.getKey())));
+  /** Adds what circuits recover, and what the smallest good one does on each prompt. */
+  DiscoveryPage measured(CircuitComparison.Measured measured, Optional<SmallestPart> smallest) {
+    RecoveryCurve.Point all = point(measured, first.size(), measured.full());
+    RecoveryCurve.Point none = point(measured, 0, measured.empty());
+    List<RecoveryCurve.Point> found = new ArrayList<>(points(measured, measured.found()));
+    if (smallest.isPresent()) {
+      SmallestPart part = smallest.get();
+      int size = part.found().circuit().size();
+      page.smallest(
+          new CircuitPage.Smallest(
+              part.found().share(),
+              size,
+              part.found().faithfulness(),
+              prompts.heldOut() ? part.tested() : Double.NaN));
+      all = all.withPrompts(part.full());
+      none = none.withPrompts(part.none());
+      found.replaceAll(point -> point.edges() == size ? point.withPrompts(part.values()) : point);
+      if (found.stream().noneMatch(point -> point.edges() == size)) {
+        found.add(RecoveryCurve.Point.of(part.values(), part.tested()));
+      }
     }
-    page.curve(measured.full(), measured.empty(), sizes);
+    RecoveryCurve curve = RecoveryCurve.of("logit difference", measured.range(), all, none, found);
+    return curve(
+        measured.random().isEmpty()
+            ? curve
+            : curve.withBaseline("random circuits", points(measured, measured.random())));
+  }
+
+  /** Adds what circuits recover, and the prompts that they ran on. */
+  DiscoveryPage curve(RecoveryCurve curve) {
+    page.curve(curve);
+    page.prompts(prompts.testing().stream().mapToInt(PromptPairBatch::size).sum(), rows());
     return this;
   }
 
-  DiscoveryPage smallest(Optional<SmallestPart> smallest) {
-    smallest.ifPresent(
-        part -> {
-          page.smallest(
-              new CircuitPage.Smallest(
-                  part.found().share(),
-                  part.found().circuit().size(),
-                  part.found().faithfulness(),
-                  prompts.heldOut() ? part.tested() : Double.NaN));
-          page.prompts(
-              part.found().circuit().size(),
-              part.values().conditions().metric(),
-              part.values().conditions().prompts(),
-              rows(part));
-        });
-    return this;
+  private static List<RecoveryCurve.Point> points(
+      CircuitComparison.Measured measured, Map<Integer, CircuitMeasures> circuits) {
+    return circuits.entrySet().stream()
+        .map(circuit -> point(measured, circuit.getKey(), circuit.getValue()))
+        .toList();
+  }
+
+  private static RecoveryCurve.Point point(
+      CircuitComparison.Measured measured, int edges, CircuitMeasures measures) {
+    return new RecoveryCurve.Point(
+        edges,
+        measures.logitDifference(),
+        Double.NaN,
+        measures.recovered(measured.full(), measured.empty()),
+        measures.klDivergence(),
+        measures.accuracy(),
+        List.of());
   }
 
   void write(Path file) throws IOException {
@@ -114,26 +141,19 @@ final class DiscoveryPage {
     page.build().write(file);
   }
 
-  private List<CircuitPage.Prompt> rows(SmallestPart part) {
-    double[] full = part.full().toArray();
-    double[] values = part.values().toArray();
-    double[] none = part.none().toArray();
-    List<CircuitPage.Prompt> rows = new ArrayList<>();
-    for (PromptPairBatch batch : prompts.testing()) {
-      for (int i = 0; i < batch.size() && rows.size() < MOST_PROMPTS; i++) {
-        int prompt = rows.size();
-        rows.add(
-            new CircuitPage.Prompt(
-                show(batch.clean()[i]),
-                show(batch.corrupt()[i]),
-                show(batch.answers()[i]),
-                show(batch.wrongAnswers()[i]),
-                full[prompt],
-                values[prompt],
-                none[prompt]));
-      }
-    }
-    return rows;
+  private List<CircuitPage.Prompt> rows() {
+    return prompts.testing().stream()
+        .flatMap(batch -> IntStream.range(0, batch.size()).mapToObj(i -> row(batch, i)))
+        .limit(MOST_PROMPTS)
+        .toList();
+  }
+
+  private CircuitPage.Prompt row(PromptPairBatch batch, int i) {
+    return new CircuitPage.Prompt(
+        show(batch.clean()[i]),
+        show(batch.corrupt()[i]),
+        show(batch.answers()[i]),
+        show(batch.wrongAnswers()[i]));
   }
 
   private List<String> show(long[] tokens) {

@@ -8,12 +8,12 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
 import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.eval.PatchDirection;
-import org.autocircuit.eval.PromptMetric;
 import org.autocircuit.exception.StoppedException;
 import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.JsonFiles;
@@ -21,11 +21,13 @@ import org.autocircuit.internal.StrictJson;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.report.RecoveryCurve;
 import org.autocircuit.report.TextTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** Says how good the circuits are that a file of scores picks. */
@@ -46,6 +48,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit evaluate --scores scores.json",
       "  autocircuit evaluate --scores scores.json --ablation zero --metric logprob --signed",
       "  autocircuit evaluate --scores scores.json --patch-type edge --direction denoising",
+      "  autocircuit evaluate --scores scores.json --ablation resample,zero --page page.html",
       "",
       "The options of the graph and of the prompts mean what they mean to 'autocircuit discover'; by",
       "default circuits run on the held-out half of the prompts."
@@ -93,6 +96,9 @@ final class Evaluate implements Callable<Integer> {
     }
   }
 
+  /** Random circuits to average over, on a page. */
+  private static final int DEFAULT_BASELINES = 3;
+
   /** Says how scores pick circuits where they are measured by their faithfulness. */
   static final String EXACT_SIZES =
       "Circuits have exactly these sizes: of edges whose scores are equal, those that come first in"
@@ -121,13 +127,15 @@ final class Evaluate implements Callable<Integer> {
   @Option(
       names = "--ablation",
       paramLabel = "NAME",
+      split = ",",
       defaultValue = "resample",
       converter = Names.OfAblation.class,
       description =
           "What edges are patched with: resample (the other prompt), zero, batch-tokenwise-mean,"
               + " batch-all-tok-mean, tokenwise-mean-clean, tokenwise-mean-corrupt or"
-              + " tokenwise-mean-clean-and-corrupt. Default: ${DEFAULT-VALUE}.")
-  private Ablation ablation;
+              + " tokenwise-mean-clean-and-corrupt. Several, with commas between, are measured one"
+              + " after another. Default: ${DEFAULT-VALUE}.")
+  private List<Ablation> ablations;
 
   @Option(
       names = "--patch-type",
@@ -162,10 +170,26 @@ final class Evaluate implements Callable<Integer> {
   private boolean signed;
 
   @Option(
+      names = "--baselines",
+      paramLabel = "N",
+      description =
+          "Yardsticks: N random circuits of each size, N random ones whose nodes have as many edges,"
+              + " and the circuit of the largest weight norms. Default: 3 with --page, else none.")
+  private Integer baselines;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Where the measures go, for programs.")
   private Path json;
+
+  @Option(
+      names = "--page",
+      paramLabel = "FILE",
+      description =
+          "Where a page goes on which all of this can be explored in a browser: the curve, its"
+              + " yardsticks, prompts one by one, the circuit of any size. It needs no network.")
+  private Path page;
 
   @Mixin private Outputs outputs;
 
@@ -175,14 +199,7 @@ final class Evaluate implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    graphOptions.check();
-    promptOptions.check(spec, modelOptions);
-    outputs.keep("--scores", scoresFile);
-    promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
-    checkpoint.check(outputs);
-    if (json != null) {
-      outputs.add("--json", json);
-    }
+    check();
     PrintWriter out = spec.commandLine().getOut();
     PrintWriter err = spec.commandLine().getErr();
     PromptedModel.use(
@@ -194,46 +211,126 @@ final class Evaluate implements Callable<Integer> {
         graph -> scores = ScoresFile.read(graph, scoresFile),
         (folder, model, prompts) -> {
           checkpoint.open(folder, prompts, outputs, List.of(scores));
-          evaluate(model, prompts, out, err);
+          evaluate(folder, model, prompts, out, err);
         });
     checkpoint.finish();
     out.flush();
     return Main.OK;
   }
 
-  private void evaluate(PatchableModel model, Prompts prompts, PrintWriter out, PrintWriter err) {
-    FaithfulnessCurve curve;
-    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
-      PromptMetric ofPrompt = metric.ofPrompts(prompts.haveWrongAnswers());
-      curve =
-          FaithfulnessCurve.measure(
-              Evaluation.of(ofPrompt)
-                  .withPatchType(patch.type)
-                  .withAblation(ablation)
-                  .withDirection(direction.direction)
-                  .withProgress(progress)
-                  .withCheckpoint(checkpoint.part("circuits")),
-              model,
-              prompts.testing(),
-              scores,
-              signed);
-    } catch (StoppedException e) {
-      e.partial(FaithfulnessCurve.class).ifPresent(done -> print(done, prompts, out, err));
-      throw e;
+  private void check() {
+    if (ablations.stream().distinct().count() < ablations.size()) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--ablation names one twice: "
+              + ablations.stream().map(Names::typed).collect(Collectors.joining(",")));
     }
-    print(curve, prompts, out, err);
+    if (baselines != null && baselines < 0) {
+      throw new ParameterException(spec.commandLine(), "--baselines must be at least 0");
+    }
+    graphOptions.check();
+    promptOptions.check(spec, modelOptions);
+    outputs.keep("--scores", scoresFile);
+    promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
+    checkpoint.check(outputs);
     if (json != null) {
-      JsonFiles.write(json, json(curve));
+      outputs.add("--json", json);
+    }
+    if (page != null) {
+      outputs.add("--page", page);
+    }
+  }
+
+  private void evaluate(
+      ModelFolder folder, PatchableModel model, Prompts prompts, PrintWriter out, PrintWriter err)
+      throws IOException {
+    out.println(Wrap.fact("scores", scoresFile.toString()));
+    out.println(Wrap.fact("prompts", prompts.describe()));
+    DiscoveryPage explored = new DiscoveryPage(spec, folder, prompts).scores(scores, scoresFile);
+    ObjectNode root = StrictJson.MAPPER.createObjectNode();
+    root.put("format", "autocircuit-evaluation").put("version", 1);
+    root.put("scores", scoresFile.toString()).put("ranking", signed ? "signed" : "absolute");
+    ArrayNode evaluations = root.putArray("evaluations");
+    for (Ablation ablation : ablations) {
+      Evaluation evaluation =
+          Evaluation.of(metric.ofPrompts(prompts.haveWrongAnswers()))
+              .withPatchType(patch.type)
+              .withAblation(ablation)
+              .withDirection(direction.direction);
+      String name = Names.typed(ablation);
+      FaithfulnessCurve curve =
+          measure(
+              evaluation.withCheckpoint(checkpoint.part("circuits, " + name)),
+              model,
+              prompts,
+              out,
+              err);
+      print(curve, out, err);
+      Baselines.Measured yardsticks =
+          yardsticks(
+              evaluation.withCheckpoint(checkpoint.part("baselines, " + name)),
+              model,
+              prompts,
+              curve,
+              err);
+      out.print(yardsticks.describe(curve));
+      out.flush();
+      add(evaluations.addObject(), ablation, curve, yardsticks);
+      explored.curve(yardsticks.onto(RecoveryCurve.of(curve).withName(name)));
+    }
+    out.println();
+    out.println(Wrap.lines(EXACT_SIZES, 80));
+    if (json != null) {
+      JsonFiles.write(json, root);
       outputs.wrote(json);
       out.println();
       out.println(Wrap.fact("json", json.toString()));
     }
+    if (page != null) {
+      explored.write(page);
+      outputs.wrote(page);
+      out.println();
+      out.println(Wrap.fact("page", page + " (to open in a browser)"));
+    }
   }
 
-  private void print(FaithfulnessCurve curve, Prompts prompts, PrintWriter out, PrintWriter err) {
+  private FaithfulnessCurve measure(
+      Evaluation evaluation,
+      PatchableModel model,
+      Prompts prompts,
+      PrintWriter out,
+      PrintWriter err) {
+    try (PhaseProgress progress = PhaseProgress.of("circuits", err)) {
+      return FaithfulnessCurve.measure(
+          evaluation.withProgress(progress), model, prompts.testing(), scores, signed);
+    } catch (StoppedException e) {
+      e.partial(FaithfulnessCurve.class).ifPresent(done -> print(done, out, err));
+      throw e;
+    }
+  }
+
+  /** Measures what circuits are compared with; nothing if none is wanted, or the range is noise. */
+  private Baselines.Measured yardsticks(
+      Evaluation evaluation,
+      PatchableModel model,
+      Prompts prompts,
+      FaithfulnessCurve curve,
+      PrintWriter err) {
+    int random = baselines != null ? baselines : page != null ? DEFAULT_BASELINES : 0;
+    if (random == 0 || !curve.range().isClear()) {
+      return Baselines.Measured.NONE;
+    }
+    try (PhaseProgress progress = PhaseProgress.of("baselines", err)) {
+      return new Baselines(evaluation.withProgress(progress), model, prompts.testing(), random)
+          .measure(curve, scores);
+    }
+  }
+
+  private void print(FaithfulnessCurve curve, PrintWriter out, PrintWriter err) {
     Failures.warn(err, Shares.warnings(curve.range()));
-    out.println(Wrap.fact("scores", scoresFile.toString()));
-    out.println(Wrap.fact("prompts", prompts.describe()));
+    if (ablations.size() > 1) {
+      out.println();
+    }
     out.println(
         Wrap.fact(
             "measure",
@@ -261,28 +358,23 @@ final class Evaluate implements Callable<Integer> {
     }
     out.print(table);
     out.println();
-    out.println(Wrap.lines(EXACT_SIZES, 80));
-    out.println();
     out.println(
         "CPR %s, CMD %s".formatted(Shares.performanceRatio(curve), Shares.modelDistance(curve)));
     out.flush();
   }
 
-  private ObjectNode json(FaithfulnessCurve curve) {
-    ObjectNode root = StrictJson.MAPPER.createObjectNode();
-    root.put("format", "autocircuit-evaluation").put("version", 1);
-    root.put("scores", scoresFile.toString());
-    ObjectNode conditions = root.putObject("conditions");
+  private void add(
+      ObjectNode json, Ablation ablation, FaithfulnessCurve curve, Baselines.Measured yardsticks) {
+    ObjectNode conditions = json.putObject("conditions");
     conditions.put("metric", curve.conditions().metric());
     conditions.put("patch_type", patch.toString()).put("ablation", Names.typed(ablation));
     conditions.put("direction", direction.toString()).put("prompts", curve.conditions().prompts());
-    root.put("ranking", signed ? "signed" : "absolute");
     MeanDifference range = curve.range();
-    Discovery.put(root, "range", range.value());
-    Discovery.put(root, "range_standard_error", range.standardError());
-    Discovery.put(root, "cpr", curve.performanceRatio());
-    Discovery.put(root, "cmd", curve.modelDistance());
-    ArrayNode circuits = root.putArray("circuits");
+    Discovery.put(json, "range", range.value());
+    Discovery.put(json, "range_standard_error", range.standardError());
+    Discovery.put(json, "cpr", curve.performanceRatio());
+    Discovery.put(json, "cmd", curve.modelDistance());
+    ArrayNode circuits = json.putArray("circuits");
     for (FaithfulnessCurve.Point point : curve.points()) {
       ObjectNode circuit = circuits.addObject();
       circuit.put("share", point.share()).put("edges", point.values().edges());
@@ -292,6 +384,6 @@ final class Evaluate implements Callable<Integer> {
       Discovery.put(circuit, "kl", point.measures().klDivergence());
       Discovery.put(circuit, "accuracy", point.measures().accuracy());
     }
-    return root;
+    yardsticks.addTo(json.putArray("baselines"));
   }
 }

@@ -10,7 +10,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
-import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.ScoreSign;
@@ -39,15 +38,6 @@ import org.autocircuit.prune.VerifiedScores;
 public final class CircuitPage {
 
   /**
-   * The measures of circuits of one size.
-   *
-   * @param edges the size
-   * @param found the circuit of the best edges
-   * @param random the mean of random circuits; {@code null} for none
-   */
-  public record Size(int edges, CircuitMeasures found, CircuitMeasures random) {}
-
-  /**
    * The smallest circuit that recovers a share of the model's metric.
    *
    * @param share the share, 0 to 1
@@ -58,24 +48,15 @@ public final class CircuitPage {
   public record Smallest(double share, int edges, double recovered, double tested) {}
 
   /**
-   * A prompt and what the model and the circuit make of it.
+   * A prompt, for people to read. What circuits make of it is with the curves.
    *
-   * @param clean its tokens, for people to read
+   * @param clean its tokens
    * @param corrupt those of its corrupt counterpart
    * @param answers tokens of the right answers
    * @param wrongAnswers tokens of the wrong ones
-   * @param model metric of the full model
-   * @param circuit metric of the circuit
-   * @param none metric of the circuit without edges
    */
   public record Prompt(
-      List<String> clean,
-      List<String> corrupt,
-      List<String> answers,
-      List<String> wrongAnswers,
-      double model,
-      double circuit,
-      double none) {
+      List<String> clean, List<String> corrupt, List<String> answers, List<String> wrongAnswers) {
 
     /** Copies the lists. */
     public Prompt {
@@ -89,18 +70,15 @@ public final class CircuitPage {
   /** Scores with what is said of them. */
   record Method(String name, String unit, ScoreSign sign, String meaning, PruneScores scores) {}
 
-  /** Measures of circuits by size. */
-  record Curve(CircuitMeasures full, CircuitMeasures empty, List<Size> sizes) {}
-
-  /** Prompts and the circuit that was run on them. */
-  record Prompts(int edges, String metric, int of, List<Prompt> rows) {}
+  /** Prompts, of which there are more than these. */
+  record Prompts(int of, List<Prompt> rows) {}
 
   final String title;
   final Map<String, String> facts;
   final List<Method> methods;
   final Optional<IntFunction<String>> positions;
   final Optional<VerifiedScores> verified;
-  final Optional<Curve> curve;
+  final List<RecoveryCurve> curves;
   final Optional<Smallest> smallest;
   final Optional<Prompts> prompts;
 
@@ -110,7 +88,7 @@ public final class CircuitPage {
     methods = List.copyOf(builder.methods);
     positions = Optional.ofNullable(builder.positions);
     verified = Optional.ofNullable(builder.verified);
-    curve = Optional.ofNullable(builder.curve);
+    curves = List.copyOf(builder.curves);
     smallest = Optional.ofNullable(builder.smallest);
     prompts = Optional.ofNullable(builder.prompts);
   }
@@ -158,13 +136,13 @@ public final class CircuitPage {
     private final List<Method> methods = new ArrayList<>();
     private IntFunction<String> positions;
     private VerifiedScores verified;
-    private Curve curve;
+    private final List<RecoveryCurve> curves = new ArrayList<>();
     private Smallest smallest;
     private Prompts prompts;
 
     private Builder(PruneScores scores, String title) {
       this.title = Objects.requireNonNull(title, "title");
-      methods.add(new Method("scores", "", ScoreSign.SIGNED, "", scores));
+      methods.add(new Method("scores", "none", ScoreSign.SIGNED, "", scores));
     }
 
     /** Adds a name and what there is to say about it: a model, a command, a date, a hash. */
@@ -219,19 +197,9 @@ public final class CircuitPage {
       return this;
     }
 
-    /**
-     * Adds what circuits recover.
-     *
-     * @param full measures of the full model
-     * @param empty those of the circuit without edges
-     * @param sizes some sizes, in ascending order
-     */
-    public Builder curve(CircuitMeasures full, CircuitMeasures empty, List<Size> sizes) {
-      curve =
-          new Curve(
-              Objects.requireNonNull(full, "full"),
-              Objects.requireNonNull(empty, "empty"),
-              List.copyOf(sizes));
+    /** Adds what circuits recover; the first is shown, others beside it. */
+    public Builder curve(RecoveryCurve value) {
+      curves.add(Objects.requireNonNull(value, "curve"));
       return this;
     }
 
@@ -242,15 +210,13 @@ public final class CircuitPage {
     }
 
     /**
-     * Adds prompts one by one.
+     * Adds prompts, to be seen one by one beside what the circuits of curves make of them.
      *
-     * @param edges size of the circuit that was run on them
-     * @param metric its name, {@code logit difference}
-     * @param of how many prompts there are, of which these are the first
+     * @param of how many prompts the curves have, of which these are the first
      * @param rows some of them
      */
-    public Builder prompts(int edges, String metric, int of, List<Prompt> rows) {
-      prompts = new Prompts(edges, metric, of, List.copyOf(rows));
+    public Builder prompts(int of, List<Prompt> rows) {
+      prompts = new Prompts(of, List.copyOf(rows));
       return this;
     }
 

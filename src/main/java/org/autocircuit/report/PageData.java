@@ -8,7 +8,6 @@ import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
 import java.util.function.IntFunction;
-import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.ModelGraph;
@@ -40,9 +39,11 @@ final class PageData {
     ArrayNode methods = root.putArray("methods");
     page.methods.forEach(method -> addMethod(methods.addObject(), method));
     page.verified.ifPresent(verified -> addVerified(root, verified));
-    page.curve.ifPresent(curve -> addCurve(root.putObject("curve"), curve));
+    int prompts = page.prompts.map(some -> some.rows().size()).orElse(0);
+    ArrayNode curves = root.putArray("curves");
+    page.curves.forEach(curve -> addCurve(curves.addObject(), curve, prompts));
     page.smallest.ifPresent(smallest -> addSmallest(root.putObject("smallest"), smallest));
-    page.prompts.ifPresent(prompts -> addPrompts(root.putObject("prompts"), prompts));
+    page.prompts.ifPresent(some -> addPrompts(root.putObject("prompts"), some));
     return StrictJson.text(root);
   }
 
@@ -136,24 +137,40 @@ final class PageData {
     root.put("verified", verified.toString());
   }
 
-  private static void addCurve(ObjectNode json, CircuitPage.Curve curve) {
-    addMeasures(json.putObject("full"), curve, curve.full());
-    ArrayNode sizes = json.putArray("sizes");
-    for (CircuitPage.Size size : curve.sizes()) {
-      ObjectNode node = sizes.addObject().put("edges", size.edges());
-      addMeasures(node.putObject("found"), curve, size.found());
-      if (size.random() != null) {
-        addMeasures(node.putObject("random"), curve, size.random());
-      }
-    }
+  private static void addCurve(ObjectNode json, RecoveryCurve curve, int prompts) {
+    boolean clear = curve.range.isClear();
+    json.put("name", VisibleText.of(curve.name));
+    json.put("conditions", VisibleText.of(curve.conditions)).put("metric", curve.metric);
+    put(json, "range", curve.range.value());
+    put(json, "error", curve.range.standardError());
+    json.put("clear", clear);
+    addPoint(json.putObject("all"), curve.all, clear, prompts);
+    addPoint(json.putObject("none"), curve.none, clear, prompts);
+    ArrayNode found = json.putArray("found");
+    curve.found.forEach(point -> addPoint(found.addObject(), point, clear, prompts));
+    ArrayNode baselines = json.putArray("baselines");
+    curve.baselines.forEach(
+        (name, points) -> {
+          ArrayNode sizes = baselines.addObject().put("name", name).putArray("points");
+          points.forEach(point -> addPoint(sizes.addObject(), point, clear, 0));
+        });
+    put(json, "cpr", clear ? curve.performanceRatio : Double.NaN);
+    put(json, "cmd", clear ? curve.modelDistance : Double.NaN);
   }
 
-  private static void addMeasures(
-      ObjectNode json, CircuitPage.Curve curve, CircuitMeasures measures) {
-    put(json, "difference", measures.logitDifference());
-    put(json, "recovered", measures.recovered(curve.full(), curve.empty()));
-    put(json, "kl", measures.klDivergence());
-    put(json, "accuracy", measures.accuracy());
+  /** Shares of what is no clear difference are left out. */
+  private static void addPoint(
+      ObjectNode json, RecoveryCurve.Point point, boolean clear, int prompts) {
+    json.put("edges", point.edges());
+    put(json, "metric", point.metric());
+    put(json, "error", point.standardError());
+    put(json, "recovered", clear ? point.recovered() : Double.NaN);
+    put(json, "kl", point.klDivergence());
+    put(json, "accuracy", point.accuracy());
+    if (prompts > 0 && !point.ofPrompts().isEmpty()) {
+      ArrayNode values = json.putArray("prompts");
+      point.ofPrompts().stream().limit(prompts).forEach(value -> add(values, value));
+    }
   }
 
   private static void addSmallest(ObjectNode json, CircuitPage.Smallest smallest) {
@@ -164,7 +181,7 @@ final class PageData {
   }
 
   private static void addPrompts(ObjectNode json, CircuitPage.Prompts prompts) {
-    json.put("edges", prompts.edges()).put("metric", prompts.metric()).put("of", prompts.of());
+    json.put("of", prompts.of());
     ArrayNode rows = json.putArray("rows");
     for (CircuitPage.Prompt prompt : prompts.rows()) {
       ObjectNode row = rows.addObject();
@@ -172,9 +189,6 @@ final class PageData {
       addTexts(row.putArray("corrupt"), prompt.corrupt());
       addTexts(row.putArray("answers"), prompt.answers());
       addTexts(row.putArray("wrong"), prompt.wrongAnswers());
-      put(row, "model", prompt.model());
-      put(row, "circuit", prompt.circuit());
-      put(row, "none", prompt.none());
     }
   }
 

@@ -126,16 +126,22 @@ class DiscoverTest {
     assertThat(data.at("/methods/0/name").asText())
         .isEqualTo("integrated gradients over inputs, 5 points");
     assertThat(data.at("/exact")).hasSize(46);
-    assertThat(data.at("/curve/sizes")).hasSize(3);
-    assertThat(data.at("/curve/sizes/1/random/recovered").isNumber()).isTrue();
+    JsonNode curve = data.at("/curves/0");
+    int smallest = data.at("/smallest/edges").asInt();
+    assertThat(curve.get("found").findValues("edges"))
+        .extracting(JsonNode::asInt)
+        .containsExactlyElementsOf(new TreeSet<>(List.of(0, 1, 4, smallest)));
+    assertThat(curve.at("/baselines/0/points/0/recovered").isNumber()).isTrue();
     assertThat(data.at("/prompts/rows")).hasSize(6);
-    assertThat(data.at("/prompts/edges")).isEqualTo(data.at("/smallest/edges"));
     assertThat(data.at("/prompts/rows/0/clean/0").asText()).startsWith("'");
     double model = 0;
-    for (JsonNode row : data.at("/prompts/rows")) {
-      model += row.get("model").asDouble() / 6;
+    for (JsonNode value : curve.at("/all/prompts")) {
+      model += value.asDouble() / 6;
     }
-    assertThat(model).isCloseTo(data.at("/curve/full/difference").asDouble(), within(1e-5));
+    assertThat(model).isCloseTo(curve.at("/all/metric").asDouble(), within(1e-5));
+    for (JsonNode point : curve.get("found")) {
+      assertThat(point.has("prompts")).isEqualTo(point.get("edges").asInt() == smallest);
+    }
     assertThat(data.at("/facts").toString())
         .contains(
             "autocircuit discover --model ", " '--page' ".replace("'", ""), "it'\\\\''s a page")

@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -71,10 +72,44 @@ class EvaluateTest {
         .containsPattern("CPR [\\d.]+, CMD [\\d.]+");
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
     JsonNode json = new ObjectMapper().readTree(file.toFile());
-    assertThat(json.at("/circuits")).hasSize(10);
-    assertThat(json.at("/circuits/9/faithfulness").asDouble()).isEqualTo(1);
-    assertThat(json.at("/circuits/0/faithfulness").asDouble()).isZero();
-    assertThat(json.at("/conditions/ablation").asText()).isEqualTo("resample");
+    assertThat(json.at("/evaluations/0/circuits")).hasSize(10);
+    assertThat(json.at("/evaluations/0/circuits/9/faithfulness").asDouble()).isEqualTo(1);
+    assertThat(json.at("/evaluations/0/circuits/0/faithfulness").asDouble()).isZero();
+    assertThat(json.at("/evaluations/0/conditions/ablation").asText()).isEqualTo("resample");
+  }
+
+  @Test
+  void evaluatesOnAPage() throws IOException {
+    Path page = folder.resolve("page.html");
+    Path file = folder.resolve("measures.json");
+    CommandRun run =
+        evaluate("--ablation", "resample,zero", "--page", page, "--json", file, "--baselines", 2);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains(page + " (to open in a browser)");
+    assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
+    JsonNode curves = DiscoverTest.pageData(page).get("curves");
+    JsonNode evaluations = new ObjectMapper().readTree(file.toFile()).get("evaluations");
+    assertThat(curves.findValuesAsText("name").stream().filter(name -> !name.contains(" ")))
+        .contains("resample", "zero");
+    for (int i = 0; i < 2; i++) {
+      JsonNode curve = curves.get(i);
+      assertThat(curve.get("cpr").asDouble())
+          .isCloseTo(evaluations.get(i).get("cpr").asDouble(), within(1e-6));
+      assertThat(curve.get("found")).hasSize(10);
+      assertThat(curve.at("/found/3/prompts")).hasSize(6);
+      assertThat(curve.get("baselines").findValuesAsText("name"))
+          .containsExactly("random", "same degrees", "weight norms");
+      JsonNode random = evaluations.get(i).at("/baselines/0/circuits");
+      assertThat(random.findValuesAsText("edges")).containsExactly("2", "4", "9", "23");
+      assertThat(curve.at("/baselines/0/points/3/recovered").asDouble())
+          .isCloseTo(random.at("/3/faithfulness").asDouble(), within(1e-6));
+    }
+    assertThat(run.out())
+        .containsPattern("edges +faithful +random +same degrees +weight norms\n")
+        .contains("the mean of 2 random circuits, that of 2 circuits");
+    assertUsage(evaluate("--ablation", "zero,zero"), "--ablation names one twice: zero,zero");
+    assertUsage(evaluate("--baselines", -1), "--baselines must be at least 0");
+    assertUsage(evaluate("--page", exact), "--page " + exact + " is the file of --scores, too");
   }
 
   @Test

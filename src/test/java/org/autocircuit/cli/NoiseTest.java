@@ -2,6 +2,7 @@ package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -52,16 +53,32 @@ class NoiseTest {
   }
 
   @Test
-  void sharesOfNoiseAreLeftOut() {
+  void sharesOfNoiseAreLeftOut() throws IOException {
     Path scores = folder.resolve("scores.json");
     CommandRun found =
-        run("discover", "--method", "random", "--no-picture", "-o", scores, "--sizes", "10,50");
+        run(
+            "discover",
+            "--method",
+            "random",
+            "--no-picture",
+            "-o",
+            scores,
+            "--sizes",
+            "10,50",
+            "--page",
+            folder.resolve("found.html"));
     assertWarned(found);
     assertThat(found.out()).containsPattern("\\n +23 +50 % +-?[\\d.]+ +- ");
     assertThat(found.out()).doesNotContain("The smallest circuit");
 
-    CommandRun evaluated = run("evaluate", "--scores", scores);
+    CommandRun evaluated =
+        run("evaluate", "--scores", scores, "--page", folder.resolve("evaluated.html"));
     assertWarned(evaluated);
+    for (String page : List.of("found.html", "evaluated.html")) {
+      JsonNode curve = DiscoverTest.pageData(folder.resolve(page)).at("/curves/0");
+      assertThat(curve.get("clear").asBoolean()).isFalse();
+      assertThat(curve.findValues("recovered")).isNotEmpty().allMatch(JsonNode::isNull);
+    }
     assertThat(evaluated.out())
         .contains("CPR -, CMD -")
         .containsPattern("\\n +23 +50.0 % +-?[\\d.]+ +[\\d.]+ +- +[\\d.]+ ");

@@ -13,7 +13,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.AutoencoderConfig;
@@ -39,6 +38,7 @@ class CircuitPageBrowserTest {
   private static Path small;
   private static Path gpt2;
   private static Path large;
+  private static Path evaluated;
 
   @BeforeAll
   static void open() throws IOException {
@@ -47,6 +47,8 @@ class CircuitPageBrowserTest {
     small = page("small", scores);
     gpt2 = page("gpt2", ExamplePages.scores(ExamplePages.graph(12, 12, 12)));
     large = page("large", ExamplePages.scores(ExamplePages.graph(32, 32, 8)));
+    evaluated = folder.resolve("evaluated.html");
+    ExamplePages.evaluated(scores).write(evaluated);
   }
 
   private static Path page(String name, PruneScores scores) throws IOException {
@@ -258,6 +260,46 @@ class CircuitPageBrowserTest {
   }
 
   @Test
+  void curvesAreSeenUnderEachCondition() throws IOException {
+    browser.show(evaluated, "#size=60", 1600, 1000, false);
+    WebElement curves = browser.find("#curves");
+    assertThat(curves.getText())
+        .containsPattern("CPR\\s+0.930\\s+CMD\\s+0.120")
+        .contains("same degrees", "weight norms", ExamplePages.HOSTILE);
+    assertThat(browser.all("#recovery .area")).hasSize(2);
+    assertThat(browser.all("#recovery .curve.other")).hasSize(1);
+    assertThat(browser.all("#recovery .point")).hasSize(6);
+    browser.run("document.querySelector('#curves .areas .term').focus()");
+    assertThat(browser.find("#tip").getText()).startsWith("Circuit performance ratio");
+    assertThat(browser.find("#prompts p").getText()).contains("with the 60 edges of the measured");
+    String logarithmic = browser.find("#recovery .curve.found").getAttribute("d");
+    browser.find("#scale option[value=linear]").click();
+    assertThat(browser.find("#recovery .curve.found").getAttribute("d")).isNotEqualTo(logarithmic);
+
+    browser.find("#conditions tbody tr:nth-child(2) .link").click();
+    assertThat(browser.address()).contains("curve=1", "scale=linear");
+    assertThat(browser.all("#recovery .point")).hasSize(3);
+    assertThat(curves.getText()).containsPattern("CPR\\s+0.500");
+    // The nearest of the sizes that were measured.
+    assertThat(browser.find("#prompts p").getText()).contains("with the 5 edges of the measured");
+
+    browser.run("document.querySelectorAll('#curves details').forEach(d => { d.open = true; })");
+    browser.find("#curve option[value='2']").click();
+    browser.screenshot("noise");
+    assertThat(curves.getText())
+        .contains("All edges and none differ by 0.200", "shares of so small a difference mean")
+        .doesNotContain("%\n");
+    assertThat(browser.all("#recovery .area")).isEmpty();
+    assertThat(browser.all("#curves details th"))
+        .extracting(WebElement::getText)
+        .doesNotContain("recovered");
+    assertThat(browser.all("#prompts th"))
+        .extracting(WebElement::getText)
+        .doesNotContain("recovered");
+    assertThat(browser.barriers()).isEmpty();
+  }
+
+  @Test
   void thePictureIsSaved() throws Exception {
     show(small);
     browser.find("#png").click();
@@ -341,7 +383,7 @@ class CircuitPageBrowserTest {
   @Test
   void everythingFitsOnEveryScreen() throws IOException {
     List<String> problems = new ArrayList<>();
-    for (Path page : Stream.of(small, gpt2, large).toList()) {
+    for (Path page : List.of(small, gpt2, large, evaluated)) {
       for (int width : new int[] {400, 1600}) {
         for (String fragment : List.of("", "#all=true&size=400&node=A1.2", "#size=1")) {
           boolean dark = fragment.contains("node");

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.ScoreSign;
@@ -89,19 +90,39 @@ class CircuitPageTest {
     PruneScores scores =
         PruneScores.ofCircuitNames(
             graph, Map.of("A0.0->MLP 0", Double.NaN, "MLP 0->Resid End", 1.0));
+    RecoveryCurve.Point point =
+        new RecoveryCurve.Point(3, Double.NaN, 1, 1, 1, 1, List.of(Double.NaN, 2.5));
     String page =
         CircuitPage.builder(scores, "t")
+            .curve(RecoveryCurve.of("m", new MeanDifference(1, 0), point, point, List.of()))
             .prompts(
-                1,
-                "m",
-                1,
+                2,
                 List.of(
-                    new CircuitPage.Prompt(
-                        List.of("a"), List.of("b"), List.of("c"), List.of(), Double.NaN, 1, -1)))
+                    new CircuitPage.Prompt(List.of("a"), List.of("b"), List.of("c"), List.of()),
+                    new CircuitPage.Prompt(List.of("d"), List.of("b"), List.of("c"), List.of())))
             .build()
             .html();
-    assertThat(data(page).at("/prompts/rows/0/model").isNull()).isTrue();
-    assertThat(data(page).at("/prompts/rows/0/circuit").asDouble()).isEqualTo(1);
+    JsonNode all = data(page).at("/curves/0/all");
+    assertThat(all.get("metric").isNull()).isTrue();
+    assertThat(all.at("/prompts/0").isNull()).isTrue();
+    assertThat(all.at("/prompts/1").asDouble()).isEqualTo(2.5);
+  }
+
+  @Test
+  void sharesOfNoiseAreLeftOut() throws IOException {
+    PruneScores scores = ExamplePages.scores(ExamplePages.graph(1, 2, 2));
+    for (boolean clear : List.of(true, false)) {
+      MeanDifference range = new MeanDifference(8.3, clear ? 1 : 5);
+      CircuitPage page =
+          CircuitPage.builder(scores, "t").curve(ExamplePages.curve(scores.size(), range)).build();
+      JsonNode curve = data(page.html()).at("/curves/0");
+      assertThat(curve.get("clear").asBoolean()).isEqualTo(clear);
+      assertThat(curve.get("error").asDouble()).isEqualTo(clear ? 1 : 5);
+      for (String place : List.of("/all", "/found/1", "/baselines/0/points/0")) {
+        assertThat(curve.at(place + "/recovered").isNumber()).as(place).isEqualTo(clear);
+      }
+      assertThat(curve.at("/found/1/metric").isNumber()).isTrue();
+    }
   }
 
   @Test

@@ -3,7 +3,8 @@ package org.autocircuit.report;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
-import org.autocircuit.eval.CircuitMeasures;
+import java.util.TreeSet;
+import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.prune.PruneScores;
@@ -13,6 +14,8 @@ import org.autocircuit.prune.ScoreSign;
 final class ExamplePages {
 
   static final String HOSTILE = "</script><img src=x onerror=\"window.hurt=1\">&amp;<b>'\"";
+
+  private static final int PROMPTS = 30;
 
   private ExamplePages() {}
 
@@ -57,28 +60,15 @@ final class ExamplePages {
 
   /** All that a page can have, names and tokens full of HTML. */
   static CircuitPage full(PruneScores scores) {
-    CircuitMeasures full = new CircuitMeasures(4.2, 0, 0.97, 0.99);
-    CircuitMeasures empty = new CircuitMeasures(-4.1, 6.2, 0.01, 0.02);
-    List<CircuitPage.Size> sizes = new ArrayList<>();
     int n = scores.size();
-    for (int size : List.of(0, 5, 20, 80, Math.min(400, n / 2), n)) {
-      double share = size == n ? 1 : Math.min(0.99, Math.log1p(size) / 6);
-      CircuitMeasures found = new CircuitMeasures(-4.1 + 8.3 * share, 6 - 6 * share, share, share);
-      CircuitMeasures random = new CircuitMeasures(-4.1 + 0.4 * share, 6, 0.01, 0.1);
-      boolean proper = size > 0 && size < n;
-      sizes.add(new CircuitPage.Size(size, found, proper ? random : null));
-    }
     List<CircuitPage.Prompt> prompts = new ArrayList<>();
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < PROMPTS; i++) {
       prompts.add(
           new CircuitPage.Prompt(
               List.of("'<|endoftext|>'", "'Mary'", "' and'", "' John'", "' gave it to'"),
               List.of("'<|endoftext|>'", "'Mary'", "' and'", "'" + HOSTILE + "'", "' gave it to'"),
               List.of("' Mary'"),
-              List.of("' John'"),
-              3 + (i * 7 % 11) / 10.0,
-              2.5 + (i * 5 % 13) / 10.0,
-              i == 4 ? Double.NaN : -4));
+              List.of("' John'")));
     }
     return CircuitPage.builder(scores, "The circuit of " + HOSTILE)
         .fact("model", "a model of random scores")
@@ -90,9 +80,61 @@ final class ExamplePages {
             ScoreSign.SIGNED,
             "The score estimates how much the logit difference falls when the edge alone is patched"
                 + " with the corrupt prompt, as a mean over the prompts.")
-        .curve(full, empty, sizes)
+        .curve(curve(n, new MeanDifference(8.3, 0.2)))
         .smallest(new CircuitPage.Smallest(0.95, Math.min(60, n), 0.953, 0.94))
-        .prompts(60, "logit difference", 64, prompts)
+        .prompts(64, prompts)
         .build();
+  }
+
+  /** Circuits under several conditions, in the last of which all edges do what none do. */
+  static CircuitPage evaluated(PruneScores scores) {
+    int n = scores.size();
+    RecoveryCurve curve = curve(n, new MeanDifference(8.3, 0.2)).withAreas(0.93, 0.12);
+    CircuitPage page = full(scores);
+    CircuitPage.Builder builder =
+        CircuitPage.builder(scores, "Evaluated")
+            .curve(
+                curve
+                    .withName("resample")
+                    .withConditions("logit difference of 30 prompts; " + HOSTILE)
+                    .withBaseline("same degrees", curve.found.subList(1, 4))
+                    .withBaseline("weight norms", curve.found.subList(2, 5)))
+            .curve(
+                RecoveryCurve.of(
+                        curve.metric,
+                        curve.range,
+                        curve.all,
+                        curve.none,
+                        List.of(point(5, 0.2), point(n / 2, 1.7), point(n, 1)))
+                    .withName("zero")
+                    .withAreas(0.5, 0.6))
+            .curve(curve(n, new MeanDifference(0.2, 0.3)).withName("noise " + HOSTILE));
+    page.prompts.ifPresent(prompts -> builder.prompts(prompts.of(), prompts.rows()));
+    return builder.build();
+  }
+
+  /** Circuits of some sizes, beside random ones. */
+  static RecoveryCurve curve(int n, MeanDifference range) {
+    List<RecoveryCurve.Point> found = new ArrayList<>();
+    List<RecoveryCurve.Point> random = new ArrayList<>();
+    for (int size : new TreeSet<>(List.of(0, 5, 20, Math.min(60, n), Math.min(400, n / 2), n))) {
+      double share = size == n ? 1 : Math.min(0.99, Math.log1p(size) / 6);
+      found.add(point(size, share));
+      if (size > 0 && size < n) {
+        random.add(RecoveryCurve.Point.ofShare(size, share / 20));
+      }
+    }
+    return RecoveryCurve.of("logit difference", range, point(n, 1), point(0, 0), found)
+        .withBaseline("random", random);
+  }
+
+  private static RecoveryCurve.Point point(int edges, double share) {
+    List<Double> ofPrompts = new ArrayList<>();
+    for (int i = 0; i < PROMPTS; i++) {
+      boolean missing = i == 4 && edges == 0;
+      ofPrompts.add(missing ? Double.NaN : -4 + 8.3 * share + (i * 7 % 11) / 10.0);
+    }
+    return new RecoveryCurve.Point(
+        edges, -4.1 + 8.3 * share, 0.1, share, 6 - 6 * share, share, ofPrompts);
   }
 }

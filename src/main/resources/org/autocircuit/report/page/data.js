@@ -12,16 +12,19 @@
  * @typedef {{name: string, unit: string, sign: string, meaning: string, scores: Float32Array,
  *   order: Uint32Array, rank: Uint32Array}} Method scores by edge index, NaN where the page has
  *   none; all edges with a score, the greatest absolute ones first; ranks from 1, 0 for none
- * @typedef {{difference: number|null, recovered: number|null, kl: number|null,
- *   accuracy: number|null}} Measures
- * @typedef {{full: Measures, sizes: {edges: number, found: Measures, random?: Measures}[]}} Curve
+ * @typedef {{edges: number, metric: number|null, error: number|null, recovered: number|null,
+ *   kl: number|null, accuracy: number|null, prompts?: (number|null)[]}} Point one circuit; error is
+ *   the standard error of the metric, prompts the metric on each prompt
+ * @typedef {{name: string, conditions: string, metric: string, range: number|null,
+ *   error: number|null, clear: boolean, all: Point, none: Point, found: Point[],
+ *   baselines: {name: string, points: Point[]}[], cpr: number|null, cmd: number|null}} Curve
+ *   circuits by size; clear if shares of the range from no edge to all mean anything
  * @typedef {{share: number, edges: number, recovered: number|null, tested: number|null}} Smallest
- * @typedef {{clean: string[], corrupt: string[], answers: string[], wrong: string[],
- *   model: number|null, circuit: number|null, none: number|null}} Prompt
- * @typedef {{edges: number, metric: string, of: number, rows: Prompt[]}} Prompts
+ * @typedef {{clean: string[], corrupt: string[], answers: string[], wrong: string[]}} Prompt
+ * @typedef {{of: number, rows: Prompt[]}} Prompts
  * @typedef {{title: string, facts: [string, string][], srcs: Source[], dests: Destination[],
  *   modules: Module[], edges: number, positions: number, words: string[], methods: Method[],
- *   exact: Map<number, number>, verified: string, curve?: Curve, smallest?: Smallest,
+ *   exact: Map<number, number>, verified: string, curves: Curve[], smallest?: Smallest,
  *   prompts?: Prompts}} Data
  */
 
@@ -62,7 +65,7 @@ export function readData(json) {
     methods: raw.methods.map((/** @type {any} */ m) => readMethod(m, graph.edges)),
     exact: new Map(raw.exact ?? []),
     verified: raw.verified ?? '',
-    curve: raw.curve,
+    curves: raw.curves,
     smallest: raw.smallest,
     prompts: raw.prompts,
   };

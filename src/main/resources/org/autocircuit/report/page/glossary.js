@@ -12,14 +12,22 @@ const WORDS = {
     + ' input, such as the corrupt prompt. All else stays.',
   score: 'How much an edge matters for the task, by the method that the page names.',
   threshold: 'The least absolute score of an edge in the circuit.',
-  recovered: 'The logit difference of the circuit alone on a scale from that of no edge (0 %) to'
-    + ' that of the whole model (100 %).',
+  recovered: 'What the circuit alone does on a scale from what no edge does (0 %) to what the whole'
+    + ' model does (100 %); also called faithfulness.',
+  CPR: 'Circuit performance ratio: the area under the share recovered, over circuits of 0.1 % to all'
+    + ' of the edges. 1 is as much as the model at every size; the more, the better.',
+  CMD: 'Circuit-model distance: the area between the share recovered and that of the model, over the'
+    + ' same sizes. 0 is like the model at every size; the less, the better.',
   'logit difference': 'The logit of the right answer less that of the wrong answers. Above 0 the'
     + ' right one is the more probable.',
   KL: 'Kullback–Leibler divergence: how far the predictions of the circuit are from those of the'
     + ' model, in nats. 0 is equal.',
   accuracy: 'The share of prompts after which the right answer is the most probable token.',
   random: 'Circuits of as many edges drawn by lot: what is above them is no accident of size.',
+  'same degrees': 'Random circuits in which each node has as many edges as in the circuit: what is'
+    + ' above them is no accident of busy nodes.',
+  'weight norms': 'Circuits of the edges whose weights could pass on the most, whatever the prompts:'
+    + ' what is above them has to do with the task.',
   'on a path': 'An edge does something only if edges of the circuit lead from the input of the'
     + ' model to it, and from it to the output.',
   'exact effect': 'What patching this edge alone really did: the loss with the edge patched less'

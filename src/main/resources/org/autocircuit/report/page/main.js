@@ -38,6 +38,7 @@ const store = new Store({
     data.smallest && data.smallest.edges <= MOST_AT_FIRST ? data.smallest.edges : FIRST_SIZE),
   node: '', edge: -1, other: 0, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
   positive: true, negative: true, position: -1, heat: 'both', theme: 'auto', zoom: 1,
+  curve: 0, scale: 'log',
 }, mend);
 
 /**
@@ -57,6 +58,8 @@ function mend(state) {
     heat: ['both', 'in', 'out'].includes(state.heat) ? state.heat : 'both',
     theme: ['auto', 'light', 'dark'].includes(state.theme) ? state.theme : 'auto',
     zoom: Math.min(Math.max(state.zoom, 1), MOST_ZOOM),
+    curve: within(state.curve, 0, Math.max(data.curves.length - 1, 0)),
+    scale: state.scale === 'linear' ? 'linear' : 'log',
   };
 }
 

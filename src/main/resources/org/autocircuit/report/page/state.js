@@ -3,14 +3,15 @@
  * reload shows the same.
  *
  * @typedef {{size: number, node: string, edge: number, all: boolean, other: number,
- *   positive: boolean, negative: boolean, position: number, heat: string, theme: string, zoom: number}} State node is
+ *   positive: boolean, negative: boolean, position: number, heat: string, theme: string, zoom: number,
+ *   curve: number, scale: string}} State node is
  *   the name of a unit, edge an index; at most one of them is chosen, and '' and -1 stand
  *   for nothing; position -1 is all of them; other is
- *   the index of a method to compare with, 0 for none
+ *   the index of a method to compare with, 0 for none; scale of sizes is 'log' or 'linear'
  */
 
 /** @type {(keyof State)[]} */
-const NUMBERS = ['size', 'edge', 'other', 'position', 'zoom'];
+const NUMBERS = ['size', 'edge', 'other', 'position', 'zoom', 'curve'];
 /** @type {(keyof State)[]} */
 const FLAGS = ['all', 'positive', 'negative'];
 

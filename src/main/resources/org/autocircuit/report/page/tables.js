@@ -95,45 +95,86 @@ export function edgesView(page) {
   return h('section', { class: 'card', id: 'list', 'aria-label': 'Edges' }, title, place);
 }
 
+/** A share means nothing on a prompt on which all edges and none are nearly alike. */
+const LEAST_RANGE = 0.1;
+
 /**
  * @param {import('./main.js').Page} page
  * @returns {HTMLElement|null}
  */
 export function promptsView(page) {
-  const { prompts } = page.data;
-  if (!prompts) {
+  const { store, data: { prompts, curves } } = page;
+  if (!prompts?.rows.length) {
     return null;
   }
-  /** @typedef {import('./data.js').Prompt} Prompt */
-  /** @param {Prompt} p */
-  const recovered = (p) => (p.circuit === null || p.none === null || p.model === null
-    || p.model === p.none ? null : (p.circuit - p.none) / (p.model - p.none));
-  /** @type {Column<Prompt>[]} */
-  const columns = [
-    { title: 'prompt', name: 'prompt', numeric: false, key: (p) => p.clean.join(''), cell: tokens },
-    { title: 'answer', name: 'answer', numeric: false, key: (p) => p.answers.join(''),
-      cell: (p) => p.answers.map(bare).join(' / ') },
-    { title: 'wrong', name: 'wrong', numeric: false, key: (p) => p.wrong.join(''),
-      cell: (p) => p.wrong.map(bare).join(' / ') },
-    { title: 'model', name: 'model', numeric: true, key: (p) => p.model,
-      cell: (p) => signed(p.model) },
-    { title: 'circuit', name: 'circuit', numeric: true, key: (p) => p.circuit,
-      cell: (p) => signed(p.circuit) },
-    { title: 'no edge', name: 'none', numeric: true, key: (p) => p.none,
-      cell: (p) => signed(p.none) },
-    { title: 'recovered', name: 'recovered', numeric: true, key: recovered,
-      cell: (p) => percent(recovered(p)) },
-  ];
-  return h('section', { class: 'card', id: 'prompts', 'aria-label': 'Prompts' },
-    h('h2', {}, 'Prompts one by one'),
-    h('p', {}, `The ${prompts.metric} of the model, of the circuit of `,
+  const text = h('p', {});
+  const place = h('div');
+  let shown = '';
+  store.subscribe((state) => {
+    const curve = curves[state.curve];
+    const measured = (curve?.found ?? []).filter((point) => point.prompts);
+    // That of the size which is nearest, so that the table goes along with the slider.
+    const circuit = d3.least(measured, (point) => Math.abs(Math.log((point.edges + 1)
+      / (state.size + 1))));
+    if (shown === `${state.curve} ${circuit?.edges}`) {
+      return;
+    }
+    shown = `${state.curve} ${circuit?.edges}`;
+    text.replaceChildren(...(curve && circuit ? [
+      `The ${curve.metric} with all edges, with the `,
       h('button', { class: 'link', type: 'button',
-        onclick: () => page.store.set({ size: prompts.edges }) }, counted(prompts.edges, 'edge')),
-      ', and with every edge ', term('patched'), '. Marked tokens differ in the ',
-      term('corrupt prompt'), '; point at one to see what stands there.',
-      prompts.rows.length < prompts.of
-        ? ` The first ${count(prompts.rows.length)} of ${count(prompts.of)}.` : ''),
-    sortable(columns, prompts.rows, 'Table of prompts', 12));
+        onclick: () => store.set({ size: circuit.edges }) }, counted(circuit.edges, 'edge')),
+      measured.length > 1 ? ' of the measured size nearest to that of the slider,' : ' of the circuit,',
+      ' and with none: all others are ', term('patched'), '. ',
+    ] : []), 'Marked tokens differ in the ', term('corrupt prompt'),
+    '; point at one to see what stands there.', prompts.rows.length < prompts.of
+      ? ` The first ${count(prompts.rows.length)} of ${count(prompts.of)}.` : '');
+    place.replaceChildren(sortable(promptColumns(curve, circuit), [...prompts.rows.keys()]
+      .map((i) => ({ i, prompt: prompts.rows[i] })), 'Table of prompts', 12));
+  });
+  return h('section', { class: 'card', id: 'prompts', 'aria-label': 'Prompts' },
+    h('h2', {}, 'Prompts one by one'), text, place);
+}
+
+/**
+ * @typedef {{i: number, prompt: import('./data.js').Prompt}} PromptRow
+ * @param {import('./data.js').Curve|undefined} curve
+ * @param {import('./data.js').Point|undefined} circuit
+ * @returns {Column<PromptRow>[]}
+ */
+function promptColumns(curve, circuit) {
+  /** @type {Column<PromptRow>[]} */
+  const columns = [
+    { title: 'prompt', name: 'prompt', numeric: false, key: (r) => r.prompt.clean.join(''),
+      cell: (r) => tokens(r.prompt) },
+    { title: 'answer', name: 'answer', numeric: false, key: (r) => r.prompt.answers.join(''),
+      cell: (r) => r.prompt.answers.map(bare).join(' / ') },
+    { title: 'wrong', name: 'wrong', numeric: false, key: (r) => r.prompt.wrong.join(''),
+      cell: (r) => r.prompt.wrong.map(bare).join(' / ') },
+  ];
+  if (!curve || !circuit) {
+    return columns;
+  }
+  /** @param {string} title @param {import('./data.js').Point} point */
+  const measured = (title, point) => columns.push({
+    title, name: title, numeric: true, key: (r) => point.prompts?.[r.i] ?? null,
+    cell: (r) => signed(point.prompts?.[r.i]),
+  });
+  measured('all edges', curve.all);
+  measured('circuit', circuit);
+  measured('no edge', curve.none);
+  if (curve.clear) {
+    /** @param {PromptRow} r */
+    const share = ({ i }) => {
+      const [all, some, none] = [curve.all, circuit, curve.none].map((p) => p.prompts?.[i] ?? NaN);
+      const range = all - none;
+      return Math.abs(range) < LEAST_RANGE * Math.abs(curve.range ?? 0) || Number.isNaN(some - range)
+        ? null : (some - none) / range;
+    };
+    columns.push({ title: 'recovered', name: 'recovered', numeric: true, key: share,
+      cell: (r) => percent(share(r)) });
+  }
+  return columns;
 }
 
 /**
