@@ -16,17 +16,10 @@ output_dir="${AUTOCIRCUIT_OUTPUT_DIR:-$PROJECT_DIR/target/classes/org/autocircui
 include="$("$NATIVE_BUILD_DIR/fetch-headers.sh")"
 libraries="$("$NATIVE_BUILD_DIR/unpack-libtorch.sh")"
 
-# JavaCPP rewrites its sources each time, and in an order that varies from run
-# to run: CMake gets them only when what they are made from has changed.
+# JavaCPP rewrites its sources each time, in an order that varies from run to run.
 mkdir -p "$build_dir/jni"
 if [ -f "$jni_sources/jniautocircuit.cpp" ]; then
-  stamp="$(basename "${AUTOCIRCUIT_PYTORCH_JAR:-}")
-$(head -n 1 "$jni_sources/jniautocircuit.cpp")
-$(cat "$(dirname "$output_dir")"/*.class | sha256sum)"
-  if [ "$stamp" != "$(cat "$build_dir/jni/inputs" 2>/dev/null)" ]; then
-    cp "$jni_sources"/*.cpp "$build_dir/jni/"
-    echo "$stamp" >"$build_dir/jni/inputs"
-  fi
+  python3 "$NATIVE_BUILD_DIR/order_jni.py" "$jni_sources" "$build_dir/jni"
 fi
 
 # Only JNI sources need Java.

@@ -2,10 +2,10 @@
 # Runs what takes too long for .ci/run, stage by stage with its seconds, on a tree
 # that .ci/run has found green: the soak of the leak test, full fuzzing, long
 # random sequences of calls, the thread sanitizer, the site with the javadoc, two
-# builds from nothing that must give the same classes and library, the jars to
-# publish, JSON with the oldest and the newest Jackson, and the C++ tests on a GPU
-# where there is one. Continues after a failure; ends with the seconds and the
-# result of each stage. Names of stages as arguments run only these.
+# builds from nothing that must give the same jars, the jars to publish, JSON with
+# the oldest and the newest Jackson, and the C++ tests on a GPU where there is one.
+# Continues after a failure; ends with the seconds and the result of each stage.
+# Names of stages as arguments run only these.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -42,31 +42,43 @@ site() {
   mvn -B -ntp site | tee "$logs/site-maven.log" && ! grep -E '^\[WARNING\]' "$logs/site-maven.log"
 }
 
-# Builds two copies of the committed tree and compares the jar of classes and our own library.
-# The JNI library is left out: JavaCPP writes its methods in an order that varies.
+# Builds two copies of the committed tree in folders of different depth, the second
+# without ccache: all jars must be equal, and no library may name a folder of this machine.
 reproducible() {
-  local work sums=()
+  local work sums=() found
   work="$(mktemp -d)"
-  for copy in first second; do
+  for copy in first second/deeper; do
     git clone -q --no-hardlinks "$PROJECT_DIR" "$work/$copy"
+    [ "$copy" = first ] || export CCACHE_DISABLE=1
     (cd "$work/$copy" && mvn -B -ntp -q package -DskipTests)
     sums+=("$(cd "$work/$copy/target" &&
-      find . -maxdepth 1 -name 'autocircuit-*.jar' ! -name '*-linux-x86_64.jar' -exec sha256sum {} + && find . -name libautocircuit.so -exec sha256sum {} +)")
+      find . -maxdepth 1 -name 'autocircuit-*.jar' -exec sha256sum {} + | sort && find . -name 'lib*autocircuit.so' -exec sha256sum {} + | sort)")
+    found="$(find "$work/$copy/target/classes" -name '*.so' -exec strings {} + | grep -F -e "$work" -e "$CACHE_DIR" || true)"
+    [ -z "$found" ] || fail "a native library names folders of this machine: $(head -n 3 <<<"$found")"
     rm -rf "${work:?}/$copy"
   done
-  rmdir "$work"
+  unset CCACHE_DISABLE
+  rm -rf "$work"
   printf '%s\n' "${sums[@]}"
   [ "${sums[0]}" = "${sums[1]}" ] || fail "two builds of the same tree differ"
 }
 
-# The jars of sources and javadoc beside those that mvn verify tests.
+# The jars of sources and javadoc and the bill of materials, beside the jars that mvn
+# verify tests. Properties of the publisher are demanded; nothing is signed or published.
 published() {
-  mvn -B -ntp package -Prelease -DskipTests
-  local holds
+  local holds property log="$logs/release-properties.log"
+  local properties=(-Drelease.url=https://example.org/autocircuit -Drelease.developer=Somebody
+    -Drelease.email=somebody@example.org -Drelease.key=0123ABCD)
+  ! mvn -B -ntp -q validate -Prelease -Dautocircuit.native.skip=true >"$log" 2>&1 || fail "a release without properties is let through"
+  for property in url developer email key; do
+    grep -q "release\.$property" "$log" || fail "nobody asks for release.$property"
+  done
+  mvn -B -ntp package -Prelease -DskipTests "${properties[@]}"
   for holds in 'sources:org/autocircuit/PatchableModel.java' 'javadoc:org/autocircuit/PatchableModel.html'; do
     jar --list --file "$(echo target/autocircuit-*-"${holds%%:*}".jar)" | grep -qx "${holds#*:}" ||
       fail "the jar of ${holds%%:*} lacks ${holds#*:}"
   done
+  grep -q '"pkg:maven/org.bytedeco/pytorch@' target/autocircuit-*-cyclonedx.json || fail "the bill of materials lacks LibTorch"
 }
 
 # Compiles and tests all that reads and writes JSON, with the Jackson of Spark 4.0 and LangChain4j.

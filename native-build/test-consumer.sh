@@ -31,6 +31,13 @@ for suffix in .jar -linux-x86_64.jar; do
   cp "$PROJECT_DIR/target/autocircuit-$version$suffix" "$installed/" 2>/dev/null ||
     fail "target/autocircuit-$version$suffix is missing; run mvn package"
 done
+# Each jar says under which licence it is, and whose else it holds.
+for suffix in .jar -linux-x86_64.jar; do
+  held="$("$java_home/bin/jar" --list --file "$installed/autocircuit-$version$suffix")"
+  for file in META-INF/LICENSE META-INF/NOTICE META-INF/licenses/libtorch.txt; do
+    grep -qx "$file" <<<"$held" || fail "autocircuit-$version$suffix lacks $file"
+  done
+done
 cp "$PROJECT_DIR/pom.xml" "$installed/autocircuit-$version.pom"
 
 repository() { # tag, id, folder
