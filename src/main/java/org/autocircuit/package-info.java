@@ -3,6 +3,18 @@
  * is or with edges patched, records what its nodes write, and computes gradients with respect to
  * masks.
  *
+ * <p>Patches one edge with what it carries on another prompt:
+ *
+ * <pre>{@code
+ * long[][] clean = {{1, 5, 9}};
+ * long[][] corrupt = {{1, 6, 9}};
+ * try (PatchableModel model = PatchableModel.open(Path.of("gpt2"));
+ *     SourceActivations patches = model.sourceAblations(corrupt, BatchAblation.RESAMPLE)) {
+ *   Masks masks = Masks.ofNames(model.graph(), List.of("A0.1->MLP 3"));
+ *   float[][] logits = model.logits(clean, PatchContext.of(patches, masks));
+ * }
+ * }</pre>
+ *
  * <h2>What operators can see</h2>
  *
  * <p>Log messages go to {@link java.lang.System.Logger} under these names:

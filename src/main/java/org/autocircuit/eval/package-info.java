@@ -7,5 +7,16 @@
  * org.autocircuit.eval.CircuitMinimality}, {@link org.autocircuit.eval.CircuitEquivalence}, {@link
  * org.autocircuit.eval.SameUnderKnockouts} and {@link org.autocircuit.eval.RocCurve} are one metric
  * each. Results are plain Java data.
+ *
+ * <p>Finds the smallest circuit of scores that recovers 95 % of the logit difference:
+ *
+ * <pre>{@code
+ * PruneScores scores = model.discover(ExampleModel.prompts());
+ * Evaluation logits = Evaluation.of(PromptMetric.answerDifference(AnswerScale.LOGIT));
+ * SmallestCircuit smallest =
+ *     SmallestCircuit.find(
+ *         logits, model.model(), model.batches(ExampleModel.prompts(), 16), scores, 0.95, false);
+ * System.out.println(smallest.circuit().size() + " edges");
+ * }</pre>
  */
 package org.autocircuit.eval;

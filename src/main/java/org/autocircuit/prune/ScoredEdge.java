@@ -1,5 +1,6 @@
 package org.autocircuit.prune;
 
+import java.util.Locale;
 import org.autocircuit.graph.Edge;
 
 /**
@@ -10,9 +11,9 @@ import org.autocircuit.graph.Edge;
  */
 public record ScoredEdge(Edge edge, double score) {
 
-  /** The edge's name and the score. */
+  /** The edge's name and the score with four digits. */
   @Override
   public String toString() {
-    return edge + ": " + score;
+    return String.format(Locale.ROOT, "%s: %.4g", edge, score);
   }
 }

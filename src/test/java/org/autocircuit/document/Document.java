@@ -23,6 +23,12 @@ record Document(Path path, String text) {
   private static final Pattern QUOTE =
       Pattern.compile("<!-- from (\\S+) -->\\s*```\\w*\n(.*?)\n```", Pattern.DOTALL);
 
+  /** Stands before a block of text and names the program that prints it, with its arguments. */
+  private static final Pattern OUTPUT =
+      Pattern.compile(
+          "<!-- printed by src/test/java/(\\S+)\\.java((?: \\S+)*) -->\\s*```\\w*\n(.*?)\n```",
+          Pattern.DOTALL);
+
   private static final Pattern BLOCK = Pattern.compile("```.*?\n```", Pattern.DOTALL);
   private static final Pattern LINK = Pattern.compile("!?\\[[^\\]]*\\]\\(([^)\\s]+)\\)");
   private static final Pattern CODE = Pattern.compile("`([^`\n]+)`");
@@ -30,6 +36,15 @@ record Document(Path path, String text) {
 
   /** A block of code and the file that it is said to stand in. */
   record Quote(Path file, String code) {}
+
+  /**
+   * A block of text that a program prints.
+   *
+   * @param program name of its class
+   * @param arguments files in a folder of the test's own, those with a slash in the project
+   * @param text all that it prints
+   */
+  record Output(String program, List<String> arguments, String text) {}
 
   static List<Document> all() {
     try (Stream<Path> pages = Files.list(Path.of("src/site/markdown"))) {
@@ -82,6 +97,21 @@ record Document(Path path, String text) {
       quotes.add(new Quote(Path.of(matcher.group(1)), matcher.group(2)));
     }
     return quotes;
+  }
+
+  List<Output> outputs() {
+    return OUTPUT
+        .matcher(text)
+        .results()
+        .map(
+            match ->
+                new Output(
+                    match.group(1).replace('/', '.'),
+                    match.group(2).isBlank()
+                        ? List.of()
+                        : List.of(match.group(2).strip().split(" ")),
+                    match.group(3)))
+        .toList();
   }
 
   private static List<String> groups(Pattern pattern, String text) {

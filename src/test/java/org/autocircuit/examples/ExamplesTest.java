@@ -22,12 +22,13 @@ import java.util.stream.Stream;
 import org.autocircuit.text.ExampleModel;
 import org.autocircuit.text.TextModel;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
-/** The programs that the documents show do what they say. */
+/** The programs that the documents show do what they say; others are in {@code TutorialsTest}. */
 class ExamplesTest {
 
   private static final String PROMPT = "When Mary and John went to the store, John gave a drink to";
+  private static final String CORRUPT =
+      "When Mary and John went to the store, Mary gave a drink to";
 
   private interface Program {
     void run(String... args) throws IOException;
@@ -43,34 +44,6 @@ class ExamplesTest {
       System.setOut(console);
     }
     return printed.toString(StandardCharsets.UTF_8).lines().toList();
-  }
-
-  @Test
-  void topTokens() throws IOException {
-    List<String> lines = printed(TopTokens::main);
-    assertThat(lines).hasSize(5);
-    assertThat(lines.get(0)).isEqualTo("'Mary' 99.41 %");
-  }
-
-  @Test
-  void patchEdges() throws IOException {
-    List<String> lines = printed(PatchEdges::main);
-    assertThat(lines).hasSize(2);
-    assertThat(lines.get(0)).startsWith("clean   ['Mary' 99.41 %");
-    assertThat(lines.get(1)).startsWith("patched ['John' ");
-  }
-
-  @Test
-  void findCircuit(@TempDir Path folder) throws IOException {
-    Path file = folder.resolve("circuit.json");
-    List<String> lines = printed(FindCircuit::main, file.toString());
-    assertThat(lines).hasSize(7);
-    assertThat(lines.get(0)).startsWith("A3.0->Resid End: 2.3787");
-    assertThat(lines.get(5))
-        .startsWith("circuit of 150 of 1,519 edges of indirect-object: logit difference 5.9")
-        .endsWith("accuracy 100.0 % (100.0 % among given)");
-    assertThat(lines.get(6)).startsWith("whole model: logit difference 6.3");
-    assertThat(Files.readString(file)).contains("autocircuit-prune-scores");
   }
 
   @Test
@@ -122,21 +95,24 @@ class ExamplesTest {
   }
 
   @Test
-  void aServerAnswersEightPromptsAtOnce() throws IOException {
+  void aServerAnswersManyPromptsAtOnceEachWithItsEdges() throws Exception {
     try (TextModel model = ExampleModel.open()) {
-      HttpServer server = PromptServer.start(model, 0);
+      HttpServer server = CircuitServer.start(model, 0);
       try {
         HttpClient client = HttpClient.newHttpClient();
-        String address = "http://localhost:" + server.getAddress().getPort() + "/top?";
-        HttpRequest request =
-            HttpRequest.newBuilder(URI.create(address + PROMPT.replace(" ", "%20"))).build();
         List<CompletableFuture<HttpResponse<String>>> answers = new ArrayList<>();
         for (int i = 0; i < 64; i++) {
-          answers.add(client.sendAsync(request, BodyHandlers.ofString()));
+          String edges = i % 2 == 0 ? "" : "&A3.0->Resid End&A3.4->Resid End";
+          String query = PROMPT + "&" + CORRUPT + edges;
+          int port = server.getAddress().getPort();
+          URI uri = new URI("http", null, "localhost", port, "/", query, null);
+          answers.add(
+              client.sendAsync(HttpRequest.newBuilder(uri).build(), BodyHandlers.ofString()));
         }
-        for (CompletableFuture<HttpResponse<String>> answer : answers) {
-          assertThat(answer.join().statusCode()).isEqualTo(200);
-          assertThat(answer.join().body()).startsWith("['Mary' 99.41 %, ");
+        for (int i = 0; i < answers.size(); i++) {
+          assertThat(answers.get(i).join().statusCode()).isEqualTo(200);
+          assertThat(answers.get(i).join().body())
+              .startsWith(i % 2 == 0 ? "['Mary' 99.41 %, " : "['John' ");
         }
       } finally {
         server.stop(0);
@@ -155,7 +131,7 @@ class ExamplesTest {
                     .dropWhile(line -> !line.startsWith("public class"))
                     .toList())
             .as(file.toString())
-            .hasSizeLessThanOrEqualTo(15);
+            .hasSizeLessThanOrEqualTo(32);
       }
     }
   }

@@ -48,7 +48,7 @@ class PruneScoresTest {
     assertThat(scores.top(2))
         .containsExactly(
             new ScoredEdge(GRAPH.edge(1), -3), new ScoredEdge(GRAPH.edge("B1.0->Resid End"), 2));
-    assertThat(scores.top(2).get(0)).hasToString("B0.0->Resid Post 0: -3.0");
+    assertThat(scores.top(2).get(0)).hasToString("B0.0->Resid Post 0: -3.000");
     assertThat(scores.top(99)).hasSize(6);
   }
 
