@@ -27,6 +27,7 @@ class PackageDependencyTest {
   private static final List<String> FROM_THE_TOP =
       List.of(
           "cli",
+          "explore",
           "report",
           "train",
           "serve",

@@ -35,6 +35,7 @@ import picocli.CommandLine.Spec;
       RunPrompt.class,
       Generate.class,
       Serve.class,
+      Explore.class,
       TrainExample.class,
       ShowInfo.class,
       CommandLine.HelpCommand.class,
@@ -51,6 +52,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
       "  autocircuit generate --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\" --both",
       "  autocircuit serve --model gpt2 --port 8080",
+      "  autocircuit explore",
       "",
       "'autocircuit help COMMAND' says more about each command.",
       "'source <(autocircuit generate-completion)' lets bash and zsh complete its words."

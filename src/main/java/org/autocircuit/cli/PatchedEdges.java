@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
@@ -30,6 +31,14 @@ final class PatchedEdges {
   private List<String> names = new ArrayList<>();
 
   @Option(
+      names = "--keep",
+      paramLabel = "EDGE",
+      description =
+          "An edge to keep, at all positions or as EDGE@N at one: all others are patched."
+              + " Repeatable.")
+  private List<String> kept = new ArrayList<>();
+
+  @Option(
       names = {"-s", "--scores"},
       paramLabel = "FILE",
       description =
@@ -52,11 +61,12 @@ final class PatchedEdges {
 
   /** Returns whether any are asked for. */
   boolean isGiven() {
-    return scores != null || !names.isEmpty();
+    return isCircuit() || !names.isEmpty();
   }
 
+  /** Returns whether all edges are patched but some. */
   boolean isCircuit() {
-    return scores != null;
+    return scores != null || !kept.isEmpty();
   }
 
   /** The edges that were named. */
@@ -66,7 +76,8 @@ final class PatchedEdges {
 
   /** Returns whether edges are those of single token positions. */
   boolean perPosition() {
-    return scoresPerPosition || names.stream().anyMatch(PatchedEdges::hasPosition);
+    return scoresPerPosition
+        || Stream.concat(names.stream(), kept.stream()).anyMatch(PatchedEdges::hasPosition);
   }
 
   static boolean hasPosition(String name) {
@@ -75,8 +86,20 @@ final class PatchedEdges {
 
   /** Refuses options that contradict each other. */
   void check() {
-    if (scores != null && !names.isEmpty()) {
-      throw wrongUsage("--patch and --scores both say what is patched: give one of them");
+    List<String> given = new ArrayList<>();
+    if (!names.isEmpty()) {
+      given.add("--patch");
+    }
+    if (!kept.isEmpty()) {
+      given.add("--keep");
+    }
+    if (scores != null) {
+      given.add("--scores");
+    }
+    if (given.size() > 1) {
+      throw wrongUsage(
+          "%s both say what is patched: give one of them"
+              .formatted(String.join(" and ", given.subList(0, 2))));
     }
     if (scores == null && size == null && scoresPerPosition) {
       throw wrongUsage(
@@ -93,6 +116,9 @@ final class PatchedEdges {
 
   /** The edges to patch. */
   EdgeSet of(ModelGraph graph) throws IOException {
+    if (!kept.isEmpty()) {
+      return EdgeSet.ofNames(graph, kept).complement();
+    }
     if (scores == null) {
       return EdgeSet.ofNames(graph, names);
     }
@@ -107,6 +133,13 @@ final class PatchedEdges {
 
   /** Says which edges of a circuit are patched. */
   String describeCircuit(ModelGraph graph) {
+    if (!kept.isEmpty()) {
+      return String.format(
+          Locale.ROOT,
+          "all edges but the %,d kept of %,d",
+          EdgeSet.ofNames(graph, kept).size(),
+          graph.nEdges());
+    }
     return String.format(
         Locale.ROOT,
         "all edges but the best %,d of %,d by %s",

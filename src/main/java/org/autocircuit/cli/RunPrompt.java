@@ -39,7 +39,8 @@ import picocli.CommandLine.Spec;
       "Runs the model on a prompt and prints the most probable next tokens, before and after edges"
           + " are patched.",
       "A patched edge carries what its source puts out on the corrupt prompt; without a corrupt"
-          + " prompt it carries zeros. With --scores all edges are patched but those of a circuit."
+          + " prompt it carries zeros. With --scores or --keep all edges are patched but those of a"
+          + " circuit."
     },
     footerHeading = "%nExamples:%n",
     footer = {

@@ -10,7 +10,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.generate.Generator;
 import org.autocircuit.graph.ModelGraph;
@@ -45,11 +44,6 @@ import picocli.CommandLine.Spec;
       "    \"stream\": true, \"autocircuit\": {\"edges\": [\"A3.0->Resid End\"]}}'"
     })
 final class Serve implements Callable<Integer> {
-
-  /** Read by the JDK when its server is first used: small pieces of answers do not wait. */
-  private static final String NO_DELAY = "sun.net.httpserver.nodelay";
-
-  private static final Duration PATIENCE = Duration.ofSeconds(10);
 
   @Spec private CommandSpec spec;
 
@@ -112,23 +106,7 @@ final class Serve implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     check();
-    if (System.getProperty(NO_DELAY) == null) {
-      System.setProperty(NO_DELAY, "true");
-    }
-    CountDownLatch asked = new CountDownLatch(1);
-    CountDownLatch ended = new CountDownLatch(1);
-    Thread hook = new Thread(() -> end(asked, ended), "autocircuit-serve-end");
-    Runtime.getRuntime().addShutdownHook(hook);
-    try {
-      serve(asked);
-    } finally {
-      ended.countDown();
-      try {
-        Runtime.getRuntime().removeShutdownHook(hook);
-      } catch (IllegalStateException e) {
-        // It runs: that is what ended this.
-      }
-    }
+    UntilStopped.run("autocircuit-serve-end", this::serve);
     return Main.OK;
   }
 
@@ -147,16 +125,6 @@ final class Serve implements Callable<Integer> {
     if (value < least) {
       throw new ParameterException(
           spec.commandLine(), "%s must be at least %s, got %s".formatted(option, least, value));
-    }
-  }
-
-  /** Asks the command to end, and lets it. */
-  private static void end(CountDownLatch asked, CountDownLatch ended) {
-    asked.countDown();
-    try {
-      ended.await(PATIENCE.toMillis(), TimeUnit.MILLISECONDS);
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
     }
   }
 

@@ -81,6 +81,7 @@ public final class CircuitPage {
   final List<RecoveryCurve> curves;
   final Optional<Smallest> smallest;
   final Optional<Prompts> prompts;
+  final Optional<String> engine;
 
   private CircuitPage(Builder builder) {
     title = builder.title;
@@ -91,6 +92,7 @@ public final class CircuitPage {
     curves = List.copyOf(builder.curves);
     smallest = Optional.ofNullable(builder.smallest);
     prompts = Optional.ofNullable(builder.prompts);
+    engine = Optional.ofNullable(builder.engine);
   }
 
   /**
@@ -119,7 +121,7 @@ public final class CircuitPage {
    * @throws IllegalStateException if d3 is not on the class path
    */
   public String html() {
-    return PageFile.of(title, PageData.of(this));
+    return PageFile.of(title, PageData.of(this), engine.isPresent());
   }
 
   /** Returns the title and what is scored. */
@@ -139,6 +141,7 @@ public final class CircuitPage {
     private final List<RecoveryCurve> curves = new ArrayList<>();
     private Smallest smallest;
     private Prompts prompts;
+    private String engine;
 
     private Builder(PruneScores scores, String title) {
       this.title = Objects.requireNonNull(title, "title");
@@ -217,6 +220,17 @@ public final class CircuitPage {
      */
     public Builder prompts(int of, List<Prompt> rows) {
       prompts = new Prompts(of, List.copyOf(rows));
+      return this;
+    }
+
+    /**
+     * Makes it the page of a server that runs circuits, {@code explore.ExploreServer}, to which
+     * alone it may connect. Such a page is of no use as a file.
+     *
+     * @param json what the modules of the page have to know of the server
+     */
+    public Builder engine(String json) {
+      engine = Objects.requireNonNull(json, "engine");
       return this;
     }
 

@@ -1,5 +1,7 @@
 package org.autocircuit.report;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.ByteBuffer;
@@ -44,7 +46,16 @@ final class PageData {
     page.curves.forEach(curve -> addCurve(curves.addObject(), curve, prompts));
     page.smallest.ifPresent(smallest -> addSmallest(root.putObject("smallest"), smallest));
     page.prompts.ifPresent(some -> addPrompts(root.putObject("prompts"), some));
+    page.engine.ifPresent(engine -> root.set("engine", read(engine)));
     return StrictJson.text(root);
+  }
+
+  private static JsonNode read(String json) {
+    try {
+      return StrictJson.MAPPER.readTree(json);
+    } catch (JsonProcessingException e) {
+      throw new IllegalArgumentException("engine: " + StrictJson.notValid(e), e);
+    }
   }
 
   private static void addGraph(ObjectNode json, ModelGraph graph) {

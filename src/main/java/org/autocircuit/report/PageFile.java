@@ -26,7 +26,7 @@ final class PageFile {
   private static final Pattern IMPORT =
       Pattern.compile("(?m)^import (\\{[^}]*\\}) from '\\./([a-z]+)\\.js';$");
   private static final Pattern EXPORT =
-      Pattern.compile("(?m)^export (?=(?:async )?(?:function|const|class) (\\w+))");
+      Pattern.compile("(?m)^export (?=(?:async )?(?:function\\*?|const|class) (\\w+))");
   private static final Pattern PLACE = Pattern.compile("\\{\\{([a-z0-9]+)\\}\\}");
 
   private PageFile() {}
@@ -36,14 +36,15 @@ final class PageFile {
    *
    * @param title plain text
    * @param json the data, as JSON
+   * @param served whether a server of circuits is behind it, to which it may connect
    */
-  static String of(String title, String json) {
+  static String of(String title, String json, boolean served) {
     String d3 = "\n/*\n" + read(D3 + "LICENSE") + "*/\n" + read(D3 + "dist/d3.min.js");
-    String script = "\n'use strict';\n" + modules("main");
-    String style = "\n" + read(OURS + "page.css");
+    String script = "\n'use strict';\n" + modules(served ? "explore" : "main");
+    String style = "\n" + read(OURS + "page.css") + (served ? read(OURS + "explore.css") : "");
     String policy =
-        "default-src 'none'; img-src data: blob:; style-src %s; script-src %s %s"
-            .formatted(hash(style), hash(d3), hash(script));
+        "default-src 'none'; img-src data: blob:; style-src %s; script-src %s %s%s"
+            .formatted(hash(style), hash(d3), hash(script), served ? "; connect-src 'self'" : "");
     return PLACE
         .matcher(read(OURS + "page.html"))
         .replaceAll(

@@ -49,6 +49,28 @@ class RunPromptTest {
   }
 
   @Test
+  void allEdgesArePatchedButThoseToKeep() {
+    String[] kept = {"--keep", "Resid Start->Resid End", "--keep", "MLP 1->Resid End"};
+    List<String> arguments = new ArrayList<>(List.of("--prompt", CLEAN, "--corrupt", CORRUPT));
+    arguments.addAll(List.of(kept));
+    CommandRun run = run(arguments.toArray(String[]::new));
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains("patched  all edges but the 2 kept of ");
+    List<String> patches = new ArrayList<>(List.of("--prompt", CLEAN, "--corrupt", CORRUPT));
+    CommandRun list = CommandRun.of("graph", model.resolve("config.json"), "--list");
+    list.out()
+        .lines()
+        .map(String::strip)
+        .filter(name -> name.contains("->") && !List.of(kept).contains(name))
+        .forEach(name -> patches.addAll(List.of("--patch", name)));
+    assertThat(lastLine(run)).isEqualTo(lastLine(run(patches.toArray(String[]::new))));
+    CommandRun both =
+        run("--prompt", CLEAN, "--keep", "MLP 1->Resid End", "--patch", "MLP 0->MLP 1");
+    assertThat(both.code()).isEqualTo(Main.USAGE);
+    assertThat(both.err()).contains("--patch and --keep both say what is patched");
+  }
+
+  @Test
   void patchingAllEdgesIntoTheOutputGivesTheCorruptPromptsAnswer() {
     List<String> arguments =
         new ArrayList<>(List.of("--prompt", CLEAN, "--corrupt", CORRUPT, "--top-k", "1"));

@@ -64,6 +64,11 @@ public final class Browser implements AutoCloseable {
 
   /** Shows a file in a window of a size, in light or dark colours, with a fragment. */
   public Browser show(Path page, String fragment, int width, int height, boolean dark) {
+    return show(page.toUri() + fragment, width, height, dark);
+  }
+
+  /** Shows an address in a window of a size, in light or dark colours. */
+  public Browser show(String address, int width, int height, boolean dark) {
     // Small windows are refused, small screens are not.
     driver.executeCdpCommand(
         "Emulation.setDeviceMetricsOverride",
@@ -76,13 +81,20 @@ public final class Browser implements AutoCloseable {
                 Map.of("name", "prefers-color-scheme", "value", dark ? "dark" : "light"),
                 Map.of("name", "prefers-reduced-motion", "value", "reduce"))));
     driver.get("about:blank");
-    driver.get(page.toUri() + fragment);
+    driver.get(address);
     return this;
   }
 
   /** Runs a script and returns its result; {@code return} included. */
   public Object run(String script, Object... arguments) {
     return driver.executeScript(script, arguments);
+  }
+
+  /** Runs a script that hands numbers to the function after its arguments. */
+  public List<Double> times(String script, Object... arguments) {
+    driver.manage().timeouts().scriptTimeout(Duration.ofMinutes(5));
+    return ((List<?>) driver.executeAsyncScript(script, arguments))
+        .stream().map(time -> ((Number) time).doubleValue()).toList();
   }
 
   /** Runs a script that returns texts. */

@@ -7,6 +7,7 @@ import com.sun.net.httpserver.Headers;
 import com.sun.net.httpserver.HttpExchange;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.net.URLDecoder;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -58,6 +59,43 @@ public final class Exchange implements AutoCloseable {
     if (!List.of("localhost", "127.0.0.1", "[::1]", host).contains(name)) {
       throw Refusal.of(
           421, "Host: expected localhost, since the server is for this machine, got " + named);
+    }
+  }
+
+  /**
+   * Refuses requests of pages of other sites, which browsers mark with their origin; requests of
+   * this server's own pages, and of programs, pass.
+   */
+  public void requireOwnOrigin() {
+    String origin = http.getRequestHeaders().getFirst("Origin");
+    String host = http.getRequestHeaders().getFirst("Host");
+    if (origin != null && !origin.equalsIgnoreCase("http://" + host)) {
+      throw Refusal.of(403, "Origin: expected a page of this server, got " + origin);
+    }
+  }
+
+  /** The first value of a header of the request, empty if it is not there. */
+  public String sent(String name) {
+    String value = http.getRequestHeaders().getFirst(name);
+    return value == null ? "" : value;
+  }
+
+  /** The first value of a parameter of the address, empty if it is not there. */
+  public String parameter(String name) {
+    String query = String.valueOf(http.getRequestURI().getRawQuery());
+    for (String part : List.of(query.split("&"))) {
+      if (part.startsWith(name + "=")) {
+        return decoded(part.substring(name.length() + 1));
+      }
+    }
+    return "";
+  }
+
+  private static String decoded(String text) {
+    try {
+      return URLDecoder.decode(text, StandardCharsets.UTF_8);
+    } catch (IllegalArgumentException e) {
+      throw Refusal.of(400, "address: " + e.getMessage());
     }
   }
 

@@ -25,7 +25,7 @@
  * @typedef {{title: string, facts: [string, string][], srcs: Source[], dests: Destination[],
  *   modules: Module[], edges: number, positions: number, words: string[], methods: Method[],
  *   exact: Map<number, number>, verified: string, curves: Curve[], smallest?: Smallest,
- *   prompts?: Prompts}} Data
+ *   prompts?: Prompts, engine?: import('./engine.js').Served}} Data
  */
 
 /**
@@ -68,6 +68,7 @@ export function readData(json) {
     curves: raw.curves,
     smallest: raw.smallest,
     prompts: raw.prompts,
+    engine: raw.engine,
   };
 }
 

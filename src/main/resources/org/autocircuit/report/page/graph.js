@@ -67,6 +67,7 @@ export function graphView(page) {
     drawTies(shown);
     drawNodes(shown, touched);
     mark(state);
+    page.live?.mark(svg);
     const left = pairs.length - drawn.length;
     note.textContent = `${counted(chosen.length, 'edge')}`
       + (data.positions ? ` between ${counted(pairs.length, 'pair')} of nodes` : '')
@@ -80,7 +81,7 @@ export function graphView(page) {
       .join((enter) => {
         const g = enter.append('g').attr('class', 'band');
         g.append('rect').attr('rx', 6);
-        g.append('text');
+        g.append('text').on('click', (_, d) => page.live?.block(/** @type {any} */ (d).block));
         return g;
       });
     bands.select('rect').attr('x', (d) => d.from - 5).attr('y', 4)
@@ -102,6 +103,7 @@ export function graphView(page) {
         .on('click', (event, d) => {
           event.stopPropagation();
           store.set({ edge: /** @type {Pair} */ (d).edges[0], node: '' });
+          page.live?.edge(/** @type {Pair} */ (d).edges[0]);
         });
       return g;
     }).order();
@@ -207,7 +209,8 @@ export function graphView(page) {
   /** @param {number} u */
   function choose(u) {
     const name = units.units[u].name;
-    store.set({ node: store.state.node === name ? '' : name, edge: -1 });
+    store.set({ node: store.state.node === name && !page.live ? '' : name, edge: -1 });
+    page.live?.unit(u);
   }
 
   /**

@@ -19,8 +19,11 @@ import { makeUnits, sums } from './units.js';
  *   sums: {in: Float64Array, out: Float64Array},
  *   circuit: (state: import('./state.js').State) => number[],
  *   look: (state: import('./state.js').State) => (edge: number) => import('./units.js').Look,
- *   signMeaning: (score: number) => string}} Page signed if the sign of scores means something;
- *   circuit gives the edges that are shown, the strongest first
+ *   signMeaning: (score: number) => string, live?: Live}} Page signed if the sign of scores means
+ *   something; circuit gives the edges that are shown, the strongest first; live patches what is
+ *   clicked, where a server runs circuits
+ * @typedef {{edge: (edge: number) => void, unit: (u: number) => void,
+ *   block: (block: number) => void, mark: (svg: any) => void}} Live mark shows what is patched
  */
 
 /** Edges at first, where no circuit is known to do the task. */
@@ -39,6 +42,7 @@ const store = new Store({
   node: '', edge: -1, other: 0, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
   positive: true, negative: true, position: -1, heat: 'both', theme: 'auto', zoom: 1,
   curve: 0, scale: 'log',
+  ...data.engine?.state,
 }, mend);
 
 /**
@@ -64,7 +68,7 @@ function mend(state) {
 }
 
 /** @type {Page} */
-const page = {
+export const page = {
   data, method, units, store,
   signed: method.sign === 'signed',
   sums: sums(data, method, units),

@@ -4,14 +4,18 @@
  *
  * @typedef {{size: number, node: string, edge: number, all: boolean, other: number,
  *   positive: boolean, negative: boolean, position: number, heat: string, theme: string, zoom: number,
- *   curve: number, scale: string}} State node is
+ *   curve: number, scale: string,
+ *   clean?: string, corrupt?: string, answer?: string, wrong?: string, base?: string, hand?: string,
+ *   ablation?: string, at?: number}} State node is
  *   the name of a unit, edge an index; at most one of them is chosen, and '' and -1 stand
  *   for nothing; position -1 is all of them; other is
- *   the index of a method to compare with, 0 for none; scale of sizes is 'log' or 'linear'
+ *   the index of a method to compare with, 0 for none; scale of sizes is 'log' or 'linear'; those
+ *   from clean on are for a server that runs circuits: hand is what hand.js says, at a position, -1
+ *   for all
  */
 
 /** @type {(keyof State)[]} */
-const NUMBERS = ['size', 'edge', 'other', 'position', 'zoom', 'curve'];
+const NUMBERS = ['size', 'edge', 'other', 'position', 'zoom', 'curve', 'at'];
 /** @type {(keyof State)[]} */
 const FLAGS = ['all', 'positive', 'negative'];
 
