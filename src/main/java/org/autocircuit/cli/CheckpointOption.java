@@ -53,6 +53,7 @@ final class CheckpointOption {
           "--top",
           "--budget",
           "--debug",
+          OptionsFile.NAME,
           "--help",
           "--version");
 

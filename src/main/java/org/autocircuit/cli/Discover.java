@@ -272,6 +272,7 @@ final class Discover implements Callable<Integer> {
         });
     if (json != null) {
       new Discovery(
+              RunFacts.of(spec),
               folder.describe(),
               prompts.describe(),
               Names.typed(ablation),
@@ -318,7 +319,7 @@ final class Discover implements Callable<Integer> {
   }
 
   private void write(PruneScores scores, IntFunction<String> positions) throws IOException {
-    PruneScoresJson.write(scores, output);
+    PruneScoresJson.write(scores, RunFacts.of(spec), output);
     outputs.wrote(output);
     fact("scores", "%s (%s)", output, Figures.count(scores.size(), "edge"));
     String picture = pictureOptions.write(scores, positions, outputs);

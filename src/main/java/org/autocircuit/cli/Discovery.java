@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.internal.JsonFiles;
@@ -18,6 +19,7 @@ import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
 /**
  * The findings of a discovery, for programs to read.
  *
+ * @param run the command and the version of the program
  * @param model what it was found in
  * @param prompts what it was found and tested with
  * @param ablation what edges were patched with
@@ -28,6 +30,7 @@ import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
  * @param smallest the smallest that recovers a share, where there is one
  */
 record Discovery(
+    Map<String, String> run,
     String model,
     String prompts,
     String ablation,
@@ -41,6 +44,7 @@ record Discovery(
   void write(Path file) {
     ObjectNode root = StrictJson.MAPPER.createObjectNode();
     root.put("format", "autocircuit-discovery").put("version", 1);
+    addRun(root, run);
     root.put("model", model).put("prompts", prompts).put("ablation", ablation);
     root.putObject("method")
         .put("name", algorithm.name())
@@ -73,6 +77,11 @@ record Discovery(
       put(edges, plain(scores, i), scores.get(i));
     }
     JsonFiles.write(file, root);
+  }
+
+  /** Adds the command and the version that made a file. */
+  static void addRun(ObjectNode root, Map<String, String> run) {
+    run.forEach(root.putObject("run")::put);
   }
 
   /** The name of an edge as look-ups take it. */

@@ -197,6 +197,7 @@ final class DrawPatchMap implements Callable<Integer> {
     root.put("format", "autocircuit-patch-map");
     root.put("version", 1);
     root.put("model", model);
+    Discovery.addRun(root, RunFacts.of(spec));
     root.put("prompt_source", prompts.name());
     root.put("prompts", map.prompts());
     root.put("metric", map.metric());

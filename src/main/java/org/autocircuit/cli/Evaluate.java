@@ -249,6 +249,7 @@ final class Evaluate implements Callable<Integer> {
     DiscoveryPage explored = new DiscoveryPage(spec, folder, prompts).scores(scores, scoresFile);
     ObjectNode root = StrictJson.MAPPER.createObjectNode();
     root.put("format", "autocircuit-evaluation").put("version", 1);
+    Discovery.addRun(root, RunFacts.of(spec));
     root.put("scores", scoresFile.toString()).put("ranking", signed ? "signed" : "absolute");
     ArrayNode evaluations = root.putArray("evaluations");
     for (Ablation ablation : ablations) {

@@ -1,6 +1,7 @@
 package org.autocircuit.cli;
 
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -11,6 +12,8 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 
@@ -45,6 +48,7 @@ import picocli.CommandLine.Spec;
     footer = {
       "  autocircuit discover",
       "  autocircuit discover --model gpt2 --prompts pairs.json --output gpt2.json --no-picture",
+      "  autocircuit discover --options gpt2.properties --seed 7",
       "  autocircuit patch-map --of heads --together",
       "  autocircuit evaluate --scores autocircuit-scores.json --ablation zero",
       "  autocircuit compare --methods eap,eap-ig,exact",
@@ -92,6 +96,15 @@ public final class Main implements Callable<Integer> {
       description = "Show where an error happened.")
   private boolean debug;
 
+  @Option(
+      names = OptionsFile.NAME,
+      paramLabel = "FILE",
+      scope = ScopeType.INHERIT,
+      description =
+          "Options from a properties file: a line batch-size=8 is for every command that has the"
+              + " option, discover.method=exact for one of them. What is typed wins.")
+  private Path options;
+
   private Main() {}
 
   /** Runs a command and ends the process with its exit code. */
@@ -129,7 +142,27 @@ public final class Main implements Callable<Integer> {
   /** The command line, ready to execute arguments; writers can be set to capture what it prints. */
   public static CommandLine commandLine() {
     Main main = new Main();
-    CommandLine command = new CommandLine(main);
+    CommandLine command =
+        new CommandLine(main) {
+          @Override
+          public ParseResult parseArgs(String... arguments) {
+            String[] all;
+            try {
+              all = OptionsFile.expand(configured(new Main()), arguments);
+            } catch (ParameterException e) {
+              throw new ParameterException(this, e.getMessage(), e);
+            }
+            return super.parseArgs(all);
+          }
+        };
+    return configured(command, main);
+  }
+
+  private static CommandLine configured(Main main) {
+    return configured(new CommandLine(main), main);
+  }
+
+  private static CommandLine configured(CommandLine command, Main main) {
     Words.register(command);
     return command
         .setCaseInsensitiveEnumValuesAllowed(true)

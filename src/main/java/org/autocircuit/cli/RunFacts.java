@@ -25,13 +25,21 @@ final class RunFacts {
 
   private RunFacts() {}
 
-  /** The command as it was typed, quoted for a shell. */
+  /** The command as it was typed, options of a file among it, quoted for a shell. */
   static String command(CommandSpec spec) {
     return Stream.concat(
             Stream.of(spec.root().name()),
             spec.root().commandLine().getParseResult().originalArgs().stream()
                 .map(RunFacts::quoted))
         .collect(Collectors.joining(" "));
+  }
+
+  /** The command and the version, by names that files have for them. */
+  static Map<String, String> of(CommandSpec spec) {
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("command", command(spec));
+    facts.put("version", version());
+    return facts;
   }
 
   /** The version of this program and of Java. */

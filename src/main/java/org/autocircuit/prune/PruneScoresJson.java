@@ -44,6 +44,9 @@ import org.autocircuit.internal.StrictJson;
  * "circuit": {"model": "gpt2", "ablation": "RESAMPLE", "n_edges": 20},
  * }</pre>
  *
+ * <p>A member {@code "run"} before {@code "precision"} may say what made the file: {@code
+ * {"command": "...", "version": "..."}}.
+ *
  * <p>In a graph with positions an entry is an array, one number for each position. Numbers that
  * JSON lacks are the strings {@code "inf"}, {@code "-inf"} and {@code "nan"}. The precision is
  * {@code float32} if that holds every score exactly, else {@code float64}; either way reading gives
@@ -57,6 +60,7 @@ public final class PruneScoresJson {
   static final String FORMAT = "autocircuit-prune-scores";
   static final int VERSION = 1;
   static final String CIRCUIT = "circuit";
+  static final String RUN = "run";
   static final String N_EDGES = "n_edges";
   static final String FLOAT32 = "float32";
   static final String FLOAT64 = "float64";
@@ -78,7 +82,19 @@ public final class PruneScoresJson {
    * @throws IOException if writing fails
    */
   public static void write(PruneScores scores, OutputStream out) throws IOException {
-    write(scores, EdgeSet.all(scores.graph()), null, out);
+    write(scores, EdgeSet.all(scores.graph()), null, Map.of(), out);
+  }
+
+  /**
+   * Writes a file that says what made it, in place of an existing one when it is complete.
+   *
+   * @param run facts by name, for instance the command and the version of the program
+   * @throws IOException if the file cannot be written
+   */
+  public static void write(PruneScores scores, Map<String, String> run, Path file)
+      throws IOException {
+    EdgeSet all = EdgeSet.all(scores.graph());
+    AtomicFile.writeStream(file, out -> write(scores, all, null, run, out));
   }
 
   /**
@@ -90,12 +106,17 @@ public final class PruneScoresJson {
   public static void writeCircuit(CircuitScores circuit, Path file) throws IOException {
     Map<String, Object> properties = new LinkedHashMap<>(circuit.properties());
     properties.put(N_EDGES, circuit.edges().size());
-    AtomicFile.writeStream(file, out -> write(circuit.scores(), circuit.edges(), properties, out));
+    AtomicFile.writeStream(
+        file, out -> write(circuit.scores(), circuit.edges(), properties, Map.of(), out));
   }
 
   /** Writes the scores of some edges; properties: {@code null} if they are no circuit but all. */
   private static void write(
-      PruneScores scores, EdgeSet edges, Map<String, Object> properties, OutputStream out)
+      PruneScores scores,
+      EdgeSet edges,
+      Map<String, Object> properties,
+      Map<String, String> run,
+      OutputStream out)
       throws IOException {
     ModelGraph graph = scores.graph();
     double[] values = scores.toArray();
@@ -113,11 +134,10 @@ public final class PruneScoresJson {
       json.writeNumberField("version", VERSION);
       GraphHeader.of(graph).write(json);
       if (properties != null) {
-        json.writeObjectFieldStart(CIRCUIT);
-        for (Map.Entry<String, Object> property : properties.entrySet()) {
-          json.writeObjectField(property.getKey(), property.getValue());
-        }
-        json.writeEndObject();
+        writeObject(json, CIRCUIT, properties);
+      }
+      if (!run.isEmpty()) {
+        writeObject(json, RUN, run);
       }
       json.writeStringField("precision", single ? FLOAT32 : FLOAT64);
       json.writeObjectFieldStart("scores");
@@ -148,6 +168,15 @@ public final class PruneScoresJson {
       json.writeEndObject();
       json.writeEndObject();
     }
+  }
+
+  private static void writeObject(JsonGenerator json, String name, Map<String, ?> properties)
+      throws IOException {
+    json.writeObjectFieldStart(name);
+    for (Map.Entry<String, ?> property : properties.entrySet()) {
+      json.writeObjectField(property.getKey(), property.getValue());
+    }
+    json.writeEndObject();
   }
 
   /**

@@ -60,6 +60,12 @@ final class PruneScoresReader implements AutoCloseable {
       circuit = properties();
       json.nextToken();
     }
+    if (json.currentToken() == JsonToken.FIELD_NAME
+        && PruneScoresJson.RUN.equals(json.currentName())) {
+      json.nextToken();
+      properties();
+      json.nextToken();
+    }
     named("precision");
     String precision = json.getText();
     boolean single = PruneScoresJson.FLOAT32.equals(precision);
