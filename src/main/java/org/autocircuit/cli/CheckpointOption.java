@@ -64,7 +64,7 @@ final class CheckpointOption {
       names = NAME,
       paramLabel = "FILE",
       description =
-          "Keep in this file how far the command is: where it is stopped, the same command goes on"
+          "Keep in this file how far the command is: if it is stopped, the same command resumes"
               + " from there. Deleted at the end.")
   private Path file;
 

@@ -96,6 +96,7 @@ public final class Main implements Callable<Integer> {
       description = "Show where an error happened.")
   private boolean debug;
 
+  @SuppressWarnings("UnusedVariable") // what the file has is in place before words are parsed
   @Option(
       names = OptionsFile.NAME,
       paramLabel = "FILE",
@@ -164,6 +165,7 @@ public final class Main implements Callable<Integer> {
 
   private static CommandLine configured(CommandLine command, Main main) {
     Words.register(command);
+    Terminal.adapt(command, System.getenv());
     return command
         .setCaseInsensitiveEnumValuesAllowed(true)
         .setUsageHelpAutoWidth(true)

@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Locale;
 import java.util.Timer;
 import java.util.TimerTask;
@@ -16,9 +17,9 @@ import me.tongfei.progressbar.ProgressBarStyle;
 import org.autocircuit.pass.Progress;
 
 /**
- * Reports how far a phase is, once it has taken two seconds: with a bar on a terminal, with a line
- * now and then on one that cannot move its cursor, and not at all where nobody looks. For one
- * thread.
+ * Reports how far a phase is and how long it will take, once it has taken two seconds: with a bar
+ * on a terminal, with a line now and then on one that cannot move its cursor, and not at all where
+ * nobody looks. Nothing is coloured. For one thread.
  */
 final class PhaseProgress implements Progress, AutoCloseable {
 
@@ -31,6 +32,10 @@ final class PhaseProgress implements Progress, AutoCloseable {
   private final LongSupplier clock;
   private final long begin;
   private long nextLine;
+
+  /** Steps that were done before the first report, in a run that resumes. */
+  private long before = -1;
+
   private ProgressBar bar;
   private Timer timer;
 
@@ -92,34 +97,51 @@ final class PhaseProgress implements Progress, AutoCloseable {
   @Override
   public void report(long done, long total) {
     long now = clock.getAsLong();
+    if (before < 0) {
+      before = done - 1;
+    }
     if (now < nextLine || (done >= total && bar == null)) {
       return;
     }
     if (interactive) {
       if (bar == null) {
-        bar = newBar(total);
+        bar = newBar(total, Duration.ofNanos(now - begin));
       }
+      bar.maxHint(total);
       bar.stepTo(done);
     } else {
       nextLine = now + LINE_NANOS;
+      double seconds = (now - begin) / 1e9;
       err.println(
           String.format(
               Locale.ROOT,
-              "%s: %,d of %,d (%d %%), %.0f s",
+              "%s: %,d of %,d (%d %%), %s, about %s left",
               phase,
               done,
               total,
               100 * done / total,
-              (now - begin) / 1e9));
+              duration(seconds),
+              duration(seconds / (done - before) * (total - done))));
       err.flush();
     }
   }
 
-  private ProgressBar newBar(long total) {
+  /** A time as people say it: 12 s, 3 min, 2 h 5 min. */
+  static String duration(double seconds) {
+    long minutes = Math.round(seconds / 60);
+    if (seconds < 120) {
+      return String.format(Locale.ROOT, "%.0f s", seconds);
+    }
+    return minutes < 120 ? minutes + " min" : "%s h %s min".formatted(minutes / 60, minutes % 60);
+  }
+
+  private ProgressBar newBar(long total, Duration elapsed) {
     PrintStream terminal = System.err;
     return new ProgressBarBuilder()
         .setTaskName(phase)
         .setInitialMax(total)
+        // The time left follows from what this process has done, with the seconds without a bar.
+        .startsFrom(before, elapsed)
         .setStyle(ProgressBarStyle.ASCII)
         .setConsumer(new ConsoleProgressBarConsumer(terminal))
         .clearDisplayOnFinish()

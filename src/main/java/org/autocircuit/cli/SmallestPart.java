@@ -40,13 +40,14 @@ record SmallestPart(
         Evaluation.of(PromptMetric.answerDifference(AnswerScale.LOGIT)).withAblation(ablation);
     EdgeSet none = EdgeSet.none(scores.graph());
     EdgeSet all = EdgeSet.all(scores.graph());
-    try (PhaseProgress waiting = PhaseProgress.waiting("smallest circuit", err)) {
+    try (PhaseProgress progress = PhaseProgress.of("smallest circuit", err)) {
       List<PromptValues> ends = evaluation.measure(model, prompts.finding(), List.of(none, all));
       if (!ends.get(1).minus(ends.get(0)).isClear()) {
         return Optional.empty();
       }
       SmallestCircuit found =
-          SmallestCircuit.find(evaluation, model, prompts.finding(), scores, SHARE, false);
+          SmallestCircuit.find(
+              evaluation, model, prompts.finding(), scores, SHARE, false, progress);
       List<PromptValues> tested =
           evaluation.measure(model, prompts.testing(), List.of(none, all, found.circuit()));
       return Optional.of(new SmallestPart(found, tested.get(0), tested.get(1), tested.get(2)));

@@ -29,7 +29,7 @@ final class VerifiedPart {
       AlgorithmSettings settings,
       Duration time,
       PrintWriter err) {
-    try (PhaseProgress waiting = PhaseProgress.waiting("verification", err)) {
+    try (PhaseProgress progress = PhaseProgress.of("verification", err)) {
       return Verification.builder()
           .patching(
               EdgeActivationPatching.builder()
@@ -39,7 +39,7 @@ final class VerifiedPart {
           .time(time)
           .seed(settings.seed())
           .build()
-          .verify(model, prompts.finding(), scores);
+          .verify(model, prompts.finding(), scores, progress);
     }
   }
 

@@ -9,6 +9,7 @@ import java.util.TreeMap;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.graph.EdgeSet;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.prune.CircuitSelection;
 import org.autocircuit.prune.PruneScores;
 
@@ -61,6 +62,22 @@ public record SmallestCircuit(
       PruneScores scores,
       double share,
       boolean signed) {
+    return find(evaluation, model, batches, scores, share, signed, Progress.NONE);
+  }
+
+  /**
+   * As {@link #find(Evaluation, PatchableModel, Collection, PruneScores, double, boolean)}.
+   *
+   * @param progress is told of the circuits that ran, and of how many there are at most
+   */
+  public static SmallestCircuit find(
+      Evaluation evaluation,
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      PruneScores scores,
+      double share,
+      boolean signed,
+      Progress progress) {
     if (!(share > 0 && share <= 1)) {
       throw new IllegalArgumentException("share: expected above 0 and at most 1, got " + share);
     }
@@ -74,6 +91,9 @@ public record SmallestCircuit(
     PromptValues full = ends.get(1);
     double range = full.requireDifferentMean(empty);
     SortedMap<Integer, Double> tried = new TreeMap<>();
+    int most = 2 + Integer.SIZE - Integer.numberOfLeadingZeros(scores.size() - 1);
+    int ran = 2;
+    progress.report(ran, most);
     int fails = 0;
     tried.put(fails, 0.0);
     int holds = scores.size();
@@ -83,6 +103,7 @@ public record SmallestCircuit(
       PromptValues values = evaluation.measure(model, batches, selected(scores, size, signed));
       double faithfulness = (values.mean() - empty.mean()) / range;
       tried.put(size, faithfulness);
+      progress.report(++ran, most);
       if (faithfulness >= share) {
         holds = size;
       } else {

@@ -14,6 +14,7 @@ import org.autocircuit.data.SeededShuffle;
 import org.autocircuit.graph.Edge;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Numbers;
+import org.autocircuit.pass.Progress;
 import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
 
 /**
@@ -74,6 +75,21 @@ public final class Verification {
    */
   public VerifiedScores verify(
       PatchableModel model, Collection<? extends PromptPairBatch> batches, PruneScores estimates) {
+    return verify(model, batches, estimates, Progress.NONE);
+  }
+
+  /**
+   * As {@link #verify(PatchableModel, Collection, PruneScores)}.
+   *
+   * @param progress is told of the edges so far, and of how many there are at most; the time may be
+   *     over before
+   */
+  public VerifiedScores verify(
+      PatchableModel model,
+      Collection<? extends PromptPairBatch> batches,
+      PruneScores estimates,
+      Progress progress) {
+    Objects.requireNonNull(progress, "progress");
     ModelGraph graph = model.graph();
     if (!estimates.graph().equals(graph)) {
       throw new IllegalArgumentException(
@@ -95,6 +111,7 @@ public final class Verification {
         (plan.isBest(edge) ? best : random).add(verified);
       }
       done += next;
+      progress.report(done, limit);
       next = Math.min(limit - done, affordable(System.nanoTime() - start, done));
     }
     return new VerifiedScores(estimates, best, random, plan.best.cardinality(), plan.random, seed);

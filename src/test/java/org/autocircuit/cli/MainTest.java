@@ -5,9 +5,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import picocli.CommandLine;
 
 class MainTest {
 
@@ -32,6 +34,41 @@ class MainTest {
               assertThat(run.out()).as(name).contains("Usage: autocircuit " + name, "\nExample");
               assertThat(run.out().lines()).as(name).allMatch(line -> line.length() <= 100);
             });
+  }
+
+  @Test
+  void helpFitsSixtyColumnsButForExamplesWhichStayInOnePiece() {
+    Main.commandLine()
+        .getSubcommands()
+        .forEach(
+            (name, command) -> {
+              command.setUsageHelpAutoWidth(false).setUsageHelpWidth(60);
+              String help = command.getUsageMessage(CommandLine.Help.Ansi.OFF);
+              assertThat(help.lines())
+                  .as(name)
+                  .allMatch(line -> line.length() <= 60 || line.startsWith("  "));
+              for (String example : command.getCommandSpec().usageMessage().footer()) {
+                if (example.startsWith("  ")) {
+                  assertThat(help.lines()).as(name).contains(example);
+                }
+              }
+            });
+  }
+
+  @Test
+  void nothingIsColouredWhereThatIsNotWanted() {
+    for (Map<String, String> environment :
+        List.of(Map.of("NO_COLOR", "1"), Map.of("TERM", "dumb"))) {
+      CommandLine command = Main.commandLine();
+      command.setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.ON));
+      Terminal.adapt(command, environment);
+      assertThat(command.getSubcommands().get("discover").getUsageMessage())
+          .doesNotContain("\u001b");
+    }
+    CommandLine command = Main.commandLine();
+    command.setColorScheme(CommandLine.Help.defaultColorScheme(CommandLine.Help.Ansi.ON));
+    Terminal.adapt(command, Map.of("TERM", "xterm", "NO_COLOR", ""));
+    assertThat(command.getSubcommands().get("discover").getUsageMessage()).contains("\u001b");
   }
 
   @Test

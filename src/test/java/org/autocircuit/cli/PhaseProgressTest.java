@@ -54,6 +54,25 @@ class PhaseProgressTest {
       }
     }
     assertThat(text.toString().lines()).hasSize(10);
-    assertThat(text.toString()).startsWith("circuits: 2 of 100 (2 %), 2 s");
+    assertThat(text.toString()).startsWith("circuits: 2 of 100 (2 %), 2 s, about 98 s left");
+  }
+
+  @Test
+  void theTimeLeftOfARunThatResumesIsThatOfItsOwnSteps() {
+    try (PhaseProgress progress = progress()) {
+      progress.report(91, 100);
+      seconds = 10;
+      progress.report(95, 100);
+    }
+    assertThat(text.toString().strip())
+        .isEqualTo("circuits: 95 of 100 (95 %), 10 s, about 10 s left");
+  }
+
+  @Test
+  void timesAreAsPeopleSayThem() {
+    assertThat(PhaseProgress.duration(0.4)).isEqualTo("0 s");
+    assertThat(PhaseProgress.duration(119.4)).isEqualTo("119 s");
+    assertThat(PhaseProgress.duration(150)).isEqualTo("3 min");
+    assertThat(PhaseProgress.duration(7500)).isEqualTo("2 h 5 min");
   }
 }
