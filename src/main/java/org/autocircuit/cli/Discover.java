@@ -71,8 +71,6 @@ final class Discover implements Callable<Integer> {
   /** The file of the scores if nothing else is said. */
   static final String SCORES = "autocircuit-scores.json";
 
-  private static final long MAX_SECONDS = 1_000_000_000;
-
   @Spec private CommandSpec spec;
 
   @Mixin private ModelOptions modelOptions;
@@ -150,6 +148,8 @@ final class Discover implements Callable<Integer> {
 
   @Mixin private CheckpointOption checkpoint;
 
+  @Mixin private IntervalOptions intervals;
+
   private PrintWriter out;
   private PrintWriter err;
   private Phases phases;
@@ -208,6 +208,7 @@ final class Discover implements Callable<Integer> {
     out.println();
     out.print(ScoreTable.of(scores.top(top), labels));
     out.println();
+    intervals.print(out, scores.top(top));
     wrap("%s", method.meaning(algorithm, settings, scores));
     out.println();
     out.flush();
@@ -278,6 +279,7 @@ final class Discover implements Callable<Integer> {
               Names.typed(ablation),
               algorithm,
               scores,
+              intervals,
               verified,
               measured,
               smallest)
@@ -298,7 +300,9 @@ final class Discover implements Callable<Integer> {
 
   private PruneScores attribute(PruneAlgorithm algorithm, PatchableModel model, Prompts prompts) {
     try (PhaseProgress progress = PhaseProgress.of("attribution", err)) {
-      return checkpoint.scores("attribution", algorithm, model, prompts.finding(), progress);
+      return intervals.isGiven()
+          ? intervals.scores(algorithm, model, prompts.finding(), algorithmOptions.seed(), progress)
+          : checkpoint.scores("attribution", algorithm, model, prompts.finding(), progress);
     }
   }
 
@@ -344,18 +348,8 @@ final class Discover implements Callable<Integer> {
       throw new ParameterException(
           spec.commandLine(), "--top must be at least 1, --random at least 0");
     }
-    if (budget != null && !(budget >= 0 && budget <= MAX_SECONDS)) {
-      throw new ParameterException(
-          spec.commandLine(),
-          String.format(
-              Locale.ROOT, "--budget must be seconds, 0 to %,d, got %s", MAX_SECONDS, budget));
-    }
-    if (budget != null && budget > 0 && !method.estimates()) {
-      throw new ParameterException(
-          spec.commandLine(),
-          "--budget has no effect with %s, whose scores are %s"
-              .formatted(method, method.isExact() ? "exact" : "no estimates of effects"));
-    }
+    VerifiedPart.check(spec, method, budget);
+    intervals.check(method);
     algorithmOptions.check(List.of(method), Set.of("--seed"));
     sizeOptions.check(spec);
     graphOptions.check();

@@ -25,6 +25,7 @@ import org.autocircuit.prune.VerifiedScores.VerifiedEdge;
  * @param ablation what edges were patched with
  * @param algorithm what gave the scores
  * @param scores of all edges
+ * @param intervals of the scores, if they were asked for
  * @param verified scores beside exact effects, where they are estimates
  * @param circuits their measures
  * @param smallest the smallest that recovers a share, where there is one
@@ -36,6 +37,7 @@ record Discovery(
     String ablation,
     PruneAlgorithm algorithm,
     PruneScores scores,
+    IntervalOptions intervals,
     Optional<VerifiedScores> verified,
     CircuitComparison.Measured circuits,
     Optional<SmallestPart> smallest) {
@@ -50,6 +52,7 @@ record Discovery(
         .put("name", algorithm.name())
         .put("unit", algorithm.unit())
         .put("sign", Names.typed(algorithm.sign()));
+    intervals.addTo(root);
     verified.ifPresent(edges -> addVerification(root.putObject("verification"), edges));
     ArrayNode sizes = root.putArray("circuits");
     circuits
@@ -85,7 +88,7 @@ record Discovery(
   }
 
   /** The name of an edge as look-ups take it. */
-  private static String plain(PruneScores scores, int edge) {
+  static String plain(PruneScores scores, int edge) {
     var of = scores.graph().edge(edge);
     return of.name() + (of.position().isPresent() ? "@" + of.position().getAsInt() : "");
   }

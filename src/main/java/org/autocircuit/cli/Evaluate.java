@@ -7,11 +7,13 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
+import org.autocircuit.eval.FaithfulnessIntervals;
 import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.exception.StoppedException;
@@ -21,6 +23,7 @@ import org.autocircuit.internal.StrictJson;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.VerifiedScores.Interval;
 import org.autocircuit.report.RecoveryCurve;
 import org.autocircuit.report.TextTable;
 import picocli.CommandLine.Command;
@@ -178,6 +181,13 @@ final class Evaluate implements Callable<Integer> {
   private Integer baselines;
 
   @Option(
+      names = "--intervals",
+      description =
+          "Give faithfulness and areas intervals that hold 95 %% of what as many other prompts would"
+              + " give (Poisson bootstrap).")
+  private boolean intervals;
+
+  @Option(
       names = "--json",
       paramLabel = "FILE",
       description = "Where the measures go, for programs.")
@@ -329,6 +339,7 @@ final class Evaluate implements Callable<Integer> {
 
   private void print(FaithfulnessCurve curve, PrintWriter out, PrintWriter err) {
     Failures.warn(err, Shares.warnings(curve.range()));
+    Optional<FaithfulnessIntervals> drawn = intervals(curve);
     if (ablations.size() > 1) {
       out.println();
     }
@@ -347,21 +358,46 @@ final class Evaluate implements Callable<Integer> {
             .right("faithful")
             .right("KL")
             .right("accuracy");
-    for (FaithfulnessCurve.Point point : curve.points()) {
+    for (int i = 0; i < curve.points().size(); i++) {
+      FaithfulnessCurve.Point point = curve.points().get(i);
+      int at = i;
       table.row(
           String.format(Locale.ROOT, "%,d", point.values().edges()),
           Figures.percent(point.share(), 1),
           Figures.fixed(point.values().mean(), 4),
           Figures.fixed(point.values().standardError(), 4),
-          Shares.faithfulness(curve, point),
+          drawn
+              .filter(all -> curve.range().isClear())
+              .map(all -> all.faithfulness().get(at).toString())
+              .orElse(Shares.faithfulness(curve, point)),
           Figures.fixed(point.measures().klDivergence(), 4),
           Figures.percent(point.measures().accuracy(), 1));
     }
     out.print(table);
     out.println();
-    out.println(
-        "CPR %s, CMD %s".formatted(Shares.performanceRatio(curve), Shares.modelDistance(curve)));
+    if (drawn.isPresent() && Shares.isWhole(curve)) {
+      out.println(
+          "CPR %s, CMD %s"
+              .formatted(drawn.get().performanceRatio(), drawn.get().modelDistance()));
+      out.println();
+      out.println("In brackets: 95 per cent of the replicates of a bootstrap over prompts.");
+    } else {
+      out.println(
+          "CPR %s, CMD %s".formatted(Shares.performanceRatio(curve), Shares.modelDistance(curve)));
+    }
     out.flush();
+  }
+
+  private Optional<FaithfulnessIntervals> intervals(FaithfulnessCurve curve) {
+    return intervals
+        ? Optional.of(FaithfulnessIntervals.of(curve, IntervalOptions.REPLICATES, 0))
+        : Optional.empty();
+  }
+
+  private static void put(ObjectNode json, String name, Interval interval) {
+    ObjectNode of = json.putObject(name);
+    Discovery.put(of, "low", interval.low());
+    Discovery.put(of, "high", interval.high());
   }
 
   private void add(
@@ -375,9 +411,19 @@ final class Evaluate implements Callable<Integer> {
     Discovery.put(json, "range_standard_error", range.standardError());
     Discovery.put(json, "cpr", curve.performanceRatio());
     Discovery.put(json, "cmd", curve.modelDistance());
+    Optional<FaithfulnessIntervals> drawn = intervals(curve);
+    drawn.ifPresent(
+        all -> {
+          put(json, "cpr_interval", all.performanceRatio());
+          put(json, "cmd_interval", all.modelDistance());
+        });
     ArrayNode circuits = json.putArray("circuits");
-    for (FaithfulnessCurve.Point point : curve.points()) {
+    for (int i = 0; i < curve.points().size(); i++) {
+      FaithfulnessCurve.Point point = curve.points().get(i);
       ObjectNode circuit = circuits.addObject();
+      int at = i;
+      drawn.ifPresent(
+          all -> put(circuit, "faithfulness_interval", all.faithfulness().get(at)));
       circuit.put("share", point.share()).put("edges", point.values().edges());
       Discovery.put(circuit, "metric", point.values().mean());
       Discovery.put(circuit, "standard_error", point.values().standardError());

@@ -124,6 +124,11 @@ enum Method {
     return scores == Scores.ESTIMATES;
   }
 
+  /** Returns whether scores are means of scores of each prompt, which it can tell. */
+  boolean scoresPrompts() {
+    return scores == Scores.ESTIMATES;
+  }
+
   /** Returns whether scores are what patching an edge does. */
   boolean isExact() {
     return scores == Scores.EXACT;

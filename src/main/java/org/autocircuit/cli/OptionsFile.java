@@ -86,7 +86,7 @@ final class OptionsFile {
         found++;
       }
     }
-    if (found != 1 || words.get(at).equals(NAME) && at + 1 == words.size()) {
+    if (found != 1 || (words.get(at).equals(NAME) && at + 1 == words.size())) {
       return arguments; // nothing to do, or what the parser complains about
     }
     String name = words.remove(at);

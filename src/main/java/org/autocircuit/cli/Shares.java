@@ -54,7 +54,8 @@ final class Shares {
     return number(isWhole(curve), curve.modelDistance());
   }
 
-  private static boolean isWhole(FaithfulnessCurve curve) {
+  /** Returns whether areas under the curve mean anything, and all of it is there. */
+  static boolean isWhole(FaithfulnessCurve curve) {
     return curve.range().isClear() && curve.points().size() == FaithfulnessCurve.SHARES.size();
   }
 

@@ -8,13 +8,32 @@ import org.autocircuit.prune.EdgeActivationPatching;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.prune.Verification;
 import org.autocircuit.prune.VerifiedScores;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
 
 /** Tests estimated scores against exact effects, and says how far they can be trusted. */
 final class VerifiedPart {
 
+  private static final long MAX_SECONDS = 1_000_000_000;
   private static final long LEAST_NANOS = 2_000_000_000L;
 
   private VerifiedPart() {}
+
+  /** Refuses a time that is none, or that a method has no use for. */
+  static void check(CommandSpec spec, Method method, Double budget) {
+    if (budget != null && !(budget >= 0 && budget <= MAX_SECONDS)) {
+      throw new ParameterException(
+          spec.commandLine(),
+          String.format(
+              Locale.ROOT, "--budget must be seconds, 0 to %,d, got %s", MAX_SECONDS, budget));
+    }
+    if (budget != null && budget > 0 && !method.estimates()) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--budget has no effect with %s, whose scores are %s"
+              .formatted(method, method.isExact() ? "exact" : "no estimates of effects"));
+    }
+  }
 
   /** Returns the time that was given in seconds, else that of the attribution, or more. */
   static Duration time(Double budget, long attributionNanos) {

@@ -171,13 +171,16 @@ public record FaithfulnessCurve(
   }
 
   private double area(DoubleUnaryOperator height) {
+    return area(points.stream().mapToDouble(Point::faithfulness).toArray(), height);
+  }
+
+  /** The area under other values of faithfulness at these points. */
+  double area(double[] faithfulness, DoubleUnaryOperator height) {
     double area = 0;
     for (int i = 1; i < points.size(); i++) {
-      Point from = points.get(i - 1);
-      Point to = points.get(i);
       area +=
-          (to.share - from.share)
-              * (height.applyAsDouble(from.faithfulness) + height.applyAsDouble(to.faithfulness))
+          (points.get(i).share - points.get(i - 1).share)
+              * (height.applyAsDouble(faithfulness[i - 1]) + height.applyAsDouble(faithfulness[i]))
               / 2;
     }
     return area;

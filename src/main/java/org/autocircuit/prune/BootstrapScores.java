@@ -5,7 +5,7 @@ import java.util.Locale;
 import org.autocircuit.data.PromptPair;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Numbers;
-import org.autocircuit.internal.SplitMix64;
+import org.autocircuit.internal.Poisson;
 
 /**
  * Intervals of scores by the Poisson bootstrap: every prompt counts in each of many replicates a
@@ -56,7 +56,7 @@ public final class BootstrapScores implements PromptSink {
   @Override
   public void accept(PromptPair pair, double[] scores) {
     for (int replicate = 0; replicate < sums.length; replicate++) {
-      int times = times(replicate, prompts);
+      int times = Poisson.times(seed, replicate, prompts);
       if (times > 0) {
         double[] sum = sums[replicate];
         for (int i = 0; i < sum.length; i++) {
@@ -100,23 +100,5 @@ public final class BootstrapScores implements PromptSink {
       quantiles[edge] = means[below] + (place - below) * (means[above] - means[below]);
     }
     return PruneScores.of(graph, quantiles);
-  }
-
-  /** Draws from a Poisson distribution of mean 1. */
-  private int times(int replicate, long prompt) {
-    double uniform = (mix(mix(mix(seed) + replicate) + prompt) >>> 11) * 0x1p-53;
-    double probability = Math.exp(-1);
-    double below = probability;
-    int times = 0;
-    while (uniform >= below && times < 20) { // beyond has no weight in a double
-      times++;
-      probability /= times;
-      below += probability;
-    }
-    return times;
-  }
-
-  private static long mix(long value) {
-    return new SplitMix64(value).next();
   }
 }

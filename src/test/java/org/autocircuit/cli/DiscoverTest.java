@@ -116,6 +116,51 @@ class DiscoverTest {
   }
 
   @Test
+  void intervalsGiveScoresStandardErrors() throws IOException {
+    Path json = folder.resolve("all.json");
+    CommandRun run = discover("--intervals", "--budget", 0, "--top", 4, "--json", json);
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .containsPattern("edge +score +± s\\.e\\. +from +to")
+        .contains("95 % of 1,000 bootstrap replicates of 6 prompts.");
+    PruneScores scores =
+        PruneScoresJson.read(
+            ModelGraph.of(HuggingFaceConfig.read(model).transformer(), true, true),
+            folder.resolve("scores.json"));
+    JsonNode root = new ObjectMapper().readTree(json.toFile());
+    assertThat(root.at("/intervals/prompts").asInt()).isEqualTo(6);
+    JsonNode edges = root.at("/intervals/edges");
+    assertThat(edges).hasSize(scores.size());
+    for (int edge = 0; edge < scores.size(); edge++) {
+      JsonNode of = edges.get(scores.graph().edge(edge).name());
+      assertThat(scores.get(edge))
+          .isBetween(of.get("low").asDouble() - 1e-9, of.get("high").asDouble() + 1e-9);
+      assertThat(of.get("standard_error").asDouble()).isNotNegative();
+    }
+    // The scores are those without intervals, but for rounding.
+    CommandRun.of(
+        "discover",
+        "--model",
+        model,
+        "--prompts",
+        prompts,
+        "--budget",
+        0,
+        "--no-picture",
+        "--output",
+        folder.resolve("plain.json"));
+    PruneScores plain = PruneScoresJson.read(scores.graph(), folder.resolve("plain.json"));
+    for (int edge = 0; edge < scores.size(); edge++) {
+      assertThat(scores.get(edge)).isCloseTo(plain.get(edge), within(1e-5));
+    }
+    CommandRun acdc = discover("--intervals", "--method", "acdc");
+    assertThat(acdc.code()).isEqualTo(Main.USAGE);
+    assertThat(acdc.err()).contains("--intervals has no effect with acdc");
+    assertThat(discover("--intervals", "--checkpoint", folder.resolve("ck")).err())
+        .contains("--checkpoint keeps no scores of single prompts");
+  }
+
+  @Test
   void writesAPageToExplore() throws IOException {
     Path page = folder.resolve("it's a page.html");
     CommandRun run = discover("--page", page, "--sizes", "3,9");

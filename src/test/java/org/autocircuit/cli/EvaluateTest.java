@@ -253,4 +253,30 @@ class EvaluateTest {
     all.addAll(List.of(more));
     return CommandRun.of(all.toArray());
   }
+
+  @Test
+  void intervalsHoldWhatIsMeasured() throws IOException {
+    assertThat(CommandRun.of("evaluate", "--help").out().replaceAll("\\s+", " "))
+        .contains("that hold 95 % of what as many other prompts");
+    Path json = folder.resolve("measures.json");
+    CommandRun run = evaluate("--intervals", "--json", json);
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(run.out())
+        .containsPattern("1\\.00 \\(1\\.00 to 1\\.00\\)")
+        .containsPattern("CPR -?[\\d.]+ \\(-?[\\d.]+ to -?[\\d.]+\\), CMD ")
+        .contains("95 % of the replicates");
+    assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
+    JsonNode root = new ObjectMapper().readTree(json.toFile());
+    assertThat(root.at("/evaluations/0/cpr_interval/low").asDouble())
+        .isLessThanOrEqualTo(root.at("/evaluations/0/cpr").asDouble());
+    int open = 0;
+    for (JsonNode circuit : root.at("/evaluations/0/circuits")) {
+      double low = circuit.at("/faithfulness_interval/low").asDouble();
+      double high = circuit.at("/faithfulness_interval/high").asDouble();
+      assertThat(circuit.get("faithfulness").asDouble()).isBetween(low - 1e-9, high + 1e-9);
+      open += high > low ? 1 : 0;
+    }
+    assertThat(open).isPositive();
+    assertThat(evaluate().out()).doesNotContain("bootstrap", "1.00 (");
+  }
 }
