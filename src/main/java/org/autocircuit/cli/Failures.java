@@ -62,8 +62,11 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
 
   @Override
   public int handleExecutionException(Exception e, CommandLine command, ParseResult parsed) {
+    if (e instanceof ClosedOutput) {
+      return Main.CLOSED;
+    }
     if (e instanceof StoppedException) {
-      print(command, "stopped before the end; " + kept(command), e);
+      print(command, "stopped before the end" + kept(command), e);
       return Main.STOPPED;
     }
     boolean expected = EXPECTED.stream().anyMatch(type -> type.isInstance(e));
@@ -78,17 +81,24 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
     return Main.FAILURE;
   }
 
-  /** Says what a command has done for good. */
+  /** Says what a command that writes files has done for good. */
   private static String kept(CommandLine command) {
-    String written =
+    List<Outputs> outputs =
         command.getCommandSpec().mixins().values().stream()
             .map(CommandSpec::userObject)
             .filter(Outputs.class::isInstance)
-            .flatMap(outputs -> ((Outputs) outputs).written().stream())
+            .map(Outputs.class::cast)
+            .toList();
+    if (outputs.isEmpty()) {
+      return "";
+    }
+    String written =
+        outputs.stream()
+            .flatMap(each -> each.written().stream())
             .map(Path::toString)
             .map(VisibleText::of)
             .collect(Collectors.joining(", "));
-    return (written.isEmpty() ? "no file was written" : "complete: " + written)
+    return (written.isEmpty() ? "; no file was written" : "; complete: " + written)
         + CheckpointOption.advice(command.getCommandSpec()).map(advice -> "; " + advice).orElse("");
   }
 

@@ -166,11 +166,12 @@ final class Generate implements Callable<Integer> {
                 .withStop(Stop.after(maxTokens).atTexts(stop.toArray(String[]::new)));
         GenerationRequest changed = plain.withPatch(patch);
         if (steerOptions.isGiven()) {
+          Failures.warn(spec.commandLine().getErr(), steerOptions.warnings(tokenizer));
           changed = changed.withSteering(steerOptions.steering(model, tokenizer));
         }
         try (Generator generator = folder.generator(model).build()) {
           if (both) {
-            printBoth(out, generator, tokenizer, plain, changed);
+            printBoth(out, generator, tokenizer, tokens[0], plain, changed);
           } else {
             printText(out, generator, tokenizer, tokens[0], changed);
           }
@@ -261,7 +262,7 @@ final class Generate implements Callable<Integer> {
         out.print(begun ? "" : prompts.visiblePrompt());
         begun = true;
         out.print(visible(text.add(token.id())));
-        out.flush();
+        ClosedOutput.check(out);
       }
       out.println((begun ? "" : prompts.visiblePrompt()) + visible(text.end()));
       generation.finishReason().ifPresent(reason -> sayWhy(reason));
@@ -272,6 +273,7 @@ final class Generate implements Callable<Integer> {
       PrintWriter out,
       Generator generator,
       Tokenizer tokenizer,
+      long[] prompt,
       GenerationRequest plain,
       GenerationRequest changed) {
     out.println("  %-24s  %s".formatted("plain", patched.isGiven() ? "patched" : "steered"));
@@ -287,11 +289,12 @@ final class Generate implements Callable<Integer> {
             "%s %-24s  %s"
                 .formatted(differs ? "*" : " ", show(tokenizer, a), show(tokenizer, b))
                 .stripTrailing());
-        out.flush();
+        ClosedOutput.check(out);
       }
       out.println();
-      out.println("plain    " + answer(tokenizer, left));
-      out.println((patched.isGiven() ? "patched  " : "steered  ") + answer(tokenizer, right));
+      out.println("plain    " + answer(tokenizer, prompt, left));
+      out.println(
+          (patched.isGiven() ? "patched  " : "steered  ") + answer(tokenizer, prompt, right));
     }
   }
 
@@ -302,9 +305,12 @@ final class Generate implements Callable<Integer> {
         .collect(Collectors.joining("\n"));
   }
 
-  private static String answer(Tokenizer tokenizer, Generation generation) {
-    long[] ids = generation.tokens().stream().mapToLong(GeneratedToken::id).toArray();
-    return VisibleText.of(tokenizer.decode(ids, true));
+  /** The text of an answer, up to the one that stopped it. */
+  private String answer(Tokenizer tokenizer, long[] prompt, Generation generation) {
+    TextStream text = TextStream.after(tokenizer, prompt, stop);
+    StringBuilder answer = new StringBuilder();
+    generation.tokens().forEach(token -> answer.append(text.add(token.id())));
+    return VisibleText.of(answer.append(text.end()).toString().strip());
   }
 
   private static String show(Tokenizer tokenizer, GeneratedToken token) {

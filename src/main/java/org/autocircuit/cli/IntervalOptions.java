@@ -140,7 +140,7 @@ final class IntervalOptions {
                 "from, to: 95 %% of %,d bootstrap replicates of %s. Of %s %,d have such an interval"
                     + " without 0.",
                 replicates,
-                Figures.count(Math.toIntExact(statistics.prompts()), "prompt"),
+                Figures.count(statistics.prompts(), "prompt"),
                 Figures.count(low.size(), "edge"),
                 clear),
             80));

@@ -20,8 +20,8 @@ import picocli.CommandLine.Spec;
 /**
  * The command line. Exit codes: {@value #OK} if all went well, {@value #FAILURE} if a model or
  * prompts could not be used, or a computation failed, {@value #USAGE} if options were wrong,
- * {@value #STOPPED} if it was stopped. Results go to standard output, progress and errors to
- * standard error.
+ * {@value #STOPPED} if it was stopped, {@value #CLOSED} if nobody reads its output. Results go to
+ * standard output, progress and errors to standard error.
  */
 @Command(
     name = "autocircuit",
@@ -66,7 +66,8 @@ import picocli.CommandLine.Spec;
       " 0:all went well",
       " 1:a model or prompts could not be used, or a computation failed",
       " 2:wrong options",
-      "130:stopped before the end, for instance by Ctrl-C"
+      "130:stopped before the end, for instance by Ctrl-C",
+      "141:nobody reads the output any more, as after '| head -1'"
     })
 public final class Main implements Callable<Integer> {
 
@@ -81,6 +82,9 @@ public final class Main implements Callable<Integer> {
 
   /** Exit code: stopped before the end, by Ctrl-C. */
   public static final int STOPPED = 130;
+
+  /** Exit code: nobody reads the standard output any more, as a shell has it for SIGPIPE. */
+  public static final int CLOSED = 141;
 
   /** The time that a process asked to end waits for its command to say what it did. */
   private static final int PATIENCE_SECONDS = 10;
@@ -131,7 +135,8 @@ public final class Main implements Callable<Integer> {
 
   private static int execute(CommandLine command, String[] arguments) {
     try {
-      return command.execute(arguments);
+      int code = command.execute(arguments);
+      return code == OK && ClosedOutput.isClosed(command.getOut()) ? CLOSED : code;
     } catch (OutOfMemoryError e) {
       command.getErr().println("autocircuit: out of memory: " + e.getMessage());
       command.getErr().println("Smaller batches need less: --batch-size, where a command has it.");

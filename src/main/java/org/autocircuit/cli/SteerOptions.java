@@ -1,7 +1,11 @@
 package org.autocircuit.cli;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.autocircuit.PatchableModel;
+import org.autocircuit.data.PromptTokens;
 import org.autocircuit.generate.Steering;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.TensorArrays;
 import org.autocircuit.pass.ForwardRequest;
 import org.autocircuit.tokenizer.Tokenizer;
@@ -63,6 +67,28 @@ final class SteerOptions {
       vector[i] -= less[i];
     }
     return Steering.of(hook, vector).times(factor == null ? 1 : factor);
+  }
+
+  /** Warns of texts that are probably not meant: only their last tokens count. */
+  List<String> warnings(Tokenizer tokenizer) {
+    List<String> lines = new ArrayList<>();
+    addWarnings(lines, tokenizer, "--toward", toward);
+    addWarnings(lines, tokenizer, "--away", away);
+    return lines;
+  }
+
+  private static void addWarnings(
+      List<String> lines, Tokenizer tokenizer, String option, String text) {
+    boolean bos = tokenizer.prependsBos();
+    lines.addAll(PromptTokens.warnings(tokenizer, text, option, bos).values());
+    String word = text.strip();
+    long[] tokens = tokenizer.encode(text, /* prependBos= */ false);
+    if (tokens.length > 1 && !word.isEmpty() && word.chars().noneMatch(Character::isWhitespace)) {
+      lines.add(
+          "%s: '%s' is %s, %s; only what is at the last one counts"
+              .formatted(
+                  option, word, Figures.count(tokens.length, "token"), tokenizer.show(tokens)));
+    }
   }
 
   /** The value at the last token of a text. */

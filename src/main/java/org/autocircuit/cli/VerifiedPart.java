@@ -19,7 +19,7 @@ final class VerifiedPart {
 
   private VerifiedPart() {}
 
-  /** Refuses a time that is none, or that a method has no use for. */
+  /** Refuses a time below 0, and one that a method has no use for. */
   static void check(CommandSpec spec, Method method, Double budget) {
     if (budget != null && !(budget >= 0 && budget <= MAX_SECONDS)) {
       throw new ParameterException(

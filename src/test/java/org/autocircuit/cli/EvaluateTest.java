@@ -264,7 +264,7 @@ class EvaluateTest {
     assertThat(run.out())
         .containsPattern("1\\.00 \\(1\\.00 to 1\\.00\\)")
         .containsPattern("CPR -?[\\d.]+ \\(-?[\\d.]+ to -?[\\d.]+\\), CMD ")
-        .contains("95 % of the replicates");
+        .contains("95 per cent of the replicates");
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
     JsonNode root = new ObjectMapper().readTree(json.toFile());
     assertThat(root.at("/evaluations/0/cpr_interval/low").asDouble())

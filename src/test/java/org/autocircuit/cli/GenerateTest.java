@@ -3,9 +3,11 @@ package org.autocircuit.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.autocircuit.text.ExampleModel;
 import org.autocircuit.text.TextModel;
 import org.junit.jupiter.api.BeforeAll;
@@ -20,6 +22,8 @@ class GenerateTest {
   @TempDir private static Path shared;
 
   private static Path model;
+
+  @TempDir private Path folder;
 
   @BeforeAll
   static void writeModel() throws IOException {
@@ -156,5 +160,84 @@ class GenerateTest {
         generate("--prompt", CLEAN, "--steer", "blocks.9.x", "--toward", CLEAN, "--away", CLEAN);
     assertThat(hook.code()).isNotZero();
     assertThat(hook.err()).contains("blocks.9.x");
+  }
+
+  @Test
+  void bothAnswersEndBeforeTheTextThatStopsThem() {
+    String answer = answerOf(generate("--prompt", CLEAN, "-n", "4"), CLEAN).strip();
+    assertThat(answer).contains(" ");
+    String last = answer.substring(answer.lastIndexOf(' ') + 1);
+    CommandRun run =
+        generate(
+            intoTheEnd(
+                "--prompt", CLEAN, "--corrupt", CORRUPT, "--both", "--stop", last, "-n", "4"));
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(run.out().lines().filter(line -> line.startsWith("plain    ")).findFirst())
+        .hasValueSatisfying(line -> assertThat(line).doesNotContain(last));
+  }
+
+  @Test
+  void wordsThatSteerAndAreNotWhatTheySeemAreWarnedOf() {
+    String hook = "blocks.1.hook_resid_pre";
+    CommandRun unknown =
+        generate("--prompt", CLEAN, "--steer", hook, "--toward", "Zanzibar", "--away", "Mary");
+    assertThat(unknown.code()).as(unknown.err()).isEqualTo(Main.OK);
+    assertThat(unknown.err()).contains("warning: --toward", "Zanzibar");
+    CommandRun several =
+        generate("--prompt", CLEAN, "--steer", hook, "--toward", "Mary", "--away", "Mary,");
+    assertThat(several.err())
+        .contains("warning: --away: 'Mary,' is 2 tokens, ", "only what is at the last one counts");
+    CommandRun fine =
+        generate(
+            "--prompt", CLEAN, "--steer", hook, "--toward", "Mary", "--away", "John", "-n", "2");
+    assertThat(fine.err()).isEmpty();
+  }
+
+  @Test
+  void aClosedPipeEndsQuietly() throws Exception {
+    Ended ended = inAShell("\"$@\" | head -c 1 >&2; echo \" ${PIPESTATUS[0]}\"", -1);
+    assertThat(ended.output().strip()).isEqualTo(CLEAN.charAt(0) + " " + Main.CLOSED);
+  }
+
+  @Test
+  void ctrlCEndsQuietly() throws Exception {
+    Ended ended = inAShell("exec \"$@\"", CLEAN.length() + 20);
+    assertThat(ended.code()).as(ended.output()).isEqualTo(Main.STOPPED);
+    assertThat(ended.output()).startsWith(CLEAN).endsWith("autocircuit: stopped before the end\n");
+    assertThat(ended.output()).doesNotContain("Exception", "no file");
+  }
+
+  /** Says how a process ended, and what it printed to both of its streams. */
+  private record Ended(int code, String output) {}
+
+  /** Generates a long answer in a process of its own, which SIGINT ends after some characters. */
+  private Ended inAShell(String script, int characters) throws Exception {
+    Path log = folder.resolve("log");
+    List<String> words = new ArrayList<>(List.of("env", "--default-signal=INT"));
+    words.addAll(List.of("bash", "-c", script, "bash"));
+    words.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    words.addAll(List.of("-XX:-UsePerfData", "-Dorg.bytedeco.javacpp.maxPhysicalBytes=0"));
+    words.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
+    Path patient = TinyModel.writeLlama(folder.resolve("patient"), 200_000);
+    words.addAll(List.of("generate", "--model", patient.toString(), "--prompt", CLEAN));
+    words.addAll(List.of("-n", "199000", "--temperature", "5"));
+    Process process =
+        new ProcessBuilder(words).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+    try {
+      long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(120);
+      while (characters >= 0
+          && process.isAlive()
+          && Files.size(log) < characters
+          && System.nanoTime() < end) {
+        Thread.sleep(1);
+      }
+      if (characters >= 0) {
+        new ProcessBuilder("kill", "-INT", String.valueOf(process.pid())).start().waitFor();
+      }
+      assertThat(process.waitFor(120, TimeUnit.SECONDS)).isTrue();
+      return new Ended(process.exitValue(), Files.readString(log));
+    } finally {
+      process.destroyForcibly();
+    }
   }
 }

@@ -108,6 +108,11 @@ public final class TinyModel {
 
   /** Writes the folder of a Llama in fp64: two layers of four heads, two of which share keys. */
   public static Path writeLlama(Path folder) throws IOException {
+    return writeLlama(folder, 16);
+  }
+
+  /** Writes such a folder of a model with a context of so many tokens. */
+  static Path writeLlama(Path folder, int nCtx) throws IOException {
     WordLevelVocabulary vocabulary = new WordLevelVocabulary(WORDS);
     TransformerConfig config =
         TransformerConfig.builder()
@@ -117,7 +122,7 @@ public final class TinyModel {
             .nKeyValueHeads(2)
             .dMlp(16)
             .dVocab(vocabulary.size())
-            .nCtx(16)
+            .nCtx(nCtx)
             .norm(Norm.rmsNorm(1e-5))
             .rotary(RotaryPositions.halves(4))
             .activation(Activation.SILU)
