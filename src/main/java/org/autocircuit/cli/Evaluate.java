@@ -6,26 +6,19 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
-import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.eval.Evaluation;
 import org.autocircuit.eval.FaithfulnessCurve;
-import org.autocircuit.eval.FaithfulnessIntervals;
-import org.autocircuit.eval.MeanDifference;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.exception.StoppedException;
-import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.StrictJson;
 import org.autocircuit.patch.Ablation;
 import org.autocircuit.patch.PatchType;
 import org.autocircuit.prune.PruneScores;
-import org.autocircuit.prune.VerifiedScores.Interval;
 import org.autocircuit.report.RecoveryCurve;
-import org.autocircuit.report.TextTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -339,7 +332,6 @@ final class Evaluate implements Callable<Integer> {
 
   private void print(FaithfulnessCurve curve, PrintWriter out, PrintWriter err) {
     Failures.warn(err, Shares.warnings(curve.range()));
-    Optional<FaithfulnessIntervals> drawn = intervals(curve);
     if (ablations.size() > 1) {
       out.println();
     }
@@ -348,56 +340,11 @@ final class Evaluate implements Callable<Integer> {
             "measure",
             "%s, %s ranking".formatted(curve.conditions(), signed ? "signed" : "absolute")));
     out.println();
-    TextTable table =
-        new TextTable()
-            .indent(2)
-            .right("edges")
-            .right("share")
-            .right("metric")
-            .right("± s.e.")
-            .right("faithful")
-            .right("KL")
-            .right("accuracy");
-    for (int i = 0; i < curve.points().size(); i++) {
-      FaithfulnessCurve.Point point = curve.points().get(i);
-      int at = i;
-      table.row(
-          String.format(Locale.ROOT, "%,d", point.values().edges()),
-          Figures.percent(point.share(), 1),
-          Figures.fixed(point.values().mean(), 4),
-          Figures.fixed(point.values().standardError(), 4),
-          drawn
-              .filter(all -> curve.range().isClear())
-              .map(all -> all.faithfulness().get(at).toString())
-              .orElse(Shares.faithfulness(curve, point)),
-          Figures.fixed(point.measures().klDivergence(), 4),
-          Figures.percent(point.measures().accuracy(), 1));
-    }
-    out.print(table);
+    CurvePart part = CurvePart.of(curve, intervals);
+    out.print(part.table());
     out.println();
-    if (drawn.isPresent() && Shares.isWhole(curve)) {
-      out.println(
-          "CPR %s, CMD %s"
-              .formatted(drawn.get().performanceRatio(), drawn.get().modelDistance()));
-      out.println();
-      out.println("In brackets: 95 per cent of the replicates of a bootstrap over prompts.");
-    } else {
-      out.println(
-          "CPR %s, CMD %s".formatted(Shares.performanceRatio(curve), Shares.modelDistance(curve)));
-    }
+    out.println(part.areas());
     out.flush();
-  }
-
-  private Optional<FaithfulnessIntervals> intervals(FaithfulnessCurve curve) {
-    return intervals
-        ? Optional.of(FaithfulnessIntervals.of(curve, IntervalOptions.REPLICATES, 0))
-        : Optional.empty();
-  }
-
-  private static void put(ObjectNode json, String name, Interval interval) {
-    ObjectNode of = json.putObject(name);
-    Discovery.put(of, "low", interval.low());
-    Discovery.put(of, "high", interval.high());
   }
 
   private void add(
@@ -406,31 +353,7 @@ final class Evaluate implements Callable<Integer> {
     conditions.put("metric", curve.conditions().metric());
     conditions.put("patch_type", patch.toString()).put("ablation", Names.typed(ablation));
     conditions.put("direction", direction.toString()).put("prompts", curve.conditions().prompts());
-    MeanDifference range = curve.range();
-    Discovery.put(json, "range", range.value());
-    Discovery.put(json, "range_standard_error", range.standardError());
-    Discovery.put(json, "cpr", curve.performanceRatio());
-    Discovery.put(json, "cmd", curve.modelDistance());
-    Optional<FaithfulnessIntervals> drawn = intervals(curve);
-    drawn.ifPresent(
-        all -> {
-          put(json, "cpr_interval", all.performanceRatio());
-          put(json, "cmd_interval", all.modelDistance());
-        });
-    ArrayNode circuits = json.putArray("circuits");
-    for (int i = 0; i < curve.points().size(); i++) {
-      FaithfulnessCurve.Point point = curve.points().get(i);
-      ObjectNode circuit = circuits.addObject();
-      int at = i;
-      drawn.ifPresent(
-          all -> put(circuit, "faithfulness_interval", all.faithfulness().get(at)));
-      circuit.put("share", point.share()).put("edges", point.values().edges());
-      Discovery.put(circuit, "metric", point.values().mean());
-      Discovery.put(circuit, "standard_error", point.values().standardError());
-      Discovery.put(circuit, "faithfulness", point.faithfulness());
-      Discovery.put(circuit, "kl", point.measures().klDivergence());
-      Discovery.put(circuit, "accuracy", point.measures().accuracy());
-    }
+    CurvePart.of(curve, intervals).addTo(json);
     yardsticks.addTo(json.putArray("baselines"));
   }
 }
