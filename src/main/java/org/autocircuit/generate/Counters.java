@@ -96,7 +96,7 @@ final class Counters {
         model,
         request.patch().kind(),
         request.promptLength(),
-        result.tokens().size(),
+        result.chosen(),
         result.reason().name(),
         result.waited().toNanos(),
         result.toFirstToken().map(Duration::toNanos).orElse(Long.MIN_VALUE));

@@ -298,6 +298,7 @@ public final class Generation implements Iterable<GeneratedToken>, AutoCloseable
   private GenerationResult makeResult(List<GeneratedToken> tokens, FinishReason why, long now) {
     return new GenerationResult(
         tokens,
+        given.size(),
         why,
         Duration.ofNanos((started == 0 ? now : started) - submitted),
         firstToken == 0 ? null : Duration.ofNanos(firstToken - submitted),

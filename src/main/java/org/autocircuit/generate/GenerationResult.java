@@ -8,19 +8,27 @@ import java.util.Optional;
 public final class GenerationResult {
 
   private final List<GeneratedToken> tokens;
+  private final int given;
   private final FinishReason reason;
   private final Duration waited;
   private final Duration toFirstToken;
   private final Duration total;
 
-  /** {@code toFirstToken} is {@code null} if there was no token. */
+  /**
+   * An answer that has ended.
+   *
+   * @param given number of tokens that another answer had before
+   * @param toFirstToken {@code null} if there was no other token
+   */
   GenerationResult(
       List<GeneratedToken> tokens,
+      int given,
       FinishReason reason,
       Duration waited,
       Duration toFirstToken,
       Duration total) {
     this.tokens = List.copyOf(tokens);
+    this.given = given;
     this.reason = reason;
     this.waited = waited;
     this.toFirstToken = toFirstToken;
@@ -37,6 +45,11 @@ public final class GenerationResult {
     return tokens.stream().mapToLong(GeneratedToken::id).toArray();
   }
 
+  /** The number of tokens that it chose: all, but for those with which a fork begins. */
+  public int chosen() {
+    return tokens.size() - given;
+  }
+
   /** Returns why it ended. */
   public FinishReason reason() {
     return reason;
@@ -47,7 +60,7 @@ public final class GenerationResult {
     return waited;
   }
 
-  /** The time from {@code submit} until there was a token; empty: there was none. */
+  /** The time from {@code submit} until it chose a token; empty: it chose none. */
   public Optional<Duration> toFirstToken() {
     return Optional.ofNullable(toFirstToken);
   }

@@ -102,7 +102,7 @@ public final class RequestMetrics implements GenerationListener {
         .serviceLevelObjectives(Names.REQUEST_DURATION_BUCKETS)
         .register(registry)
         .record(result.total());
-    int tokens = result.tokens().size();
+    int tokens = result.chosen();
     result
         .toFirstToken()
         .ifPresent(

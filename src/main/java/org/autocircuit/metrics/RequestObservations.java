@@ -78,7 +78,8 @@ public final class RequestObservations implements GenerationListener {
     }
     observation
         .lowCardinalityKeyValue(Names.FINISH_REASON, Names.of(reason))
-        .highCardinalityKeyValue(Names.OUTPUT_TOKENS, String.valueOf(generation.tokens().size()));
+        .highCardinalityKeyValue(
+            Names.OUTPUT_TOKENS, String.valueOf(generation.ended().orElseThrow().chosen()));
     generation.failure().ifPresent(observation::error);
     observation.stop();
   }

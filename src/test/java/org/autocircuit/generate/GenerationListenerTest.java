@@ -14,6 +14,7 @@ import java.util.function.Consumer;
 import java.util.logging.Level;
 import org.autocircuit.LogRecords;
 import org.autocircuit.metrics.GeneratorMetrics;
+import org.autocircuit.metrics.RequestMetrics;
 import org.autocircuit.metrics.RequestObservations;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -118,6 +119,27 @@ class GenerationListenerTest {
     assertThat(seen)
         .last()
         .satisfies(last -> assertThat(last.finished().get(FinishReason.LENGTH)).isEqualTo(1));
+  }
+
+  @Test
+  void tokensWithWhichAForkBeginsAreNotItsOwn() {
+    SimpleMeterRegistry registry = new SimpleMeterRegistry();
+    try (Generator generator = start(new RequestMetrics(registry, "hash"))) {
+      Generation whole = generator.submit(REQUEST.withStop(Stop.after(9)));
+      whole.result().join();
+      GenerationResult fork = whole.fork(7, Sampling.GREEDY).result().join();
+      assertThat(fork.tokens()).hasSize(9);
+      assertThat(fork.chosen()).isEqualTo(2);
+      assertThat(whole.fork(9, Sampling.GREEDY).result().join().toFirstToken()).isEmpty();
+      assertThat(generator.state().tokens()).isEqualTo(9 + 2);
+    } // which ends its thread, that tells listeners
+    assertThat(
+            registry
+                .get("gen_ai.client.token.usage")
+                .tag("gen_ai.token.type", "output")
+                .summary()
+                .totalAmount())
+        .isEqualTo(9 + 2);
   }
 
   @Test
