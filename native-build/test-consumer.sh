@@ -66,6 +66,14 @@ for tool in sh bash dirname basename uname ls expr readlink sed grep cat tr cut 
   path="$(command -v "$tool")" && ln -s "$path" "$work/tools/$tool"
 done
 
+# A plugin of the version that the library's own build has fetched, since a project may name none.
+plugin() { # group, artifact
+  echo "$1:$2:$(grep -A 1 "<artifactId>$2</artifactId>" "$PROJECT_DIR/pom.xml" | sed -nE 's/.*<version>(.*)<.*/\1/p' | head -n 1)"
+}
+compiler="$(plugin org.apache.maven.plugins maven-compiler-plugin)"
+exec="$(plugin org.codehaus.mojo exec-maven-plugin)"
+dependency="$(plugin org.apache.maven.plugins maven-dependency-plugin)"
+
 run() { # folder
   local name log listed="$work/$1/dependencies.txt"
   name="$(basename "$1")"
@@ -75,7 +83,9 @@ run() { # folder
   if ! (cd "$work/$1" && env -i HOME="$work" PATH="$work/tools" JAVA_HOME="$java_home" \
     "$maven" --batch-mode --no-transfer-progress --settings "$work/settings.xml" \
     -Dautocircuit.version="$version" -Djavacpp.cache="$work/javacpp" "${options[@]}" \
-    compile exec:exec dependency:list -DoutputFile="$work/$name-brought.txt") >"$log" 2>&1; then
+    -Dexec.executable="$java_home/bin/java" -Dexec.args="-Dorg.bytedeco.javacpp.maxPhysicalBytes=0 \
+    -Dorg.bytedeco.javacpp.cachedir=$work/javacpp -cp %classpath example.Consumer" \
+    "$compiler:compile" "$exec:exec" "$dependency:list" -DoutputFile="$work/$name-brought.txt") >"$log" 2>&1; then
     grep -E 'ERROR|Exception|AssertionError' "$log" | head -n 20 >&2
     fail "the project $1 failed, see $log"
   fi

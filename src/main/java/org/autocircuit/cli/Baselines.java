@@ -61,7 +61,7 @@ record Baselines(
         cells.add(String.format(Locale.ROOT, "%,d", size));
         cells.add(Shares.faithfulness(curve, point));
         for (Map<Integer, Double> bySize : kinds.values()) {
-          cells.add(bySize.containsKey(size) ? Figures.fixed(bySize.get(size), 4) : "-");
+          cells.add(bySize.containsKey(size) ? Figures.percent(bySize.get(size), 1) : "-");
         }
         table.row(cells.toArray(String[]::new));
       }

@@ -19,6 +19,7 @@ import org.autocircuit.eval.ScoreSimilarity;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.AtomicFile;
 import org.autocircuit.internal.Figures;
+import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.prune.PruneAlgorithm;
 import org.autocircuit.prune.PruneScores;
@@ -45,7 +46,7 @@ import picocli.CommandLine.Spec;
     },
     footerHeading = "%nExamples:%n",
     footer = {
-      "  autocircuit compare --methods eap,eap-ig,exact",
+      "  autocircuit compare --methods eap,eap-ig,exact --json compared.json",
       "  autocircuit compare scores.json --methods eap",
       "  autocircuit compare old.json new.json --model gpt2 --prompts pairs.json",
       "  autocircuit compare --all-methods --thresholds 0.001,0.01,0.1 --epochs 200"
@@ -87,6 +88,12 @@ final class Compare implements Callable<Integer> {
               + " side by side in a browser. It needs no network.")
   private Path page;
 
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Where similarities and faithfulness go, for programs.")
+  private Path json;
+
   @Mixin private Outputs outputs;
 
   @Mixin private CheckpointOption checkpoint;
@@ -102,6 +109,7 @@ final class Compare implements Callable<Integer> {
   private PrintWriter out;
   private PrintWriter err;
   private final Map<Path, PruneScores> ofFiles = new LinkedHashMap<>();
+  private final List<String> names = new ArrayList<>();
 
   @Override
   public Integer call() throws IOException {
@@ -130,7 +138,7 @@ final class Compare implements Callable<Integer> {
     return Main.OK;
   }
 
-  private void check() {
+  private void check() throws IOException {
     Set<Method> different = new LinkedHashSet<>(methods);
     if (different.size() < methods.size()) {
       throw wrong("--methods names a method twice: " + methods);
@@ -141,6 +149,9 @@ final class Compare implements Callable<Integer> {
     if (allMethods && page != null) {
       throw wrong("--page has no effect with --all-methods, which prints a table alone");
     }
+    if (allMethods && json != null) {
+      throw wrong("--json has no effect with --all-methods, which prints a table alone");
+    }
     if (!allMethods && files.size() + methods.size() < 2) {
       throw wrong("expected two or more files of scores or --methods to compare");
     }
@@ -150,11 +161,17 @@ final class Compare implements Callable<Integer> {
     algorithmOptions.check(
         allMethods ? List.of(Method.values()) : methods, Set.of("--metric", "--ablation"));
     requireDifferentFiles();
+    for (Path file : files) {
+      ScoresFile.requireThere(file);
+    }
     files.forEach(file -> outputs.keep("a file of scores", file));
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     checkpoint.check(outputs);
     if (page != null) {
       outputs.add("--page", page);
+    }
+    if (json != null) {
+      outputs.add("--json", json);
     }
   }
 
@@ -225,11 +242,21 @@ final class Compare implements Callable<Integer> {
             80));
     out.println();
     out.flush();
-    faithfulness(model, prompts, List.copyOf(scores.values()));
+    List<FaithfulnessCurve> curves = faithfulness(model, prompts, List.copyOf(scores.values()));
+    if (json != null) {
+      JsonFiles.write(
+          json,
+          new ComparedScores(RunFacts.of(spec), names, List.copyOf(scores.values()), curves)
+              .json(OVERLAPS));
+      outputs.wrote(json);
+      out.println();
+      fact("json", json.toString());
+    }
   }
 
   private void add(Map<String, PruneScores> scores, String name, PruneScores added) {
     fact(letter(scores.size()), name);
+    names.add(name);
     scores.put(letter(scores.size()), added);
   }
 
@@ -241,7 +268,7 @@ final class Compare implements Callable<Integer> {
     int nEdges = scores.get(0).size();
     TextTable table = new TextTable().indent(2).left("").right("rank corr.");
     for (double share : OVERLAPS) {
-      table.right(String.format(Locale.ROOT, "overlap at %,d", size(nEdges, share)));
+      table.right(String.format(Locale.ROOT, "overlap at %,d", Circuits.size(nEdges, share)));
     }
     for (int a = 0; a < scores.size(); a++) {
       for (int b = a + 1; b < scores.size(); b++) {
@@ -250,7 +277,7 @@ final class Compare implements Callable<Integer> {
         List<String> cells = new ArrayList<>(List.of(letter(a) + " and " + letter(b)));
         cells.add(MethodTable.number(ScoreSimilarity.spearman(some, others), 3));
         for (double share : OVERLAPS) {
-          double overlap = ScoreSimilarity.overlap(some, others, size(nEdges, share));
+          double overlap = ScoreSimilarity.overlap(some, others, Circuits.size(nEdges, share));
           cells.add(Figures.orDash(overlap, Figures.percent(overlap, 0)));
         }
         table.row(cells.toArray(String[]::new));
@@ -259,11 +286,8 @@ final class Compare implements Callable<Integer> {
     return table;
   }
 
-  private static int size(int nEdges, double share) {
-    return Math.max(1, (int) Math.round(share * nEdges));
-  }
-
-  private void faithfulness(PatchableModel model, Prompts prompts, List<PruneScores> scores) {
+  private List<FaithfulnessCurve> faithfulness(
+      PatchableModel model, Prompts prompts, List<PruneScores> scores) {
     List<FaithfulnessCurve> curves = new ArrayList<>();
     for (PruneScores each : scores) {
       String part = "circuits of " + letter(curves.size());
@@ -309,6 +333,7 @@ final class Compare implements Callable<Integer> {
     out.print(table);
     out.println();
     out.println(Wrap.lines(Evaluate.EXACT_SIZES, 80));
+    return curves;
   }
 
   private void fact(String name, String value) {

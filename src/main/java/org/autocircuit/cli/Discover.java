@@ -258,8 +258,8 @@ final class Discover implements Callable<Integer> {
       measured.emptyCircuits(scores).forEach(line -> print("%s", line));
     }
     wrap(
-        "logit diff: the answer's logit less that of the wrong answers. recovered: from that of no"
-            + " edge, 0 %%, to the model's, 100 %%. KL: divergence from the model, in nats."
+        "logit diff: the answer's logit less that of the wrong answers. faithful: how far it is from"
+            + " that of no edge, 0 %%, to the model's, 100 %%. KL: divergence from the model, in nats."
             + " accuracy: the answer is the most probable token.%s",
         random == 0 ? "" : " random: mean of %s.".formatted(Figures.count(random, "circuit")));
     out.println();
@@ -363,7 +363,7 @@ final class Discover implements Callable<Integer> {
     if (page != null) {
       outputs.add("--page", page);
     }
-    pictureOptions.check(spec, outputs);
+    pictureOptions.check(spec, outputs, page == null);
   }
 
   /** Says how many of the best things follow. */

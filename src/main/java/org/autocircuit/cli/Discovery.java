@@ -119,7 +119,7 @@ record Discovery(
 
   private void addMeasures(ObjectNode json, CircuitMeasures measures) {
     put(json, "logit_difference", measures.logitDifference());
-    put(json, "recovered", measures.recovered(circuits.full(), circuits.empty()));
+    put(json, "faithfulness", measures.recovered(circuits.full(), circuits.empty()));
     put(json, "kl", measures.klDivergence());
     put(json, "accuracy", measures.accuracy());
   }

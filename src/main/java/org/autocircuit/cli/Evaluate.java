@@ -34,7 +34,7 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     description = {
       "Runs the circuits of ten sizes that scores pick on prompts, and says how faithful they are to"
-          + " the full model: 0 for none of what the edges do, 1 for all of it.",
+          + " the full model: 0 % for none of what the edges do, 100 % for all of it.",
       "CPR is the area under faithfulness over sizes, the more the better; CMD the area between it"
           + " and 1, the less the better (Mechanistic Interpretability Benchmark)."
     },
@@ -221,7 +221,7 @@ final class Evaluate implements Callable<Integer> {
     return Main.OK;
   }
 
-  private void check() {
+  private void check() throws IOException {
     if (ablations.stream().distinct().count() < ablations.size()) {
       throw new ParameterException(
           spec.commandLine(),
@@ -233,6 +233,7 @@ final class Evaluate implements Callable<Integer> {
     }
     graphOptions.check();
     promptOptions.check(spec, modelOptions);
+    ScoresFile.requireThere(scoresFile);
     outputs.keep("--scores", scoresFile);
     promptOptions.file().ifPresent(file -> outputs.keep("--prompts", file));
     checkpoint.check(outputs);

@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BooleanSupplier;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.autocircuit.exception.NativeException;
 import org.autocircuit.exception.NotFiniteException;
@@ -37,6 +38,8 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
           UncheckedIOException.class,
           IOException.class);
 
+  private static final Pattern OPTION = Pattern.compile("--?[a-zA-Z]");
+
   private final BooleanSupplier debug;
 
   Failures(BooleanSupplier debug) {
@@ -53,11 +56,24 @@ final class Failures implements IExecutionExceptionHandler, IParameterExceptionH
         command,
         "%s %s'%s --help' says what there is"
             .formatted(
-                ended(firstLine(e.getMessage())),
+                ended(firstLine(message(e))),
                 hint.isEmpty() ? "" : hint + "; ",
                 command.getCommandSpec().qualifiedName()),
         e);
     return Main.USAGE;
+  }
+
+  /** Names unknown options without the values behind them. */
+  private static String message(ParameterException e) {
+    if (!(e instanceof UnmatchedArgumentException unmatched && unmatched.isUnknownOption())) {
+      return e.getMessage();
+    }
+    List<String> options =
+        unmatched.getUnmatched().stream().filter(word -> OPTION.matcher(word).lookingAt()).toList();
+    return "%s: '%s'"
+        .formatted(
+            options.size() == 1 ? "Unknown option" : "Unknown options",
+            String.join("', '", options));
   }
 
   @Override

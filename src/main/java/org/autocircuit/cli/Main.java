@@ -53,7 +53,7 @@ import picocli.CommandLine.Spec;
       "  autocircuit evaluate --scores autocircuit-scores.json --ablation zero",
       "  autocircuit compare --methods eap,eap-ig,exact",
       "  autocircuit graph gpt2/config.json",
-      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
+      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\"",
       "  autocircuit generate --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\" --both",
       "  autocircuit serve --model gpt2 --port 8080",
       "  autocircuit explore",

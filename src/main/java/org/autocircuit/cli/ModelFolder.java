@@ -50,6 +50,13 @@ final class ModelFolder implements AutoCloseable {
     }
   }
 
+  /** Refuses a model that is not there; nothing is read yet. */
+  static void requireThere(ModelOptions options) {
+    if (options.folder != null) {
+      files(options);
+    }
+  }
+
   private static ModelFiles files(ModelOptions options) {
     try {
       return options.tokenizer == null

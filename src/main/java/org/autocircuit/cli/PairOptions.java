@@ -1,9 +1,11 @@
 package org.autocircuit.cli;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.autocircuit.data.IndirectObjectPrompts;
 import org.autocircuit.data.PromptDataset;
+import org.autocircuit.exception.PromptDatasetException;
 import org.autocircuit.tokenizer.Tokenizer;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -33,6 +35,10 @@ class PairOptions {
       description = "Pairs of one forward pass. Default: ${DEFAULT-VALUE}.")
   private int batchSize;
 
+  /**
+   * Refuses wrong options, and a model or prompts that are not there, before the places of output
+   * are looked at.
+   */
   void check(CommandSpec spec, ModelOptions model) {
     if (file == null && model.folder != null) {
       throw new ParameterException(
@@ -43,6 +49,10 @@ class PairOptions {
     if ((limit != null && limit < 1) || batchSize < 1) {
       throw new ParameterException(
           spec.commandLine(), "--limit and --batch-size must be at least 1");
+    }
+    ModelFolder.requireThere(model);
+    if (file != null && !Files.exists(file)) {
+      throw new PromptDatasetException("%s: no such file".formatted(file));
     }
   }
 

@@ -1,5 +1,6 @@
 package org.autocircuit.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -9,8 +10,9 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.internal.Figures;
 import org.autocircuit.internal.VisibleText;
-import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.CircuitScores;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -42,22 +44,26 @@ final class PatchedEdges {
       names = {"-s", "--scores"},
       paramLabel = "FILE",
       description =
-          "Scores as 'autocircuit discover' writes them: all edges are patched but the best, as"
-              + " many as --size says.")
+          "Scores as 'autocircuit discover' writes them, or a circuit that a program saved: all"
+              + " edges are patched but the best, as many as --size says.")
   private Path scores;
 
   @Option(
       names = "--size",
       paramLabel = "N",
       description =
-          "Edges of the circuit that --scores pick, exactly: of edges whose scores are equal, those"
-              + " that come first in the graph.")
+          "Number of edges of the circuit that --scores pick, exactly: of edges whose scores are"
+              + " equal, those that come first in the graph. Default: all of a circuit that a program"
+              + " saved.")
   private Integer size;
 
   @Option(
       names = "--per-position",
       description = "The scores are those of edges at each token position.")
   private boolean scoresPerPosition;
+
+  /** The circuit that is kept, once it was read. */
+  private EdgeSet circuit;
 
   /** Returns whether any are asked for. */
   boolean isGiven() {
@@ -106,7 +112,7 @@ final class PatchedEdges {
           "--per-position says what --scores are of, and has no effect without them; --patch"
               + " EDGE@N patches an edge at one position");
     }
-    if ((scores == null) != (size == null)) {
+    if (scores == null && size != null) {
       throw wrongUsage("--scores FILE and --size N belong together");
     }
     if (size != null && size < 0) {
@@ -122,13 +128,34 @@ final class PatchedEdges {
     if (scores == null) {
       return EdgeSet.ofNames(graph, names);
     }
-    PruneScores read = ScoresFile.read(graph, scores);
-    if (size > graph.nEdges()) {
+    CircuitScores read = ScoresFile.readEither(graph, scores);
+    circuit = circuit(read, graph.nEdges());
+    return circuit.complement();
+  }
+
+  private EdgeSet circuit(CircuitScores read, int nEdges) {
+    int most = read.edges().size();
+    if (size == null && most == nEdges) {
       throw wrongUsage(
-          String.format(
-              Locale.ROOT, "--size %,d: the graph has only %,d edges", size, graph.nEdges()));
+          "--scores %s has the scores of all edges: --size N says how many to keep"
+              .formatted(scores));
     }
-    return Circuits.top(read, size, /* signed= */ false).complement();
+    if (size == null || size == most) {
+      return read.edges();
+    }
+    if (size > most) {
+      throw wrongUsage(
+          most == nEdges
+              ? String.format(Locale.ROOT, "--size %,d: the graph has only %,d edges", size, most)
+              : String.format(
+                  Locale.ROOT,
+                  "%s is a circuit of %s; --size %,d asks for more",
+                  scores,
+                  Figures.count(most, "edge"),
+                  size));
+    }
+    ScoresFile.requireDifferent(read.scores(), scores);
+    return Circuits.top(read.scores(), size, /* signed= */ false);
   }
 
   /** Says which edges of a circuit are patched. */
@@ -143,9 +170,26 @@ final class PatchedEdges {
     return String.format(
         Locale.ROOT,
         "all edges but the best %,d of %,d by %s",
-        size,
+        circuit.size(),
         graph.nEdges(),
         VisibleText.of(scores.toString()));
+  }
+
+  /** Notes the file of scores, which no output may replace; refuses one that is not there. */
+  void keep(Outputs outputs) throws IOException {
+    if (scores != null) {
+      ScoresFile.requireThere(scores);
+      outputs.keep("--scores", scores);
+    }
+  }
+
+  /** Adds which edges are patched, if any are. */
+  void addTo(ObjectNode json) {
+    if (scores != null) {
+      json.putObject("circuit").put("scores", scores.toString()).put("edges", circuit.size());
+    } else if (!names.isEmpty()) {
+      names.forEach(json.putArray("patched")::add);
+    }
   }
 
   private ParameterException wrongUsage(String message) {

@@ -17,10 +17,9 @@ final class PictureOptions {
   @Option(
       names = "--picture",
       paramLabel = "FILE",
-      defaultValue = "autocircuit-circuit.html",
       description =
           "Where the picture of the best edges goes: a .svg image, or a .html page to look into."
-              + " Default: ${DEFAULT-VALUE}.")
+              + " Default: autocircuit-circuit.html, or none where there is a --page.")
   private Path picture;
 
   @Option(names = "--no-picture", description = "Draw no picture.")
@@ -33,8 +32,12 @@ final class PictureOptions {
       description = "Number of edges to draw. Default: ${DEFAULT-VALUE}.")
   private int edges;
 
-  /** Refuses options that do not go together, and places that cannot be written. */
-  void check(CommandSpec spec, Outputs outputs) {
+  /**
+   * Refuses options that do not go together, and places that cannot be written.
+   *
+   * @param byDefault whether to draw a picture that nobody asked for
+   */
+  void check(CommandSpec spec, Outputs outputs, boolean byDefault) {
     if (edges < 1) {
       throw new ParameterException(spec.commandLine(), "--picture-edges must be at least 1");
     }
@@ -44,6 +47,16 @@ final class PictureOptions {
           throw new ParameterException(
               spec.commandLine(), option + " says how to draw what --no-picture leaves out");
         }
+      }
+      return;
+    }
+    if (picture == null && byDefault) {
+      picture = Path.of("autocircuit-circuit.html");
+    }
+    if (picture == null) {
+      if (spec.commandLine().getParseResult().hasMatchedOption("--picture-edges")) {
+        throw new ParameterException(
+            spec.commandLine(), "--picture-edges has no effect beside --page without --picture");
       }
       return;
     }
@@ -58,7 +71,7 @@ final class PictureOptions {
   /** Draws the picture, and says so; nothing where none is wanted. */
   String write(PruneScores scores, IntFunction<String> positions, Outputs outputs)
       throws IOException {
-    if (noPicture) {
+    if (noPicture || picture == null) {
       return "";
     }
     int drawn = Math.min(edges, scores.size());

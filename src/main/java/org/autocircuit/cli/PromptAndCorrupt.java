@@ -1,5 +1,6 @@
 package org.autocircuit.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -45,6 +46,14 @@ final class PromptAndCorrupt {
   /** The corrupt prompt as it is printed; there is one. */
   String visibleCorrupt() {
     return VisibleText.of(corrupt);
+  }
+
+  /** Adds the prompts as they were typed. */
+  void addTo(ObjectNode json) {
+    json.put("prompt", prompt);
+    if (corrupt != null) {
+      json.put("corrupt", corrupt);
+    }
   }
 
   /** Refuses a corrupt prompt that no edge reads. */

@@ -1,8 +1,12 @@
 package org.autocircuit.cli;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -14,6 +18,8 @@ import org.autocircuit.graph.DestNode;
 import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.Figures;
+import org.autocircuit.internal.JsonFiles;
+import org.autocircuit.internal.StrictJson;
 import org.autocircuit.internal.VisibleText;
 import org.autocircuit.patch.BatchAblation;
 import org.autocircuit.patch.Masks;
@@ -45,9 +51,10 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit run --prompt \"When Mary and John went to the store, John gave a drink to\"",
-      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A1.0->Resid End\"",
+      "  autocircuit run --prompt \"...\" --corrupt \"...\" --patch \"A3.0->Resid End\"",
       "  autocircuit run --prompt \"...\" --patch \"A0.1->A1.2.Q@9\" --patch \"MLP 0->A1.2.K\"",
       "  autocircuit run --prompt \"...\" --corrupt \"...\" --scores scores.json --size 150",
+      "  autocircuit run --prompt \"...\" --patch \"MLP 0->A1.2.K\" --json next.json",
       "",
       "'autocircuit graph --list' prints the names of all edges. NAME@N patches an edge at token",
       "position N only, counted from 0."
@@ -74,6 +81,14 @@ final class RunPrompt implements Callable<Integer> {
   @Option(names = "--tokens", description = "Print the tokens of the prompts by position, too.")
   private boolean showTokens;
 
+  @Option(
+      names = "--json",
+      paramLabel = "FILE",
+      description = "Where the next tokens go, for programs.")
+  private Path json;
+
+  @Mixin private Outputs outputs;
+
   @Override
   public Integer call() throws IOException {
     if (topK < 1) {
@@ -82,6 +97,10 @@ final class RunPrompt implements Callable<Integer> {
     patched.check();
     prompts.check(patched);
     graphOptions.check();
+    patched.keep(outputs);
+    if (json != null) {
+      outputs.add("--json", json);
+    }
     PrintWriter out = spec.commandLine().getOut();
     try (PhaseProgress waiting = PhaseProgress.waiting("loading", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
@@ -165,6 +184,7 @@ final class RunPrompt implements Callable<Integer> {
     if (edges.size() == 0 && !patched.isCircuit()) {
       out.println();
       out.print(table(before, null));
+      write(out, folder, tokens[0], before, null);
       return;
     }
     out.println(
@@ -178,7 +198,43 @@ final class RunPrompt implements Callable<Integer> {
     long[][] other = {tokens[tokens.length - 1]};
     try (SourceActivations activations = model.sourceAblations(other, ablation)) {
       PatchContext context = PatchContext.of(activations, Masks.ofEdges(edges));
-      out.print(table(before, next(folder.tokenizer(), model, clean, context)));
+      NextTokens after = next(folder.tokenizer(), model, clean, context);
+      out.print(table(before, after));
+      write(out, folder, tokens[0], before, after);
+    }
+  }
+
+  /** Writes the file that was asked for, if one was. */
+  private void write(
+      PrintWriter out, ModelFolder folder, long[] tokens, NextTokens before, NextTokens after) {
+    if (json == null) {
+      return;
+    }
+    ObjectNode root = StrictJson.MAPPER.createObjectNode();
+    root.put("format", "autocircuit-run").put("version", 1);
+    Discovery.addRun(root, RunFacts.of(spec));
+    root.put("model", folder.describe());
+    prompts.addTo(root);
+    Arrays.stream(tokens).forEach(root.putArray("tokens")::add);
+    patched.addTo(root);
+    add(root.putArray("before"), before);
+    if (after != null) {
+      add(root.putArray("after"), after);
+    }
+    JsonFiles.write(json, root);
+    outputs.wrote(json);
+    out.println();
+    out.println(Wrap.fact("json", json.toString()));
+  }
+
+  private void add(ArrayNode tokens, NextTokens next) {
+    for (NextToken token : next.top(topK)) {
+      tokens
+          .addObject()
+          .put("id", token.id())
+          .put("text", token.text())
+          .put("probability", token.probability())
+          .put("logit", token.logit());
     }
   }
 

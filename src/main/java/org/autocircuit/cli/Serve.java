@@ -14,7 +14,7 @@ import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.generate.Generator;
 import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.VisibleText;
-import org.autocircuit.prune.PruneScores;
+import org.autocircuit.prune.CircuitScores;
 import org.autocircuit.serve.CompletionServer;
 import org.autocircuit.text.TextModel;
 import picocli.CommandLine.Command;
@@ -134,7 +134,7 @@ final class Serve implements Callable<Integer> {
             PhaseProgress.waiting("loading the model", spec.commandLine().getErr());
         ModelFolder folder = ModelFolder.open(modelOptions)) {
       PatchableModelOptions options = graphOptions.modelOptions(folder.config());
-      Map<String, PruneScores> named = named(options.graph(folder.config()));
+      Map<String, CircuitScores> named = named(options.graph(folder.config()));
       try (TextModel model = TextModel.of(folder.patchable(options), folder.tokenizer());
           Generator generator =
               folder
@@ -159,7 +159,7 @@ final class Serve implements Callable<Integer> {
   }
 
   private CompletionServer server(
-      ModelFolder folder, TextModel model, Generator generator, Map<String, PruneScores> named)
+      ModelFolder folder, TextModel model, Generator generator, Map<String, CircuitScores> named)
       throws IOException {
     CompletionServer.Builder builder =
         CompletionServer.builder(model, generator)
@@ -173,11 +173,19 @@ final class Serve implements Callable<Integer> {
     return builder.start();
   }
 
-  private Map<String, PruneScores> named(ModelGraph graph) throws IOException {
-    Map<String, PruneScores> named = new LinkedHashMap<>();
+  private static CircuitScores readScores(ModelGraph graph, Path file) throws IOException {
+    CircuitScores read = ScoresFile.readEither(graph, file);
+    if (read.edges().size() == graph.nEdges()) {
+      ScoresFile.requireDifferent(read.scores(), file);
+    }
+    return read;
+  }
+
+  private Map<String, CircuitScores> named(ModelGraph graph) throws IOException {
+    Map<String, CircuitScores> named = new LinkedHashMap<>();
     for (Path file : scores) {
       String name = String.valueOf(file.getFileName()).replaceFirst("\\.json$", "");
-      if (named.put(name, ScoresFile.read(graph, file)) != null) {
+      if (named.put(name, readScores(graph, file)) != null) {
         throw new ParameterException(
             spec.commandLine(),
             "--scores %s: requests would call two files '%s'".formatted(file, name));

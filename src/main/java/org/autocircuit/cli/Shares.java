@@ -41,7 +41,7 @@ final class Shares {
 
   /** A point's faithfulness, if it means anything. */
   static String faithfulness(FaithfulnessCurve curve, FaithfulnessCurve.Point point) {
-    return number(curve.range().isClear(), point.faithfulness());
+    return curve.range().isClear() ? Figures.percent(point.faithfulness(), 1) : "-";
   }
 
   /** The area under faithfulness, if it means anything and all of the curve is there. */

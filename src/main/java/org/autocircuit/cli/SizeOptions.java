@@ -17,7 +17,7 @@ final class SizeOptions {
       paramLabel = "PERCENT",
       split = ",",
       description =
-          "Sizes of circuits in per cent of all edges. All edges whose scores equal the"
+          "Sizes of circuits in per cent of all edges, rounded down to 1 edge or more. All edges whose scores equal the"
               + " last one's come in, too. Default: 0.5,1,2,5,10,20,50,100 unless --edges are given.")
   private List<Double> sizes;
 
@@ -25,7 +25,7 @@ final class SizeOptions {
       names = "--edges",
       paramLabel = "N",
       split = ",",
-      description = "Sizes of circuits in edges; ties as with --sizes.")
+      description = "Sizes of circuits in numbers of edges; ties as with --sizes.")
   private List<Integer> edges;
 
   void check(CommandSpec spec) {
@@ -47,8 +47,7 @@ final class SizeOptions {
     }
     if (sizes != null || edges == null) {
       for (double percent : sizes == null ? DEFAULT : sizes) {
-        int count = (int) Math.round(nEdges * percent / 100);
-        counts.add(percent == 0 ? 0 : Math.max(1, count));
+        counts.add(percent == 0 ? 0 : Circuits.size(nEdges, percent / 100));
       }
     }
     if (counts.last() > nEdges) {

@@ -17,7 +17,8 @@ import org.autocircuit.patch.Ablation;
 import org.autocircuit.prune.PruneScores;
 
 /**
- * The smallest circuit that recovers a share on the prompts that circuits are found with.
+ * The smallest circuit that is as faithful as it has to be on the prompts that circuits are found
+ * with.
  *
  * @param found the circuit
  * @param none the metric of no edge on the prompts that circuits are tested with
@@ -54,7 +55,7 @@ record SmallestPart(
     }
   }
 
-  /** The share that it recovers on the prompts that circuits are tested with. */
+  /** Its faithfulness on the prompts that circuits are tested with. */
   double tested() {
     MeanDifference range = full.minus(none);
     return range.isClear() ? values.minus(none).value() / range.value() : Double.NaN;
@@ -63,20 +64,22 @@ record SmallestPart(
   /** The sentence for people. */
   String describe(boolean heldOut) {
     String text =
-        "The smallest circuit that recovers %s, of those tried: %s"
-            .formatted(Figures.percent(SHARE, 0), Figures.count(found.circuit().size(), "edge"));
+        ("The smallest circuit that is %s faithful on the prompts that circuits are found with, of"
+                + " those tried, has %s: there it is %s faithful")
+            .formatted(
+                Figures.percent(SHARE, 0),
+                Figures.count(found.circuit().size(), "edge"),
+                Figures.percent(found.faithfulness(), 1));
     return heldOut
         ? text
-            + ", to recover %s on the prompts it was found with, %s on the held-out ones."
-                .formatted(
-                    Figures.percent(found.faithfulness(), 1),
-                    Figures.orDash(tested(), Figures.percent(tested(), 1)))
+            + ", on the held-out prompts, those of the table, %s."
+                .formatted(Figures.orDash(tested(), Figures.percent(tested(), 1)))
         : text + ".";
   }
 
   void addTo(ObjectNode json) {
     json.put("share", SHARE).put("edges", found.circuit().size());
-    Discovery.put(json, "recovered", found.faithfulness());
-    Discovery.put(json, "recovered_held_out", tested());
+    Discovery.put(json, "faithfulness", found.faithfulness());
+    Discovery.put(json, "faithfulness_held_out", tested());
   }
 }

@@ -68,15 +68,30 @@ final class VerifiedPart {
         Locale.ROOT,
         "Verified: %,d of the best edges and %,d random ones patched exactly%s. Correlation of"
             + " estimate and effect over all edges: %s; of their ranks: %s (with 95 %% intervals)."
-            + " Of the %,d edges with the greatest effects %.1f are likely not among the best"
-            + " %,d.",
+            + " %s",
         best,
         verified.sample().size(),
         verified.isComplete() ? "" : ", then the time was over (--budget SECONDS gives more)",
         verified.pearson(),
         verified.spearman(),
-        best,
-        verified.expectedMissed(),
-        best);
+        missed(verified.expectedMissed(), best));
+  }
+
+  /** Says how many of the edges that matter the scores are expected to miss. */
+  private static String missed(double expected, int best) {
+    return expected < 0.05
+        ? String.format(
+            Locale.ROOT,
+            "Judging by the random ones, none of the %,d edges with the greatest effects is missing"
+                + " among the best %,d.",
+            best,
+            best)
+        : String.format(
+            Locale.ROOT,
+            "Judging by the random ones, about %.1f of the %,d edges with the greatest effects are"
+                + " missing among the best %,d.",
+            expected,
+            best,
+            best);
   }
 }

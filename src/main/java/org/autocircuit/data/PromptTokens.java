@@ -105,7 +105,7 @@ public final class PromptTokens {
 
   /**
    * Says what is probably not meant in a prompt: words that are not in the vocabulary, special
-   * tokens that it spells, a space at its end.
+   * tokens that it spells, a space at its end that the tokenizer keeps, no text at all.
    *
    * @param place what lines call the prompt
    * @return a line for each by its kind
@@ -124,6 +124,11 @@ public final class PromptTokens {
                   VisibleText.of("\"" + String.join("\", \"", words) + "\"")));
     }
     long[] tokens = tokenizer.encode(text, false);
+    if (tokens.length == 0 && prependBos) {
+      found.put(
+          "empty prompts",
+          "%s is empty: the answer follows the beginning-of-sequence token alone".formatted(place));
+    }
     for (int i = 0; i < tokens.length; i++) {
       if (tokenizer.isSpecial(tokens[i]) && !tokenizer.isUnknown(tokens[i])) {
         boolean twice =

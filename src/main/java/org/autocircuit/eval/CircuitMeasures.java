@@ -28,7 +28,7 @@ public record CircuitMeasures(
   public String toString() {
     return String.format(
         Locale.ROOT,
-        "logit difference %.3f, KL divergence %.4f nats, accuracy %.1f %% (%.1f %% among given)",
+        "logit difference %.3f, KL divergence %.4f nats, accuracy %.1f %%, %.1f %% above the wrong answers",
         logitDifference,
         klDivergence,
         100 * accuracy,

@@ -113,7 +113,8 @@ final class EdgeLookup {
       throw new IllegalArgumentException(
           "%s at token position %s: the graph was made without a sequence length, so it has no"
                   .formatted(what, position)
-              + " positions");
+              + " positions; TextModel.perPosition(prompts) and"
+              + " PatchableModelOptions.withSeqLen(length) make one that has");
     }
     if (position < 0 || position >= seqLen.getAsInt()) {
       throw new IllegalArgumentException(

@@ -62,8 +62,12 @@ record GraphHeader(Map<String, Object> properties) {
     json.writeEndObject();
   }
 
-  /** Throws if a file's properties are not those of this graph. */
-  void check(Map<String, Object> found, String source) {
+  /**
+   * Throws if a file's properties are not those of this graph.
+   *
+   * @param content says what it has of its graph
+   */
+  void check(Map<String, Object> found, String source, String content) {
     properties.forEach(
         (name, expected) -> {
           if (!found.containsKey(name)) {
@@ -72,9 +76,10 @@ record GraphHeader(Map<String, Object> properties) {
           }
           if (!String.valueOf(expected).equals(String.valueOf(found.get(name)))) {
             throw new IllegalArgumentException(
-                "%s has the scores of another graph: expected %s %s, found %s%s"
+                "%s %s another graph: expected %s %s, found %s%s"
                     .formatted(
                         source,
+                        content,
                         name,
                         expected,
                         found.get(name) == null ? "none" : found.get(name),

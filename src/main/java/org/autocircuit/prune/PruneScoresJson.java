@@ -222,6 +222,18 @@ public final class PruneScoresJson {
     }
   }
 
+  /**
+   * Reads the file of scores or of a circuit; the edges are those that it has scores of.
+   *
+   * @throws IOException as in {@link #read(ModelGraph, Path)}
+   * @throws IllegalArgumentException as in {@link #read(ModelGraph, Path)}
+   */
+  public static CircuitScores readEither(ModelGraph graph, Path file) throws IOException {
+    try (InputStream in = open(file)) {
+      return read(graph, in, file.toString(), PruneScoresReader::readEither);
+    }
+  }
+
   private static InputStream open(Path file) throws IOException {
     if (Files.isDirectory(file)) {
       // Java opens folders, and fails at the first byte without their name.

@@ -51,7 +51,7 @@ final class PruneScoresReader implements AutoCloseable {
             && json.getIntValue() == PruneScoresJson.VERSION,
         "version " + PruneScoresJson.VERSION);
     member("graph");
-    GraphHeader.of(graph).check(properties(), source);
+    Map<String, Object> header = properties();
     boolean isCircuit =
         json.nextToken() == JsonToken.FIELD_NAME
             && PruneScoresJson.CIRCUIT.equals(json.currentName());
@@ -60,6 +60,8 @@ final class PruneScoresReader implements AutoCloseable {
       circuit = properties();
       json.nextToken();
     }
+    GraphHeader.of(graph)
+        .check(header, source, isCircuit ? "is a circuit of" : "has the scores of");
     if (json.currentToken() == JsonToken.FIELD_NAME
         && PruneScoresJson.RUN.equals(json.currentName())) {
       json.nextToken();
@@ -79,15 +81,22 @@ final class PruneScoresReader implements AutoCloseable {
   }
 
   CircuitScores readCircuit() throws IOException {
-    PruneScores read = read();
+    CircuitScores read = readEither();
     if (circuit == null) {
       throw new IOException(
           "%s has the scores of all %s edges and no circuit; read it as scores and choose a circuit of them"
               .formatted(source, scores.length));
     }
+    return read;
+  }
+
+  CircuitScores readEither() throws IOException {
+    PruneScores read = read();
     Map<String, String> properties = new LinkedHashMap<>();
-    circuit.forEach((name, value) -> properties.put(name, String.valueOf(value)));
-    properties.remove(PruneScoresJson.N_EDGES);
+    if (circuit != null) {
+      circuit.forEach((name, value) -> properties.put(name, String.valueOf(value)));
+      properties.remove(PruneScoresJson.N_EDGES);
+    }
     return new CircuitScores(read, EdgeSet.ofIndices(graph, seen), properties);
   }
 

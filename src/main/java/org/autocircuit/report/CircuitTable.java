@@ -9,9 +9,9 @@ import org.autocircuit.internal.Figures;
 
 /**
  * A table over circuit sizes: a circuit's measures beside those of random circuits of the same size
- * where there are any, and the full model's own below. What a circuit recovers is its logit
- * difference on a scale from that of no edge, 0 %, to that of the full model, 100 %. Plain text of
- * at most 80 columns. Not safe for use by several threads.
+ * where there are any, and the full model's own below. How faithful a circuit is, its logit
+ * difference says, on a scale from that of no edge, 0 %, to that of the full model, 100 %. Plain
+ * text of at most 80 columns. Not safe for use by several threads.
  */
 public final class CircuitTable {
 
@@ -48,7 +48,7 @@ public final class CircuitTable {
     return this;
   }
 
-  /** Prints dashes for what circuits recover, since the two ends of that scale are too near. */
+  /** Prints dashes for how faithful circuits are, since the two ends of that scale are too near. */
   public CircuitTable withoutShares() {
     shares = false;
     return this;
@@ -59,9 +59,9 @@ public final class CircuitTable {
   public String toString() {
     boolean random = rows.stream().anyMatch(row -> row.random() != null);
     TextTable table = new TextTable().indent(2).right("edges").right("share");
-    table.right("logit diff").right("recovered").right("KL").right("accuracy");
+    table.right("logit diff").right("faithful").right("KL").right("accuracy");
     if (random) {
-      table.right("  recovered").right("KL");
+      table.right("  faithful").right("KL");
     }
     for (Row row : rows) {
       addRow(table, random, count(row.edges()), share(row.edges()), row.circuit(), row.random());
@@ -84,11 +84,11 @@ public final class CircuitTable {
                 name,
                 share,
                 difference(circuit),
-                recovered(circuit),
+                faithful(circuit),
                 kl(circuit),
                 accuracy(circuit)));
     if (withRandom) {
-      cells.add(random == null ? "" : recovered(random));
+      cells.add(random == null ? "" : faithful(random));
       cells.add(random == null ? "" : kl(random));
     }
     table.row(cells.toArray(String[]::new));
@@ -98,7 +98,7 @@ public final class CircuitTable {
   private static String groups(String titles) {
     int circuitEnd = titles.indexOf("accuracy") + "accuracy".length();
     int circuitBegin = titles.indexOf("logit diff");
-    int randomBegin = titles.lastIndexOf("recovered");
+    int randomBegin = titles.lastIndexOf("faithful");
     return " ".repeat(circuitBegin)
         + centred(" circuit ", circuitEnd - circuitBegin)
         + " ".repeat(randomBegin - circuitEnd)
@@ -124,7 +124,7 @@ public final class CircuitTable {
     return Figures.fixed(measures.logitDifference(), 3);
   }
 
-  private String recovered(CircuitMeasures measures) {
+  private String faithful(CircuitMeasures measures) {
     double share = measures.recovered(fullModel, empty);
     return !shares ? "-" : Figures.orDash(share, Figures.percent(share, 1));
   }

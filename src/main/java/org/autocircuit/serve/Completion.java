@@ -90,11 +90,10 @@ record Completion(
   /** Returns the tokens of a member that is text or token ids. */
   static long[] tokens(Members members, String name, Served served) {
     JsonNode node = members.node(name);
-    if (node.isArray() && node.size() == 1 && node.get(0).isTextual()) {
-      return served.model().tokens(members.texts(name).get(0));
-    }
-    if (node.isTextual()) {
-      return served.model().tokens(members.text(name, ""));
+    boolean one = node.isArray() && node.size() == 1 && node.get(0).isTextual();
+    if (one || node.isTextual()) {
+      String text = one ? members.texts(name).get(0) : members.text(name, "");
+      return Members.at(members.place(name), () -> served.model().tokens(text));
     }
     if (!node.isArray() || node.isEmpty()) {
       throw members.refuse(name, "text, or an array of token ids");

@@ -19,11 +19,13 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.autocircuit.generate.Generator;
+import org.autocircuit.graph.EdgeSet;
 import org.autocircuit.internal.Numbers;
 import org.autocircuit.internal.StrictJson;
 import org.autocircuit.internal.http.Exchange;
 import org.autocircuit.internal.http.Refusal;
 import org.autocircuit.internal.http.Watchdog;
+import org.autocircuit.prune.CircuitScores;
 import org.autocircuit.prune.PruneScores;
 import org.autocircuit.text.TextModel;
 
@@ -209,7 +211,7 @@ public final class CompletionServer implements AutoCloseable {
     private int threads = 256;
     private Duration clientLimit = Duration.ofSeconds(20);
     private Duration timeLimit = Duration.ofMinutes(10);
-    private final Map<String, PruneScores> scores = new LinkedHashMap<>();
+    private final Map<String, CircuitScores> scores = new LinkedHashMap<>();
 
     private Builder(TextModel model, Generator generator) {
       this.model = Objects.requireNonNull(model, "model");
@@ -274,10 +276,20 @@ public final class CompletionServer implements AutoCloseable {
      * @throws IllegalArgumentException if they are those of another graph
      */
     public Builder scores(String key, PruneScores value) {
-      if (!value.graph().equals(model.graph())) {
+      return scores(key, new CircuitScores(value, EdgeSet.all(value.graph()), Map.of()));
+    }
+
+    /**
+     * Adds the scores of a circuit, of which requests choose all edges unless they say how many.
+     *
+     * @param key what requests call them
+     * @throws IllegalArgumentException if they are those of another graph
+     */
+    public Builder scores(String key, CircuitScores value) {
+      if (!value.edges().graph().equals(model.graph())) {
         throw new IllegalArgumentException(
             "scores '%s': expected those of a %s, got those of a %s"
-                .formatted(key, model.graph(), value.graph()));
+                .formatted(key, model.graph(), value.edges().graph()));
       }
       scores.put(Objects.requireNonNull(key, "key"), value);
       return this;

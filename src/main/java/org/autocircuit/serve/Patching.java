@@ -11,11 +11,12 @@ import org.autocircuit.generate.GenerationPatch;
 import org.autocircuit.generate.Span;
 import org.autocircuit.generate.Steering;
 import org.autocircuit.graph.EdgeSet;
-import org.autocircuit.graph.NearestName;
+import org.autocircuit.graph.ModelGraph;
 import org.autocircuit.internal.JsonFiles;
 import org.autocircuit.internal.http.Members;
 import org.autocircuit.internal.http.Refusal;
 import org.autocircuit.patch.Masks;
+import org.autocircuit.prune.CircuitScores;
 import org.autocircuit.prune.CircuitSelection;
 import org.autocircuit.prune.PruneScores;
 
@@ -34,8 +35,7 @@ record Patching(GenerationPatch patch, int edges, List<Steering> steering) {
   /**
    * Reads the object.
    *
-   * @throws Refusal if something is wrong
-   * @throws IllegalArgumentException if there is no edge of some name; suggests the nearest
+   * @throws Refusal if something is wrong; of an edge that is not there suggests the nearest
    */
   static Patching read(Members members, Served served) {
     EdgeSet edges = edges(members, served);
@@ -43,9 +43,9 @@ record Patching(GenerationPatch patch, int edges, List<Steering> steering) {
     List<Steering> steering = new ArrayList<>();
     List<JsonNode> vectors = members.array("steering");
     for (int i = 0; i < vectors.size(); i++) {
-      steering.add(
-          steering(
-              Members.members("%s[%s]".formatted(members.place("steering"), i), vectors.get(i))));
+      String place = "%s[%s]".formatted(members.place("steering"), i);
+      Members vector = Members.members(place, vectors.get(i));
+      steering.add(Members.at(place, () -> steering(vector)));
     }
     members.refuseOthers();
     return new Patching(patch, edges == null ? 0 : edges.size(), steering);
@@ -58,35 +58,44 @@ record Patching(GenerationPatch patch, int edges, List<Steering> steering) {
     members.onlyIf("edges", !scored, "edges or scores, not both");
     members.onlyIf("size", scored, "none without scores");
     if (named) {
-      return EdgeSet.ofNames(served.model().graph(), members.texts("edges"));
+      return named(members, served.model().graph());
     }
     if (!scored) {
       return null;
     }
-    PruneScores scores = scores(members, served);
-    int size = members.integer("size", 0, -1);
-    if (size < 0 || size > scores.size()) {
-      throw members.refuse(
-          "size", "the number of edges of the circuit, 0 to %s".formatted(scores.size()));
+    CircuitScores scores = scores(members, served);
+    int most = scores.edges().size();
+    boolean isCircuit = members.node("scores").isTextual() && most < scores.scores().size();
+    int size = members.integer("size", 0, isCircuit ? most : -1);
+    if (size < 0 || size > most) {
+      throw members.refuse("size", "the number of edges of the circuit, 0 to %s".formatted(most));
     }
-    return CircuitSelection.top(size).of(scores).complement();
+    EdgeSet kept = size == most ? scores.edges() : CircuitSelection.top(size).of(scores.scores());
+    return kept.complement();
+  }
+
+  private static EdgeSet named(Members members, ModelGraph graph) {
+    List<String> names = members.texts("edges");
+    for (int i = 0; i < names.size(); i++) {
+      String name = names.get(i);
+      Members.at("%s[%s]".formatted(members.place("edges"), i), () -> graph.indices(name));
+    }
+    return EdgeSet.ofNames(graph, names);
   }
 
   /** Scores that the server knows by name, or those of edges. */
-  private static PruneScores scores(Members members, Served served) {
+  private static CircuitScores scores(Members members, Served served) {
     JsonNode node = members.node("scores");
     if (node.isTextual()) {
       String name = members.text("scores", "");
-      PruneScores scores = served.scores().get(name);
+      CircuitScores scores = served.scores().get(name);
       if (scores == null) {
-        throw Refusal.of(
-            members.place("scores"),
-            served.scores().isEmpty()
-                ? "an object of edges, since the server was started without scores"
-                : "one of %s; did you mean '%s'?"
-                    .formatted(
-                        served.scores().keySet(), NearestName.of(name, served.scores().keySet())),
-            "'%s'".formatted(name));
+        throw served.scores().isEmpty()
+            ? Refusal.of(
+                members.place("scores"),
+                "an object of edges, since the server was started without scores",
+                "'%s'".formatted(name))
+            : Refusal.unknown(members.place("scores"), name, served.scores().keySet());
       }
       return scores;
     }
@@ -102,7 +111,14 @@ record Patching(GenerationPatch patch, int edges, List<Steering> steering) {
                     Members.finite(
                         "%s['%s']".formatted(members.place("scores"), each.getKey()),
                         each.getValue())));
-    return PruneScores.ofCircuitNames(served.model().graph(), values);
+    ModelGraph graph = served.model().graph();
+    return Members.at(
+        members.place("scores"),
+        () ->
+            new CircuitScores(
+                PruneScores.ofCircuitNames(graph, values),
+                EdgeSet.ofNames(graph, values.keySet()),
+                Map.of()));
   }
 
   private static GenerationPatch patch(Members members, EdgeSet edges, Served served) {

@@ -59,7 +59,8 @@ public final class NextTokens {
    */
   public NextToken get(long id) {
     int index = Math.toIntExact(Objects.checkIndex(id, (long) logits.vocabulary()));
-    return new NextToken(id, tokenizer.show(id), logits.get(row, index), probabilities[index]);
+    return new NextToken(
+        id, tokenizer.show(id), tokenizer.text(id), logits.get(row, index), probabilities[index]);
   }
 
   /** The five most probable tokens. */

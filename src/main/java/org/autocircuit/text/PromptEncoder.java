@@ -89,7 +89,11 @@ final class PromptEncoder implements AutoCloseable {
       if (answer.startsWith(" ")) {
         throw e;
       }
-      return tokenizer.answerToken(prompt, " " + answer);
+      try {
+        return tokenizer.answerToken(prompt, " " + answer);
+      } catch (AnswerException withSpace) {
+        throw e.promptKept() ? e : withSpace; // of what was written, where it says more
+      }
     }
   }
 

@@ -244,7 +244,7 @@ public final class TextModel implements AutoCloseable {
 
   /**
    * Says what is probably not meant in a prompt, a line each: words that are not in the vocabulary,
-   * special tokens that it spells, a space at its end.
+   * special tokens that it spells, a space at its end that the tokenizer keeps, no text at all.
    */
   public List<String> warnings(String prompt) {
     try (NativeResource.Use use = resource.use()) {
@@ -281,6 +281,7 @@ public final class TextModel implements AutoCloseable {
    *     is one of another graph, or its ablation a mean over a data set
    */
   public Patched run(Circuit circuit, String clean, String corrupt) {
+    requireOwnGraph(circuit);
     if (!(circuit.ablation() instanceof BatchAblation ablation)) {
       throw new IllegalArgumentException(
           "circuit: expected an ablation of single prompts, got %s, a mean over a data set"
@@ -388,6 +389,7 @@ public final class TextModel implements AutoCloseable {
    * @throws IllegalArgumentException if the circuit is one of another graph
    */
   public CircuitMeasures measure(Circuit circuit, PromptDataset prompts) {
+    requireOwnGraph(circuit);
     try (NativeResource.Use use = resource.use()) {
       return CircuitRuns.builder(PruneScores.ofCircuit(circuit.edges()))
           .sizes(List.of(circuit.size()))
@@ -396,6 +398,14 @@ public final class TextModel implements AutoCloseable {
           .build()
           .measure(model, batches(prompts, BATCH_SIZE))
           .get(circuit.size());
+    }
+  }
+
+  private void requireOwnGraph(Circuit circuit) {
+    if (!circuit.graph().equals(graph())) {
+      throw new IllegalArgumentException(
+          "circuit: expected one of a %s, got one of a %s; open the model with the same options"
+              .formatted(graph(), circuit.graph()));
     }
   }
 

@@ -329,6 +329,16 @@ public final class Tokenizer implements AutoCloseable {
     return vocabulary.show(id);
   }
 
+  /**
+   * The text of one token as it stands within a text, with its leading space where the vocabulary
+   * spells one. Half a character reads {@code U+FFFD}; ids that the vocabulary lacks give no text.
+   * {@link #decode(long...)} takes a token for the beginning of a text, where some vocabularies
+   * drop the space.
+   */
+  public String text(long id) {
+    return vocabulary.text(id);
+  }
+
   /** Tokens for people to read, as a list. */
   public String show(long[] ids) {
     return Arrays.stream(ids).mapToObj(this::show).toList().toString();

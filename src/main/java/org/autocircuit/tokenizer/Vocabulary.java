@@ -23,6 +23,7 @@ final class Vocabulary {
   /** Tokens with greater ids are shown by number. */
   private static final long MAX_ID = 1 << 22;
 
+  private static final char SENTENCE_PIECE_SPACE = '\u2581';
   private static final Pattern BYTE = Pattern.compile("<0x[0-9A-F]{2}>");
 
   private final Map<String, Integer> ids = new HashMap<>();
@@ -101,31 +102,61 @@ final class Vocabulary {
     return quoted(ofBytes(spelling));
   }
 
+  /** As it stands within a text; empty if there is no such token. */
+  String text(long id) {
+    if (!has(id)) {
+      return "";
+    }
+    String spelling = spellings[(int) id];
+    if (added.get((int) id)) {
+      return spelling;
+    }
+    if (isByte(id)) {
+      byte value = (byte) Integer.parseInt(spelling.substring(3, 5), 16);
+      return new String(new byte[] {value}, StandardCharsets.UTF_8);
+    }
+    if (!byteLevel) {
+      return spelling.replace(SENTENCE_PIECE_SPACE, ' ');
+    }
+    return bytes(spelling)
+        .map(bytes -> StandardCharsets.UTF_8.decode(bytes).toString())
+        .orElse(spelling);
+  }
+
   private static String quoted(String text) {
     return "'" + text + "'";
   }
 
   /** Returns what bytes spell; byte by byte where they are part of a character only. */
   private static String ofBytes(String spelling) {
-    ByteBuffer bytes = ByteBuffer.allocate(spelling.length());
-    for (int i = 0; i < spelling.length(); i++) {
-      int value = ByteLetters.VALUES.indexOf(spelling.charAt(i));
-      if (value < 0) {
-        return VisibleText.ofToken(spelling);
-      }
-      bytes.put((byte) value);
+    Optional<ByteBuffer> bytes = bytes(spelling);
+    if (bytes.isEmpty()) {
+      return VisibleText.ofToken(spelling);
     }
     try {
-      CharBuffer text = StandardCharsets.UTF_8.newDecoder().decode(bytes.flip());
+      CharBuffer text = StandardCharsets.UTF_8.newDecoder().decode(bytes.get());
       return VisibleText.ofToken(text.toString());
     } catch (CharacterCodingException e) {
       StringBuilder text = new StringBuilder();
-      for (byte value : bytes.array()) {
+      for (byte value : bytes.get().array()) {
         boolean plain = value > 31 && value < 127 && value != '\\';
         text.append(plain ? "" + (char) value : String.format(Locale.ROOT, "\\x%02x", value));
       }
       return text.toString();
     }
+  }
+
+  /** The bytes that a spelling stands for; empty if a letter of it stands for none. */
+  private static Optional<ByteBuffer> bytes(String spelling) {
+    ByteBuffer bytes = ByteBuffer.allocate(spelling.length());
+    for (int i = 0; i < spelling.length(); i++) {
+      int value = ByteLetters.VALUES.indexOf(spelling.charAt(i));
+      if (value < 0) {
+        return Optional.empty();
+      }
+      bytes.put((byte) value);
+    }
+    return Optional.of(bytes.flip());
   }
 
   private static String inByteLetters(String text) {

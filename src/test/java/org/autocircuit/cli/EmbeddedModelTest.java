@@ -33,7 +33,7 @@ class EmbeddedModelTest {
         run.out().lines().dropWhile(line -> !line.startsWith("  edges  share")).toList();
     List<Double> percent = percent(lines.get(2));
     assertThat(percent).hasSize(4);
-    assertThat(percent.get(1)).as("recovered").isGreaterThan(90);
+    assertThat(percent.get(1)).as("faithful").isGreaterThan(90);
     assertThat(percent.get(3)).as("random").isLessThan(25);
     assertThat(run.out()).contains("Verified: 20 of the best edges and 40 random ones patched");
     assertThat(folder.resolve("circuit.html")).isNotEmptyFile();

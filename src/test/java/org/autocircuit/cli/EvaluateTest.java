@@ -12,6 +12,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import org.autocircuit.PatchableModelOptions;
+import org.autocircuit.checkpoint.HuggingFaceConfig;
+import org.autocircuit.graph.ModelGraph;
+import org.autocircuit.text.Circuit;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -68,7 +72,7 @@ class EvaluateTest {
         .contains(
             "logit difference of 6 prompts; all but the circuit patched, ablation resample,"
                 + " noising, absolute ranking")
-        .containsPattern(" 46 100.0 % 2.39\\d+ [\\d.]+ 1.0000 0.0000 0.0 %")
+        .containsPattern(" 46 100.0 % 2.39\\d+ [\\d.]+ 100.0 % 0.0000 0.0 %")
         .containsPattern("CPR [\\d.]+, CMD [\\d.]+");
     assertThat(run.out().lines()).allMatch(line -> line.length() <= 80 || line.contains("/"));
     JsonNode json = new ObjectMapper().readTree(file.toFile());
@@ -168,7 +172,7 @@ class EvaluateTest {
     assertThat(run.out())
         .contains("A        " + exact, "D        eap (edge attribution patching)")
         .containsPattern("A and C +1.000 +100 % +100 % +100 % +100 %\n")
-        .containsPattern("\n +46 +100.0 % +1.0000 +1.0000 +1.0000 +1.0000\n")
+        .containsPattern("\n +46( +100.0 %){5}\n")
         .containsPattern("CPR +[\\d.-]+ +[\\d.-]+ +[\\d.-]+ +[\\d.-]+\n")
         .contains("Faithfulness on 6 held-out prompts");
     assertUsage(withModel("compare", exact), "expected two or more files of scores or --methods");
@@ -234,7 +238,9 @@ class EvaluateTest {
     String[] cells = row.split("\\s{2,}");
     assertThat(List.of(cells).subList(1, 4)).isEqualTo(List.of(cells).subList(4, 7));
 
-    assertUsage(run(arguments, "--scores", exact), "--scores FILE and --size N belong together");
+    assertUsage(
+        run(arguments, "--scores", exact),
+        "--scores " + exact + " has the scores of all edges: --size N says how many to keep");
     assertUsage(run(arguments, "--size", 3), "--scores FILE and --size N belong together");
     assertUsage(run(arguments, "--scores", exact, "--size", -1), "--size must not be negative");
     assertUsage(
@@ -242,6 +248,58 @@ class EvaluateTest {
         "--patch and --scores both say what is patched");
     assertUsage(
         run(arguments, "--scores", exact, "--size", 47), "--size 47: the graph has only 46 edges");
+  }
+
+  /** Edges that nobody scored are in no circuit, however large a one is asked for. */
+  @Test
+  void aSavedCircuitHasTheSizeThatItWasSavedWith() throws IOException {
+    ModelGraph graph =
+        PatchableModelOptions.defaults().graph(HuggingFaceConfig.ofModel(model).transformer());
+    Path file = folder.resolve("circuit.json");
+    Circuit.ofNames(graph, List.of("A1.0->Resid End", "MLP 1->Resid End", "A0.1->A1.0.V"))
+        .save(file);
+    List<Object> arguments = List.of("run", "--model", model, "--prompt", "Mary and John went");
+    CommandRun whole = run(arguments, "--scores", file);
+    assertThat(whole.err()).isEmpty();
+    assertThat(whole.out()).contains("patched  all edges but the best 3 of 46 by " + file);
+    assertThat(table(run(arguments, "--scores", file, "--size", 3))).isEqualTo(table(whole));
+    assertThat(run(arguments, "--scores", file, "--size", 2).out()).contains("the best 2 of 46");
+    assertUsage(
+        run(arguments, "--scores", file, "--size", 4),
+        "circuit.json is a circuit of 3 edges; --size 4 asks for more");
+    String refused = "circuit.json is a circuit of 3 edges, expected the scores of all 46";
+    assertFailure(withModel("evaluate", "--scores", file), refused);
+    assertFailure(withModel("compare", exact, file), refused);
+    assertFailure(run(arguments, "--scores", file, "--joint"), "is a circuit of another graph");
+  }
+
+  @Test
+  void runsAndComparisonsAreThereForPrograms() throws IOException {
+    Path compared = folder.resolve("compared.json");
+    CommandRun run = withModel("compare", exact, random, "--methods", "exact", "--json", compared);
+    assertThat(run.err()).isEmpty();
+    JsonNode json = new ObjectMapper().readTree(compared.toFile());
+    assertThat(json.at("/scores").findValuesAsText("name"))
+        .hasSize(3)
+        .startsWith(exact.toString(), random.toString());
+    assertThat(json.at("/scores/0/circuits/9/faithfulness").asDouble()).isEqualTo(1);
+    assertThat(json.at("/pairs/1/names/1").asText()).startsWith("exact (");
+    assertThat(json.at("/pairs/1/rank_correlation").asDouble()).isEqualTo(1);
+    assertThat(json.at("/pairs/1/overlaps/0/edges").asInt()).isEqualTo(1);
+
+    Path next = folder.resolve("next.json");
+    List<Object> arguments =
+        List.of("run", "--model", model, "--prompt", "Mary and John went", "--json", next);
+    run = run(arguments, "--patch", "MLP 1->Resid End", "--top-k", 2);
+    assertThat(run.err()).isEmpty();
+    assertThat(run.out()).contains("json     " + next);
+    json = new ObjectMapper().readTree(next.toFile());
+    assertThat(json.at("/patched/0").asText()).isEqualTo("MLP 1->Resid End");
+    assertThat(json.at("/tokens")).hasSize(4);
+    assertThat(json.at("/before")).hasSize(2);
+    assertThat(json.at("/after/0/probability").asDouble()).isPositive();
+    assertThat(table(run)).contains(json.at("/before/0/text").asText());
+    assertUsage(run(arguments), "next.json is there already; --overwrite replaces it");
   }
 
   private static String table(CommandRun run) {

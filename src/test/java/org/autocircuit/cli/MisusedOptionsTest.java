@@ -100,6 +100,37 @@ class MisusedOptionsTest {
   }
 
   @Test
+  void inputsThatAreNotThereAreNamedBeforeOutputsThatAre() throws IOException {
+    Path there = Files.createFile(folder.resolve("there.json"));
+    Path missing = folder.resolve("missing");
+    for (List<Object> words :
+        List.<List<Object>>of(
+            List.of("discover", "--prompts", missing, "--output", there),
+            List.of("discover", "--model", missing, "--prompts", prompts, "--output", there),
+            List.of("evaluate", "--scores", missing, "--json", there),
+            List.of("evaluate", "--scores", exact, "--prompts", missing, "--json", there),
+            List.of("compare", exact, missing, "--page", there),
+            List.of("patch-map", "--prompts", missing, "--json", there))) {
+      CommandRun run = CommandRun.of(words.toArray());
+      assertThat(run.code()).as("%s", run).isEqualTo(Main.FAILURE);
+      assertThat(run.err()).contains("missing: no such f").doesNotContain("there.json");
+    }
+  }
+
+  @Test
+  void unknownOptionsAreNamedWithoutTheirValues() {
+    assertUsage(run("--pages", "x.html"), "Unknown option: '--pages';");
+    assertUsage(run("--pages", "x.html", "--jsons", "-1"), "Unknown options: '--pages', '--jsons'");
+  }
+
+  @Test
+  void anEmptyPromptIsWarnedOf() {
+    CommandRun run = CommandRun.of("run", "--prompt", "");
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(run.err()).contains("warning: --prompt is empty: the answer follows");
+  }
+
+  @Test
   void namesAreListedOnceAndTheNearestIsSuggested() {
     CommandRun run = discover("--method", "eapig");
     assertUsage(run, "expected one of eap, eap-ig, eap-ig-activations", "did you mean 'eap-ig'?");

@@ -21,12 +21,12 @@ class CircuitTableTest {
     assertThat(table)
         .hasToString(
             """
-                             --------------- circuit ---------------    ---- random -----
-               edges  share  logit diff  recovered      KL  accuracy    recovered      KL
-                   0    0 %      -4.500      0.0 %  6.2500     0.0 %
-                 162  0.5 %       3.600     90.0 %  0.5000    90.0 %        1.0 %  6.0000
-              32,491  100 %       4.500    100.0 %  0.0000    98.0 %
-               model              4.500    100.0 %  0.0000    98.0 %
+                             -------------- circuit ---------------    ---- random ----
+               edges  share  logit diff  faithful      KL  accuracy    faithful      KL
+                   0    0 %      -4.500     0.0 %  6.2500     0.0 %
+                 162  0.5 %       3.600    90.0 %  0.5000    90.0 %       1.0 %  6.0000
+              32,491  100 %       4.500   100.0 %  0.0000    98.0 %
+               model              4.500   100.0 %  0.0000    98.0 %
             """);
     assertThat(table.toString().lines()).allMatch(line -> line.length() <= 80);
   }
@@ -34,7 +34,7 @@ class CircuitTableTest {
   @Test
   void hasNoColumnsOfRandomCircuitsWithoutAny() {
     assertThat(new CircuitTable(10, MODEL, EMPTY).row(5, MODEL, null).toString())
-        .startsWith("  edges  share  logit diff  recovered      KL  accuracy\n")
+        .startsWith("  edges  share  logit diff  faithful      KL  accuracy\n")
         .doesNotContain("random");
   }
 

@@ -2,6 +2,8 @@ package org.autocircuit.serve;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.net.Socket;
 import java.net.http.HttpRequest.BodyPublishers;
@@ -92,6 +94,24 @@ class HostileClientsTest {
     assertThat(response.statusCode()).as(response.body()).isEqualTo(status);
     assertThat(CompletionServerTest.error(response)).contains(message);
     assertThat(response.body()).doesNotContain("Exception", "\tat ", "org.autocircuit");
+  }
+
+  /** Clients can point at the member that is wrong. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      textBlock =
+          """
+          {"prompt":"a","max_token":1} | max_token | , got 'max_token'; did you mean 'max_tokens'?
+          {"prompt":"a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a a"} | prompt | the model takes 1 to 32
+          {"prompt":"a","autocircuit":{"edges":["MLP 0->MLP 1","A0.1->MLP 9"]}} | autocircuit.edges[1] | did you mean
+          {"prompt":"a","autocircuit":{"scores":{"x":1},"size":3}} | autocircuit.scores | did you mean
+          """)
+  void theMemberThatIsWrongIsNamed(String body, String member, String message) throws IOException {
+    JsonNode error = new ObjectMapper().readTree(SERVER.post(body).body()).get("error");
+    assertThat(error.get("param").asText()).isEqualTo(member);
+    assertThat(error.get("message").asText()).contains(message);
   }
 
   @Test

@@ -104,6 +104,7 @@ class TextModelTest {
       next = model.next(CLEAN);
     }
     assertThat(next.top(1)).extracting(NextToken::spelling).containsExactly("'Mary'");
+    assertThat(next.top(1)).extracting(NextToken::text).containsExactly("Mary");
     int all = next.top(Integer.MAX_VALUE).size();
     assertThatThrownBy(() -> next.get(all)).isInstanceOf(IndexOutOfBoundsException.class);
     assertThatThrownBy(() -> next.get(-1)).isInstanceOf(IndexOutOfBoundsException.class);
@@ -146,6 +147,12 @@ class TextModelTest {
       assertThatThrownBy(() -> model.answer(CLEAN, "Paris"))
           .isInstanceOf(AnswerException.class)
           .hasMessage("\" Paris\" is not in the vocabulary");
+      assertThatThrownBy(() -> model.answer(CLEAN, ""))
+          .isInstanceOf(AnswerException.class)
+          .hasMessageStartingWith("\"\" is 0 tokens after the prompt");
+      assertRefused(
+          () -> model.patch(CLEAN, CORRUPT, List.of("A3.0->Resid End@14")),
+          "TextModel.perPosition(prompts)");
       assertThatThrownBy(() -> model.top(null, 1))
           .isInstanceOf(NullPointerException.class)
           .hasMessage("prompt");
@@ -166,6 +173,9 @@ class TextModelTest {
       log.assertOne(Level.WARNING, "not in the vocabulary", "\"capital\", \"of\"");
       assertThat(model.warnings("Paris")).hasSize(1);
       assertThat(model.warnings(CLEAN)).isEmpty();
+      assertThat(model.warnings(""))
+          .containsExactly(
+              "prompt is empty: the answer follows the beginning-of-sequence token alone");
     }
   }
 
@@ -221,6 +231,15 @@ class TextModelTest {
       assertThat(model.measure(Circuit.of(all), prompts).accuracy())
           .isEqualTo(model.measure(prompts).accuracy());
       assertThat(model.measure(Circuit.of(all.complement()), prompts).accuracy()).isZero();
+      try (TextModel joint =
+          model.withOptions(PatchableModelOptions.defaults().withSeparateQkv(false))) {
+        Circuit other = Circuit.of(EdgeSet.all(joint.graph()));
+        for (ThrowingCallable call :
+            List.<ThrowingCallable>of(
+                () -> model.run(other, CLEAN, CORRUPT), () -> model.measure(other, prompts))) {
+          assertRefused(call, "circuit: expected one of a", "with the same options");
+        }
+      }
       Circuit means = Circuit.of(all).withAblation(DatasetAblation.TOKENWISE_MEAN_CORRUPT);
       assertRefused(() -> model.run(means, CLEAN, CORRUPT), "mean over a data set");
       assertThat(model.measure(means, prompts).klDivergence()).isLessThan(1e-6);

@@ -27,6 +27,11 @@ class VocabularyTest {
       assertThat(shown).contains("'▁s'", "'s'", "'▁'", "'<0x0A>'", "'<s>'");
       assertThat(tokenizer.show(tokens)).isEqualTo("<token " + tokens + ">");
       assertThat(tokenizer.show(tokenizer.encode("to s"))).isEqualTo("['<s>', '▁to', '▁s']");
+      assertThat(tokenizer.text(tokenizer.id("▁s").getAsLong())).isEqualTo(" s");
+      assertThat(tokenizer.text(tokenizer.id("<0x0A>").getAsLong())).isEqualTo("\n");
+      assertThat(tokenizer.text(tokenizer.id("<0xE2>").getAsLong())).isEqualTo("\uFFFD");
+      assertThat(tokenizer.text(tokenizer.id("<s>").getAsLong())).isEqualTo("<s>");
+      assertThat(tokenizer.text(tokens)).isEmpty();
       assertThat(tokenizer.id("▁s")).hasValue(tokenizer.encode("s", false)[0]);
       assertThat(tokenizer.id("▁zz")).isEmpty();
       assertThat(tokenizer.isSpecial(1)).isTrue();
@@ -68,6 +73,12 @@ class VocabularyTest {
       };
       for (int id = 0; id < expected.length; id++) {
         assertThat(tokenizer.show(id)).isEqualTo(expected[id]);
+      }
+      String[] texts = {
+        "a", " ", "\n", "\uFFFD", "\u001f", " a", "  ", "\\", "n", "  ", "é", "\uFFFD"
+      };
+      for (int id = 0; id < texts.length; id++) {
+        assertThat(tokenizer.text(id)).as("%s", id).isEqualTo(texts[id]);
       }
     }
   }

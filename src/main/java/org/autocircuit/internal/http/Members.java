@@ -8,7 +8,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
-import org.autocircuit.graph.NearestName;
+import java.util.function.Supplier;
 import org.autocircuit.internal.JsonFiles;
 
 /** Reads the members of a JSON object, says which one is wrong, and refuses those nobody read. */
@@ -144,11 +144,17 @@ public final class Members {
     for (Iterator<String> names = object.fieldNames(); names.hasNext(); ) {
       String name = names.next();
       if (!read.contains(name)) {
-        throw Refusal.of(
-            place(name),
-            "one of %s; did you mean '%s'?".formatted(read, NearestName.of(name, read)),
-            "'%s'".formatted(name));
+        throw Refusal.unknown(place(name), name, read);
       }
+    }
+  }
+
+  /** Reads what is at a place; an argument that is wrong there is refused as of that place. */
+  public static <T> T at(String place, Supplier<T> reader) {
+    try {
+      return reader.get();
+    } catch (IllegalArgumentException e) {
+      throw Refusal.at(place, e.getMessage());
     }
   }
 
