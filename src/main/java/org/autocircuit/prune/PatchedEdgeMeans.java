@@ -90,7 +90,8 @@ final class PatchedEdgeMeans {
       model.precision().requireFinite("logits", logits);
       UnaryOperator<Tensor> loss = lossOf.apply(logits);
       double plain = value(loss, logits);
-      for (int next = (int) (done % chosen.length); next < chosen.length; next++) {
+      int first = (int) (done - wholeBatches() * chosen.length);
+      for (int next = first; next < chosen.length; next++) {
         Stop.check();
         int edge = chosen[next];
         scores[edge] += share * (patched(run, edge, loss) - plain);

@@ -164,6 +164,13 @@ class EdgeActivationPatchingTest {
   }
 
   @Test
+  void noChosenEdgesAreNoSteps() {
+    PruneScores none =
+        EdgeActivationPatching.builder().edges(List.of()).build().pruneScores(model, batches);
+    assertThat(none.toArray()).containsOnly(0);
+  }
+
+  @Test
   void edgesThatWereNotChosenScoreNothing() {
     List<Edge> chosen = List.of(model.graph().edge(3), model.graph().edge("MLP 1->Resid End"));
     List<String> progress = new ArrayList<>();
