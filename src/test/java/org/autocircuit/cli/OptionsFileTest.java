@@ -125,7 +125,7 @@ class OptionsFileTest {
             "no-picture = true",
             "discover.output = " + scores,
             "discover.json = " + json,
-            "page = " + page,
+            "discover.page = " + page,
             "scores = " + scores,
             "evaluate.json = " + measures);
     CommandRun run = CommandRun.of("discover", "--options", file, "--seed", 7);
