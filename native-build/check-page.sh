@@ -26,7 +26,7 @@ cat >"$work/tsconfig.json" <<CONFIG
     "lib": ["es2022", "dom", "dom.iterable"], "types": ["d3"], "typeRoots": ["node_modules/@types"],
     "allowUmdGlobalAccess": true, "noUnusedLocals": true
   },
-  "files": ["$modules/main.js", "$modules/explore.js"]
+  "files": ["$modules/main.js", "$modules/explore.js", "$modules/map.js"]
 }
 CONFIG
 "$work/node_modules/.bin/tsc" --project "$work/tsconfig.json"

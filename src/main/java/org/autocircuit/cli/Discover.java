@@ -48,7 +48,7 @@ import picocli.CommandLine.Spec;
     footer = {
       "  autocircuit discover",
       "  autocircuit discover --page page.html --overwrite",
-      "  autocircuit discover --picture circuit.html --json discovery.json --overwrite",
+      "  autocircuit discover --picture circuit.svg --json discovery.json --overwrite",
       "  autocircuit discover --method exact --checkpoint run.checkpoint --overwrite",
       "  autocircuit discover --method acdc --thresholds 0.001,0.01,0.1 --overwrite",
       "  autocircuit discover --model gpt2 --prompts pairs.json --sizes 1,5,25 -o gpt2.json",
@@ -139,7 +139,8 @@ final class Discover implements Callable<Integer> {
       paramLabel = "FILE",
       description =
           "Where a page goes on which all of this can be explored in a browser: the circuit of any"
-              + " size, nodes, edges, heads, prompts. It needs no network.")
+              + " size, nodes, edges, heads, prompts. It needs no network. Methods by gradients then"
+              + " score each prompt, too, for standard errors: attribution takes twice as long.")
   private Path page;
 
   @Mixin private PictureOptions pictureOptions;
@@ -290,8 +291,10 @@ final class Discover implements Callable<Integer> {
     if (page != null) {
       new DiscoveryPage(spec, folder, prompts)
           .scores(scores, algorithm, method.meaning(algorithm, settings, scores))
+          .errors(StandardErrors.of(algorithm, model, prompts.finding(), err))
           .verified(verified)
           .measured(measured, smallest)
+          .attention(model)
           .write(page);
       outputs.wrote(page);
       fact("page", "%s (to open in a browser)", page);

@@ -2,16 +2,12 @@ package org.autocircuit.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.time.Instant;
-import java.time.ZoneOffset;
-import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.stream.IntStream;
+import org.autocircuit.PatchableModel;
 import org.autocircuit.data.PromptPairBatch;
 import org.autocircuit.eval.CircuitMeasures;
 import org.autocircuit.prune.PruneAlgorithm;
@@ -20,17 +16,10 @@ import org.autocircuit.prune.ScoreSign;
 import org.autocircuit.prune.VerifiedScores;
 import org.autocircuit.report.CircuitPage;
 import org.autocircuit.report.RecoveryCurve;
-import org.autocircuit.tokenizer.Tokenizer;
 import picocli.CommandLine.Model.CommandSpec;
 
 /** Makes the page on which people explore what a command found. For one thread. */
 final class DiscoveryPage {
-
-  /** So many prompts are on a page at most. */
-  private static final int MOST_PROMPTS = 200;
-
-  private static final DateTimeFormatter TIME =
-      DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm 'UTC'", Locale.ROOT).withZone(ZoneOffset.UTC);
 
   private final CommandSpec spec;
   private final ModelFolder folder;
@@ -69,16 +58,29 @@ final class DiscoveryPage {
             .fact("model", folder.describe())
             .fact("prompts", prompts.describe())
             .fact("method", name)
-            .fact("command", RunFacts.command(spec))
-            .fact("date", TIME.format(Instant.now()))
-            .fact("version", RunFacts.version())
             .method(name, unit, sign, meaning)
             .positions(prompts.labels(folder.tokenizer()));
+    RunFacts.ofRun(spec).forEach(page::fact);
     return this;
   }
 
   DiscoveryPage verified(Optional<VerifiedScores> verified) {
     verified.ifPresent(page::verified);
+    return this;
+  }
+
+  /** Adds the standard errors of the first scores, if they are known. */
+  DiscoveryPage errors(Optional<PruneScores> errors) {
+    errors.ifPresent(page::standardErrors);
+    return this;
+  }
+
+  /** Adds where heads look on the first prompts, those that {@link #curve} adds. */
+  DiscoveryPage attention(PatchableModel model) {
+    List<Map<String, float[][]>> patterns = HeadsOnPrompts.attention(model, prompts.testing());
+    for (int prompt = 0; prompt < patterns.size(); prompt++) {
+      page.attention(prompt, patterns.get(prompt));
+    }
     return this;
   }
 
@@ -113,7 +115,9 @@ final class DiscoveryPage {
   /** Adds what circuits recover, and the prompts that they ran on. */
   DiscoveryPage curve(RecoveryCurve curve) {
     page.curve(curve);
-    page.prompts(prompts.testing().stream().mapToInt(PromptPairBatch::size).sum(), rows());
+    page.prompts(
+        prompts.testing().stream().mapToInt(PromptPairBatch::size).sum(),
+        new ShownPrompts(folder.tokenizer()).of(prompts.testing()));
     return this;
   }
 
@@ -137,30 +141,8 @@ final class DiscoveryPage {
   }
 
   void write(Path file) throws IOException {
-    RunFacts.hashes(folder.path(), first).forEach(page::fact);
+    RunFacts.hashes(folder.path()).forEach(page::fact);
+    page.fact("SHA-256 of the scores", RunFacts.hash(first));
     page.build().write(file);
-  }
-
-  private List<CircuitPage.Prompt> rows() {
-    return prompts.testing().stream()
-        .flatMap(batch -> IntStream.range(0, batch.size()).mapToObj(i -> row(batch, i)))
-        .limit(MOST_PROMPTS)
-        .toList();
-  }
-
-  private CircuitPage.Prompt row(PromptPairBatch batch, int i) {
-    return new CircuitPage.Prompt(
-        show(batch.clean()[i]),
-        show(batch.corrupt()[i]),
-        show(batch.answers()[i]),
-        show(batch.wrongAnswers()[i]));
-  }
-
-  private List<String> show(long[] tokens) {
-    Tokenizer tokenizer = folder.tokenizer();
-    return Arrays.stream(tokens)
-        .filter(token -> token != PromptPairBatch.NO_ANSWER)
-        .mapToObj(tokenizer::show)
-        .toList();
   }
 }

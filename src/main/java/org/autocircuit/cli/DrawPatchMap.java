@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.autocircuit.PatchableModel;
 import org.autocircuit.PatchableModelOptions;
 import org.autocircuit.eval.ActivationPatching;
@@ -16,13 +17,16 @@ import org.autocircuit.eval.ActivationSite;
 import org.autocircuit.eval.PatchDirection;
 import org.autocircuit.eval.PatchMap;
 import org.autocircuit.internal.JsonFiles;
+import org.autocircuit.model.TransformerConfig;
 import org.autocircuit.report.CircuitPicture;
 import org.autocircuit.report.HeatMap;
+import org.autocircuit.report.PatchMapPage;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
 
 /** Draws which activations carry what tells two prompts apart. */
@@ -40,7 +44,8 @@ import picocli.CommandLine.Spec;
     footerHeading = "%nExamples:%n",
     footer = {
       "  autocircuit patch-map",
-      "  autocircuit patch-map --of heads --together --picture heads.html",
+      "  autocircuit patch-map --page map.html",
+      "  autocircuit patch-map --of heads --together --picture heads.svg",
       "  autocircuit patch-map --of mlp --direction noising --json map.json",
       "  autocircuit patch-map --model gpt2 --prompts pairs.json --limit 20",
       "",
@@ -102,9 +107,8 @@ final class DrawPatchMap implements Callable<Integer> {
   @Option(
       names = "--picture",
       paramLabel = "FILE",
-      defaultValue = "autocircuit-patch-map.html",
-      description =
-          "Where the heat map goes: a .svg image, or an .html page. Default: ${DEFAULT-VALUE}.")
+      defaultValue = "autocircuit-patch-map.svg",
+      description = "Where the heat map goes, an .svg image. Default: ${DEFAULT-VALUE}.")
   private Path picture;
 
   @Option(names = "--no-picture", description = "Draw no picture.")
@@ -112,6 +116,15 @@ final class DrawPatchMap implements Callable<Integer> {
 
   @Option(names = "--json", paramLabel = "FILE", description = "Write the numbers as JSON, too.")
   private Path json;
+
+  @Option(
+      names = "--page",
+      paramLabel = "FILE",
+      description =
+          "Where a page goes on which maps can be explored in a browser: those of everything that"
+              + " can be put in, unless --of says what, and in both directions, unless --direction"
+              + " says which. It needs no network.")
+  private Path page;
 
   @Mixin private Outputs outputs;
 
@@ -134,24 +147,60 @@ final class DrawPatchMap implements Callable<Integer> {
         fact("model", folder.describe());
         fact("prompts", prompts.describeAll());
         out.flush();
-        ActivationPatching patching =
-            ActivationPatching.of(of.site)
-                .withDirection(direction)
-                .withBatchSize(pairOptions.batchSize());
-        PatchMap map;
-        try (PhaseProgress progress = PhaseProgress.of("patching", err)) {
-          map =
-              (together ? patching.withAllPositionsTogether() : patching)
-                  .map(model, prompts.finding(), progress);
-        }
+        PatchMap map = map(model, prompts, of, direction, err);
         Failures.warn(
             err, Shares.warnings("clean and corrupt prompts", map.difference(), "little"));
         List<String> tokens = prompts.positions(folder.tokenizer());
         show(PatchMapTable.of(map, tokens), map, folder.describe(), prompts);
+        if (page != null) {
+          writePage(folder, model, prompts, map, err);
+        }
       }
     }
     out.flush();
     return Main.OK;
+  }
+
+  private PatchMap map(
+      PatchableModel model, Prompts prompts, Site put, PatchDirection way, PrintWriter err) {
+    ActivationPatching patching =
+        ActivationPatching.of(put.site).withDirection(way).withBatchSize(pairOptions.batchSize());
+    try (PhaseProgress progress = PhaseProgress.of("patching", err)) {
+      return (together ? patching.withAllPositionsTogether() : patching)
+          .map(model, prompts.finding(), progress);
+    }
+  }
+
+  /** Measures the other maps that nobody excluded, and writes them all. */
+  private void writePage(
+      ModelFolder folder, PatchableModel model, Prompts prompts, PatchMap first, PrintWriter err)
+      throws IOException {
+    ParseResult typed = spec.commandLine().getParseResult();
+    List<Site> sites =
+        typed.hasMatchedOption("--of") || !(model.config() instanceof TransformerConfig config)
+            ? List.of(of)
+            : Stream.of(Site.values()).filter(s -> s != Site.MLP || config.hasMlp()).toList();
+    List<PatchDirection> directions =
+        typed.hasMatchedOption("--direction")
+            ? List.of(direction)
+            : List.of(PatchDirection.DENOISING, PatchDirection.NOISING);
+    PatchMapPage.Builder explored =
+        PatchMapPage.builder("Activation patching of " + folder.name())
+            .fact("model", folder.describe())
+            .fact("prompts", prompts.describeAll())
+            .prompts(new ShownPrompts(folder.tokenizer()).of(prompts.finding()));
+    RunFacts.ofRun(spec).forEach(explored::fact);
+    RunFacts.hashes(folder.path()).forEach(explored::fact);
+    for (Site put : sites) {
+      for (PatchDirection way : directions) {
+        boolean known = put == of && way == direction;
+        explored.map(known ? first : map(model, prompts, put, way, err));
+      }
+    }
+    explored.build().write(page);
+    outputs.wrote(page);
+    out.println();
+    fact("page", page + " (to open in a browser)");
   }
 
   private void show(PatchMapTable table, PatchMap map, String model, Prompts prompts)
@@ -235,6 +284,9 @@ final class DrawPatchMap implements Callable<Integer> {
     if (json != null) {
       outputs.add("--json", json);
     }
+    if (page != null) {
+      outputs.add("--page", page);
+    }
     if (noPicture) {
       if (spec.commandLine().getParseResult().hasMatchedOption("--picture")) {
         throw new ParameterException(
@@ -243,9 +295,10 @@ final class DrawPatchMap implements Callable<Integer> {
       return;
     }
     try {
-      CircuitPicture.isHtml(picture);
+      CircuitPicture.requireSvg(picture);
     } catch (IllegalArgumentException e) {
-      throw new ParameterException(spec.commandLine(), "--picture: " + e.getMessage(), e);
+      throw new ParameterException(
+          spec.commandLine(), "--picture: %s; --page writes a page".formatted(e.getMessage()), e);
     }
     outputs.add("--picture", picture);
   }

@@ -292,7 +292,7 @@ final class Evaluate implements Callable<Integer> {
       out.println(Wrap.fact("json", json.toString()));
     }
     if (page != null) {
-      explored.write(page);
+      explored.attention(model).write(page);
       outputs.wrote(page);
       out.println();
       out.println(Wrap.fact("page", page + " (to open in a browser)"));

@@ -18,8 +18,8 @@ final class PictureOptions {
       names = "--picture",
       paramLabel = "FILE",
       description =
-          "Where the picture of the best edges goes: a .svg image, or a .html page to look into."
-              + " Default: autocircuit-circuit.html, or none where there is a --page.")
+          "Where the picture of the best edges goes, an .svg image. Default:"
+              + " autocircuit-circuit.svg, or none where there is a --page.")
   private Path picture;
 
   @Option(names = "--no-picture", description = "Draw no picture.")
@@ -51,7 +51,7 @@ final class PictureOptions {
       return;
     }
     if (picture == null && byDefault) {
-      picture = Path.of("autocircuit-circuit.html");
+      picture = Path.of("autocircuit-circuit.svg");
     }
     if (picture == null) {
       if (spec.commandLine().getParseResult().hasMatchedOption("--picture-edges")) {
@@ -61,9 +61,10 @@ final class PictureOptions {
       return;
     }
     try {
-      CircuitPicture.isHtml(picture);
+      CircuitPicture.requireSvg(picture);
     } catch (IllegalArgumentException e) {
-      throw new ParameterException(spec.commandLine(), "--picture: " + e.getMessage(), e);
+      throw new ParameterException(
+          spec.commandLine(), "--picture: %s; --page writes a page".formatted(e.getMessage()), e);
     }
     outputs.add("--picture", picture);
   }

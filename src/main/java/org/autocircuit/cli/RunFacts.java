@@ -8,9 +8,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -22,6 +26,9 @@ final class RunFacts {
 
   /** Larger models are not read a second time for a hash. */
   private static final long MOST_BYTES = 1L << 30;
+
+  private static final DateTimeFormatter TIME =
+      DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm 'UTC'", Locale.ROOT).withZone(ZoneOffset.UTC);
 
   private RunFacts() {}
 
@@ -47,8 +54,17 @@ final class RunFacts {
     return String.join(", ", new Version().getVersion());
   }
 
-  /** SHA-256 of the model's files, of which the scores were made, and of the scores. */
-  static Map<String, String> hashes(Path model, PruneScores scores) throws IOException {
+  /** The command, the date and the version, by their names. */
+  static Map<String, String> ofRun(CommandSpec spec) {
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("command", command(spec));
+    facts.put("date", TIME.format(Instant.now()));
+    facts.put("version", version());
+    return facts;
+  }
+
+  /** SHA-256 of the model's files, by what each is of. */
+  static Map<String, String> hashes(Path model) throws IOException {
     Map<String, String> hashes = new LinkedHashMap<>();
     List<Path> files = modelFiles(model);
     long bytes = 0;
@@ -58,7 +74,6 @@ final class RunFacts {
     for (Path file : bytes <= MOST_BYTES ? files : List.<Path>of()) {
       hashes.put("SHA-256 of " + file.getFileName(), hash(file));
     }
-    hashes.put("SHA-256 of the scores", hash(scores));
     return hashes;
   }
 

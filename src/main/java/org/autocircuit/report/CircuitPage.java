@@ -73,6 +73,9 @@ public final class CircuitPage {
   /** Prompts, of which there are more than these. */
   record Prompts(int of, List<Prompt> rows) {}
 
+  /** Attention of heads on a prompt. */
+  record Attention(int prompt, Map<String, float[][]> heads) {}
+
   final String title;
   final Map<String, String> facts;
   final List<Method> methods;
@@ -82,6 +85,8 @@ public final class CircuitPage {
   final Optional<Smallest> smallest;
   final Optional<Prompts> prompts;
   final Optional<String> engine;
+  final Optional<PruneScores> standardErrors;
+  final List<Attention> attention;
 
   private CircuitPage(Builder builder) {
     title = builder.title;
@@ -93,6 +98,8 @@ public final class CircuitPage {
     smallest = Optional.ofNullable(builder.smallest);
     prompts = Optional.ofNullable(builder.prompts);
     engine = Optional.ofNullable(builder.engine);
+    standardErrors = Optional.ofNullable(builder.standardErrors);
+    attention = List.copyOf(builder.attention);
   }
 
   /**
@@ -121,7 +128,7 @@ public final class CircuitPage {
    * @throws IllegalStateException if d3 is not on the class path
    */
   public String html() {
-    return PageFile.of(title, PageData.of(this), engine.isPresent());
+    return PageFile.of(title, engine.isPresent() ? "explore" : "main", PageData.of(this));
   }
 
   /** Returns the title and what is scored. */
@@ -142,6 +149,8 @@ public final class CircuitPage {
     private Smallest smallest;
     private Prompts prompts;
     private String engine;
+    private PruneScores standardErrors;
+    private final List<Attention> attention = new ArrayList<>();
 
     private Builder(PruneScores scores, String title) {
       this.title = Objects.requireNonNull(title, "title");
@@ -180,6 +189,17 @@ public final class CircuitPage {
         String name, String unit, ScoreSign sign, String meaning, PruneScores scores) {
       requireSameGraph(scores);
       methods.add(new Method(name, unit, sign, meaning, scores));
+      return this;
+    }
+
+    /**
+     * Adds the standard errors of the first scores.
+     *
+     * @throws IllegalArgumentException if they are those of another graph
+     */
+    public Builder standardErrors(PruneScores value) {
+      requireSameGraph(value);
+      standardErrors = value;
       return this;
     }
 
@@ -231,6 +251,18 @@ public final class CircuitPage {
      */
     public Builder engine(String json) {
       engine = Objects.requireNonNull(json, "engine");
+      return this;
+    }
+
+    /**
+     * Adds where heads look on one of the prompts.
+     *
+     * @param prompt its index among those of {@link #prompts}
+     * @param heads by their names {@code [query][key]}, 0 to 1, what each token takes of itself and
+     *     of earlier ones; not to be changed later
+     */
+    public Builder attention(int prompt, Map<String, float[][]> heads) {
+      attention.add(new Attention(prompt, new LinkedHashMap<>(heads)));
       return this;
     }
 

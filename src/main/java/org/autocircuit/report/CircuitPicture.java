@@ -18,8 +18,8 @@ import org.autocircuit.prune.ScoredEdge;
  * inputs are three places at its left side. A key/value head that several query heads read is a box
  * above theirs, tied to them, with the places for key and value.
  *
- * <p>Pictures stand alone: they need neither network nor other files. Immutable, safe to share
- * between threads.
+ * <p>Pictures stand alone: they need neither network nor other files; to explore a circuit there is
+ * {@link CircuitPage}. Immutable, safe to share between threads.
  *
  * <pre>{@code
  * CircuitPicture.of(graph, scores.top(40), "my circuit").write(Path.of("circuit.svg"));
@@ -64,78 +64,30 @@ public final class CircuitPicture {
   }
 
   /**
-   * Writes the picture: a page if the name ends in {@code .html}, an SVG image if it ends in {@code
-   * .svg}, in place of an older file when it is complete.
+   * Writes the picture as an SVG image, in place of an older file when it is complete.
    *
-   * @throws IllegalArgumentException if it ends otherwise
+   * @throws IllegalArgumentException if the name does not end in {@code .svg}
    * @throws IOException if the file cannot be written
    */
   public void write(Path file) throws IOException {
-    AtomicFile.write(file, (isHtml(file) ? html() : svg()).getBytes(StandardCharsets.UTF_8));
+    requireSvg(file);
+    AtomicFile.write(file, svg().getBytes(StandardCharsets.UTF_8));
   }
 
   /**
-   * Says whether a file of that name would be a page, and not an image.
+   * Refuses names of files that promise something else than an SVG image.
    *
-   * @throws IllegalArgumentException if it would be neither
+   * @throws IllegalArgumentException if the name does not end in {@code .svg}
    */
-  public static boolean isHtml(Path file) {
-    String name = file.toString().toLowerCase(Locale.ROOT);
-    if (name.endsWith(".html") || name.endsWith(".htm")) {
-      return true;
+  public static void requireSvg(Path file) {
+    if (!file.toString().toLowerCase(Locale.ROOT).endsWith(".svg")) {
+      throw new IllegalArgumentException("a picture's file name must end in .svg, got " + file);
     }
-    if (name.endsWith(".svg")) {
-      return false;
-    }
-    throw new IllegalArgumentException(
-        "a picture's file name must end in .svg or .html, got " + file);
   }
 
   /** The picture as an SVG document. */
   public String svg() {
     return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + SvgDrawing.of(layout, positions, title);
-  }
-
-  /** The picture in a page, with a list of the edges; pointing at a node shows its edges alone. */
-  public String html() {
-    StringBuilder page = new StringBuilder();
-    page.append("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
-        .append("<meta name=\"viewport\" content=\"width=device-width\">\n<title>")
-        .append(SvgDrawing.escape(title))
-        .append("</title>\n<style>\n")
-        .append("body{font:14px sans-serif;margin:24px;color:#1f2937;background:#fff}\n")
-        .append(".picture{overflow-x:auto}\n")
-        // A little smaller than it is, so as to fit; beyond that it would not be legible.
-        .append("svg{max-width:100%;min-width:")
-        .append(layout.width() * 3 / 4)
-        .append("px;height:auto}\n")
-        .append("td,th{padding:2px 14px 2px 0;text-align:left}\n")
-        .append("td.n{text-align:right;font-variant-numeric:tabular-nums}\n")
-        .append("svg.focus .edge:not(.on){opacity:.06}\n")
-        .append("</style>\n</head>\n<body>\n<div class=\"picture\">\n")
-        .append(SvgDrawing.of(layout, positions, title))
-        .append("</div>\n<table>\n<tr><th>#</th><th>edge</th><th>score</th></tr>\n");
-    int rank = 0;
-    for (ScoredEdge edge : edges) {
-      page.append("<tr><td class=\"n\">")
-          .append(++rank)
-          .append("</td><td>")
-          .append(SvgDrawing.escape(SvgDrawing.label(edge.edge(), positions)))
-          .append("</td><td class=\"n\">")
-          .append(ScoreTable.score(edge.score()))
-          .append("</td></tr>\n");
-    }
-    return page.append("</table>\n<script>\n")
-        .append("const s=document.querySelector('svg');\n")
-        .append("s.querySelectorAll('.node').forEach(n=>{\n")
-        .append("const es=[...s.querySelectorAll('.edge')].filter(e=>\n")
-        .append("e.dataset.from===n.dataset.name||e.dataset.to===n.dataset.name);\n")
-        .append("n.onmouseenter=()=>{s.classList.add('focus');")
-        .append("es.forEach(e=>e.classList.add('on'))};\n")
-        .append("n.onmouseleave=()=>{s.classList.remove('focus');")
-        .append("es.forEach(e=>e.classList.remove('on'))};\n")
-        .append("});\n</script>\n</body>\n</html>\n")
-        .toString();
   }
 
   /** The title and the number of edges. */

@@ -94,25 +94,14 @@ public final class HeatMap {
   }
 
   /**
-   * Writes the picture: a page if the name ends in {@code .html}, an SVG image if it ends in {@code
-   * .svg}, in place of an older file when it is complete.
+   * Writes the picture as an SVG image, in place of an older file when it is complete.
    *
-   * @throws IllegalArgumentException if it ends otherwise
+   * @throws IllegalArgumentException if the name does not end in {@code .svg}
    * @throws IOException if the file cannot be written
    */
   public void write(Path file) throws IOException {
-    String picture = CircuitPicture.isHtml(file) ? html() : svg();
-    AtomicFile.write(file, picture.getBytes(StandardCharsets.UTF_8));
-  }
-
-  /** The picture in a page. */
-  public String html() {
-    return "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-        + "<meta name=\"viewport\" content=\"width=device-width\">\n<title>"
-        + SvgDrawing.escape(title)
-        + "</title>\n<style>body{margin:24px;background:#fff}</style>\n</head>\n<body>\n"
-        + element()
-        + "</body>\n</html>\n";
+    CircuitPicture.requireSvg(file);
+    AtomicFile.write(file, svg().getBytes(StandardCharsets.UTF_8));
   }
 
   /** The picture as an SVG document. */

@@ -4,11 +4,13 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Base64;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.IntFunction;
 import org.autocircuit.graph.DestModule;
 import org.autocircuit.graph.DestNode;
@@ -31,21 +33,25 @@ final class PageData {
 
   static String of(CircuitPage page) {
     ObjectNode root = StrictJson.MAPPER.createObjectNode();
-    root.put("title", VisibleText.of(page.title));
-    ArrayNode facts = root.putArray("facts");
-    page.facts.forEach(
-        (name, text) -> facts.addArray().add(VisibleText.of(name)).add(VisibleText.of(text)));
+    addHead(root, page.title, page.facts);
     ModelGraph graph = page.methods.get(0).scores().graph();
     addGraph(root.putObject("graph"), graph);
     page.positions.ifPresent(names -> addPositions(root, graph, names));
     ArrayNode methods = root.putArray("methods");
     page.methods.forEach(method -> addMethod(methods.addObject(), method));
+    page.standardErrors.ifPresent(
+        errors -> addErrors((ObjectNode) methods.get(0), page.methods.get(0).scores(), errors));
     page.verified.ifPresent(verified -> addVerified(root, verified));
     int prompts = page.prompts.map(some -> some.rows().size()).orElse(0);
     ArrayNode curves = root.putArray("curves");
     page.curves.forEach(curve -> addCurve(curves.addObject(), curve, prompts));
     page.smallest.ifPresent(smallest -> addSmallest(root.putObject("smallest"), smallest));
-    page.prompts.ifPresent(some -> addPrompts(root.putObject("prompts"), some));
+    page.prompts.ifPresent(
+        some ->
+            addPrompts(
+                root.putObject("prompts").put("of", some.of()).putArray("rows"), some.rows()));
+    ArrayNode attention = root.putArray("attention");
+    page.attention.forEach(some -> addAttention(attention.addObject(), some));
     page.engine.ifPresent(engine -> root.set("engine", read(engine)));
     return StrictJson.text(root);
   }
@@ -56,6 +62,13 @@ final class PageData {
     } catch (JsonProcessingException e) {
       throw new IllegalArgumentException("engine: " + StrictJson.notValid(e), e);
     }
+  }
+
+  static void addHead(ObjectNode root, String title, Map<String, String> facts) {
+    root.put("title", VisibleText.of(title));
+    ArrayNode pairs = root.putArray("facts");
+    facts.forEach(
+        (name, text) -> pairs.addArray().add(VisibleText.of(name)).add(VisibleText.of(text)));
   }
 
   private static void addGraph(ObjectNode json, ModelGraph graph) {
@@ -125,13 +138,27 @@ final class PageData {
     json.put("indices", ints(indices)).put("scores", floats(values));
   }
 
+  /** Of the same edges as the scores. */
+  private static void addErrors(ObjectNode json, PruneScores scores, PruneScores errors) {
+    if (scores.size() <= MOST_EDGES) {
+      json.put("errors", floats(errors.toFloatArray()));
+      return;
+    }
+    List<ScoredEdge> top = scores.top(MOST_EDGES);
+    float[] values = new float[top.size()];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) errors.get(scores.graph().index(top.get(i).edge()));
+    }
+    json.put("errors", floats(values));
+  }
+
   private static String ints(int[] values) {
     byte[] bytes = new byte[Integer.BYTES * values.length];
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer().put(values);
     return Base64.getEncoder().encodeToString(bytes);
   }
 
-  private static String floats(float[] values) {
+  static String floats(float[] values) {
     byte[] bytes = new byte[Float.BYTES * values.length];
     ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().put(values);
     return Base64.getEncoder().encodeToString(bytes);
@@ -191,11 +218,9 @@ final class PageData {
     put(json, "tested", smallest.tested());
   }
 
-  private static void addPrompts(ObjectNode json, CircuitPage.Prompts prompts) {
-    json.put("of", prompts.of());
-    ArrayNode rows = json.putArray("rows");
-    for (CircuitPage.Prompt prompt : prompts.rows()) {
-      ObjectNode row = rows.addObject();
+  static void addPrompts(ArrayNode json, List<CircuitPage.Prompt> prompts) {
+    for (CircuitPage.Prompt prompt : prompts) {
+      ObjectNode row = json.addObject();
       addTexts(row.putArray("clean"), prompt.clean());
       addTexts(row.putArray("corrupt"), prompt.corrupt());
       addTexts(row.putArray("answers"), prompt.answers());
@@ -203,12 +228,27 @@ final class PageData {
     }
   }
 
+  /** Each head's weights one after another, rows of queries up to themselves, 255 for 1. */
+  private static void addAttention(ObjectNode json, CircuitPage.Attention attention) {
+    json.put("prompt", attention.prompt());
+    attention.heads().keySet().forEach(json.putArray("heads")::add);
+    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+    for (float[][] rows : attention.heads().values()) {
+      for (int query = 0; query < rows.length; query++) {
+        for (int key = 0; key <= query; key++) {
+          bytes.write(Math.round(255 * Math.min(Math.max(rows[query][key], 0), 1)));
+        }
+      }
+    }
+    json.put("weights", Base64.getEncoder().encodeToString(bytes.toByteArray()));
+  }
+
   private static void addTexts(ArrayNode array, List<String> texts) {
     texts.forEach(text -> array.add(VisibleText.of(text)));
   }
 
   /** JSON has no numbers that are not finite; null stands for them. */
-  private static void put(ObjectNode json, String name, double value) {
+  static void put(ObjectNode json, String name, double value) {
     if (Double.isFinite(value)) {
       json.put(name, rounded(value));
     } else {

@@ -35,12 +35,14 @@ final class PageFile {
    * Returns the page.
    *
    * @param title plain text
+   * @param entry the module that makes it; explore has a server of circuits behind it, to which it
+   *     may connect
    * @param json the data, as JSON
-   * @param served whether a server of circuits is behind it, to which it may connect
    */
-  static String of(String title, String json, boolean served) {
+  static String of(String title, String entry, String json) {
+    boolean served = entry.equals("explore");
     String d3 = "\n/*\n" + read(D3 + "LICENSE") + "*/\n" + read(D3 + "dist/d3.min.js");
-    String script = "\n'use strict';\n" + modules(served ? "explore" : "main");
+    String script = "\n'use strict';\n" + modules(entry);
     String style = "\n" + read(OURS + "page.css") + (served ? read(OURS + "explore.css") : "");
     String policy =
         "default-src 'none'; img-src data: blob:; style-src %s; script-src %s %s%s"

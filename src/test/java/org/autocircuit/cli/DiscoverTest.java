@@ -80,7 +80,7 @@ class DiscoverTest {
   @Test
   void groupedQueriesAreScoredByKeyValueHeadOrUngrouped() throws IOException {
     Path llama = TinyModel.writeLlama(shared.resolve("llama"));
-    Path page = folder.resolve("circuit.html");
+    Path page = folder.resolve("circuit.svg");
     for (String option : List.of("--separate-qkv", "--per-position")) {
       CommandRun grouped = run(llama, prompts, "--top", 200, "--picture", page, option);
       assertThat(grouped.code()).as(grouped.err()).isEqualTo(Main.OK);
@@ -199,6 +199,10 @@ class DiscoverTest {
     for (JsonNode point : curve.get("found")) {
       assertThat(point.has("prompts")).isEqualTo(point.get("edges").asInt() == smallest);
     }
+    assertThat(data.at("/methods/0/errors").asText()).hasSize(4 * ((46 * 4 + 2) / 3));
+    assertThat(data.at("/attention")).hasSize(3);
+    assertThat(data.at("/attention/0/heads")).hasSize(4);
+    assertThat(data.at("/attention/0/weights").asText()).hasSize(4 * 9 * 10 / 2 * 4 / 3);
     assertThat(data.at("/facts").toString())
         .contains(
             "autocircuit discover --model ", " '--page' ".replace("'", ""), "it'\\\\''s a page")
@@ -364,11 +368,13 @@ class DiscoverTest {
   }
 
   @Test
-  void writesAPage() throws IOException {
-    Path page = folder.resolve("circuit.html");
-    assertThat(discover("--picture", page, "--picture-edges", 7, "--random", 0).code())
+  void drawsAsManyEdgesAsAreAskedFor() throws IOException {
+    Path picture = folder.resolve("circuit.svg");
+    assertThat(discover("--picture", picture, "--picture-edges", 7, "--random", 0).code())
         .isEqualTo(Main.OK);
-    assertThat(Files.readString(page)).contains("<svg", "Resid Start", "<td class=\"n\">7</td>");
+    String svg = Files.readString(picture);
+    assertThat(svg).contains("<svg", "Resid Start");
+    assertThat(svg.split("<path class=\"edge\"", -1)).hasSize(8);
   }
 
   @Test
@@ -388,7 +394,9 @@ class DiscoverTest {
     assertUsage(discover("--sizes", "101"), "--sizes must be per cent from 0 to 100");
     assertUsage(discover("--edges", "-1"), "--edges must not be negative");
     assertUsage(discover("--edges", "100000"), "--edges 100,000: the graph has only");
-    assertUsage(discover("--picture", "circuit.png"), "must end in .svg or .html");
+    assertUsage(
+        discover("--picture", "circuit.png"),
+        "must end in .svg, got circuit.png; --page writes a page");
     assertUsage(discover("--random", "-1"), "--random at least 0");
     assertUsage(discover("--picture-edges", "3"), "--picture-edges says how to draw what --no-pic");
     assertUsage(
@@ -529,10 +537,10 @@ class DiscoverTest {
         .write(labelled);
     CommandRun labels = withPrompts(labelled, "--per-position", "--random", 0, "--top", 400);
     assertThat(labels.out()).containsPattern(" 5  subject ");
-    Path picture = folder.resolve("labelled.html");
+    Path picture = folder.resolve("labelled.svg");
     withPrompts(
         labelled, "--per-position", "--random", 0, "--picture", picture, "--picture-edges", 400);
-    assertThat(picture).content().contains(" at position 5 subject</td>", "position 5 subject: ");
+    assertThat(picture).content().contains("position 5 subject: ");
   }
 
   private CommandRun withPrompts(Path file, Object... more) {

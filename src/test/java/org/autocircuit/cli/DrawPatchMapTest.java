@@ -6,10 +6,13 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Base64;
 import java.util.List;
 import java.util.stream.Stream;
 import org.autocircuit.data.PromptDataset;
@@ -57,7 +60,7 @@ class DrawPatchMapTest {
 
   @Test
   void printsAMapAndDrawsIt() throws IOException {
-    Path picture = folder.resolve("map.html");
+    Path picture = folder.resolve("map.svg");
     Path numbers = folder.resolve("map.json");
     CommandRun run = patchMap("--picture", picture, "--json", numbers, "--limit", 1);
     assertThat(run.err()).isEmpty();
@@ -195,9 +198,45 @@ class DrawPatchMapTest {
   }
 
   @Test
+  void writesAPageOfAllMaps() throws IOException {
+    Path page = folder.resolve("map page.html");
+    CommandRun run = patchMap("--page", page, "--limit", 3);
+    assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
+    assertThat(run.out()).contains(page + " (to open in a browser)");
+    JsonNode data = DiscoverTest.pageData(page);
+    assertThat(data.get("maps")).hasSize(8);
+    assertThat(data.get("prompts")).hasSize(3);
+    assertThat(data.at("/prompts/0/clean")).hasSize(9);
+    assertThat(data.get("facts").toString()).contains("patch-map", "SHA-256 of model.safetensors");
+    JsonNode noising = json("--of", "heads", "--direction", "noising", "--limit", 3);
+    JsonNode map = data.at("/maps/7");
+    assertThat(map.get("direction").asText()).isEqualTo("noising");
+    assertThat(map.get("rows")).isEqualTo(noising.get("rows"));
+    ByteBuffer shares =
+        ByteBuffer.wrap(Base64.getDecoder().decode(map.get("shares").asText()))
+            .order(ByteOrder.LITTLE_ENDIAN);
+    for (JsonNode row : noising.get("shares")) {
+      for (JsonNode share : row) {
+        assertThat(shares.getFloat()).isCloseTo((float) share.asDouble(), within(1e-4f));
+      }
+    }
+    assertThat(shares.hasRemaining()).isFalse();
+
+    patchMap("--page", page, "--limit", 2, "--of", "mlp", "--direction", "noising", "--together");
+    data = DiscoverTest.pageData(page);
+    assertThat(data.get("maps")).hasSize(1);
+    assertThat(data.at("/maps/0/eachPosition").asBoolean()).isFalse();
+    assertUsage(patchMap("--page", prompts), "--page " + prompts + " is the file of --prompts");
+  }
+
+  @Test
   void wrongOptionsAreRefused() throws IOException {
     Path picture = folder.resolve("map.png");
-    assertUsage(patchMap("--picture", picture), "--picture", ".svg or .html");
+    assertUsage(
+        patchMap("--picture", picture),
+        "--picture",
+        "must end in .svg, got ",
+        "--page writes a page");
     assertUsage(patchMap("--of", "neurons"), "--of", "neurons");
     assertUsage(patchMap("--direction", "sideways"), "--direction", "sideways");
     assertUsage(patchMap("--held-out", 10), "--held-out");

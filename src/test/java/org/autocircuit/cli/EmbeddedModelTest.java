@@ -27,7 +27,7 @@ class EmbeddedModelTest {
             "--output",
             folder.resolve("scores.json"),
             "--picture",
-            folder.resolve("circuit.html"));
+            folder.resolve("circuit.svg"));
     assertThat(run.code()).as(run.err()).isEqualTo(Main.OK);
     List<String> lines =
         run.out().lines().dropWhile(line -> !line.startsWith("  edges  share")).toList();
@@ -36,7 +36,7 @@ class EmbeddedModelTest {
     assertThat(percent.get(1)).as("faithful").isGreaterThan(90);
     assertThat(percent.get(3)).as("random").isLessThan(25);
     assertThat(run.out()).contains("Verified: 20 of the best edges and 40 random ones patched");
-    assertThat(folder.resolve("circuit.html")).isNotEmptyFile();
+    assertThat(folder.resolve("circuit.svg")).isNotEmptyFile();
   }
 
   private static List<Double> percent(String line) {

@@ -137,7 +137,10 @@ class CircuitPageBrowserTest {
     assertThat(browser.find("#results button").getText()).isEqualTo("A0.1 → MLP 2");
     search.sendKeys(Keys.ARROW_DOWN);
     browser.focused().sendKeys(Keys.ENTER);
-    assertThat(panel.getText()).startsWith("A0.1 → MLP 2\n×").contains("score", "of 32,491");
+    assertThat(panel.getText())
+        .startsWith("A0.1 → MLP 2\n×")
+        .contains("score", "of 32,491")
+        .containsPattern("standard error\\s+0.700");
     search.sendKeys("nothing");
     assertThat(browser.find("#results").getText()).isEqualTo("Nothing is called so.");
   }
@@ -257,6 +260,23 @@ class CircuitPageBrowserTest {
     assertThat(browser.find("#panel").getText())
         .contains("By other methods", "another ", ", rank ");
     assertThat(browser.barriers()).isEmpty();
+  }
+
+  @Test
+  void headsShowWhereTheyLook() throws IOException {
+    browser.show(small, "#node=A1.2", 1600, 1000, false);
+    WebElement panel = browser.find("#panel");
+    assertThat(panel.getText()).contains("Where it looks", "The last one looks at John 80.0 %");
+    assertThat(browser.all(".attention rect")).hasSize(15);
+    browser.pointAt(browser.all(".attention rect").get(13));
+    assertThat(browser.find("#tip").getText())
+        .isEqualTo("gave it to (4) looks at John (3): 80.0 %");
+    browser.find("#pattern option[value='1']").click();
+    assertThat(browser.address()).contains("prompt=1");
+    browser.screenshot("attention");
+    assertThat(browser.barriers()).isEmpty();
+    browser.show(small, "#node=MLP+1", 1600, 1000, false);
+    assertThat(browser.all(".attention")).isEmpty();
   }
 
   @Test
@@ -400,7 +420,7 @@ class CircuitPageBrowserTest {
   }
 
   /** Small text, boxes that overlap, curves and text that leave their places. */
-  private static final String PROBLEMS =
+  static final String PROBLEMS =
       """
       const problems = [];
       const meets = (a, b) => a.left < b.right - 0.5 && b.left < a.right - 0.5
@@ -420,7 +440,8 @@ class CircuitPageBrowserTest {
         if (!text.data.trim() || parent.closest('script, style, [hidden]')
           || !parent.getClientRects().length) continue;
         const matrix = parent.ownerSVGElement && parent.getScreenCTM();
-        const size = parseFloat(getComputedStyle(parent).fontSize) * (matrix ? matrix.a : 1);
+        const size = parseFloat(getComputedStyle(parent).fontSize)
+          * (matrix ? Math.hypot(matrix.a, matrix.b) : 1);
         if (size < 10.99) problems.push('text of ' + size + ' px: ' + text.data.slice(0, 30));
       }
       pairs([...document.querySelectorAll('#graph .node > rect')], 'nodes');
@@ -441,7 +462,7 @@ class CircuitPageBrowserTest {
           }
         });
       });
-      const {width, height} = document.getElementById('graph').viewBox.baseVal;
+      const {width, height} = document.getElementById('graph')?.viewBox.baseVal ?? {};
       document.querySelectorAll('#graph .line').forEach(line => {
         const box = line.getBBox();
         const stroke = parseFloat(line.getAttribute('stroke-width')) / 2;

@@ -44,7 +44,7 @@ class CircuitPageTest {
   void hasEveryScoreAndStaysSmall() throws IOException {
     PruneScores gpt2 = ExamplePages.scores(ExamplePages.graph(12, 12, 12));
     assertThat(gpt2.size()).isEqualTo(32_491);
-    String page = ExamplePages.full(gpt2).html();
+    String page = full(gpt2, 12, 3);
     assertThat(page.getBytes(StandardCharsets.UTF_8)).hasSizeLessThan(1_200_000);
     ByteBuffer scores = decoded(data(page).at("/methods/0/scores"));
     for (int i = 0; i < gpt2.size(); i++) {
@@ -52,8 +52,33 @@ class CircuitPageTest {
     }
     assertThat(scores.hasRemaining()).isFalse();
     PruneScores embedded = ExamplePages.scores(ExamplePages.graph(4, 8, 8));
-    assertThat(ExamplePages.full(embedded).html().getBytes(StandardCharsets.UTF_8))
-        .hasSizeLessThan(700_000);
+    assertThat(full(embedded, 20, 3).getBytes(StandardCharsets.UTF_8)).hasSizeLessThan(700_000);
+  }
+
+  /** With attention on some prompts more, and without those that all examples have. */
+  private static String full(PruneScores scores, int seq, int prompts) {
+    CircuitPage page = ExamplePages.full(scores);
+    CircuitPage.Builder builder =
+        CircuitPage.builder(scores, page.title)
+            .standardErrors(scores)
+            .curve(page.curves.get(0))
+            .prompts(64, page.prompts.orElseThrow().rows());
+    for (int prompt = 0; prompt < prompts; prompt++) {
+      builder.attention(prompt, ExamplePages.attention(scores.graph(), seq));
+    }
+    return builder.build().html();
+  }
+
+  @Test
+  void attentionIsByteByByte() throws IOException {
+    PruneScores scores = ExamplePages.scores(ExamplePages.graph(1, 2, 2));
+    JsonNode attention = data(ExamplePages.full(scores).html()).at("/attention/1");
+    assertThat(attention.get("prompt").asInt()).isEqualTo(1);
+    assertThat(attention.get("heads").toString()).isEqualTo("[\"A0.0\",\"A0.1\"]");
+    ByteBuffer weights = decoded(attention.get("weights"));
+    assertThat(weights.remaining()).isEqualTo(2 * 5 * 6 / 2);
+    assertThat(new int[] {weights.get(15) & 255, weights.get(16), weights.get(17)})
+        .containsExactly(255, 204 - 256, 51);
   }
 
   @Test

@@ -1,7 +1,9 @@
 package org.autocircuit.report;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.TreeSet;
 import org.autocircuit.eval.MeanDifference;
@@ -83,7 +85,24 @@ final class ExamplePages {
         .curve(curve(n, new MeanDifference(8.3, 0.2)))
         .smallest(new CircuitPage.Smallest(0.95, Math.min(60, n), 0.953, 0.94))
         .prompts(64, prompts)
+        .standardErrors(PruneScores.filled(scores.graph(), 0.7))
+        .attention(0, attention(scores.graph(), 5))
+        .attention(1, attention(scores.graph(), 5))
         .build();
+  }
+
+  /** Heads of which each token looks at the one before. */
+  static Map<String, float[][]> attention(ModelGraph graph, int seq) {
+    float[][] weights = new float[seq][seq];
+    for (int query = 0; query < seq; query++) {
+      weights[query][Math.max(query - 1, 0)] = query == 0 ? 1 : 0.8f;
+      weights[query][query] += query == 0 ? 0 : 0.2f;
+    }
+    Map<String, float[][]> heads = new LinkedHashMap<>();
+    graph.srcs().stream()
+        .filter(src -> src.headIdx().isPresent())
+        .forEach(src -> heads.put(src.name(), weights));
+    return heads;
   }
 
   /** Circuits under several conditions, in the last of which all edges do what none do. */

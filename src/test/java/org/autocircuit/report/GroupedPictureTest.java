@@ -128,8 +128,6 @@ class GroupedPictureTest {
             shared.y() + shared.height() + " " + boxes.get("A1.2").y(),
             boxes.get("A1.2").y() + shared.height() + " " + boxes.get("A1.3").y())
         .hasSize(4);
-    assertThat(CircuitPicture.of(graph, scores.top(4), "t").html())
-        .contains("<td>A0.1-&gt;A1.1.K (kv 1: heads 2, 3)</td>");
   }
 
   @Test

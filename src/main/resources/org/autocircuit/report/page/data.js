@@ -10,8 +10,8 @@
  *   query heads share has readers, others have none
  * @typedef {{offset: number, rows: number, inStart: number, n: number, firstDest: number}} Module
  * @typedef {{name: string, unit: string, sign: string, meaning: string, scores: Float32Array,
- *   order: Uint32Array, rank: Uint32Array}} Method scores by edge index, NaN where the page has
- *   none; all edges with a score, the greatest absolute ones first; ranks from 1, 0 for none
+ *   errors: Float32Array|null, order: Uint32Array, rank: Uint32Array}} Method scores and their
+ *   standard errors by edge index, NaN where the page has none; all edges with a score, the greatest absolute ones first; ranks from 1, 0 for none
  * @typedef {{edges: number, metric: number|null, error: number|null, recovered: number|null,
  *   kl: number|null, accuracy: number|null, prompts?: (number|null)[]}} Point one circuit; error is
  *   the standard error of the metric, prompts the metric on each prompt
@@ -22,10 +22,12 @@
  * @typedef {{share: number, edges: number, recovered: number|null, tested: number|null}} Smallest
  * @typedef {{clean: string[], corrupt: string[], answers: string[], wrong: string[]}} Prompt
  * @typedef {{of: number, rows: Prompt[]}} Prompts
+ * @typedef {{prompt: number, heads: Map<string, Uint8Array[]>}} Attention by name of the head, query
+ *   and key; 255 for all of it
  * @typedef {{title: string, facts: [string, string][], srcs: Source[], dests: Destination[],
  *   modules: Module[], edges: number, positions: number, words: string[], methods: Method[],
  *   exact: Map<number, number>, verified: string, curves: Curve[], smallest?: Smallest,
- *   prompts?: Prompts, engine?: import('./engine.js').Served}} Data
+ *   prompts?: Prompts, attention: Attention[], engine?: import('./engine.js').Served}} Data
  */
 
 /**
@@ -69,6 +71,7 @@ export function readData(json) {
     smallest: raw.smallest,
     prompts: raw.prompts,
     engine: raw.engine,
+    attention: raw.attention.map(readAttention),
   };
 }
 
@@ -78,26 +81,52 @@ export function readData(json) {
  * @returns {Method}
  */
 function readMethod(raw, edges) {
-  let scores = new Float32Array(bytes(raw.scores));
-  if (raw.indices) {
-    const some = scores;
-    scores = new Float32Array(edges).fill(NaN);
-    new Uint32Array(bytes(raw.indices)).forEach((edge, i) => { scores[edge] = some[i]; });
-  }
+  const indices = raw.indices ? new Uint32Array(bytes(raw.indices)) : null;
+  /** @param {string} base64 @returns {Float32Array} */
+  const read = (base64) => {
+    const some = new Float32Array(bytes(base64));
+    if (!indices) {
+      return some;
+    }
+    const all = new Float32Array(edges).fill(NaN);
+    indices.forEach((edge, i) => { all[edge] = some[i]; });
+    return all;
+  };
+  const scores = read(raw.scores);
+  const errors = raw.errors ? read(raw.errors) : null;
   const sizes = scores.map(Math.abs);
   const known = Uint32Array.from(scores.keys()).filter((i) => !Number.isNaN(scores[i]));
   const order = known.sort((a, b) => sizes[b] - sizes[a] || a - b);
   const rank = new Uint32Array(edges);
   order.forEach((edge, i) => { rank[edge] = i + 1; });
   const { name, unit, sign, meaning } = raw;
-  return { name, unit, sign, meaning, scores, order, rank };
+  return { name, unit, sign, meaning, scores, errors, order, rank };
+}
+
+/**
+ * @param {{prompt: number, heads: string[], weights: string}} raw
+ * @returns {Attention}
+ */
+function readAttention({ prompt, heads, weights }) {
+  const all = new Uint8Array(bytes(weights));
+  const ofHead = all.length / heads.length;
+  return {
+    prompt,
+    heads: new Map(heads.map((head, i) => {
+      const rows = [];
+      for (let at = i * ofHead, query = 0; at < (i + 1) * ofHead; at += ++query) {
+        rows.push(all.subarray(at, at + query + 1));
+      }
+      return [head, rows];
+    })),
+  };
 }
 
 /**
  * @param {string} base64
  * @returns {ArrayBuffer}
  */
-function bytes(base64) {
+export function bytes(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer;
 }
 

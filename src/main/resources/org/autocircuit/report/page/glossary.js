@@ -11,6 +11,8 @@ const WORDS = {
   patched: 'To patch an edge is to replace what it carries by what the same source gave on another'
     + ' input, such as the corrupt prompt. All else stays.',
   score: 'How much an edge matters for the task, by the method that the page names.',
+  'standard error': 'How far the score, a mean over prompts, would lie from that over many more'
+    + ' such prompts. Beyond two of them it is hardly chance.',
   threshold: 'The least absolute score of an edge in the circuit.',
   recovered: 'What the circuit alone does on a scale from what no edge does (0 %) to what the whole'
     + ' model does (100 %); also called faithfulness.',
@@ -37,6 +39,10 @@ const WORDS = {
   MLP: 'The part of a block that works on each token by itself.',
   'residual stream': 'The sum of all that the embedding, heads and MLPs have written so far; every'
     + ' node reads from it and adds to it.',
+  denoising: 'The model runs on the corrupt prompt, and what it computed at one place on the clean'
+    + ' prompt is put in: does the answer come back?',
+  noising: 'The model runs on the clean prompt, and what it computed at one place on the corrupt'
+    + ' prompt is put in: does the answer get lost?',
   'clean prompt': 'A prompt that calls for the behaviour.',
   'corrupt prompt': 'Its counterpart, which differs only in what decides the answer.',
 };

@@ -9,11 +9,12 @@ const NUMBERED = 16;
 /**
  * @param {HTMLElement} cell
  * @param {number} share of the greatest value, which its colour shows
+ * @param {string} [high] the property with the colour of the greatest value
  */
-export function shade(cell, share) {
+export function shade(cell, share, high = '--heat-high') {
   const style = getComputedStyle(document.documentElement);
   const colour = d3.rgb(d3.interpolateLab(style.getPropertyValue('--heat-low').trim(),
-    style.getPropertyValue('--heat-high').trim())(Math.min(1, share) || 0));
+    style.getPropertyValue(high).trim())(Math.min(1, share) || 0));
   cell.style.backgroundColor = colour.toString();
   cell.style.color = light(colour) > 0.18 ? '#000' : '#fff';
 }
@@ -26,6 +27,43 @@ function light(colour) {
   const [r, g, b] = [colour.r, colour.g, colour.b].map((x) => (x / 255 <= 0.04045
     ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}
+
+/**
+ * Lets arrow keys move from cell to cell of a table, of which one has the tab index 0, and Enter or
+ * the space bar click one.
+ *
+ * @param {HTMLElement} table
+ */
+export function moveByKeys(table) {
+  table.addEventListener('keydown', (event) => {
+    const here = document.activeElement;
+    if (!(here instanceof HTMLTableCellElement)) {
+      return;
+    }
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      here.click();
+      return;
+    }
+    /** @type {Record<string, [number, number]>} */
+    const ways = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+    const [dx, dy] = ways[event.key] ?? [0, 0];
+    let row = /** @type {HTMLTableRowElement|null} */ (here.parentElement);
+    /** @type {Element|null|undefined} */
+    let there = null;
+    do {
+      row = /** @type {any} */ (dy > 0 ? row?.nextElementSibling
+        : dy < 0 ? row?.previousElementSibling : row);
+      there = row?.cells[here.cellIndex + dx];
+    } while (dy && row && !there?.classList.contains('cell'));
+    if ((dx || dy) && there instanceof HTMLElement && there.classList.contains('cell')) {
+      event.preventDefault();
+      here.tabIndex = -1;
+      there.tabIndex = 0;
+      there.focus();
+    }
+  });
 }
 
 /**
@@ -85,34 +123,7 @@ export function heatView(page) {
         ...mlps.map((u, b) => cell(u, `MLP ${b}`))) : null));
     table.querySelector('.cell')?.setAttribute('tabindex', '0');
   }
-  table.addEventListener('keydown', (event) => {
-    const here = document.activeElement;
-    if (!(here instanceof HTMLTableCellElement)) {
-      return;
-    }
-    if (event.key === 'Enter' || event.key === ' ') {
-      event.preventDefault();
-      here.click();
-      return;
-    }
-    /** @type {Record<string, [number, number]>} */
-    const ways = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
-    const [dx, dy] = ways[event.key] ?? [0, 0];
-    let row = /** @type {HTMLTableRowElement|null} */ (here.parentElement);
-    /** @type {Element|null|undefined} */
-    let there = null;
-    do {
-      row = /** @type {any} */ (dy > 0 ? row?.nextElementSibling
-        : dy < 0 ? row?.previousElementSibling : row);
-      there = row?.cells[here.cellIndex + dx];
-    } while (dy && row && !there?.classList.contains('cell'));
-    if ((dx || dy) && there instanceof HTMLElement && there.classList.contains('cell')) {
-      event.preventDefault();
-      here.tabIndex = -1;
-      there.tabIndex = 0;
-      there.focus();
-    }
-  });
+  moveByKeys(table);
   store.subscribe((state, changed) => {
     if (changed.has('heat') || changed.has('theme')) {
       draw();

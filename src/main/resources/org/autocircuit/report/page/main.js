@@ -9,13 +9,14 @@ import { recoveryView } from './recovery.js';
 import { Store } from './state.js';
 import { edgesView, factsView, promptsView } from './tables.js';
 import { count, h, number } from './text.js';
+import { themeButton } from './theme.js';
 import { makeUnits, sums } from './units.js';
 
 /**
  * Puts the page together.
  *
  * @typedef {{data: import('./data.js').Data, method: import('./data.js').Method,
- *   units: import('./units.js').Units, store: Store, signed: boolean,
+ *   units: import('./units.js').Units, store: Store<import('./state.js').State>, signed: boolean,
  *   sums: {in: Float64Array, out: Float64Array},
  *   circuit: (state: import('./state.js').State) => number[],
  *   look: (state: import('./state.js').State) => (edge: number) => import('./units.js').Look,
@@ -41,7 +42,7 @@ const store = new Store({
     data.smallest && data.smallest.edges <= MOST_AT_FIRST ? data.smallest.edges : FIRST_SIZE),
   node: '', edge: -1, other: 0, all: units.units.length <= Math.min(FEW_NODES, MOST_NODES),
   positive: true, negative: true, position: -1, heat: 'both', theme: 'auto', zoom: 1,
-  curve: 0, scale: 'log',
+  curve: 0, scale: 'log', prompt: 0,
   ...data.engine?.state,
 }, mend);
 
@@ -63,6 +64,7 @@ function mend(state) {
     theme: ['auto', 'light', 'dark'].includes(state.theme) ? state.theme : 'auto',
     zoom: Math.min(Math.max(state.zoom, 1), MOST_ZOOM),
     curve: within(state.curve, 0, Math.max(data.curves.length - 1, 0)),
+    prompt: within(state.prompt, 0, Math.max(data.attention.length - 1, 0)),
     scale: state.scale === 'linear' ? 'linear' : 'log',
   };
 }
@@ -179,25 +181,13 @@ function signs() {
   ];
 }
 
-/** @returns {HTMLElement} */
-function themeButton() {
-  const next = /** @type {Record<string, string>} */ ({ auto: 'dark', dark: 'light', light: 'auto' });
-  const button = h('button', { type: 'button', id: 'theme',
-    onclick: () => store.set({ theme: next[store.state.theme] ?? 'auto' }) });
-  store.subscribe((state) => {
-    document.documentElement.dataset.theme = state.theme;
-    button.textContent = `Colours: ${state.theme}`;
-  });
-  return button;
-}
-
 const root = /** @type {HTMLElement} */ (document.getElementById('page'));
 /** @param {string} name */
 const fact = (name) => data.facts.find(([of]) => of === name)?.[1];
 root.replaceChildren(
   h('header', {}, h('div', {}, h('h1', {}, data.title),
     h('p', { class: 'note' }, [fact('model'), fact('prompts')].filter(Boolean).join(' · '))),
-  themeButton()),
+  themeButton(store)),
   h('main', {},
     method.meaning ? h('p', { class: 'meaning' }, method.meaning) : '',
     controlsView(page), legend(),

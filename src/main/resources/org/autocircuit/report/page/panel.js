@@ -1,3 +1,4 @@
+import { attentionView } from './attention.js';
 import { destName, edgeAt, edgeName, positionName } from './data.js';
 import { term } from './glossary.js';
 import { count, h, number, percent, signed } from './text.js';
@@ -65,6 +66,7 @@ function ofNode(page, u) {
     ...shared.map((other) => h('p', {}, 'Its keys and values are shared: ',
       h('button', { class: 'link', type: 'button',
         onclick: () => page.store.set({ node: other.name, edge: -1 }) }, other.name), '.')),
+    ...(unit.kind === 'head' ? attentionView(page, unit.name) : []),
     ...list(page, 'Strongest inputs', inputsOf(data, unit), (edge) => {
       const { src, dest } = edgeAt(data, edge);
       const port = /\.([QKV])$/.exec(data.dests[dest].name)?.[1];
@@ -117,6 +119,7 @@ function ofEdge(page, edge) {
   const { data, method, units, store } = page;
   const { src, dest, position } = edgeAt(data, edge);
   const score = method.scores[edge];
+  const error = method.errors?.[edge] ?? NaN;
   const exact = data.exact.get(edge);
   /** @param {number} u */
   const node = (u) => h('button', { class: 'link', type: 'button',
@@ -129,6 +132,8 @@ function ofEdge(page, edge) {
       data.positions ? ` at position ${positionName(data, position)}` : '', '.'),
     h('dl', { class: 'facts' },
       h('dt', {}, term('score')), h('dd', {}, `${signed(score)}${unit}`),
+      ...(Number.isFinite(error) ? [h('dt', {}, term('standard error')), h('dd', {}, number(error))]
+        : []),
       ...(exact === undefined ? [] : [
         h('dt', {}, term('exact effect')), h('dd', {}, `${signed(exact)}${unit}`)]),
       h('dt', {}, 'rank'),
@@ -136,7 +141,8 @@ function ofEdge(page, edge) {
     ...(data.methods.length > 1 ? [h('h3', {}, 'By other methods'), h('dl', { class: 'facts' },
       ...data.methods.slice(1).flatMap((other) => [h('dt', {}, other.name),
         h('dd', {}, `${signed(other.scores[edge])}, rank ${other.rank[edge] ? count(other.rank[edge]) : '–'}`)]))] : []),
-    h('p', {}, page.signMeaning(score)),
+    h('p', {}, Math.abs(score) < 2 * error ? 'It is within two standard errors of 0: on other prompts'
+      + ' it may well be nothing.' : page.signMeaning(score)),
     h('p', {}, rank && rank <= store.state.size ? 'It is in the circuit that is shown.'
       : 'It is not in the circuit that is shown. '),
     ...(rank > store.state.size ? [h('button', { type: 'button',

@@ -81,6 +81,11 @@ export function edgesView(page) {
       { title: 'score', name: 'score', numeric: true, key: (e) => method.scores[e],
         cell: (e) => signed(method.scores[e]) },
     ];
+    const { errors } = method;
+    if (errors) {
+      columns.push({ title: '± s.e.', name: 'error', numeric: true, key: (e) => errors[e],
+        cell: (e) => number(errors[e]) });
+    }
     if (data.exact.size) {
       columns.push({ title: 'exact effect', name: 'exact', numeric: true,
         key: (e) => data.exact.get(e) ?? null,
@@ -196,9 +201,17 @@ function tokens(prompt) {
 export function factsView(page) {
   return h('section', { class: 'card', id: 'facts', 'aria-label': 'About this run' },
     h('h2', {}, 'About this run'),
-    h('dl', { class: 'facts wide' }, ...page.data.facts.flatMap(([name, text]) =>
-      [h('dt', {}, name), h('dd', {}, text)])),
+    factList(page.data.facts),
     h('p', { class: 'note' }, `Scores: ${page.method.name}. `
       + `Greatest: ${number(page.method.scores[page.method.order[0]])}`
       + `${page.method.unit === 'none' ? '' : ` ${page.method.unit}`}.`));
+}
+
+/**
+ * @param {[string, string][]} facts
+ * @returns {HTMLElement}
+ */
+export function factList(facts) {
+  return h('dl', { class: 'facts wide' }, ...facts.flatMap(([name, text]) =>
+    [h('dt', {}, name), h('dd', {}, text)]));
 }

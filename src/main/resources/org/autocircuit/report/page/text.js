@@ -87,3 +87,11 @@ export function bare(token) {
   return token.length > 1 && token.startsWith("'") && token.endsWith("'")
     ? token.slice(1, -1) : token;
 }
+
+/**
+ * @param {string} token as Java shows it
+ * @returns {string} for sentences and labels: without quotation marks and blanks around
+ */
+export function plain(token) {
+  return bare(token).trim() || token;
+}
