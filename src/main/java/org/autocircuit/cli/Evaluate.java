@@ -34,7 +34,7 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     description = {
       "Runs the circuits of ten sizes that scores pick on prompts, and says how faithful they are to"
-          + " the full model: 0 % for none of what the edges do, 100 % for all of it.",
+          + " the full model: 0 %% for none of what the edges do, 100 %% for all of it.",
       "CPR is the area under faithfulness over sizes, the more the better; CMD the area between it"
           + " and 1, the less the better (Mechanistic Interpretability Benchmark)."
     },
