@@ -1,10 +1,12 @@
 package org.autocircuit.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
 
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -110,6 +112,16 @@ class MainTest {
     CommandRun run = CommandRun.of();
     assertThat(run.code()).isEqualTo(Main.USAGE);
     assertThat(run.err()).contains("Usage: autocircuit");
+  }
+
+  /** A lone sign of per cent would be printed with a warning. */
+  @Test
+  void descriptionsCanBeFormatted() {
+    for (CommandLine command : Main.commandLine().getSubcommands().values()) {
+      for (String text : command.getCommandSpec().usageMessage().description()) {
+        assertThatCode(() -> String.format(Locale.ROOT, text)).doesNotThrowAnyException();
+      }
+    }
   }
 
   @Test
