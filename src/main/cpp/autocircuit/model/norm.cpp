@@ -122,8 +122,7 @@ Norm::Normed Norm::normed(const at::Tensor& x, bool want_inverse) const {
     if (x.is_meta()) {
       return {
           LayerNormOnMeta::apply(x),
-          want_inverse ? x.new_empty(x.sizes().slice(0, x.dim() - 1))
-                       : at::Tensor()};
+          want_inverse ? at::empty_like(x.narrow(-1, 0, 1)) : at::Tensor()};
     }
     if (!want_inverse) {
       return {
