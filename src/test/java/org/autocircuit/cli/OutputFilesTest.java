@@ -130,7 +130,7 @@ class OutputFilesTest {
     refused("--output /proc/x: cannot be written: no file can be made in /proc;", "-o", "/proc/x");
     Path file = Files.createFile(folder.resolve("file"));
     refused(file + " is not a folder", "-o", file.resolve("scores.json"));
-    Path link = Files.createSymbolicLink(folder.resolve("link.html"), scores);
+    Path link = Files.createSymbolicLink(folder.resolve("link.svg"), scores);
     refused("--picture " + link + " is the file of --output, too", "-o", scores, "--picture", link);
     Path prompts = Files.writeString(folder.resolve("prompts.json"), "{}");
     refused(
@@ -165,6 +165,8 @@ class OutputFilesTest {
     refused("--picture " + picture + reason, "-o", rest, "--picture", picture);
     refused("--picture " + picture + reason, "patch-map", "--picture", picture);
     refused("--json " + old + reason, "patch-map", "--no-picture", "--json", old);
+    CommandRun scored = CommandRun.of("discover", "--limit", 2, "--no-picture", "-o", rest);
+    assertThat(scored.code()).as(scored.err()).isEqualTo(Main.OK);
     refused("--json " + old + reason, "evaluate", "--scores", rest, "--json", old);
     refused(
         "--output " + folder + " has files already; --overwrite replaces those of a model,",
