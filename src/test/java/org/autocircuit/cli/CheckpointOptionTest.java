@@ -77,7 +77,7 @@ class CheckpointOptionTest {
     assertThat(withoutCommand(folder.resolve("scores.json"))).isEqualTo(withoutCommand(whole));
   }
 
-  /** What a file holds, but for the command that wrote it. */
+  /** Reads a file, but for the command that wrote it. */
   private static JsonNode withoutCommand(Path file) throws IOException {
     JsonNode root = new ObjectMapper().readTree(file.toFile());
     assertThat(((ObjectNode) root.get("run")).remove("command")).isNotNull();
