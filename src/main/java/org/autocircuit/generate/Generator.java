@@ -174,8 +174,8 @@ public final class Generator implements AutoCloseable {
     }
     generations.forEach(each -> counters.tell(to -> to.submitted(each)));
     try {
-      generations.forEach(queue::add);
-    } catch (IllegalStateException e) { // what was put there before ends, too
+      queue.add(generations);
+    } catch (IllegalStateException e) {
       generations.forEach(each -> counters.end(each, FinishReason.CANCELLED, null));
       throw e;
     }

@@ -60,16 +60,16 @@ final class RequestQueue {
   }
 
   /**
-   * Puts a request, for which a place is kept, at the end.
+   * Puts requests, for which places are kept, at the end: all before any of them can begin.
    *
    * @throws IllegalStateException if it was closed
    */
-  void add(Generation generation) {
+  void add(List<Generation> generations) {
     lock.lock();
     try {
-      reserved--;
+      reserved -= generations.size();
       requireOpen();
-      waiting.add(generation);
+      waiting.addAll(generations);
       awake = true;
       changed.signal();
     } finally {

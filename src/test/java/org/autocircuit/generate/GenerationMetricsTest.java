@@ -125,7 +125,7 @@ class GenerationMetricsTest {
         .containsOnlyKeys("LENGTH", "CONTEXT", "GUARD", "CANCELLED", "DEADLINE", "UNREAD", "ERROR");
     assertThat(count(run.refused, each -> each.getClass().getSimpleName()))
         .containsOnlyKeys("QueueFullException", "DoesNotFitException");
-    assertThat(run.taken).hasSizeGreaterThan(50);
+    assertThat(run.taken).hasSizeGreaterThan(20); // the faster submissions come, the fewer
     assertThat(run.tally.steps).anyMatch(step -> step.decodeRows() > 1 && step.maskSets() > 0);
     assertThat(run.engine.failed).isGreaterThan(2);
     assertThat(run.taken.stream().flatMap(each -> each.failure().stream()))
