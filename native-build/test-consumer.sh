@@ -75,16 +75,18 @@ exec="$(plugin org.codehaus.mojo exec-maven-plugin)"
 dependency="$(plugin org.apache.maven.plugins maven-dependency-plugin)"
 
 run() { # folder
-  local name log listed="$work/$1/dependencies.txt"
+  local name log listed="$work/$1/dependencies.txt" program=()
   name="$(basename "$1")"
   log="$work/$name.log"
   mkdir -p "$work/$(dirname "$1")"
   cp -r "$PROJECT_DIR/$1" "$work/$1"
+  # A project without plugins does not say what runs.
+  grep -q exec-maven-plugin "$work/$1/pom.xml" || program=(
+    -Dexec.executable="$java_home/bin/java"
+    -Dexec.args="-Dorg.bytedeco.javacpp.maxPhysicalBytes=0 -Dorg.bytedeco.javacpp.cachedir=$work/javacpp -cp %classpath example.Consumer")
   if ! (cd "$work/$1" && env -i HOME="$work" PATH="$work/tools" JAVA_HOME="$java_home" \
     "$maven" --batch-mode --no-transfer-progress --settings "$work/settings.xml" \
-    -Dautocircuit.version="$version" -Djavacpp.cache="$work/javacpp" "${options[@]}" \
-    -Dexec.executable="$java_home/bin/java" -Dexec.args="-Dorg.bytedeco.javacpp.maxPhysicalBytes=0 \
-    -Dorg.bytedeco.javacpp.cachedir=$work/javacpp -cp %classpath example.Consumer" \
+    -Dautocircuit.version="$version" -Djavacpp.cache="$work/javacpp" "${options[@]}" "${program[@]}" \
     "$compiler:compile" "$exec:exec" "$dependency:list" -DoutputFile="$work/$name-brought.txt") >"$log" 2>&1; then
     grep -E 'ERROR|Exception|AssertionError' "$log" | head -n 20 >&2
     fail "the project $1 failed, see $log"
