@@ -131,7 +131,7 @@ class RehearsalAllocator final : public c10::Allocator {
   c10::Allocator* otherwise_;
 };
 
-void install() {
+void install_rehearsal() {
   static const bool once = [] {
     c10::SetAllocator(
         at::kMeta,
@@ -154,7 +154,7 @@ MemoryPartScope::~MemoryPartScope() {
 Rehearsal::Rehearsal(bool on_cpu, int64_t idle_limit)
     : count_(std::make_shared<Count>(on_cpu, idle_limit)) {
   TORCH_CHECK(current_count == nullptr, "a rehearsal is not rehearsed itself");
-  install();
+  install_rehearsal();
   current_count = count_;
 }
 

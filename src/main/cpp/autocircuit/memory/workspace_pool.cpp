@@ -83,7 +83,7 @@ class WorkspaceAllocator final : public c10::Allocator {
   static inline c10::Allocator* otherwise_ = nullptr;
 };
 
-void install() {
+void install_pool() {
   static const bool once = [] {
     c10::SetCPUAllocator(
         new WorkspaceAllocator(c10::GetCPUAllocator()), /*priority=*/1);
@@ -112,7 +112,7 @@ int64_t workspace_limit() {
 }
 
 WorkspaceScope::WorkspaceScope() {
-  install();
+  install_pool();
   scope_depth++;
 }
 
